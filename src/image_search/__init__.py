@@ -1,0 +1,1 @@
+"""Give it an image; get the most similar images of your library, beside it, with how similar they are."""

@@ -1,0 +1,210 @@
+"""Every error of this package.
+
+    ImageSearchError                  base: one plain line, exit code 1
+    ├── UsageError                    the caller asked for something impossible; exit code 2
+    ├── DecodeError                   these bytes cannot become pixels (path, reason)
+    ├── QueryError                    the query cannot be used (missing, no image, 404, time-out, ...)
+    ├── LibraryError                  something about the library folder
+    │   ├── LibraryNotFoundError      there is no library (yet)
+    │   ├── LibraryBusyError          another process writes to it (pid)
+    │   ├── LibraryVersionError       made by a newer version of this program
+    │   ├── LibraryDamagedError       the catalog is damaged
+    │   ├── LibraryReadOnlyError      it cannot be written
+    │   └── DiskFullError             no room left
+    ├── StoreError                    the vector store failed; the catalog is untouched
+    └── ModelError                    a model cannot be used
+        ├── UnknownModelError         no such row, folder or hub id
+        ├── ModelMissingError         its files are not on this machine and could not be fetched
+        ├── ModelDamagedError         its file does not load or has another hash
+        ├── ModelMismatchError        the library was made with another model
+        └── MissingExtraError         an optional dependency is absent; also an ImportError
+
+Errors carry data: `path`, `hint` (what to do next) and, where it applies, `reason`, `pid`. `str(error)` is the one line shown to people:
+"what: path. hint". Control characters in it are escaped where it is shown (`paths.shown`), not here.
+"""
+
+from __future__ import annotations
+
+import os
+from enum import StrEnum
+
+__all__ = [
+    "DecodeError",
+    "DiskFullError",
+    "ImageSearchError",
+    "LibraryBusyError",
+    "LibraryDamagedError",
+    "LibraryError",
+    "LibraryNotFoundError",
+    "LibraryReadOnlyError",
+    "LibraryVersionError",
+    "MissingExtraError",
+    "ModelDamagedError",
+    "ModelError",
+    "ModelMismatchError",
+    "ModelMissingError",
+    "QueryError",
+    "SkipReason",
+    "StoreError",
+    "UnknownModelError",
+    "UsageError",
+]
+
+
+class SkipReason(StrEnum):
+    """Why a file is not in the library: a closed list, so that reports can be counted and tested.
+
+    The value is what people read; the hint that goes with it is in `HINTS`.
+    """
+
+    EMPTY = "empty file"
+    NOT_AN_IMAGE = "not an image"
+    UNSUPPORTED = "unsupported format"
+    DAMAGED = "damaged image"
+    TOO_MANY_PIXELS = "too many pixels"
+    FILE_TOO_LARGE = "file too large"
+    TOO_SMALL = "picture too small"
+    TOOK_TOO_LONG = "took too long to decode"
+    TOO_MUCH_MEMORY = "needs too much memory to decode"
+    CRASHED = "crashed the decoder"
+    CHANGED = "changed while it was read"
+    VANISHED = "vanished before it was read"
+    UNREADABLE = "cannot be read"
+    LINK = "symbolic link"
+    SPECIAL = "not a regular file"
+    NO_VECTOR = "the model gave no usable vector"
+
+
+HINTS: dict[SkipReason, str] = {
+    SkipReason.EMPTY: "copy it again",
+    SkipReason.NOT_AN_IMAGE: "its content is none of the supported image formats",
+    SkipReason.UNSUPPORTED: "convert it to JPEG, PNG, WebP or TIFF",
+    SkipReason.DAMAGED: "restore it from a backup or save it again with an image editor",
+    SkipReason.TOO_MANY_PIXELS: "raise the limit with --max-megapixels",
+    SkipReason.FILE_TOO_LARGE: "save it smaller",
+    SkipReason.TOO_SMALL: "it has no content to compare",
+    SkipReason.TOOK_TOO_LONG: "save it again with an image editor",
+    SkipReason.TOO_MUCH_MEMORY: "save it again as a baseline JPEG",
+    SkipReason.CRASHED: "save it again with an image editor",
+    SkipReason.CHANGED: "index again when it is complete",
+    SkipReason.VANISHED: "index again",
+    SkipReason.UNREADABLE: "check its permissions",
+    SkipReason.LINK: "index the folder it points to",
+    SkipReason.SPECIAL: "only regular files are read",
+    SkipReason.NO_VECTOR: "please report this picture's size and format",
+}
+
+
+class ImageSearchError(Exception):
+    """Base of all errors here.
+
+    Args:
+        what: what went wrong, no full stop.
+        path: the file or folder it is about, if any.
+        hint: what to do next, if there is something to do.
+    """
+
+    exit_code = 1
+
+    def __init__(self, what: str, *, path: str | os.PathLike[str] | None = None, hint: str = "") -> None:
+        self.what = what
+        self.path = None if path is None else os.fspath(path)
+        self.hint = hint
+        line = what if self.path is None else f"{what}: {self.path}"
+        super().__init__(f"{line}. {hint}" if hint else line)
+
+
+class UsageError(ImageSearchError):
+    exit_code = 2
+
+
+class DecodeError(ImageSearchError):
+    """A file that cannot become pixels. `reason` is one of the closed list; `detail` is the decoder's own word, for --debug.
+
+    `sha256` (32 bytes) is the hash of the bytes that failed where they could be read, else None.
+    """
+
+    def __init__(
+        self,
+        reason: SkipReason,
+        *,
+        path: str | os.PathLike[str] | None = None,
+        detail: str = "",
+        sha256: bytes | None = None,
+    ) -> None:
+        self.reason = reason
+        self.detail = detail
+        self.sha256 = sha256
+        super().__init__(str(reason.value), path=path, hint=HINTS[reason])
+
+
+class QueryError(ImageSearchError):
+    pass
+
+
+class LibraryError(ImageSearchError):
+    pass
+
+
+class LibraryNotFoundError(LibraryError):
+    pass
+
+
+class LibraryBusyError(LibraryError):
+    """Another process holds the library. `pid` is its process id, None if it could not be read."""
+
+    def __init__(
+        self, what: str, *, path: str | os.PathLike[str] | None = None, hint: str = "", pid: int | None = None
+    ) -> None:
+        self.pid = pid
+        super().__init__(what, path=path, hint=hint)
+
+
+class LibraryVersionError(LibraryError):
+    pass
+
+
+class LibraryDamagedError(LibraryError):
+    pass
+
+
+class LibraryReadOnlyError(LibraryError):
+    pass
+
+
+class DiskFullError(LibraryError):
+    pass
+
+
+class StoreError(ImageSearchError):
+    pass
+
+
+class ModelError(ImageSearchError):
+    pass
+
+
+class UnknownModelError(ModelError):
+    exit_code = 2
+
+
+class ModelMissingError(ModelError):
+    pass
+
+
+class ModelDamagedError(ModelError):
+    pass
+
+
+class ModelMismatchError(ModelError):
+    pass
+
+
+class MissingExtraError(ModelError, ImportError):
+    """An optional dependency is absent. The hint is the pip line that installs it."""
+
+    def __init__(self, package: str, extra: str, purpose: str) -> None:
+        super().__init__(
+            f"{purpose} needs {package}, which is not installed",
+            hint=f'Install it with: pip install "ai-image-search-engine[{extra}]"',
+        )

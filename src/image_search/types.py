@@ -1,0 +1,204 @@
+"""The nouns: what flows from a folder to a comparison. No logic beyond what a row of data knows of itself.
+
+Letters in shapes: N images, D dimensions, H height, W width, Q queries.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal, Protocol, runtime_checkable
+
+import numpy as np
+import numpy.typing as npt
+
+__all__ = [
+    "Decoded",
+    "Embedder",
+    "FileStat",
+    "Fingerprint",
+    "Float32",
+    "Preprocess",
+    "Region",
+    "UInt8",
+    "VectorStore",
+]
+
+Float32 = npt.NDArray[np.float32]
+UInt8 = npt.NDArray[np.uint8]
+
+Resample = Literal["nearest", "bilinear", "bicubic", "lanczos"]
+
+
+@dataclass(frozen=True, slots=True)
+class Region:
+    """A box in pixels of the upright picture: left `x`, top `y`, width `w`, height `h`; w, h >= 1."""
+
+    x: int
+    y: int
+    w: int
+    h: int
+
+
+@dataclass(frozen=True, slots=True)
+class Preprocess:
+    """How a model wants its pixels; part of the fingerprint.
+
+    The upright RGB picture is resized either to exactly `size` (height, width), its proportions given up, or so that its shorter
+    side is `shortest_edge`, and then cut to the central `crop` (height, width). Exactly one of `size` and `shortest_edge` is set.
+    The uint8 result is multiplied by `rescale`, then (value - mean) / std per channel, in float32.
+    """
+
+    size: tuple[int, int] | None
+    shortest_edge: int | None = None
+    crop: tuple[int, int] | None = None
+    resample: Resample = "bilinear"
+    rescale: float = 1 / 255
+    mean: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    std: tuple[float, float, float] = (1.0, 1.0, 1.0)
+
+    @property
+    def output_size(self) -> tuple[int, int]:
+        """(height, width) of the pixels that reach the model."""
+        if self.size is not None:
+            return self.size
+        if self.crop is not None:
+            return self.crop
+        raise ValueError("shortest_edge without crop gives pictures of different sizes")
+
+
+@dataclass(frozen=True, slots=True)
+class FileStat:
+    """The quick check of a file's identity: any difference means: hash it again."""
+
+    size: int  # bytes
+    mtime_ns: int
+    ctime_ns: int
+    inode: int
+
+
+@dataclass(frozen=True, slots=True)
+class Decoded:
+    """One picture, ready for a model.
+
+    Attributes:
+        sha256: 32 bytes, of the file's bytes; the pixels belong to exactly these bytes.
+        pixels: uint8 (H, W, 3) RGB, H and W the model's input size; None if the caller already knew this sha256.
+        width, height: of the upright picture, pixels.
+        format: as Pillow names it ("JPEG", "PNG", "HEIF", ...).
+        thumbnail: the upright picture as WebP, longer side at most the side asked for; None if not asked for.
+        stat: of the file as read; None for bytes.
+    """
+
+    sha256: bytes
+    pixels: UInt8 | None
+    width: int = 0
+    height: int = 0
+    format: str = ""
+    thumbnail: bytes | None = None
+    stat: FileStat | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Fingerprint:
+    """Which model made a vector. The runtime is not part of it: it must prove itself (`models.check_same_vectors`).
+
+    Attributes:
+        name: row name, hub id or folder as the user named it.
+        source: hub id, "bundled" or the folder's path.
+        revision: commit or branch asked for; "" for bundled and folders.
+        weights_sha256: hex digest of the weights file.
+        output: which output is the vector: "cls", "pooler" or "embedding".
+        dim: D.
+        preprocess: the recipe of the pixels.
+    """
+
+    name: str
+    source: str
+    revision: str
+    weights_sha256: str
+    output: str
+    dim: int
+    preprocess: Preprocess
+
+    def to_json(self) -> str:
+        return json.dumps(asdict(self), sort_keys=True)
+
+    @classmethod
+    def from_json(cls, text: str) -> Fingerprint:
+        data: dict[str, Any] = json.loads(text)
+        recipe = {k: tuple(v) if isinstance(v, list) else v for k, v in data.pop("preprocess").items()}
+        return cls(**data, preprocess=Preprocess(**recipe))
+
+
+@runtime_checkable
+class Embedder(Protocol):
+    """Turns pixels into unit vectors. One model, loaded; safe to call from several threads.
+
+    The same pixels give the same bits whatever their neighbours in the batch, in every process on one machine.
+    """
+
+    @property
+    def fingerprint(self) -> Fingerprint: ...
+
+    @property
+    def runtime(self) -> str:
+        """ "onnx", "torch", ... and the device, for people: "onnx (cpu)"."""
+        ...
+
+    def embed(self, pixels: UInt8) -> Float32:
+        """uint8 (N, H, W, 3) RGB of `fingerprint.preprocess.output_size` -> float32 (N, D), each row finite and of length 1.
+
+        A row for which the model gave nothing usable (NaN, infinite, zero) is all NaN; its neighbours are untouched.
+        """
+        ...
+
+    def close(self) -> None: ...
+
+
+class VectorStore(Protocol):
+    """A vector index over the catalog's vectors: cosine, ids and metadata `uri`, `name`. It can be thrown away and rebuilt."""
+
+    def upsert(self, ids: Sequence[str], vectors: Float32, metadatas: Sequence[Mapping[str, str]]) -> None:
+        """Insert or replace, all or nothing per call as far as the engine can; vectors float32 (N, D) of unit length.
+
+        Metadata is replaced as a whole. Raises StoreError for non-finite vectors, a wrong dimension, or an id twice in one call.
+        """
+        ...
+
+    def delete(self, ids: Sequence[str]) -> None:
+        """Remove; unknown ids are no error."""
+        ...
+
+    def query(self, vectors: Float32, n: int) -> tuple[list[list[str]], list[list[float]]]:
+        """float32 (Q, D) -> per query ids and cosine similarities, highest first, at most min(n, count). Refuses NaN (StoreError)."""
+        ...
+
+    def count(self) -> int: ...
+
+    def close(self) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Skipped:
+    """A file that is not in the library: its path as text, the reason's words, and the way out."""
+
+    path: str
+    reason: str
+    hint: str
+
+
+@dataclass(slots=True)
+class IndexReport:
+    """What one `index` run did; counts are files."""
+
+    added: int = 0
+    updated: int = 0
+    moved: int = 0
+    unchanged: int = 0
+    missing: int = 0
+    offline: int = 0
+    embedded: int = 0
+    skipped: list[Skipped] = field(default_factory=list)
+    seconds: float = 0.0
