@@ -19,8 +19,12 @@ __all__ = [
     "FileStat",
     "Fingerprint",
     "Float32",
+    "IndexReport",
+    "Match",
     "Preprocess",
     "Region",
+    "Skipped",
+    "StoreRecords",
     "UInt8",
     "VectorStore",
 ]
@@ -178,6 +182,48 @@ class VectorStore(Protocol):
     def count(self) -> int: ...
 
     def close(self) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class StoreRecords:
+    """A batch on its way into a store; ids[i] belongs to vectors[i] and metadatas[i] ({"uri": ..., "name": ...})."""
+
+    ids: list[str]
+    vectors: Float32  # (N, D), unit length
+    metadatas: list[dict[str, str]]
+
+
+@dataclass(frozen=True, slots=True)
+class Match:
+    """One image of the library that is similar to the query.
+
+    Attributes:
+        id: of the library item, "id:<number>"; works wherever a path does.
+        rank: 1 is nearest.
+        name: the image's class (its folder, unless told otherwise); "" if it has none.
+        similarity: cosine of the two vectors, -1 to 1; exactly 1.0 for an identical file.
+        closeness: percentile (0 to 1) of this similarity among the nearest-neighbour similarities of this library;
+            .5 is a typical nearest neighbour here. None in a library of fewer than 50 images.
+        path: where the image lies, as the system names it (may hold surrogate escapes).
+        uri: the same as valid Unicode: absolute, undecodable bytes percent-encoded.
+        identical: the file's bytes are the query's bytes.
+        offline: its root cannot be reached now; shown from its thumbnail.
+    """
+
+    id: str
+    rank: int
+    name: str
+    similarity: float
+    closeness: float | None
+    path: str
+    uri: str
+    identical: bool = False
+    offline: bool = False
+
+    @property
+    def distance(self) -> float:
+        """1 - similarity, 0 to 2; lower is nearer."""
+        return 1.0 - self.similarity
 
 
 @dataclass(frozen=True, slots=True)
