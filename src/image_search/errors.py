@@ -153,9 +153,7 @@ class LibraryNotFoundError(LibraryError):
 class LibraryBusyError(LibraryError):
     """Another process holds the library. `pid` is its process id, None if it could not be read."""
 
-    def __init__(
-        self, what: str, *, path: str | os.PathLike[str] | None = None, hint: str = "", pid: int | None = None
-    ) -> None:
+    def __init__(self, what: str, *, path: str | os.PathLike[str] | None = None, hint: str = "", pid: int | None = None) -> None:
         self.pid = pid
         super().__init__(what, path=path, hint=hint)
 

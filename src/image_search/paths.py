@@ -55,7 +55,5 @@ def uri_of(path: str) -> str:
     try:
         path.encode()
     except UnicodeEncodeError:
-        return "".join(
-            f"%{ord(c) - 0xDC00:02X}" if 0xDC80 <= ord(c) <= 0xDCFF else "%25" if c == "%" else c for c in path
-        )
+        return "".join(f"%{ord(c) - 0xDC00:02X}" if 0xDC80 <= ord(c) <= 0xDCFF else "%25" if c == "%" else c for c in path)
     return path

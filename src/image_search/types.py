@@ -132,7 +132,7 @@ class Fingerprint:
     @classmethod
     def from_json(cls, text: str) -> Fingerprint:
         data: dict[str, Any] = json.loads(text)
-        recipe = {k: tuple(v) if isinstance(v, list) else v for k, v in data.pop("preprocess").items()}
+        recipe: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in data.pop("preprocess").items()}
         return cls(**data, preprocess=Preprocess(**recipe))
 
 
