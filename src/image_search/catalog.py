@@ -1,0 +1,417 @@
+"""The catalog: one SQLite file that holds every image, its facts, its vector and the model used. The only truth.
+
+    meta      schema, library id, generation, model fingerprint, canonical vectors, closeness sample
+    roots     the user's folders; offline = could not be read when last looked at
+    content   one row per distinct file content (sha256): the vector and the picture's facts
+    files     one row per file path: state, stat, class name, its content
+    failures  contents that no decoder could read, so that copies and re-runs are not tried again
+    forgotten paths that the user took out
+
+Moves, copies and "identical" fall out of the split between content and files. `generation` counts commits; every row of `files`
+carries the generation that last changed it, which is what a store needs to follow.
+
+WAL mode, synchronous=FULL: what was committed survives a killed process and a power cut as far as SQLite's promise goes.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import sqlite3
+import tempfile
+import threading
+import uuid
+import zlib
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from .errors import (
+    DiskFullError,
+    LibraryBusyError,
+    LibraryDamagedError,
+    LibraryError,
+    LibraryNotFoundError,
+    LibraryReadOnlyError,
+    LibraryVersionError,
+)
+from .types import Fingerprint, Float32
+
+__all__ = ["CATALOG_NAME", "SCHEMA_VERSION", "Catalog", "checksum", "item_id", "item_number", "translated"]
+
+CATALOG_NAME = "catalog.sqlite"
+SCHEMA_VERSION = 1
+BUSY_SECONDS = 5.0  # then an error, never a hang
+
+SCHEMA = """
+CREATE TABLE meta (key TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;
+CREATE TABLE roots (
+    id INTEGER PRIMARY KEY,
+    path BLOB NOT NULL UNIQUE,              -- absolute, the system's bytes
+    name_from TEXT NOT NULL DEFAULT 'folder',
+    offline INTEGER NOT NULL DEFAULT 0
+);
+CREATE TABLE content (
+    id INTEGER PRIMARY KEY,
+    sha256 BLOB NOT NULL UNIQUE,            -- 32 bytes
+    vector BLOB NOT NULL,                   -- D float32, little-endian, unit length
+    checksum INTEGER NOT NULL,              -- CRC-32 of the vector's bytes
+    width INTEGER NOT NULL,                 -- pixels, upright
+    height INTEGER NOT NULL,
+    format TEXT NOT NULL
+);
+CREATE TABLE files (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,   -- never used twice
+    root_id INTEGER NOT NULL REFERENCES roots(id),
+    path BLOB NOT NULL,                     -- below the root, the system's bytes
+    name TEXT NOT NULL,                     -- the image's class
+    state TEXT NOT NULL,                    -- present | missing | skipped | forgotten
+    content_id INTEGER REFERENCES content(id),
+    size INTEGER NOT NULL,                  -- bytes
+    mtime_ns INTEGER NOT NULL,
+    ctime_ns INTEGER NOT NULL,
+    inode INTEGER NOT NULL,
+    reason TEXT NOT NULL DEFAULT '',        -- of a skipped file
+    decoder TEXT NOT NULL DEFAULT '',       -- which decoder and limits said so
+    generation INTEGER NOT NULL,
+    UNIQUE (root_id, path)
+);
+CREATE INDEX files_by_content ON files (content_id);
+CREATE INDEX files_by_generation ON files (generation);
+CREATE TABLE failures (sha256 BLOB PRIMARY KEY, reason TEXT NOT NULL, decoder TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE forgotten (path BLOB PRIMARY KEY) WITHOUT ROWID;
+"""
+TABLES = {"meta", "roots", "content", "files", "failures", "forgotten"}
+
+
+def item_id(number: int) -> str:
+    """The id of a library item as people and stores see it."""
+    return f"id:{number}"
+
+
+def item_number(text: str) -> int | None:
+    """The row number of "id:<number>", None if the text is no id."""
+    digits = text.removeprefix("id:")
+    return int(digits) if text.startswith("id:") and digits.isascii() and digits.isdigit() and len(digits) < 19 else None
+
+
+def checksum(vector: bytes) -> int:
+    return zlib.crc32(vector)
+
+
+@contextlib.contextmanager
+def translated(folder: Path) -> Iterator[None]:
+    """SQLite's and the system's words for a failing library become ours; used at every entrance of this room."""
+    try:
+        yield
+    except sqlite3.Error as error:
+        text = str(error).lower()
+        code = getattr(error, "sqlite_errorcode", 0) & 0xFF  # the primary code below the extended one
+        if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED) or "locked" in text:
+            raise LibraryBusyError("another program holds the catalog", path=folder, hint="try again when it is done") from error
+        if code == sqlite3.SQLITE_FULL:
+            raise DiskFullError(
+                "the disk is full", path=folder, hint="make room and run the same command again; nothing is lost"
+            ) from error
+        if code == sqlite3.SQLITE_READONLY:
+            raise LibraryReadOnlyError("the library cannot be written", path=folder, hint="check its permissions") from error
+        if code == sqlite3.SQLITE_IOERR:
+            raise LibraryError(
+                f"reading or writing the library failed ({error})", path=folder, hint="check the disk, then run the same command again"
+            ) from error
+        if code == sqlite3.SQLITE_CANTOPEN:
+            raise LibraryError("the catalog cannot be opened", path=folder, hint="check the folder's permissions") from error
+        raise LibraryDamagedError(
+            f"the catalog is damaged ({error})", path=folder, hint="image-search salvage saves what is still good"
+        ) from error
+
+
+class Catalog:
+    """One open connection; safe to share between threads (a lock serialises its use).
+
+    Attributes:
+        folder: the library.
+        fingerprint: of the model that made its vectors.
+        canonical: float32 (8, D), that model's vectors of the canonical pictures.
+        library_id: hex digits, made with the library.
+    """
+
+    def __init__(self, folder: Path, connection: sqlite3.Connection, *, writable: bool, scratch: Path | None = None) -> None:
+        self.folder = folder
+        self.writable = writable
+        self._connection = connection
+        self._scratch = scratch
+        self._lock = threading.RLock()
+        self.fingerprint = Fingerprint.from_json(self._meta("fingerprint"))
+        self.library_id: str = self._meta("library_id")
+        self.canonical: Float32 = np.frombuffer(self._meta("canonical"), dtype="<f4").reshape(-1, self.dim)
+
+    @property
+    def dim(self) -> int:
+        return self.fingerprint.dim
+
+    # --- opening ------------------------------------------------------------------------------------------------------------
+
+    @staticmethod
+    def exists(folder: Path) -> bool:
+        return (folder / CATALOG_NAME).is_file()
+
+    @classmethod
+    def create(cls, folder: Path, fingerprint: Fingerprint, canonical: Float32) -> Catalog:
+        """A new, empty library; complete or not there at all (built beside, renamed into place)."""
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            if any(not p.name.endswith((".lock", ".pid", ".new")) for p in folder.iterdir()):
+                raise LibraryError("this folder is not empty and holds no library", path=folder, hint="give --library a new folder")
+            fresh = folder / f"{CATALOG_NAME}.new"
+            fresh.unlink(missing_ok=True)
+            with translated(folder), contextlib.closing(_connect(fresh, "rwc")) as connection:
+                connection.executescript(f"BEGIN; {SCHEMA} COMMIT;")
+                facts: dict[str, str | int | bytes] = {
+                    "schema_version": SCHEMA_VERSION,
+                    "library_id": uuid.uuid4().hex,
+                    "generation": 0,
+                    "fingerprint": fingerprint.to_json(),
+                    "canonical": np.ascontiguousarray(canonical, dtype="<f4").tobytes(),
+                }
+                connection.executemany("INSERT INTO meta VALUES (?, ?)", facts.items())
+            os.replace(fresh, folder / CATALOG_NAME)
+        except OSError as error:
+            raise _folder_error(folder, error) from error
+        return cls.open(folder, write=True)
+
+    @classmethod
+    def open(cls, folder: Path, *, write: bool = False) -> Catalog:
+        """Open an existing library.
+
+        Reading works while another process writes, and from a folder that cannot be written: the file is then taken as
+        immutable, or, if a write-ahead log was left over, read from a temporary copy.
+
+        Raises:
+            LibraryNotFoundError, LibraryVersionError, LibraryDamagedError, LibraryBusyError, LibraryReadOnlyError.
+        """
+        file = folder / CATALOG_NAME
+        if not file.is_file() or file.is_symlink():
+            # A link could make a stranger's library read files outside it.
+            raise LibraryNotFoundError("there is no library", path=folder, hint="make one with: image-search index FOLDER")
+        scratch = None
+        with translated(folder):
+            if write:
+                if not os.access(file, os.W_OK) or not os.access(folder, os.W_OK):
+                    raise LibraryReadOnlyError("the library cannot be written", path=folder, hint="check its permissions")
+                connection = _connect(file, "rw")
+            elif os.access(folder, os.W_OK) and os.access(file, os.W_OK):
+                connection = _connect(file, "rw")  # a reader of a WAL database shares its memory file
+                connection.execute("PRAGMA query_only=ON")
+            else:
+                connection, scratch = _connect_read_only(folder)
+            try:
+                _check(folder, connection)
+                return cls(folder, connection, writable=write, scratch=scratch)
+            except BaseException:
+                connection.close()
+                if scratch is not None:
+                    shutil.rmtree(scratch, ignore_errors=True)
+                raise
+
+    def close(self) -> None:
+        with self._lock, translated(self.folder):
+            try:
+                if self.writable:
+                    with contextlib.suppress(sqlite3.Error):  # readers in the middle of a query: the next writer does it
+                        self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+            finally:
+                self._connection.close()
+                if self._scratch is not None:
+                    shutil.rmtree(self._scratch, ignore_errors=True)
+
+    # --- talking to SQLite --------------------------------------------------------------------------------------------------
+
+    def rows(self, sql: str, parameters: Sequence[Any] = ()) -> list[Any]:
+        with self._lock, translated(self.folder):
+            return self._connection.execute(sql, parameters).fetchall()
+
+    def pages(self, sql: str, parameters: Sequence[Any] = (), size: int = 2000) -> Iterator[list[Any]]:
+        """The rows of one statement, `size` at a time, as of one moment."""
+        with self._lock, translated(self.folder):
+            cursor = self._connection.execute(sql, parameters)
+        while True:
+            with self._lock, translated(self.folder):
+                page = cursor.fetchmany(size)
+            if not page:
+                return
+            yield page
+
+    def one(self, sql: str, parameters: Sequence[Any] = ()) -> Any | None:
+        found = self.rows(sql, parameters)
+        return found[0] if found else None
+
+    @contextlib.contextmanager
+    def snapshot(self) -> Iterator[None]:
+        """Several reads as of one moment, whatever a writer commits meanwhile."""
+        with self._lock, translated(self.folder):
+            self._connection.execute("BEGIN")
+            try:
+                yield
+            finally:
+                self._connection.rollback()
+
+    @contextlib.contextmanager
+    def transaction(self) -> Iterator[int]:
+        """All or nothing. Gives the new generation; rows of `files` that are written carry it."""
+        with self._lock, translated(self.folder):
+            self._connection.execute("BEGIN IMMEDIATE")
+            try:
+                generation = self.generation + 1
+                self._connection.execute("UPDATE meta SET value = ? WHERE key = 'generation'", (generation,))
+                yield generation
+                self._connection.commit()
+            except BaseException:
+                with contextlib.suppress(sqlite3.Error):  # after a full disk SQLite has rolled back by itself
+                    self._connection.rollback()
+                raise
+
+    def execute(self, sql: str, parameters: Sequence[Any] = ()) -> sqlite3.Cursor:
+        """One statement; inside `transaction()` for anything that must last."""
+        with self._lock, translated(self.folder):
+            return self._connection.execute(sql, parameters)
+
+    def execute_many(self, sql: str, parameters: Iterator[Sequence[Any]] | Sequence[Sequence[Any]]) -> None:
+        with self._lock, translated(self.folder):
+            self._connection.executemany(sql, parameters)
+
+    def _meta(self, key: str) -> Any:
+        row = self.one("SELECT value FROM meta WHERE key = ?", (key,))
+        if row is None:
+            raise LibraryDamagedError(
+                f"the catalog lacks its {key}", path=self.folder, hint="image-search salvage saves what is still good"
+            )
+        return row[0]
+
+    @property
+    def generation(self) -> int:
+        return int(self._meta("generation"))
+
+    def meta_or_none(self, key: str) -> Any:
+        row = self.one("SELECT value FROM meta WHERE key = ?", (key,))
+        return None if row is None else row[0]
+
+    def set_meta(self, key: str, value: str | int | bytes) -> None:
+        self.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (key, value))
+
+    # --- vectors ------------------------------------------------------------------------------------------------------------
+
+    def vectors(self) -> tuple[np.ndarray[Any, np.dtype[np.int64]], Float32]:
+        """Every content that a present file has: content ids int64 (N,), unit vectors float32 (N, D), in order of the first file's id.
+
+        Raises:
+            LibraryDamagedError: a vector's checksum is wrong.
+        """
+        with self.snapshot():
+            count = self.rows("SELECT count(DISTINCT content_id) FROM files WHERE state = 'present'")[0][0]
+            ids = np.empty(count, np.int64)
+            matrix = np.empty((count, self.dim), np.float32)
+            at = 0
+            for page in self.pages(
+                "SELECT c.id, c.vector, c.checksum FROM"
+                " (SELECT content_id, min(id) AS first FROM files WHERE state = 'present' GROUP BY content_id ORDER BY first) AS f"
+                " CROSS JOIN content AS c ON c.id = f.content_id"
+            ):
+                for content, vector, check in page:
+                    if zlib.crc32(vector) != check or len(vector) != 4 * self.dim:
+                        raise LibraryDamagedError(
+                            f"the vector of image {content} is damaged",
+                            path=self.folder,
+                            hint="image-search salvage saves what is still good",
+                        )
+                ids[at : at + len(page)] = [row[0] for row in page]
+                matrix[at : at + len(page)] = np.frombuffer(b"".join(row[1] for row in page), "<f4").reshape(len(page), self.dim)
+                at += len(page)
+        return ids, matrix
+
+    def vector(self, content: int) -> Float32:
+        """float32 (D,) of one content."""
+        row = self.one("SELECT vector, checksum FROM content WHERE id = ?", (content,))
+        if row is None or zlib.crc32(row[0]) != row[1]:
+            raise LibraryDamagedError(
+                f"the vector of image {content} is damaged", path=self.folder, hint="image-search salvage saves what is still good"
+            )
+        return np.frombuffer(row[0], "<f4")
+
+
+def _connect(file: Path, mode: str, extra: str = "") -> sqlite3.Connection:
+    # quote() keeps "?" and "#" in folder names out of the URI's syntax.
+    from urllib.parse import quote
+
+    connection = sqlite3.connect(
+        f"file:{quote(os.fsencode(file.absolute()))}?mode={mode}{extra}",
+        uri=True,
+        timeout=BUSY_SECONDS,
+        isolation_level=None,
+        check_same_thread=False,
+    )
+    try:
+        connection.execute("PRAGMA trusted_schema=OFF")  # a stranger's library runs no code of its own
+        if mode != "ro":
+            connection.execute("PRAGMA journal_mode=WAL")
+            connection.execute("PRAGMA synchronous=FULL")
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def _connect_read_only(folder: Path) -> tuple[sqlite3.Connection, Path | None]:
+    """In a folder that we cannot write SQLite cannot make its shared-memory file: take the file as it is, or a copy with its log."""
+    file = folder / CATALOG_NAME
+    log = file.with_name(f"{CATALOG_NAME}-wal")
+    if not log.exists() or log.stat().st_size == 0:
+        return _connect(file, "ro", "&immutable=1"), None
+    scratch = Path(tempfile.mkdtemp(prefix="image-search-"))
+    try:
+        for part in (file, log):
+            shutil.copyfile(part, scratch / part.name, follow_symlinks=False)
+        return _connect(scratch / CATALOG_NAME, "rw"), scratch
+    except BaseException:
+        shutil.rmtree(scratch, ignore_errors=True)
+        raise
+
+
+def _check(folder: Path, connection: sqlite3.Connection) -> None:
+    """Is this our catalog, of a version that we know, with nothing in it that we did not put there?"""
+    kinds = {(kind, name) for kind, name in connection.execute("SELECT type, name FROM sqlite_schema") if not name.startswith("sqlite_")}
+    tables = {name for kind, name in kinds if kind == "table"}
+    if "meta" not in tables:
+        raise LibraryDamagedError("this is no catalog of image-search", path=folder, hint="give --library another folder")
+    row = connection.execute("SELECT value FROM meta WHERE key = 'schema_version'").fetchone()
+    version = row[0] if row else None
+    if not isinstance(version, int) or version < 1:
+        raise LibraryDamagedError("the catalog lacks its version", path=folder, hint="image-search salvage saves what is still good")
+    if version > SCHEMA_VERSION:
+        raise LibraryVersionError(
+            f"the library was made by a newer version of image-search (format {version}, this one knows {SCHEMA_VERSION})",
+            path=folder,
+            hint="upgrade with: pip install --upgrade ai-image-search-engine",
+        )
+    foreign = sorted(name for kind, name in kinds if kind in ("trigger", "view"))
+    if foreign:
+        raise LibraryDamagedError(f"the catalog holds foreign {foreign[0]!r}", path=folder, hint="do not use this library")
+    if not tables >= TABLES:
+        raise LibraryDamagedError(
+            f"the catalog lacks {sorted(TABLES - tables)[0]!r}", path=folder, hint="image-search salvage saves what is still good"
+        )
+
+
+def _folder_error(folder: Path, error: OSError) -> LibraryError:
+    import errno
+
+    if error.errno == errno.ENOSPC:
+        return DiskFullError("the disk is full", path=folder, hint="make room and run the same command again")
+    if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+        return LibraryReadOnlyError(
+            "the library cannot be written", path=folder, hint="check the folder's permissions or give another --library"
+        )
+    return LibraryError(f"the library cannot be made ({error.strerror})", path=folder, hint="give another --library")
