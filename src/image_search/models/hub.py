@@ -1,0 +1,86 @@
+"""Checkpoints of the Hugging Face hub: in its cache (never a network call) or fetched (only when asked)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from ..errors import ModelError, ModelMissingError, UnknownModelError
+from .files import PICKLES, ModelFiles, Runtime, choose_weights, files_in
+
+__all__ = ["cached", "fetch"]
+
+_CONFIGS = ("config.json", "preprocessor_config.json")
+
+
+def cached(repo: str, revision: str, runtime: Runtime) -> ModelFiles | None:
+    """The repository's files for this runtime in the local cache; None if they are not all there. Looks, asks nobody."""
+    from huggingface_hub import try_to_load_from_cache
+
+    config = try_to_load_from_cache(repo, _CONFIGS[0], revision=revision)
+    if not isinstance(config, str):  # None, or "known not to exist"
+        return None
+    files = files_in(Path(config).parent, runtime)
+    return files if files is not None and files.preprocessor is not None else None
+
+
+def fetch(repo: str, revision: str, runtimes: tuple[Runtime, ...], *, name: str) -> ModelFiles:
+    """Download what the first possible of these runtimes needs, with the hub library's own progress on stderr.
+
+    Args:
+        repo, revision: on the hub.
+        runtimes: in order of preference.
+        name: what the user called the model, for errors.
+
+    Raises:
+        UnknownModelError: no such repository or revision.
+        ModelMissingError: no network, no permission, no room.
+        ModelError: the repository has nothing we can or may open.
+    """
+    import huggingface_hub
+    from huggingface_hub import errors
+
+    try:
+        names = huggingface_hub.HfApi().list_repo_files(repo, revision=revision)
+        for runtime in runtimes:
+            weights = choose_weights(names, runtime)
+            if weights:
+                folder = huggingface_hub.snapshot_download(repo, revision=revision, allow_patterns=[*weights, *_CONFIGS])
+                files = files_in(Path(folder), runtime)
+                if files is not None:
+                    return files
+    except errors.GatedRepoError as error:
+        raise ModelMissingError(
+            f"model {name} asks for a permission first",
+            hint=f"accept its licence at https://huggingface.co/{repo}, then run: hf auth login",
+        ) from error
+    except (errors.RepositoryNotFoundError, errors.RevisionNotFoundError) as error:
+        raise UnknownModelError(
+            f"there is no model {repo} (revision {revision}) on the Hugging Face hub", hint="check its spelling"
+        ) from error
+    except errors.OfflineModeIsEnabled as error:
+        raise ModelMissingError(
+            f"model {name} is not on this machine, and HF_HUB_OFFLINE forbids fetching it",
+            hint="unset HF_HUB_OFFLINE, or use the built-in model: --model mini",
+        ) from error
+    except Exception as error:  # httpx, requests, OSError, ... by version of the hub library
+        raise ModelMissingError(
+            f"model {name} is not on this machine and could not be fetched ({_reason(error)})",
+            hint="try again with a network, or use the built-in model: --model mini",
+        ) from error
+    return refuse(names, repo)
+
+
+def refuse(names: list[str], where: str) -> ModelFiles:
+    """Say why nothing among these files can be opened."""
+    if any(n in PICKLES for n in names):
+        raise ModelError(
+            f"{where} offers its weights only as a pickle, which can run code and is never opened",
+            hint="ask its owner for safetensors, or convert it where you trust it",
+        )
+    raise ModelError(f"{where} holds no weights (model.safetensors or onnx/model.onnx)")
+
+
+def _reason(error: Exception) -> str:
+    """The first line of a foreign error, or its kind if it says nothing."""
+    lines = str(error).strip().splitlines()
+    return lines[0][:200] if lines else type(error).__name__
