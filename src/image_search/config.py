@@ -35,7 +35,7 @@ UPLOAD_LIMITS = Limits(megapixels=50.0, file_bytes=20 * MIB)
 THUMBNAIL_SIDE = 256  # pixels, longer side: sharp in a grid, ~8 KB as WebP
 MIN_CLOSENESS_IMAGES = 50  # below it a percentile says nothing
 CLOSENESS_SAMPLE = 1000  # images; sampling error of a percentile is then under .02
-COMMIT_SECONDS = 2.0  # what a kill may cost at most
+COMMIT_SECONDS = 1.0  # what a kill may cost at most, and how often the bar moves; a commit costs some 10 ms
 URL_SECONDS = 10.0
 URL_REDIRECTS = 3
 

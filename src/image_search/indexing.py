@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -23,7 +23,7 @@ from .scan import Excluder
 from .thumbnails import Thumbnails
 from .types import Decoded, Embedder, Float32, IndexReport
 
-__all__ = ["Progress", "run"]
+__all__ = ["Progress", "plan_only", "run"]
 
 # (done, total, skipped so far), files
 Progress = Callable[[int, int, int], None]
@@ -89,6 +89,7 @@ class _Run:
         self.buffer = _Buffer()
         self.batch: list[tuple[Todo, Decoded]] = []
         self.waiting: dict[bytes, list[tuple[Todo, Decoded]]] = {}  # copies of contents that are in work
+        self.embedded: set[bytes] = set()  # contents in the buffer
         self.batch_size = 4
         self.committed_at = time.monotonic()
         self.done = 0
@@ -111,8 +112,20 @@ class _Run:
                     self.embed()
                     self.commit()
             self.embed()
+            self.finish_waiting(pool)
         finally:
             self.commit()
+
+    def finish_waiting(self, pool: DecodePool) -> None:
+        """Copies whose original failed, or was committed, between their being hashed and their turn."""
+        for item, _ in [copy for copies in self.waiting.values() for copy in copies]:
+            try:
+                outcome: Decoded | DecodeError = pool.decode(item.path)
+            except DecodeError as error:
+                outcome = error
+            self.take(item, outcome)
+            self.embed()
+        self.waiting.clear()
 
     def take(self, item: Todo, outcome: Decoded | DecodeError) -> None:
         if isinstance(outcome, DecodeError):
@@ -125,20 +138,14 @@ class _Run:
             self.batch.append((item, outcome))
         elif (reason := self.claims.failure(outcome.sha256)) is not None:
             self.fail(item, DecodeError(reason, path=item.path, sha256=outcome.sha256))
-        elif self.catalog.one("SELECT 1 FROM content WHERE sha256 = ?", (outcome.sha256,)):
+        elif outcome.sha256 in self.embedded or self.catalog.one("SELECT 1 FROM content WHERE sha256 = ?", (outcome.sha256,)):
             self.buffer.known.append((item, outcome))
-            self.count(1)
         else:
             self.waiting.setdefault(outcome.sha256, []).append((item, outcome))
 
     def fail(self, item: Todo, error: DecodeError) -> None:
         self.buffer.failed.append((item, error))
         self.report.skipped.append(skipped(item.path, error.reason))
-        self.count(1)
-
-    def count(self, files: int) -> None:
-        self.done += files
-        self.progress(self.done, self.plan.todo, len(self.report.skipped))
 
     def embed(self) -> None:
         """One or more short calls of the model over the waiting batch."""
@@ -154,7 +161,7 @@ class _Run:
                 if np.isfinite(vector).all():
                     self.buffer.new.append((item, decoded, vector))
                     self.buffer.known += self.waiting.pop(decoded.sha256, [])
-                    self.count(1)
+                    self.embedded.add(decoded.sha256)
                 else:
                     self.take(item, DecodeError(SkipReason.NO_VECTOR, path=item.path, sha256=decoded.sha256))
 
@@ -179,6 +186,10 @@ class _Run:
         self.thumbnails.put((d.sha256, d.thumbnail) for _, d, _ in buffer.new if d.thumbnail is not None)
         for _, decoded, _ in buffer.new:
             self.claims.release(decoded.sha256)
+        self.embedded.clear()
+        # Counted only now: what the bar shows as done survives whatever happens next.
+        self.done += len(buffer)
+        self.progress(self.done, self.plan.todo, len(self.report.skipped))
 
     def place(self, item: Todo, decoded: Decoded, generation: int) -> None:
         """This path now holds this content. A row whose file is gone and had the same content is the same image, moved."""
@@ -323,11 +334,7 @@ def run(
     return work.report, lines
 
 
-def plan_only(plan: Plan) -> IndexReport:
-    """--dry-run: what would be looked at; contents are not read, so new and changed files count as added."""
-    return IndexReport(added=plan.todo, unchanged=plan.unchanged, skipped=list(plan.skipped))
-
-
-def embedded_vectors(embedder: Embedder, pixels: Sequence[np.ndarray]) -> Float32:  # type: ignore[type-arg]
-    """float32 (N, D) for pictures that are all of the model's input size."""
-    return embedder.embed(np.stack(pixels))
+def plan_only(catalog: Catalog, plan: Plan) -> IndexReport:
+    """--dry-run: what would be looked at; contents are not read, so new, changed and moved files all count as added."""
+    gone = sum(state == "present" for target in plan.targets for _, _, state in vanished(catalog, target))
+    return IndexReport(added=plan.todo, unchanged=plan.unchanged, missing=gone, skipped=list(plan.skipped))
