@@ -1,0 +1,233 @@
+"""A vector in, matches out: filters, the choice between exact search and the store, closeness. Knows nothing of pictures or drawing."""
+
+from __future__ import annotations
+
+import fnmatch
+import os
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+
+from .catalog import Catalog, item_id, item_number
+from .closeness import percentile
+from .errors import StoreError, UsageError
+from .paths import from_bytes, nfc, uri_of
+from .stores.exact import top_k
+from .stores.mirror import Mirror
+from .types import Float32, Match, VectorStore
+
+__all__ = ["Filters", "How", "Searcher", "combine"]
+
+How = Literal["auto", "exact", "store"]
+_IN = 900  # values in one "IN (...)": SQLite allows 999 everywhere
+
+
+@dataclass(frozen=True, slots=True)
+class Filters:
+    """What a match must be.
+
+    Attributes:
+        names: one of these classes; empty: any.
+        path: glob on the absolute path ("*" crosses folders).
+        min_similarity: cosine at least this.
+        min_closeness: closeness at least this.
+        leave_out: contents (sha256) that are not shown: the query itself.
+    """
+
+    names: tuple[str, ...] = ()
+    path: str | None = None
+    min_similarity: float | None = None
+    min_closeness: float | None = None
+    leave_out: frozenset[bytes] = frozenset()
+
+    @property
+    def by_file(self) -> bool:
+        return bool(self.names or self.path)
+
+
+def combine(likes: Sequence[Float32], lesses: Sequence[Float32] = ()) -> Float32:
+    """Mean of the first minus half the mean of the others (Rocchio 1971, with 1 and .5), float32 (D,) of unit length.
+
+    Raises UsageError if nothing is left, that is if the pictures cancel each other out.
+    """
+    if len(likes) == 1 and not lesses:
+        return likes[0]
+    wanted = np.mean(np.asarray(likes, np.float64), axis=0)
+    if lesses:
+        wanted = wanted - 0.5 * np.mean(np.asarray(lesses, np.float64), axis=0)
+    length = float(np.linalg.norm(wanted))
+    if length < 1e-6:
+        raise UsageError("these pictures cancel each other out", hint="leave some of them out")
+    return np.asarray(wanted / length, np.float32)
+
+
+@dataclass(frozen=True, slots=True)
+class _File:
+    number: int
+    content: int
+    name: str
+    path: str
+
+
+class Searcher:
+    """Searches one library; keeps the matrix between queries and renews it when the catalog has moved on.
+
+    Args:
+        long_lived: this process will ask often, so the store may answer; one-shot processes always search exactly.
+    """
+
+    def __init__(self, catalog: Catalog, mirror: Mirror, *, long_lived: bool) -> None:
+        self._catalog = catalog
+        self._mirror = mirror
+        self._long_lived = long_lived
+        self._generation = -1
+        self._contents = np.empty(0, np.int64)  # (N,) content ids, in the matrix's order
+        self._matrix: Float32 = np.empty((0, catalog.dim), np.float32)
+        self._store: VectorStore | None = None
+        self._store_generation = -1
+
+    def search(self, query: Float32, n: int, filters: Filters, how: How, same: frozenset[bytes]) -> tuple[list[Match], bool]:
+        """The n nearest files that pass the filters.
+
+        Args:
+            query: float32 (D,), unit length.
+            same: contents (sha256) whose files are "identical".
+
+        Returns:
+            matches, nearest first, equal ones by id; and whether every image was compared (True) or the store answered.
+
+        Raises:
+            UsageError: n < 1, or closeness asked for in a small library. StoreError: the store was demanded and cannot answer.
+        """
+        if n < 1:
+            raise UsageError("the number of results must be at least 1", hint="use -n 1 or more")
+        with self._catalog.snapshot():
+            scale = self.closeness_sample()
+            if filters.min_closeness is not None and scale is None:
+                raise UsageError("this library is too small for closeness (it needs 50 images)", hint="use --min-similarity")
+            same_contents = self._contents_of(same)
+            left_out = self._contents_of(filters.leave_out)
+            store = self._ready_store(how, filters)
+            if store is not None:
+                pairs = self._from_store(store, query, n, left_out)
+            else:
+                pairs = self._exactly(query, n, filters, left_out)
+            matches = []
+            for file, cosine in pairs:
+                identical = file.content in same_contents
+                close = percentile(cosine, scale)
+                if (filters.min_similarity is not None and cosine < filters.min_similarity) or (
+                    filters.min_closeness is not None and close is not None and close < filters.min_closeness
+                ):
+                    break
+                similarity = 1.0 if identical and cosine > 1 - 1e-6 else cosine
+                offline = not os.path.lexists(file.path)
+                match = Match(
+                    item_id(file.number), len(matches) + 1, file.name, similarity, close, file.path, uri_of(file.path), identical, offline
+                )
+                matches.append(match)
+        return matches, store is None
+
+    def closeness_sample(self) -> Float32 | None:
+        blob = self._catalog.meta_or_none("closeness")
+        return None if blob is None else np.frombuffer(blob, "<f4")
+
+    def matrix(self) -> tuple[np.ndarray[Any, np.dtype[np.int64]], Float32]:
+        """Content ids and unit vectors as of now, read again only if the catalog has changed."""
+        generation = self._catalog.generation
+        if generation != self._generation:
+            self._contents, self._matrix = self._catalog.vectors()
+            self._generation = generation
+        return self._contents, self._matrix
+
+    def close(self) -> None:
+        if self._store is not None:
+            self._store.close()
+            self._store = None
+
+    # --- exact --------------------------------------------------------------------------------------------------------------
+
+    def _exactly(self, query: Float32, n: int, filters: Filters, left_out: set[int]) -> list[tuple[_File, float]]:
+        contents, matrix = self.matrix()
+        chosen = self._files_passing(filters) if filters.by_file else None
+        mask = None
+        if chosen is not None:
+            mask = np.isin(contents, np.fromiter({f.content for f in chosen}, np.int64))
+        if left_out:
+            keep = ~np.isin(contents, np.fromiter(left_out, np.int64))
+            mask = keep if mask is None else mask & keep
+        (rows,), (cosines,) = top_k(matrix, query[None, :], n, mask=mask)
+        similarity = dict(zip(contents[rows].tolist(), cosines.tolist(), strict=True))
+        files = self._files_with(similarity) if chosen is None else [f for f in chosen if f.content in similarity]
+        found = sorted(((f, similarity[f.content]) for f in files), key=lambda pair: (-pair[1], pair[0].number))
+        return found[:n]
+
+    def _files_with(self, contents: Iterable[int]) -> list[_File]:
+        wanted = list(contents)
+        return [file for start in range(0, len(wanted), _IN) for file in self._files("content_id", wanted[start : start + _IN])]
+
+    def _files(self, column: str, values: Sequence[int]) -> list[_File]:
+        marks = ",".join("?" * len(values))
+        return [
+            _File(number, content, name, from_bytes(os.path.join(root, path)))
+            for number, content, name, root, path in self._catalog.rows(
+                "SELECT f.id, f.content_id, f.name, r.path, f.path FROM files AS f JOIN roots AS r ON r.id = f.root_id"
+                f" WHERE f.state = 'present' AND f.{column} IN ({marks})",
+                values,
+            )
+        ]
+
+    def _files_passing(self, filters: Filters) -> list[_File]:
+        wanted = {nfc(name) for name in filters.names}
+        pattern = re.compile(fnmatch.translate(nfc(filters.path))) if filters.path is not None else None
+        passing = []
+        for page in self._catalog.pages(
+            "SELECT f.id, f.content_id, f.name, r.path, f.path FROM files AS f JOIN roots AS r ON r.id = f.root_id"
+            " WHERE f.state = 'present'"
+        ):
+            for number, content, name, root, relative in page:
+                if wanted and nfc(name) not in wanted:
+                    continue
+                path = from_bytes(os.path.join(root, relative))
+                if pattern is None or pattern.match(nfc(path)):
+                    passing.append(_File(number, content, name, path))
+        return passing
+
+    def _contents_of(self, hashes: Iterable[bytes]) -> set[int]:
+        rows = (self._catalog.one("SELECT id FROM content WHERE sha256 = ?", (h,)) for h in hashes)
+        return {row[0] for row in rows if row is not None}
+
+    # --- store --------------------------------------------------------------------------------------------------------------
+
+    def _ready_store(self, how: How, filters: Filters) -> VectorStore | None:
+        """The store, if it is asked for and may answer: unfiltered, sealed, of exactly this generation."""
+        if how == "exact" or (how == "auto" and (not self._long_lived or filters.by_file)):
+            return None
+        if how == "store" and filters.by_file:
+            raise UsageError("the store does not answer filtered searches", hint="leave out --store-only, or --name and --path")
+        generation = self._catalog.generation
+        if self._store is None or self._store_generation != generation:
+            self.close()
+            self._store = self._mirror.open(generation)
+            self._store_generation = generation
+        if self._store is None and how == "store":
+            raise StoreError(
+                f"the store cannot answer: {self._mirror.why}", path=self._catalog.folder, hint="make it anew with: image-search rebuild"
+            )
+        return self._store
+
+    def _from_store(self, store: VectorStore, query: Float32, n: int, left_out: set[int]) -> list[tuple[_File, float]]:
+        """The store says which; the catalog's vectors say how near."""
+        spare = sum(len(self._files("content_id", [content])) for content in left_out)
+        (ids,), _ = store.query(query[None, :], n + spare)
+        numbers = [number for number in map(item_number, ids) if number is not None]
+        files = [file for start in range(0, len(numbers), _IN) for file in self._files("id", numbers[start : start + _IN])]
+        pairs = []
+        for file in files:
+            if file.content not in left_out:
+                _, (cosine,) = top_k(self._catalog.vector(file.content)[None, :], query[None, :], 1)
+                pairs.append((file, float(cosine[0])))
+        return sorted(pairs, key=lambda pair: (-pair[1], pair[0].number))[:n]
