@@ -50,7 +50,8 @@ class Preprocess:
     """How a model wants its pixels; part of the fingerprint.
 
     The upright RGB picture is resized either to exactly `size` (height, width), its proportions given up, or so that its shorter
-    side is `shortest_edge`, and then cut to the central `crop` (height, width). Exactly one of `size` and `shortest_edge` is set.
+    side is `shortest_edge`, and then cut to the central `crop` (height, width; where it is larger, black is added). Exactly one of
+    `size` and `shortest_edge` is set.
     The uint8 result is multiplied by `rescale`, then (value - mean) / std per channel, in float32.
     """
 
@@ -65,10 +66,10 @@ class Preprocess:
     @property
     def output_size(self) -> tuple[int, int]:
         """(height, width) of the pixels that reach the model."""
-        if self.size is not None:
-            return self.size
         if self.crop is not None:
             return self.crop
+        if self.size is not None:
+            return self.size
         raise ValueError("shortest_edge without crop gives pictures of different sizes")
 
 

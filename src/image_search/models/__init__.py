@@ -18,12 +18,13 @@ from ..errors import ModelDamagedError, ModelError, ModelMissingError, UnknownMo
 from ..types import Embedder, Preprocess
 from .files import ModelFiles, Runtime, files_in, has_trained_pooler, read_architecture, read_json, weights_digest
 from .recipe import read_recipe
-from .vectors import canonical_pictures, check_same_vectors
+from .vectors import canonical_pictures, check_same_model, check_same_vectors
 
 __all__ = [
     "MODELS",
     "ModelRow",
     "canonical_pictures",
+    "check_same_model",
     "check_same_vectors",
     "choose_auto",
     "is_available",

@@ -65,10 +65,8 @@ def read_recipe(config: dict[str, Any], *, path: str, model_type: str | None = N
         )
         if 0.0 in recipe.std:
             raise ValueError("image_std is zero")
-        if edge is not None and (crop is None or max(crop) > edge):
-            raise ValueError("shortest_edge needs a crop no larger than it")
-        if size is not None and recipe.crop is not None:
-            raise ValueError("a fixed size and another crop")
+        if edge is not None and crop is None:
+            raise ValueError("shortest_edge without a crop gives pictures of different sizes")
     except (KeyError, TypeError, ValueError) as error:
         raise ModelError(f"this preprocessing cannot be followed ({error})", path=path) from error
     return recipe
