@@ -261,13 +261,15 @@ class Catalog:
 
     @contextlib.contextmanager
     def transaction(self) -> Iterator[int]:
-        """All or nothing. Gives the new generation; rows of `files` that are written carry it."""
+        """All or nothing. Gives the new generation; rows of `files` that are written carry it. If none was, it stays the old one."""
         with self._lock, translated(self.folder):
             self._connection.execute("BEGIN IMMEDIATE")
             try:
                 generation = self.generation + 1
                 self._connection.execute("UPDATE meta SET value = ? WHERE key = 'generation'", (generation,))
                 yield generation
+                if not self._connection.execute("SELECT 1 FROM files WHERE generation = ?", (generation,)).fetchone():
+                    self._connection.execute("UPDATE meta SET value = ? WHERE key = 'generation'", (generation - 1,))
                 self._connection.commit()
             except BaseException:
                 with contextlib.suppress(sqlite3.Error):  # after a full disk SQLite has rolled back by itself

@@ -111,11 +111,8 @@ class Searcher:
             same_contents = self._contents_of(same)
             left_out = self._contents_of(filters.leave_out)
             store = self._ready_store(how, filters)
-            if store is not None:
-                pairs = self._from_store(store, query, n, left_out)
-            else:
-                pairs = self._exactly(query, n, filters, left_out)
-            matches = []
+            pairs = self._exactly(query, n, filters, left_out) if store is None else self._from_store(store, query, n, left_out)
+            matches: list[Match] = []
             for file, cosine in pairs:
                 identical = file.content in same_contents
                 close = percentile(cosine, scale)
