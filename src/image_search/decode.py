@@ -1,0 +1,426 @@
+"""Decoding in a cage: the parent's side. Bytes that strangers made are decoded in worker processes that may die.
+
+A worker is `python -m image_search.decode_worker` over pipes, so it works from a script without a `__main__` guard, from a notebook
+and from stdin, and nothing is forked while other libraries' threads run. Each holds one file at a time under a memory and a CPU cap;
+the parent watches the clock. A worker that dies costs exactly the image it held, which is named and not tried again.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import queue
+import signal
+import subprocess
+import sys
+import threading
+import time
+import weakref
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from .config import LIBRARY_LIMITS, Limits
+from .decode_worker import DEBUG_ENV, Channel, EndOfStreamError
+from .errors import DecodeError, ImageSearchError, SkipReason, UsageError
+from .types import Decoded, FileStat, Preprocess, Region, UInt8
+
+__all__ = ["DECODER_VERSION", "IMAGE_EXTENSIONS", "DecodePool"]
+
+RULES = "1"  # of pixels.py: raise it when the same bytes may give other pixels or another reason
+
+DECODER_VERSION: str  # "1/pillow 13.0.0/heif 1.8.1"; a file known as bad is tried again when it changes
+
+# Lower case; what a scan picks up. The decoder itself goes by the content.
+IMAGE_EXTENSIONS = frozenset(
+    {".jpg", ".jpeg", ".jpe", ".jfif", ".mpo", ".png", ".apng", ".gif", ".webp"}
+    | {".bmp", ".dib", ".tif", ".tiff", ".avif", ".heic", ".heif", ".hif"}
+)
+
+START_SECONDS = 60.0  # a worker needs 0.1 CPU s to start; a busy machine much longer
+WATCH_SECONDS = 0.1  # how often the clock is looked at
+CLOSE_SECONDS = 1.0  # an idle worker leaves within milliseconds of its input's end
+AHEAD = 64  # results that may wait for the consumer: ~10 MB, more than one model call uses up
+
+_Reply = tuple[dict[str, Any], bytearray]
+
+
+def __getattr__(name: str) -> str:
+    """DECODER_VERSION, when it is asked for: reading package metadata takes 40 CPU ms."""
+    if name != "DECODER_VERSION":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib.metadata import PackageNotFoundError, version
+
+    def of(package: str) -> str:
+        try:
+            return version(package)
+        except PackageNotFoundError:
+            return "none"
+
+    value = globals()["DECODER_VERSION"] = f"{RULES}/pillow {of('pillow')}/heif {of('pillow-heif')}"
+    return value
+
+
+class DecodePool:
+    """Decodes images in worker processes; thread-safe.
+
+    Args:
+        workers: processes at most, >= 1. The first starts at once (without waiting for it), the others when they are needed.
+        preprocess: how the model wants its pixels.
+        limits: what one picture may cost.
+        thumbnail_side: longer side of the WebP thumbnail that comes with each picture, pixels; None: no thumbnails.
+    """
+
+    def __init__(self, workers: int, preprocess: Preprocess, *, limits: Limits = LIBRARY_LIMITS, thumbnail_side: int | None = None) -> None:
+        if workers < 1:
+            raise UsageError("at least one decode worker is needed")
+        self.workers = workers
+        self.limits = limits
+        self._shape = (*preprocess.output_size, 3)
+        wish = {
+            "size": preprocess.size,
+            "shortest_edge": preprocess.shortest_edge,
+            "crop": preprocess.crop,
+            "resample": preprocess.resample,
+            "thumbnail_side": thumbnail_side,
+        }
+        self._hello: dict[str, object] = {"limits": asdict(limits), "wish": wish}
+        self._closed = False
+        self._free = threading.Condition()
+        self._all: list[_Worker] = []
+        self._idle: list[_Worker] = []
+        self._stop = threading.Event()
+        self._end = weakref.finalize(self, _end, self._all, self._stop)  # also when the pool is forgotten, and at exit
+        self._idle.append(self._start())
+        threading.Thread(target=_watch, args=(self._all, self._stop, limits.memory_bytes), name="decode-watch", daemon=True).start()
+
+    def decode(self, source: str | bytes, *, region: Region | None = None, known: Callable[[bytes], bool] | None = None) -> Decoded:
+        """One picture, ready for the model. Blocks until a worker is free and done.
+
+        Args:
+            source: a path (str; may hold surrogate escapes; a link is refused: resolve it before if it is meant), or an encoded
+                image (bytes).
+            region: only this part of the upright picture; a box longer than 2:1 grows to 2:1 with its surroundings.
+            known: called with the sha256 before decoding; True: the caller has this content, nothing is decoded and `pixels` is None.
+
+        Raises DecodeError with its reason; UsageError for a region that reaches outside the picture.
+        """
+        reply, body = self._run(source, region, known, None)
+        digest = bytes.fromhex(reply["sha256"])
+        found = None if reply["stat"] is None else FileStat(*reply["stat"])
+        if "shape" not in reply:
+            return Decoded(digest, None, stat=found)
+        pixels, rest = _array(reply, body)
+        thumbnail = None if reply["thumbnail"] is None else rest
+        return Decoded(digest, pixels, reply["width"], reply["height"], reply["format"], thumbnail, found)
+
+    def picture(self, source: str | bytes, *, max_side: int, region: Region | None = None) -> tuple[UInt8, int, int]:
+        """For showing: upright RGB uint8 (h, w, 3) with true proportions, longer side at most `max_side`, never enlarged.
+
+        Returns the pixels and the (width, height) of the whole upright picture. Same rules, cage and errors as `decode`.
+        """
+        reply, body = self._run(source, region, None, max_side)
+        return _array(reply, body)[0], reply["width"], reply["height"]
+
+    def decode_each(
+        self, sources: Iterable[str], *, known: Callable[[bytes], bool] | None = None, ahead: int | None = None
+    ) -> Iterator[tuple[str, Decoded | DecodeError]]:
+        """Many pictures, in order of completion, each with its result or its DecodeError; one thread per worker.
+
+        At most `ahead` results (64 unless told) wait or are in work, so memory is flat in the number of sources. `sources` and `known`
+        are called from these threads (one call at a time for `sources`); what they raise is raised here. Closing the generator stops it
+        at once: a decode that is running then ends in the background, its result dropped.
+        """
+        return _Stream(self, sources, known, ahead or AHEAD).results()
+
+    def close(self) -> None:
+        """End all workers, within 2 s. A decode that is running in another thread raises ImageSearchError there."""
+        with self._free:
+            self._closed = True
+            self._free.notify_all()
+        self._end()
+
+    def __enter__(self) -> DecodePool:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _run(self, source: str | bytes, region: Region | None, known: Callable[[bytes], bool] | None, max_side: int | None) -> _Reply:
+        path, payload = self._payload(source)
+        box = None if region is None else [region.x, region.y, region.w, region.h]
+        job: dict[str, object] = {"job": "bytes" if path is None else "path", "ask": known is not None, "region": box, "max_side": max_side}
+        with self._worker() as worker:
+            try:
+                reply, body = worker.ask(job, payload, known, self.limits.wall_seconds)
+                self._check(reply, body, max_side)
+            except EndOfStreamError as error:
+                reason = worker.buried()
+                if self._closed:
+                    raise ImageSearchError("decoding was stopped", path=path) from None
+                raise DecodeError(reason, path=path, detail=f"worker ended with {worker.process.returncode}") from error
+        if "outside" in reply:
+            assert region is not None
+            wide, high = reply["outside"]
+            raise UsageError(
+                f"the region {region.x},{region.y},{region.w},{region.h} reaches outside the picture, which is {wide}x{high} pixels",
+                path=path,
+                hint="give x,y,w,h in pixels of the upright picture",
+            )
+        if "error" in reply:
+            digest = reply["sha256"] and bytes.fromhex(reply["sha256"])
+            raise DecodeError(SkipReason[reply["error"]], path=path, detail=reply["detail"], sha256=digest)
+        return reply, body
+
+    def _payload(self, source: str | bytes) -> tuple[str | None, bytes]:
+        """(path or None, what the worker gets)."""
+        if isinstance(source, bytes):
+            if len(source) > self.limits.file_bytes:
+                raise DecodeError(SkipReason.FILE_TOO_LARGE, detail=f"{len(source)} bytes")
+            return None, source
+        try:
+            raw = os.fsencode(os.path.join(os.getcwd(), source))  # a worker keeps the folder it was started in
+        except UnicodeEncodeError as error:
+            raise DecodeError(SkipReason.VANISHED, path=source, detail=str(error)) from error
+        if b"\0" in raw:
+            raise DecodeError(SkipReason.VANISHED, path=source, detail="a NUL in the name")
+        return source, raw
+
+    def _check(self, reply: dict[str, Any], body: bytearray, max_side: int | None) -> None:
+        """A reply of the wrong shape comes from a worker that a file has upset."""
+        if "shape" in reply:
+            high, wide, _ = shape = tuple(reply["shape"])
+            wrong = shape != self._shape if max_side is None else max(high, wide) > max_side
+            if wrong or len(body) != high * wide * 3 + (reply["thumbnail"] or 0):
+                raise EndOfStreamError
+
+    @contextlib.contextmanager
+    def _worker(self) -> Iterator[_Worker]:
+        """A worker of one's own; a dead, worn-out or interrupted one does not come back."""
+        with self._free:
+            while not (self._closed or self._idle or len(self._all) < self.workers):
+                self._free.wait()
+            if self._closed:
+                raise ImageSearchError("the decoder is closed")
+            worker = self._idle.pop() if self._idle else self._start()
+            if worker.process.poll() is not None:  # ended while idle: no image is to blame
+                self._all.remove(worker)
+                worker.end()
+                worker = self._start()
+        try:
+            worker.wait_ready()
+            yield worker
+        finally:
+            fit = not (worker.working or worker.tired or worker.served >= self.limits.files_per_worker)
+            with self._free:
+                if fit and not self._closed:
+                    self._idle.append(worker)
+                else:
+                    fit = False
+                    self._all.remove(worker)
+                self._free.notify()
+            if not fit:
+                worker.end()
+
+    def _start(self) -> _Worker:
+        worker = _Worker(self._hello)
+        self._all.append(worker)
+        return worker
+
+
+class _Worker:
+    """One process and the parent's knowledge of it."""
+
+    def __init__(self, hello: dict[str, object]) -> None:
+        self.ready = False
+        self.working = True  # between a question and its answer; such a worker cannot be used again
+        self.tired = False
+        self.served = 0
+        self.deadline: float | None = None
+        self.verdict: SkipReason | None = None  # why the parent killed it
+        environment = {name: value for name, value in os.environ.items() if name != "PYTHONINSPECT"}
+        environment |= {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MALLOC_ARENA_MAX": "1"}  # threads eat address space
+        try:
+            self.process = subprocess.Popen(
+                [sys.executable, "-P", "-c", _BOOT, *_import_paths()],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=None if os.environ.get(DEBUG_ENV) else subprocess.DEVNULL,
+                env=environment,
+                **_APART,
+            )
+        except OSError as error:
+            raise ImageSearchError(f"cannot start a decode worker: {error.strerror}", path=sys.executable) from error
+        assert self.process.stdin is not None and self.process.stdout is not None
+        self.channel = Channel(self.process.stdout, self.process.stdin)  # type: ignore[arg-type]
+        with contextlib.suppress(EndOfStreamError):  # it shows in wait_ready
+            self.channel.send(hello)
+
+    def wait_ready(self) -> None:
+        if self.ready:
+            return
+        self.deadline = time.monotonic() + START_SECONDS
+        try:
+            self.channel.receive()
+        except EndOfStreamError as error:
+            self.end()
+            raise ImageSearchError(
+                f"the decode worker does not start (exit code {self.process.returncode})",
+                hint=f"set {DEBUG_ENV}=1 to see its own words",
+            ) from error
+        self.deadline = None
+        self.working, self.ready = False, True
+
+    def ask(self, job: dict[str, object], payload: bytes, known: Callable[[bytes], bool] | None, seconds: float) -> _Reply:
+        """Send a job, answer the worker's question whether to go on, return its last word. EndOfStreamError: it is gone."""
+        self.working = True
+        self.served += 1
+        self.deadline = time.monotonic() + seconds
+        self.channel.send(job, payload)
+        reply, body = self.channel.receive()
+        if known is not None and "tired" not in reply:
+            self.deadline = None  # the caller's time is not the file's
+            wanted = not known(bytes.fromhex(str(reply["sha256"])))
+            self.deadline = time.monotonic() + seconds
+            self.channel.send({"go": wanted})
+            reply, body = self.channel.receive()
+        self.deadline = None
+        self.tired = bool(reply["tired"])
+        self.working = False
+        return reply, body
+
+    def check_clock(self, now: float, memory_bytes: int) -> None:
+        """Kill it if its file takes too long, or (where the system sets no cap itself) too much memory."""
+        if self.deadline is None:
+            return
+        if now > self.deadline:
+            self.kill(SkipReason.TOOK_TOO_LONG)
+
+    def kill(self, why: SkipReason | None = None) -> None:
+        self.verdict = self.verdict or why
+        with contextlib.suppress(OSError):
+            self.process.kill()
+
+    def buried(self) -> SkipReason:
+        """Make sure it is dead, and say why it died."""
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self.process.wait(0.5)  # its pipes end a moment before it does
+        self.end()
+        if self.verdict is not None:
+            return self.verdict
+        return SkipReason.TOOK_TOO_LONG if self.process.returncode == -_SIGXCPU else SkipReason.CRASHED
+
+    def end(self) -> None:
+        """No process and no pipe is left; an idle worker goes by itself, a working one is killed."""
+        self.deadline = None
+        if self.working:
+            self.kill()
+        with contextlib.suppress(OSError, ValueError):
+            self.channel.writer.close()
+        try:
+            self.process.wait(CLOSE_SECONDS)
+        except subprocess.TimeoutExpired:
+            self.kill()
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self.process.wait(CLOSE_SECONDS)
+        if not self.working:
+            self.channel.reader.close()
+
+
+# The package may have been found by a path that only this process has (a script's folder, a notebook's sys.path). These are added
+# last, and -P keeps the current folder out: a folder of pictures may hold a file called PIL.py.
+_BOOT = "import sys; sys.path.extend(sys.argv[1:]); from image_search.decode_worker import main; main()"
+
+_SIGXCPU = getattr(signal, "SIGXCPU", 24)
+
+# Out of the terminal's process group: Ctrl-C is for the parent, which then decides.
+_APART: dict[str, Any] = {"creationflags": getattr(subprocess, "CREATE_NO_WINDOW", 0)} if os.name == "nt" else {"process_group": 0}
+
+
+def _import_paths() -> list[str]:
+    own = str(Path(__file__).resolve().parent.parent)
+    return [own, *(path for path in sys.path if os.path.isabs(path) and path != own)]
+
+
+def _watch(workers: list[_Worker], stop: threading.Event, memory_bytes: int) -> None:
+    while not stop.wait(WATCH_SECONDS):
+        now = time.monotonic()
+        for worker in list(workers):
+            worker.check_clock(now, memory_bytes)
+
+
+def _end(workers: list[_Worker], stop: threading.Event) -> None:
+    """All at once, not one after the other."""
+    stop.set()
+    for worker in list(workers):
+        if worker.working:
+            worker.kill()
+        else:
+            with contextlib.suppress(OSError, ValueError):
+                worker.channel.writer.close()
+    for worker in list(workers):
+        worker.end()
+
+
+class _Stream:
+    """The threads behind `decode_each`."""
+
+    def __init__(self, pool: DecodePool, sources: Iterable[str], known: Callable[[bytes], bool] | None, ahead: int) -> None:
+        self.pool = pool
+        self.sources = iter(sources)
+        self.known = known
+        self.one_at_a_time = threading.Lock()
+        self.room = threading.Semaphore(ahead)
+        self.done: queue.SimpleQueue[tuple[str, Decoded | DecodeError] | BaseException | None] = queue.SimpleQueue()
+        self.stopped = False
+
+    def results(self) -> Iterator[tuple[str, Decoded | DecodeError]]:
+        running = self.pool.workers
+        for number in range(running):
+            threading.Thread(target=self._work, name=f"decode-{number}", daemon=True).start()
+        try:
+            while running:
+                item = self.done.get()
+                if item is None:
+                    running -= 1
+                elif isinstance(item, BaseException):
+                    raise item
+                else:
+                    self.room.release()
+                    yield item
+        finally:
+            self.stopped = True
+            self.room.release(self.pool.workers)  # threads that wait for room look up and leave
+
+    def _work(self) -> None:
+        try:
+            while True:
+                self.room.acquire()
+                with self.one_at_a_time:
+                    source = None if self.stopped else next(self.sources, None)
+                if source is None:
+                    break
+                result: Decoded | DecodeError
+                try:
+                    result = self.pool.decode(source, known=self.known and self._known)
+                except DecodeError as error:
+                    result = error
+                self.done.put((source, result))
+        except BaseException as error:
+            self.done.put(error)
+        self.room.release()  # the next thread finds the end, too
+        self.done.put(None)
+
+    def _known(self, digest: bytes) -> bool:
+        assert self.known is not None
+        return self.stopped or self.known(digest)  # stopped: nobody wants the pixels
+
+
+def _array(reply: dict[str, Any], body: bytearray) -> tuple[UInt8, bytes]:
+    """(pixels, what comes after them)."""
+    high, wide, channels = reply["shape"]
+    count = high * wide * channels
+    return np.frombuffer(body, np.uint8, count).reshape(high, wide, channels), bytes(memoryview(body)[count:])
