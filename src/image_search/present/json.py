@@ -1,0 +1,87 @@
+"""A search's answer as JSON, and the schema it keeps."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+from ..paths import uri_of
+from ..types import Match
+
+__all__ = ["SCHEMA", "matches_json"]
+
+_MATCH: dict[str, Any] = {
+    "id": {"type": "string", "description": "the library item; works wherever a path does"},
+    "rank": {"type": "integer", "minimum": 1, "description": "1 is nearest"},
+    "name": {"type": "string", "description": "the image's class; empty if it has none"},
+    "similarity": {"type": "number", "minimum": -1, "maximum": 1, "description": "cosine; higher is nearer"},
+    "distance": {"type": "number", "minimum": 0, "maximum": 2, "description": "1 - similarity"},
+    "closeness": {
+        "type": ["number", "null"],
+        "minimum": 0,
+        "maximum": 1,
+        "description": "percentile among this library's nearest-neighbour similarities; null in a small library",
+    },
+    "uri": {"type": "string", "description": "absolute path, undecodable bytes percent-encoded"},
+    "identical": {"type": "boolean", "description": "the same bytes as the query's file"},
+    "offline": {"type": "boolean", "description": "its folder cannot be reached now"},
+}
+
+SCHEMA: dict[str, Any] = {
+    "$schema": "https://json-schema.org/draft/2020-12/schema",
+    "title": "Answer of image-search search --json",
+    "type": "object",
+    "additionalProperties": False,
+    "required": ["query", "model", "exact", "matches"],
+    "properties": {
+        "query": {
+            "description": "the image searched with, as given; a list where there were several",
+            "oneOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}, "minItems": 2}],
+        },
+        "model": {"type": "string", "description": "name of the library's model"},
+        "exact": {"type": "boolean", "description": "compared with every image; false: answered by the vector store"},
+        "matches": {
+            "type": "array",
+            "items": {"type": "object", "additionalProperties": False, "required": list(_MATCH), "properties": _MATCH},
+        },
+    },
+}
+
+
+def matches_json(matches: Sequence[Match], *, query: str | Sequence[str], model: str, exact: bool) -> dict[str, Any]:
+    """Plain data that keeps `SCHEMA`: Python floats, never NaN, valid Unicode; `json.dumps` escapes what is left to escape.
+
+    Raises ValueError if a similarity is not finite or lies outside [-1, 1] by more than rounding.
+    """
+    queries = [query] if isinstance(query, str) else list(query)
+    return {
+        "query": _unicode(queries[0]) if len(queries) == 1 else [_unicode(q) for q in queries],
+        "model": _unicode(model),
+        "exact": bool(exact),
+        "matches": [_match_json(m) for m in matches],
+    }
+
+
+def _match_json(match: Match) -> dict[str, Any]:
+    similarity = float(match.similarity)
+    if not abs(similarity) <= 1 + 1e-5:  # also false for NaN; float32 sums of a few hundred products err by less than 1e-5
+        raise ValueError(f"similarity {similarity} of {match.id} is not a cosine")
+    similarity = max(-1.0, min(1.0, similarity))
+    closeness = None if match.closeness is None or math.isnan(match.closeness) else float(match.closeness)
+    return {
+        "id": _unicode(match.id),
+        "rank": int(match.rank),
+        "name": _unicode(match.name),
+        "similarity": similarity,
+        "distance": 1.0 - similarity,
+        "closeness": closeness,
+        "uri": _unicode(match.uri),
+        "identical": bool(match.identical),
+        "offline": bool(match.offline),
+    }
+
+
+def _unicode(text: str) -> str:
+    """Valid Unicode: undecodable bytes percent-encoded, as in `uri`; any other lone surrogate becomes "?"."""
+    return uri_of(text).encode("utf-8", "replace").decode()

@@ -1,0 +1,95 @@
+"""Results and reports as plain text for a terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ..paths import nfc, shown
+from ..types import IndexReport, Match, Skipped
+from .fit import cells, number, shorten
+
+__all__ = ["matches_table", "report_table"]
+
+NONE = "-"
+GAP = "  "
+NARROWEST_NAME = 8  # cells; "identical" and numbers are never shortened
+NARROWEST_URI = 16  # cells; then the line is longer than the terminal rather than saying nothing
+EXAMPLES = 3  # files named per reason
+RIGHT = {"rank", "similarity", "distance", "closeness"}
+
+
+def matches_table(matches: Sequence[Match], *, width: int | None = None) -> str:
+    """One line a match under a line of headings; "nothing similar" for none.
+
+    Args:
+        width: cells of the terminal; uri and name are then shortened in their middle. None: nothing is shortened (pipe, file).
+
+    Control and direction characters are escaped, so that no file name can play with the terminal.
+    """
+    if not matches:
+        return "nothing similar"
+    columns: dict[str, list[str]] = {
+        "rank": [str(m.rank) for m in matches],
+        "name": [shown(nfc(m.name)) or NONE for m in matches],
+        "similarity": [number(m.similarity) for m in matches],
+        "distance": [number(m.distance) for m in matches],
+        "closeness": [NONE if m.closeness is None else f"{m.closeness:.2f}" for m in matches],
+        "note": [", ".join(marks(m)) for m in matches],
+        "uri": [shown(m.uri) for m in matches],
+    }
+    if not any(columns["note"]):
+        del columns["note"]
+    if width is not None:
+        _narrow(columns, width)
+    widths = {title: _width(title, texts) for title, texts in columns.items()}
+    rows = [list(columns), *zip(*columns.values(), strict=True)]
+    return "\n".join(GAP.join(_pad(text, widths[title], title) for title, text in zip(columns, row, strict=True)).rstrip() for row in rows)
+
+
+def marks(match: Match) -> list[str]:
+    """What sets a match apart: "identical", "offline"."""
+    return [word for word, is_so in (("identical", match.identical), ("offline", match.offline)) if is_so]
+
+
+def _width(title: str, texts: Sequence[str]) -> int:
+    return max(cells(title), *(cells(text) for text in texts))
+
+
+def _pad(text: str, width: int, title: str) -> str:
+    blank = " " * (width - cells(text))
+    return blank + text if title in RIGHT else text + blank
+
+
+def _narrow(columns: dict[str, list[str]], width: int) -> None:
+    """Shorten first the uris, then the names, so that the lines fit `width` cells."""
+    others = sum(_width(t, texts) + len(GAP) for t, texts in columns.items() if t not in ("name", "uri"))
+    room = width - others - len(GAP)
+    name = min(_width("name", columns["name"]), max(NARROWEST_NAME, room // 2))
+    columns["name"] = [shorten(text, name) for text in columns["name"]]
+    uri = max(NARROWEST_URI, room - _width("name", columns["name"]))
+    columns["uri"] = [shorten(text, uri) for text in columns["uri"]]
+
+
+def report_table(report: IndexReport) -> str:
+    """The summary of an `index` run: the counts that are not zero, then what was skipped by reason, with examples and the way out."""
+    counts = ("added", "updated", "moved", "unchanged", "missing", "offline", "embedded")
+    lines = [f"{word:<10}{getattr(report, word):>9,}" for word in counts if getattr(report, word)]
+    if report.skipped:
+        lines.append(f"{'skipped':<10}{len(report.skipped):>9,}")
+        lines += _skipped_lines(report.skipped)
+    if not lines:
+        lines.append("no images found")
+    return "\n".join([*lines, f"{'took':<10}{report.seconds:>9,.1f} s"])
+
+
+def _skipped_lines(skipped: Sequence[Skipped]) -> list[str]:
+    groups: dict[tuple[str, str], list[str]] = {}
+    for s in skipped:
+        groups.setdefault((s.reason, s.hint), []).append(s.path)
+    lines = []
+    for (reason, hint), paths in sorted(groups.items(), key=lambda item: (-len(item[1]), item[0])):
+        lines.append(f"  {len(paths):,} {reason}" + (f": {hint}" if hint else ""))
+        lines += [f"    {shown(path)}" for path in paths[:EXAMPLES]]
+        if len(paths) > EXAMPLES:
+            lines.append(f"    and {len(paths) - EXAMPLES:,} more")
+    return lines
