@@ -9,6 +9,7 @@ from .files import PICKLES, ModelFiles, Runtime, choose_weights, files_in
 
 __all__ = ["cached", "fetch"]
 
+_LISTING_SECONDS = 10.0  # for a list of a few names
 _CONFIGS = ("config.json", "preprocessor_config.json")
 
 
@@ -40,7 +41,9 @@ def fetch(repo: str, revision: str, runtimes: tuple[Runtime, ...], *, name: str)
     from huggingface_hub import errors
 
     try:
-        names = huggingface_hub.HfApi().list_repo_files(repo, revision=revision)
+        # model_info asks once; the hub library's own listing retries for 24 s where there is no network.
+        siblings = huggingface_hub.HfApi().model_info(repo, revision=revision, timeout=_LISTING_SECONDS).siblings
+        names = [file.rfilename for file in siblings or ()]
         for runtime in runtimes:
             weights = choose_weights(names, runtime)
             if weights:
