@@ -31,13 +31,15 @@ class ProcessLock:
     Args:
         path: the lock file; made if absent, its folder must exist.
         what: what the holder does ("index", "page"), told to the one who comes second.
+        thing: what is locked, for the same message.
 
     `with ProcessLock(path):` takes it at once or raises. One object serves one thread.
     """
 
-    def __init__(self, path: str | os.PathLike[str], *, what: str = "") -> None:
+    def __init__(self, path: str | os.PathLike[str], *, what: str = "", thing: str = "the library") -> None:
         self.path = os.fspath(path)
         self.what = what
+        self.thing = thing
         self._fd: int | None = None
 
     @property
@@ -132,7 +134,7 @@ class ProcessLock:
         pid, what = self._holder()
         who = "another process" if pid is None else f"process {pid}"
         return LibraryBusyError(
-            f"the library is in use by {who}{f' (image-search {what})' if what else ''}",
+            f"{self.thing} is in use by {who}{f' (image-search {what})' if what else ''}",
             path=os.path.dirname(self.path),
             hint="wait until it is done, or stop it",
             pid=pid,

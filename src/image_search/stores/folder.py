@@ -1,0 +1,265 @@
+"""Keeps a Chroma store in the library's folder: sealed, locked, and never opened where it lies.
+
+    store/            what Chroma wrote, and its seal
+    store.next/       the one in the making: a copy with changes, or built anew; sealed, then renamed to store/
+    store.old/        the one before, on its way out
+    store.read-*/     what a reader has open: the index as hard links, Chroma's SQLite file copied
+    store.lock        held while any of these come and go
+
+Chroma writes to its files even when it is only asked (a row into SQLite at every opening), and killed while writing it leaves an index
+that fails for ever, or lies. So readers and writers open a copy whose every byte was proven on the way. A killed reader leaves a copy to
+sweep up; a killed writer leaves the store before, whole and sealed at its generation.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import itertools
+import os
+import shutil
+import stat
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
+from importlib.metadata import version
+from pathlib import Path
+from secrets import token_hex
+from typing import TypeVar
+
+from ..errors import DiskFullError, ImageSearchError, LibraryReadOnlyError, StoreError
+from ..locking import ProcessLock
+from ..types import StoreRecords, VectorStore
+from .chroma import ChromaStore, open_folder
+from .seal import SEAL_NAME, Doubt, Seal, copy_proven, prove, read_seal, read_secret, sealed_files, sync_folder, write_seal
+
+__all__ = ["FolderKeeper"]
+
+_WRITER_WAITS = 10.0  # seconds, for readers that are making their copy
+_READER_WAITS = 0.25  # seconds, for another reader; a writer takes longer, and then exact search answers
+_SPARE = 32 * 1024 * 1024  # bytes of the disk that are left to others
+_GROWTH = 3  # a batch takes up to this many times its vectors' bytes: index, SQLite, its journal
+
+T = TypeVar("T")
+
+
+class FolderKeeper:
+    """See `mirror.Keeper`."""
+
+    def __init__(self, library: Path, *, dim: int, model: str) -> None:
+        self.dim = dim
+        self.model = model
+        self.library = Path(library)
+        self.store = self.library / "store"
+        self.next = self.library / "store.next"
+        self.old = self.library / "store.old"
+        self._reading: tuple[ChromaStore, Path, ProcessLock] | None = None
+
+    def prove(self) -> Seal:
+        try:
+            seal = self._sealed(_secret())
+            prove(self.store, seal)
+        except FileNotFoundError:  # renamed by a writer under our eyes
+            raise Doubt("it is being replaced") from None
+        except OSError as error:
+            raise Doubt(f"it cannot be read ({error.strerror})") from error
+        return seal
+
+    def open(self, generation: int) -> VectorStore:
+        self.close()
+        secret = _secret()
+        copy = self.library / f"store.read-{os.getpid()}-{token_hex(4)}"
+        guard = ProcessLock(copy / "lock", what="search")
+        try:
+            with self._lock("search", _READER_WAITS), _file_errors(self.store):
+                self._sweep()
+                seal = self._sealed(secret)
+                if seal.generation != generation:
+                    raise Doubt("it is not up to date with the catalog")
+                self._room(sum(size for name, (size, _) in seal.files.items() if "/" not in name))
+                os.mkdir(copy, 0o700)
+                guard.acquire()  # tells every sweep that this copy is in use
+                os.mkdir(copy / "store", 0o700)
+                copy_proven(self.store, seal, copy / "store", link=True)
+            store = ChromaStore(open_folder(copy / "store"), dim=self.dim, model=self.model, where=str(self.store), make=False)
+            self._reading = store, copy, guard
+            if store.count() != seal.count:
+                raise Doubt("Chroma sees another number of images than it was given")
+        except BaseException:
+            if self._reading is not None:
+                self.close()
+            else:
+                guard.release()
+                _remove(copy)
+            raise
+        return store
+
+    def close(self) -> None:
+        if self._reading is not None:
+            (store, copy, guard), self._reading = self._reading, None
+            try:
+                store.close()
+            finally:
+                guard.release()
+                _remove(copy)
+
+    def update(self, generation: int, upserts: Iterable[StoreRecords], deletes: Iterable[Sequence[str]]) -> None:
+        secret = _secret()
+        with self._lock("index", _WRITER_WAITS):
+            with _file_errors(self.store):
+                self._sweep()
+                seal = self._sealed(secret)
+            gone, some_gone = _peek(ids for ids in deletes if len(ids))
+            records, some_records = _peek(batch for batch in upserts if len(batch.ids))
+            if not some_gone and not some_records:
+                with _file_errors(self.store):
+                    prove(self.store, seal)
+                    write_seal(self.store, replace(seal, generation=generation), secret)
+                return
+            with self._making():
+                with _file_errors(self.next):
+                    self._room(sum(size for size, _ in seal.files.values()))
+                    copy_proven(self.store, seal, self.next, link=False)
+                with contextlib.closing(self._open_next(make=False)) as store:
+                    before = store.count()
+                    if before != seal.count:
+                        raise Doubt("Chroma sees another number of images than it was given")
+                    for ids in gone:
+                        store.delete(ids)
+                    kept = store.count()
+                    written = self._write(store, records)
+                    count = store.count()
+                churn = seal.churn + (before - kept) + (written - (count - kept))  # deleted + replaced
+                self._finish(Seal(generation, self.dim, self.model, count, churn, seal.chroma), secret)
+
+    def rebuild(self, generation: int, records: Iterable[StoreRecords]) -> None:
+        try:
+            secret = _secret()
+        except Doubt as doubt:
+            raise StoreError(f"the vector store cannot be sealed: {doubt}", hint="searching works without it") from doubt
+        with self._lock("rebuild", _WRITER_WAITS):
+            with _file_errors(self.store):
+                self._sweep()
+            with self._making():
+                with contextlib.closing(self._open_next(make=True)) as store:
+                    written = self._write(store, iter(records))
+                    count = store.count()
+                if count != written:
+                    raise StoreError(f"the vector store holds {count} of {written} images", path=self.store)
+                self._finish(Seal(generation, self.dim, self.model, count, 0, version("chromadb")), secret)
+
+    def _sealed(self, secret: bytes) -> Seal:
+        seal = read_seal(self.store, secret)
+        if (seal.model, seal.dim) != (self.model, self.dim):
+            raise Doubt("it holds vectors of another model")
+        if seal.chroma != version("chromadb"):
+            raise Doubt(f"it was written by another version of Chroma ({seal.chroma})")
+        return seal
+
+    def _write(self, store: ChromaStore, records: Iterator[StoreRecords]) -> int:
+        written = 0
+        for batch in records:
+            self._room(_GROWTH * batch.vectors.nbytes)
+            store.upsert(batch.ids, batch.vectors, batch.metadatas)
+            written += len(batch.ids)
+        return written
+
+    def _open_next(self, *, make: bool) -> ChromaStore:
+        return ChromaStore(open_folder(self.next), dim=self.dim, model=self.model, where=str(self.next), make=make)
+
+    @contextlib.contextmanager
+    def _making(self) -> Iterator[None]:
+        """An empty store.next; gone again if what is done with it fails."""
+        try:
+            with _file_errors(self.next):
+                os.mkdir(self.next)
+            yield
+        except BaseException:
+            _remove(self.next)
+            raise
+
+    def _finish(self, seal: Seal, secret: bytes) -> None:
+        """Seal store.next and put it in the place of the store."""
+        with _file_errors(self.next):
+            files = sealed_files(self.next)
+            if unclean := [name for name in files if name.endswith(("-journal", "-wal", "-shm"))]:
+                raise StoreError(f"Chroma did not close its files ({unclean[0]})", path=self.next)
+            write_seal(self.next, replace(seal, files=files), secret)
+            if os.path.lexists(self.store):
+                os.rename(self.store, self.old)
+            os.rename(self.next, self.store)
+            sync_folder(self.library)
+            _remove(self.old)
+
+    def _lock(self, what: str, timeout: float) -> contextlib.AbstractContextManager[None]:
+        return _locked(ProcessLock(self.library / "store.lock", what=what, thing="the vector store"), timeout)
+
+    def _sweep(self) -> None:
+        """Under the lock: what killed processes left behind."""
+        if not os.path.lexists(self.store) and os.path.lexists(self.next / SEAL_NAME):
+            os.rename(self.next, self.store)  # killed between its two renames; the seal decides what it is worth
+        _remove(self.next)
+        _remove(self.old)
+        for entry in list(os.scandir(self.library)):
+            if entry.name.startswith("store.read-"):
+                with contextlib.suppress(ImageSearchError, OSError):  # busy: its reader lives
+                    if entry.is_dir(follow_symlinks=False):
+                        with ProcessLock(Path(entry.path) / "lock"):
+                            pass
+                    _remove(Path(entry.path))
+
+    def _room(self, needed: int) -> None:
+        free = shutil.disk_usage(self.library).free
+        if free < needed + _SPARE:
+            raise DiskFullError(
+                f"no room left for the vector store ({free >> 20} MB free, {(needed + _SPARE) >> 20} needed)",
+                path=self.library,
+                hint="make room; searching works without it",
+            )
+
+
+def _secret() -> bytes:
+    secret = read_secret()
+    if secret is None:
+        raise Doubt("there is no private place to keep this user's secret")
+    return secret
+
+
+@contextlib.contextmanager
+def _locked(lock: ProcessLock, timeout: float) -> Iterator[None]:
+    lock.acquire(timeout)
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _peek(items: Iterable[T]) -> tuple[Iterator[T], bool]:
+    """The same items, and whether there are any."""
+    rest = iter(items)
+    for first in rest:
+        return itertools.chain([first], rest), True
+    return rest, False
+
+
+def _remove(path: Path) -> None:
+    """A folder of ours with all that is in it; of a link only the link."""
+    try:
+        if stat.S_ISDIR(os.lstat(path).st_mode):
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            os.unlink(path)
+    except OSError:
+        pass
+
+
+@contextlib.contextmanager
+def _file_errors(where: Path) -> Iterator[None]:
+    """Around what we do to files ourselves."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise DiskFullError("the disk is full", path=where, hint="make room; searching works without the vector store") from error
+        if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+            raise LibraryReadOnlyError("the vector store cannot be written", path=where, hint="searching works without it") from error
+        raise StoreError(f"the vector store failed ({error.strerror})", path=where, hint="searching works without it") from error
