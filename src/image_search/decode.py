@@ -10,21 +10,17 @@ from __future__ import annotations
 import contextlib
 import os
 import queue
-import signal
-import subprocess
-import sys
 import threading
-import time
 import weakref
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from .config import LIBRARY_LIMITS, Limits
-from .decode_worker import DEBUG_ENV, Channel, EndOfStreamError
+from .decode_process import Reply, WorkerProcess, end_all, watch
+from .decode_worker import EndOfStreamError
 from .errors import DecodeError, ImageSearchError, SkipReason, UsageError
 from .types import Decoded, FileStat, Preprocess, Region, UInt8
 
@@ -40,12 +36,7 @@ IMAGE_EXTENSIONS = frozenset(
     | {".bmp", ".dib", ".tif", ".tiff", ".avif", ".heic", ".heif", ".hif"}
 )
 
-START_SECONDS = 60.0  # a worker needs 0.1 CPU s to start; a busy machine much longer
-WATCH_SECONDS = 0.1  # how often the clock is looked at
-CLOSE_SECONDS = 1.0  # an idle worker leaves within milliseconds of its input's end
 AHEAD = 64  # results that may wait for the consumer: ~10 MB, more than one model call uses up
-
-_Reply = tuple[dict[str, Any], bytearray]
 
 
 def __getattr__(name: str) -> str:
@@ -90,12 +81,12 @@ class DecodePool:
         self._hello: dict[str, object] = {"limits": asdict(limits), "wish": wish}
         self._closed = False
         self._free = threading.Condition()
-        self._all: list[_Worker] = []
-        self._idle: list[_Worker] = []
+        self._all: list[WorkerProcess] = []
+        self._idle: list[WorkerProcess] = []
         self._stop = threading.Event()
-        self._end = weakref.finalize(self, _end, self._all, self._stop)  # also when the pool is forgotten, and at exit
+        self._end = weakref.finalize(self, end_all, self._all, self._stop)  # also when the pool is forgotten, and at exit
         self._idle.append(self._start())
-        threading.Thread(target=_watch, args=(self._all, self._stop, limits.memory_bytes), name="decode-watch", daemon=True).start()
+        threading.Thread(target=watch, args=(self._all, self._stop, limits.memory_bytes), name="decode-watch", daemon=True).start()
 
     def decode(self, source: str | bytes, *, region: Region | None = None, known: Callable[[bytes], bool] | None = None) -> Decoded:
         """One picture, ready for the model. Blocks until a worker is free and done.
@@ -149,7 +140,7 @@ class DecodePool:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _run(self, source: str | bytes, region: Region | None, known: Callable[[bytes], bool] | None, max_side: int | None) -> _Reply:
+    def _run(self, source: str | bytes, region: Region | None, known: Callable[[bytes], bool] | None, max_side: int | None) -> Reply:
         path, payload = self._payload(source)
         box = None if region is None else [region.x, region.y, region.w, region.h]
         job: dict[str, object] = {"job": "bytes" if path is None else "path", "ask": known is not None, "region": box, "max_side": max_side}
@@ -198,7 +189,7 @@ class DecodePool:
                 raise EndOfStreamError
 
     @contextlib.contextmanager
-    def _worker(self) -> Iterator[_Worker]:
+    def _worker(self) -> Iterator[WorkerProcess]:
         """A worker of one's own; a dead, worn-out or interrupted one does not come back."""
         with self._free:
             while not (self._closed or self._idle or len(self._all) < self.workers):
@@ -225,144 +216,10 @@ class DecodePool:
             if not fit:
                 worker.end()
 
-    def _start(self) -> _Worker:
-        worker = _Worker(self._hello)
+    def _start(self) -> WorkerProcess:
+        worker = WorkerProcess(self._hello)
         self._all.append(worker)
         return worker
-
-
-class _Worker:
-    """One process and the parent's knowledge of it."""
-
-    def __init__(self, hello: dict[str, object]) -> None:
-        self.ready = False
-        self.working = True  # between a question and its answer; such a worker cannot be used again
-        self.tired = False
-        self.served = 0
-        self.deadline: float | None = None
-        self.verdict: SkipReason | None = None  # why the parent killed it
-        environment = {name: value for name, value in os.environ.items() if name != "PYTHONINSPECT"}
-        environment |= {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MALLOC_ARENA_MAX": "1"}  # threads eat address space
-        try:
-            self.process = subprocess.Popen(
-                [sys.executable, "-P", "-c", _BOOT, *_import_paths()],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=None if os.environ.get(DEBUG_ENV) else subprocess.DEVNULL,
-                env=environment,
-                **_APART,
-            )
-        except OSError as error:
-            raise ImageSearchError(f"cannot start a decode worker: {error.strerror}", path=sys.executable) from error
-        assert self.process.stdin is not None and self.process.stdout is not None
-        self.channel = Channel(self.process.stdout, self.process.stdin)  # type: ignore[arg-type]
-        with contextlib.suppress(EndOfStreamError):  # it shows in wait_ready
-            self.channel.send(hello)
-
-    def wait_ready(self) -> None:
-        if self.ready:
-            return
-        self.deadline = time.monotonic() + START_SECONDS
-        try:
-            self.channel.receive()
-        except EndOfStreamError as error:
-            self.end()
-            raise ImageSearchError(
-                f"the decode worker does not start (exit code {self.process.returncode})",
-                hint=f"set {DEBUG_ENV}=1 to see its own words",
-            ) from error
-        self.deadline = None
-        self.working, self.ready = False, True
-
-    def ask(self, job: dict[str, object], payload: bytes, known: Callable[[bytes], bool] | None, seconds: float) -> _Reply:
-        """Send a job, answer the worker's question whether to go on, return its last word. EndOfStreamError: it is gone."""
-        self.working = True
-        self.served += 1
-        self.deadline = time.monotonic() + seconds
-        self.channel.send(job, payload)
-        reply, body = self.channel.receive()
-        if known is not None and "tired" not in reply:
-            self.deadline = None  # the caller's time is not the file's
-            wanted = not known(bytes.fromhex(str(reply["sha256"])))
-            self.deadline = time.monotonic() + seconds
-            self.channel.send({"go": wanted})
-            reply, body = self.channel.receive()
-        self.deadline = None
-        self.tired = bool(reply["tired"])
-        self.working = False
-        return reply, body
-
-    def check_clock(self, now: float, memory_bytes: int) -> None:
-        """Kill it if its file takes too long, or (where the system sets no cap itself) too much memory."""
-        if self.deadline is None:
-            return
-        if now > self.deadline:
-            self.kill(SkipReason.TOOK_TOO_LONG)
-
-    def kill(self, why: SkipReason | None = None) -> None:
-        self.verdict = self.verdict or why
-        with contextlib.suppress(OSError):
-            self.process.kill()
-
-    def buried(self) -> SkipReason:
-        """Make sure it is dead, and say why it died."""
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            self.process.wait(0.5)  # its pipes end a moment before it does
-        self.end()
-        if self.verdict is not None:
-            return self.verdict
-        return SkipReason.TOOK_TOO_LONG if self.process.returncode == -_SIGXCPU else SkipReason.CRASHED
-
-    def end(self) -> None:
-        """No process and no pipe is left; an idle worker goes by itself, a working one is killed."""
-        self.deadline = None
-        if self.working:
-            self.kill()
-        with contextlib.suppress(OSError, ValueError):
-            self.channel.writer.close()
-        try:
-            self.process.wait(CLOSE_SECONDS)
-        except subprocess.TimeoutExpired:
-            self.kill()
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                self.process.wait(CLOSE_SECONDS)
-        if not self.working:
-            self.channel.reader.close()
-
-
-# The package may have been found by a path that only this process has (a script's folder, a notebook's sys.path). These are added
-# last, and -P keeps the current folder out: a folder of pictures may hold a file called PIL.py.
-_BOOT = "import sys; sys.path.extend(sys.argv[1:]); from image_search.decode_worker import main; main()"
-
-_SIGXCPU = getattr(signal, "SIGXCPU", 24)
-
-# Out of the terminal's process group: Ctrl-C is for the parent, which then decides.
-_APART: dict[str, Any] = {"creationflags": getattr(subprocess, "CREATE_NO_WINDOW", 0)} if os.name == "nt" else {"process_group": 0}
-
-
-def _import_paths() -> list[str]:
-    own = str(Path(__file__).resolve().parent.parent)
-    return [own, *(path for path in sys.path if os.path.isabs(path) and path != own)]
-
-
-def _watch(workers: list[_Worker], stop: threading.Event, memory_bytes: int) -> None:
-    while not stop.wait(WATCH_SECONDS):
-        now = time.monotonic()
-        for worker in list(workers):
-            worker.check_clock(now, memory_bytes)
-
-
-def _end(workers: list[_Worker], stop: threading.Event) -> None:
-    """All at once, not one after the other."""
-    stop.set()
-    for worker in list(workers):
-        if worker.working:
-            worker.kill()
-        else:
-            with contextlib.suppress(OSError, ValueError):
-                worker.channel.writer.close()
-    for worker in list(workers):
-        worker.end()
 
 
 class _Stream:

@@ -114,9 +114,10 @@ def _take_stdio() -> Channel:
 
 class _Worker:
     def __init__(self, channel: Channel, first: dict[str, object]) -> None:
-        from . import pixels
+        from . import formats, pixels
 
         self.pixels = pixels
+        self.refused = formats.Refused
         self.channel = channel
         self.limits = Limits(**first["limits"])  # type: ignore[arg-type]
         self.wish: dict[str, object] = first["wish"]  # type: ignore[assignment]
@@ -136,7 +137,7 @@ class _Worker:
                 reply |= more
         except self.pixels.OutsidePicture as error:
             reply = {"outside": error.size}
-        except self.pixels.Refused as error:
+        except self.refused as error:
             reply = {"error": error.reason.name, "detail": error.detail}
         except MemoryError:
             reply = {"error": SkipReason.TOO_MUCH_MEMORY.name, "detail": "MemoryError"}
@@ -179,7 +180,7 @@ def read_file(path: bytes, limit: int) -> tuple[bytes, Stat]:
 
     All bytes are read before any is decoded: the hash and the pixels belong to the same bytes, whatever happens to the file meanwhile.
     """
-    from .pixels import Refused
+    from .formats import Refused
 
     try:
         _only_regular(os.lstat(path).st_mode)  # opening a device can do things; and Windows has no O_NOFOLLOW
@@ -209,7 +210,7 @@ for _name in ("O_NOFOLLOW", "O_NONBLOCK", "O_NOCTTY", "O_CLOEXEC", "O_BINARY"):
 
 
 def _only_regular(mode: int) -> None:
-    from .pixels import Refused
+    from .formats import Refused
 
     if stat.S_ISLNK(mode):
         raise Refused(SkipReason.LINK)

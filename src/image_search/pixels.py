@@ -5,32 +5,29 @@
 Only Pillow is imported at the top (a worker must start fast); numpy for 16-bit and float pictures, pillow-heif for HEIF bytes.
 
 Decided here: colour profiles (ICC) are left alone: models were trained on raw sRGB-like values, and viewers differ. CMYK JPEGs are
-taken as inverted (Adobe's convention; browsers do the same). Formats are told by their first bytes, never by the file's name.
+taken as inverted (Adobe's convention; browsers do the same).
 """
 
 from __future__ import annotations
 
 import io
 import math
-import struct
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
 from .errors import SkipReason
+from .formats import Refused, open_as, sniff, webp_size
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from .config import Limits
 
-__all__ = ["OutsidePicture", "Picture", "Refused", "Wish", "render", "sniff"]
+__all__ = ["OutsidePicture", "Picture", "Wish", "render"]
 
 Box = tuple[int, int, int, int]  # left, top, width, height in pixels of the upright picture
-
-# Pillow warns above 89 MP and refuses above 179 MP; our own limit comes first and is a setting.
-Image.MAX_IMAGE_PIXELS = None
 
 DRAFT_MARGIN = 2  # JPEGs are decoded at >= twice the model's size: cosine >= .999995 with the full decode, 5x faster at 12 MP
 FLAT_RANGE = 8  # of 255: a frame whose channels all stay within it is blank (lossy codecs make a blank frame a little noisy)
@@ -38,53 +35,9 @@ MIN_REGION_RATIO = 2  # a box longer than 2:1 grows to it: models see squares, a
 MAX_RESIZED = 16_000_000  # pixels; a 1x20000 picture resized by its shorter side would be 5 GB
 BYTES_PER_PIXEL = 16  # memory a decoder may need at worst (lossless WebP, measured 15.4)
 THUMBNAIL_QUALITY = 75
-SNIFF_BYTES = 4096
 
 # Formats whose further frames are looked at when the first is blank; MPO and HEIF hold other views, not a film.
 FILMS = frozenset({"GIF", "WEBP", "PNG", "AVIF", "TIFF"})
-
-_MAGIC: tuple[tuple[bytes, str], ...] = (
-    (b"\xff\xd8\xff", "JPEG"),
-    (b"\x89PNG\r\n\x1a\n", "PNG"),
-    (b"GIF87a", "GIF"),
-    (b"GIF89a", "GIF"),
-    (b"BM", "BMP"),
-    (b"II*\x00", "TIFF"),
-    (b"MM\x00*", "TIFF"),
-    (b"II+\x00", "TIFF"),
-    (b"MM\x00+", "TIFF"),
-)
-_HEIF_BRANDS = frozenset({b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b"hevs"})
-_DIB_HEADERS = frozenset({12, 40, 52, 56, 64, 108, 124})
-
-# Image formats we know by their first bytes but do not read: slow, without magic bytes, or able to run code.
-_OTHER_IMAGES: tuple[bytes, ...] = (
-    b"8BPS",  # Photoshop
-    b"\xff\x0a",  # JPEG XL
-    b"\x00\x00\x00\x0cJXL ",
-    b"\x00\x00\x00\x0cjP  ",  # JPEG 2000
-    b"\xff\x4f\xff\x51",
-    b"%!PS",
-    b"\xc5\xd0\xd3\xc6",  # EPS
-    b"%PDF",
-    b"\x00\x00\x01\x00",  # Windows icon
-    b"icns",
-    b"DDS ",
-    b"v/1\x01",  # OpenEXR
-    b"#?RADIANCE",
-    b"SIMPLE  =",  # FITS
-    b"qoif",
-    b"FUJIFILM",  # raw
-    *(b"P%d\n" % n for n in range(1, 8)),
-    *(b"P%d " % n for n in range(1, 8)),
-)
-
-
-class Refused(Exception):  # noqa: N818 - it travels one step only, to the reply
-    def __init__(self, reason: SkipReason, detail: str = "") -> None:
-        super().__init__(detail)
-        self.reason = reason
-        self.detail = detail
 
 
 class OutsidePicture(Exception):  # noqa: N818
@@ -133,9 +86,9 @@ def render(data: bytes, wish: Wish, limits: Limits) -> Picture:
     pixels = 0
     try:
         budget = limits.megapixels * 1e6
-        if name == "WEBP":  # Pillow allocates the whole canvas when it opens one: look before
-            pixels = _check_size(_webp_size(data), budget)
-        image = _open(data, name)
+        if name == "WEBP":
+            pixels = _check_size(webp_size(data), budget)
+        image = open_as(data, name)
         pixels = _check_size(image.size, budget)
         turn = _turn(image) if name == "JPEG" else 0
         if turn:
@@ -156,85 +109,6 @@ def render(data: bytes, wish: Wish, limits: Limits) -> Picture:
         Exception
     ) as error:  # Pillow's plugins raise OSError, ValueError, SyntaxError, RuntimeError, TypeError, IndexError, struct.error...
         raise _refused(error, pixels, limits) from error
-
-
-def sniff(data: bytes) -> str:
-    """The format by its first bytes, as Pillow names it. Raises Refused: EMPTY, NOT_AN_IMAGE, UNSUPPORTED."""
-    if not data:
-        raise Refused(SkipReason.EMPTY)
-    head = data[:SNIFF_BYTES]
-    for magic, name in _MAGIC:
-        if head.startswith(magic):
-            return name
-    if head[:4] == b"RIFF" and head[8:12] == b"WEBP":
-        return "WEBP"
-    if head[4:8] == b"ftyp":
-        return _sniff_boxes(head)
-    if len(head) >= 16 and int.from_bytes(head[:4], "little") in _DIB_HEADERS:
-        return "DIB"
-    if head.startswith(_OTHER_IMAGES):
-        raise Refused(SkipReason.UNSUPPORTED, f"starts with {head[:4]!r}")
-    text = head.lstrip(b"\xef\xbb\xbf \t\r\n").lower()
-    if text.startswith(b"<svg") or (text.startswith(b"<?xml") and b"<svg" in text):
-        raise Refused(SkipReason.UNSUPPORTED, "SVG")
-    raise Refused(SkipReason.NOT_AN_IMAGE, f"starts with {head[:4]!r}")
-
-
-def _sniff_boxes(head: bytes) -> str:
-    major = head[8:12]
-    brands = {head[i : i + 4] for i in range(16, min(int.from_bytes(head[:4], "big"), len(head)), 4)}
-    if major in (b"avif", b"avis"):
-        return "AVIF"
-    if major in _HEIF_BRANDS:
-        return "HEIF"
-    if major in (b"mif1", b"msf1"):
-        return "AVIF" if brands & {b"avif", b"avis"} else "HEIF"
-    if major == b"crx ":
-        raise Refused(SkipReason.UNSUPPORTED, "camera raw")
-    raise Refused(SkipReason.NOT_AN_IMAGE, f"a media file, {major!r}")
-
-
-def _open(data: bytes, name: str) -> Image.Image:
-    _register(name)
-    try:
-        return Image.open(io.BytesIO(data), formats=[name])
-    except UnidentifiedImageError as error:  # the magic bytes are right, what follows is not
-        raise Refused(SkipReason.DAMAGED, f"not a readable {name}") from error
-
-
-def _register(name: str) -> None:
-    """Import the one plugin that is needed; Pillow would import all forty."""
-    if name == "HEIF":
-        try:
-            import pillow_heif
-        except ImportError as error:
-            raise Refused(SkipReason.UNSUPPORTED, "HEIF needs pillow-heif") from error
-        if "HEIF" not in Image.OPEN:
-            pillow_heif.register_heif_opener(decode_threads=1)
-    elif name == "WEBP":
-        from PIL import WebPImagePlugin  # noqa: F401
-    elif name == "AVIF":
-        from PIL import AvifImagePlugin
-
-        AvifImagePlugin.DEFAULT_MAX_THREADS = 1  # workers are the parallel part
-    elif name == "TIFF":
-        from PIL import TiffImagePlugin  # noqa: F401
-    elif name == "PNG":
-        from PIL import PngImagePlugin
-
-        # A photo with 2 MB of editing history is no attack; the cage's memory cap is the real limit.
-        PngImagePlugin.MAX_TEXT_CHUNK = 16 * 1024 * 1024
-
-
-def _webp_size(data: bytes) -> tuple[int, int]:
-    kind, body = data[12:16], data[20:30]
-    if kind == b"VP8X":
-        return int.from_bytes(body[4:7], "little") + 1, int.from_bytes(body[7:10], "little") + 1
-    if kind == b"VP8L":
-        bits = int.from_bytes(body[1:5], "little")
-        return (bits & 0x3FFF) + 1, (bits >> 14 & 0x3FFF) + 1
-    width, height = struct.unpack("<HH", body[6:10])
-    return width & 0x3FFF, height & 0x3FFF
 
 
 def _check_size(size: tuple[int, int], budget: float) -> int:
