@@ -77,7 +77,9 @@ class _Claims:
 
 
 class _Run:
-    def __init__(self, catalog: Catalog, plan: Plan, embedder: Embedder, thumbnails: Thumbnails, decoder: str, progress: Progress) -> None:
+    def __init__(
+        self, catalog: Catalog, plan: Plan, embedder: Embedder | None, thumbnails: Thumbnails, decoder: str, progress: Progress
+    ) -> None:
         self.catalog = catalog
         self.plan = plan
         self.embedder = embedder
@@ -149,6 +151,7 @@ class _Run:
 
     def embed(self) -> None:
         """One or more short calls of the model over the waiting batch."""
+        assert self.embedder is not None
         while self.batch:
             part, self.batch = self.batch[: self.batch_size], self.batch[self.batch_size :]
             pixels = np.stack([decoded.pixels for _, decoded in part if decoded.pixels is not None])  # (N, H, W, 3) uint8
@@ -316,8 +319,8 @@ def _offline_line(target: Target, files: int) -> str:
 def run(
     catalog: Catalog,
     plan: Plan,
-    embedder: Embedder,
-    pool: DecodePool,
+    embedder: Embedder | None,
+    pool: DecodePool | None,
     thumbnails: Thumbnails,
     *,
     decoder: str,
@@ -325,10 +328,14 @@ def run(
     prune: bool,
     progress: Progress,
 ) -> tuple[IndexReport, list[str]]:
-    """Do what the plan says. Returns the report and one line for each folder that is offline."""
+    """Do what the plan says; a plan without work needs neither model nor decoder.
+
+    Returns the report, and one line for each folder that is offline.
+    """
     started = time.monotonic()
     work = _Run(catalog, plan, embedder, thumbnails, decoder, progress)
-    work.work(pool)
+    if pool is not None:
+        work.work(pool)
     lines = work.say_gone(excluder, prune)
     work.report.seconds = time.monotonic() - started
     return work.report, lines

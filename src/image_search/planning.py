@@ -20,7 +20,7 @@ from .paths import from_bytes, shown, to_bytes
 from .scan import Excluder, ImageFile, NotIndexed, scan
 from .types import FileStat, Skipped
 
-__all__ = ["Plan", "Target", "Todo", "adopt_roots", "class_of", "make_plan", "skipped", "todo"]
+__all__ = ["Plan", "Target", "Todo", "adopt_roots", "class_of", "inside", "make_plan", "skipped", "todo"]
 
 
 @dataclass(slots=True)
@@ -87,7 +87,7 @@ def adopt_roots(catalog: Catalog, folders: Sequence[str | os.PathLike[str]], nam
         path = to_bytes(os.path.realpath(os.path.expanduser(os.fspath(folder))))
         roots = catalog.rows("SELECT id, path, name_from FROM roots")
         catalog.execute("DELETE FROM forgotten WHERE path = ?", (path,))
-        home = next(((i, root, names) for i, root, names in roots if _inside(path, root)), None)
+        home = next(((i, root, names) for i, root, names in roots if inside(path, root)), None)
         if home is None:
             if not os.path.isdir(path):
                 what = "is a file, not a folder" if os.path.exists(path) else "there is no such folder"
@@ -96,7 +96,7 @@ def adopt_roots(catalog: Catalog, folders: Sequence[str | os.PathLike[str]], nam
             root_id = catalog.execute("INSERT INTO roots (path, name_from) VALUES (?, ?)", (path, names)).lastrowid
             assert root_id is not None
             for inner_id, inner, _ in roots:
-                if _inside(inner, path):
+                if inside(inner, path):
                     _absorb(catalog, inner_id, os.path.relpath(inner, path), root_id)
             home = (root_id, path, names)
         root_id, root, names = home
@@ -109,7 +109,8 @@ def adopt_roots(catalog: Catalog, folders: Sequence[str | os.PathLike[str]], nam
     return _without_overlap(catalog, targets)
 
 
-def _inside(path: bytes, root: bytes) -> bool:
+def inside(path: bytes, root: bytes) -> bool:
+    """Is this the folder itself, or something below it?"""
     return path == root or path.startswith(root.rstrip(os.sep.encode()) + os.sep.encode())
 
 
@@ -128,7 +129,7 @@ def _without_overlap(catalog: Catalog, targets: list[Target]) -> list[Target]:
     alive = {row[0] for row in catalog.rows("SELECT id FROM roots")}
     kept: list[Target] = []
     for target in sorted((t for t in targets if t.root_id in alive), key=lambda t: t.folder):
-        if not any(_inside(target.folder, other.folder) for other in kept):
+        if not any(inside(target.folder, other.folder) for other in kept):
             kept.append(target)
     return kept
 

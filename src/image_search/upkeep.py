@@ -1,0 +1,85 @@
+"""Taking paths out of the library and telling it that a folder has moved; inside the caller's transaction. No file is touched."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+
+from .catalog import Catalog, item_number
+from .errors import UsageError
+from .paths import from_bytes, to_bytes
+from .planning import inside
+
+__all__ = ["forget", "relocate"]
+
+_LOOK_AT = 100  # files that are looked for in a folder's new place
+
+
+def forget(catalog: Catalog, path: str | os.PathLike[str], generation: int) -> int:
+    """Take out a file, everything below a folder, or an item by id; it comes back only when this path itself is indexed.
+
+    Vectors that no other file needs are removed. Returns the number of images that left.
+    """
+    text = os.fspath(path)
+    number = item_number(text)
+    if number is not None:
+        row = catalog.one("SELECT r.path, f.path FROM files AS f JOIN roots AS r ON r.id = f.root_id WHERE f.id = ?", (number,))
+        if row is None:
+            raise UsageError(f"there is no image {text} in the library", hint="ids are shown by: image-search search --json")
+        wanted = os.path.join(row[0], row[1])
+    else:
+        # The folder may be a link, but the file itself is meant as it is named.
+        folder, name = os.path.split(os.path.abspath(os.path.expanduser(text)))
+        wanted = to_bytes(os.path.join(os.path.realpath(folder), name))
+    rows = [(file_id, state) for file_id, state, whole in _files(catalog) if inside(whole, wanted)]
+    if not rows:
+        raise UsageError("this is not in the library", path=text, hint="image-search status shows its folders")
+    catalog.execute("INSERT OR IGNORE INTO forgotten VALUES (?)", (wanted,))
+    catalog.execute_many(
+        "UPDATE files SET state = 'forgotten', content_id = NULL, reason = '', decoder = '', generation = ? WHERE id = ?",
+        [(generation, file_id) for file_id, _ in rows],
+    )
+    catalog.execute("DELETE FROM content WHERE id NOT IN (SELECT content_id FROM files WHERE content_id IS NOT NULL)")
+    return sum(state == "present" for _, state in rows)
+
+
+def relocate(catalog: Catalog, old: str | os.PathLike[str], new: str | os.PathLike[str], generation: int) -> int:
+    """Roots at or below `old` now lie at or below `new`. Returns their number of images.
+
+    Raises UsageError if `old` holds no root, if `new` is no folder or overlaps another root, or if none of the known files is there.
+    """
+    before = to_bytes(os.path.abspath(os.path.expanduser(os.fspath(old))))
+    after = to_bytes(os.path.realpath(os.path.expanduser(os.fspath(new))))
+    roots = catalog.rows("SELECT id, path FROM roots")
+    moved = [(root_id, path) for root_id, path in roots if inside(path, before)]
+    if not moved:
+        raise UsageError("no indexed folder lies there", path=old, hint="image-search status shows the folders")
+    if not os.path.isdir(after):
+        raise UsageError("there is no such folder", path=new, hint="give the folder's new place")
+    moved_ids = {root_id for root_id, _ in moved}
+    places = {root_id: _moved(path, before, after) for root_id, path in moved}
+    for root_id, path in roots:
+        if root_id not in moved_ids and any(inside(path, p) or inside(p, path) for p in places.values()):
+            raise UsageError("this folder overlaps another indexed folder", path=new, hint="index it instead: moved files are recognised")
+    count = 0
+    for root_id, place in places.items():
+        known = catalog.rows("SELECT path FROM files WHERE root_id = ? AND state = 'present' LIMIT ?", (root_id, _LOOK_AT))
+        if known and not any(os.path.lexists(os.path.join(place, relative)) for (relative,) in known):
+            raise UsageError("none of the known images is there", path=from_bytes(place), hint="check the folder's new place")
+        catalog.execute("UPDATE roots SET path = ?, offline = 0 WHERE id = ?", (place, root_id))
+        count += catalog.execute("UPDATE files SET generation = ? WHERE root_id = ? AND state = 'present'", (generation, root_id)).rowcount
+    for (path,) in catalog.rows("SELECT path FROM forgotten"):
+        if inside(path, before):
+            catalog.execute("UPDATE OR REPLACE forgotten SET path = ? WHERE path = ?", (_moved(path, before, after), path))
+    return count
+
+
+def _moved(path: bytes, before: bytes, after: bytes) -> bytes:
+    return after if path == before else os.path.join(after, os.path.relpath(path, before))
+
+
+def _files(catalog: Catalog) -> Iterator[tuple[int, str, bytes]]:
+    for file_id, state, root, relative in catalog.rows(
+        "SELECT f.id, f.state, r.path, f.path FROM files AS f JOIN roots AS r ON r.id = f.root_id WHERE f.state != 'forgotten'"
+    ):
+        yield file_id, state, os.path.join(root, relative)
