@@ -1,0 +1,203 @@
+"""What should not matter to a vector: views of the training pictures, made in batches on whatever device holds them.
+
+B pictures, S the side they are kept at, V the side of the view. All chance comes from one generator on the CPU, so that the same
+seed gives the same views on every device.
+"""
+
+from __future__ import annotations
+
+import math
+import string
+
+import numpy as np
+import torch
+import torch.nn.functional as F  # noqa: N812, its usual name
+from torch import Generator, Tensor
+
+from training.config import Config
+
+_LUMA = torch.tensor([0.299, 0.587, 0.114])  # ITU-R BT.601
+_MARKS = 64
+
+
+def views(pictures: Tensor, side: int, config: Config, chance: Generator) -> Tensor:
+    """uint8 (B, S, S, 3) -> float32 (B, 3, side, side) RGB in [0, 1], each changed in its own way."""
+    pixels = pictures.permute(0, 3, 1, 2).float() / 255  # (B, 3, S, S)
+    pixels = _recolour(_move(pixels, side, config, chance), config, chance)
+    _stick(pixels, config, chance)
+    _coarsen(pixels, config, chance)
+    return pixels.clamp_(0, 1)
+
+
+def whole(pictures: Tensor, side: int) -> Tensor:
+    """uint8 (B, S, S, 3) -> float32 (B, 3, side, side): the whole picture, as the shipped model sees it."""
+    pixels = pictures.permute(0, 3, 1, 2).float() / 255
+    if pixels.shape[-1] == side:
+        return pixels
+    return F.interpolate(pixels, (side, side), mode="bilinear", antialias=True, align_corners=False)
+
+
+def _uniform(low: float, high: float, shape: tuple[int, ...], chance: Generator) -> Tensor:
+    return torch.rand(shape, generator=chance) * (high - low) + low
+
+
+def _move(pixels: Tensor, side: int, config: Config, chance: Generator) -> Tensor:
+    """Crop, squash, mirror, rotate and zoom out in one sampling; what comes from outside is one colour."""
+    count = len(pixels)
+    area = _uniform(*config.crop_area, (count,), chance)
+    ratio = torch.exp(_uniform(-math.log(config.crop_ratio), math.log(config.crop_ratio), (count,), chance) / 2)
+    across, down = (area.sqrt() * ratio).clamp_max(1), (area.sqrt() / ratio).clamp_max(1)  # share of width and height seen
+    keep = torch.rand(count, generator=chance) < config.whole_share
+    across[keep] = down[keep] = 1.0
+    shift = _uniform(-1, 1, (count, 2), chance) * torch.stack([1 - across, 1 - down], 1)  # (B, 2): stays inside
+    padded = torch.rand(count, generator=chance) < config.pad_share
+    zoom = _uniform(1, 1.6, (count, 2), chance)
+    zoom[torch.rand(count, generator=chance) < 0.5, 0] = 1.0  # bars on two sides only
+    across = torch.where(padded, across * zoom[:, 0], across)
+    down = torch.where(padded, down * zoom[:, 1], down)
+    angle = _uniform(-1, 1, (count,), chance) * math.radians(config.rotate_degrees)
+    angle[torch.rand(count, generator=chance) >= config.rotate_share] = 0.0
+    mirror = torch.where(torch.rand(count, generator=chance) < 0.5, -1.0, 1.0)
+    cos, sin = angle.cos(), angle.sin()
+    theta = torch.stack(  # (B, 2, 3): view coordinates -> picture coordinates, both in [-1, 1]
+        [
+            torch.stack([cos * across * mirror, -sin * down, shift[:, 0]], 1),
+            torch.stack([sin * across * mirror, cos * down, shift[:, 1]], 1),
+        ],
+        1,
+    ).to(pixels.device)
+    fill = _fill(pixels, chance)  # (B, 3, 1, 1)
+    grid = F.affine_grid(theta, [count, 3, side, side], align_corners=False)
+    return F.grid_sample(pixels - fill, grid, mode="bilinear", padding_mode="zeros", align_corners=False) + fill
+
+
+def _fill(pixels: Tensor, chance: Generator) -> Tensor:
+    """Colour of the outside: black, white, the picture's mean, or any."""
+    kind = torch.randint(0, 4, (len(pixels), 1, 1, 1), generator=chance).to(pixels.device)
+    anything = torch.rand((len(pixels), 3, 1, 1), generator=chance).to(pixels.device)
+    mean = pixels.mean((2, 3), keepdim=True)
+    return torch.where(kind == 0, 0.0, torch.where(kind == 1, 1.0, torch.where(kind == 2, mean, anything)))
+
+
+def _recolour(pixels: Tensor, config: Config, chance: Generator) -> Tensor:
+    """Brightness, contrast, saturation and tint as one matrix a picture."""
+    count = len(pixels)
+    luma = _LUMA.expand(3, 3)
+    saturation = _uniform(0.6, 1.4, (count, 1, 1), chance)
+    contrast = _uniform(0.7, 1.3, (count, 1, 1), chance)
+    gain = _uniform(0.7, 1.3, (count, 1, 1), chance) * _uniform(0.9, 1.1, (count, 3, 1), chance)
+    calm = torch.rand(count, generator=chance) >= config.jitter_share
+    saturation[calm], contrast[calm], gain[calm] = 1.0, 1.0, 1.0
+    saturation[torch.rand(count, generator=chance) < config.grey_share] = 0.0
+    matrix = gain * contrast * (saturation * torch.eye(3) + (1 - saturation) * luma)  # (B, 3, 3)
+    offset = 0.5 * gain * (1 - contrast)  # (B, 3, 1)
+    flat = pixels.flatten(2)  # (B, 3, V * V)
+    return torch.baddbmm(offset.to(flat.device), matrix.to(flat.device), flat).view_as(pixels)
+
+
+# ---- laid over ---------------------------------------------------------------------------------------------------------------------
+
+
+def _draw_marks() -> Tensor:
+    """(_MARKS, 1, 24, 96) float32 in [0, 1]: lines of drawn letters, from a fixed seed."""
+    from PIL import Image, ImageDraw, ImageFont
+
+    dice = np.random.default_rng(0)
+    letters = np.array(list(string.ascii_letters + string.digits + "   .,!?&"))
+    marks = []
+    for _ in range(_MARKS):
+        text = "".join(dice.choice(letters, int(dice.integers(3, 14))))
+        image = Image.new("L", (96, 24))
+        ImageDraw.Draw(image).text((2, 1), text, fill=255, font=ImageFont.load_default(int(dice.integers(12, 22))))
+        marks.append(torch.from_numpy(np.asarray(image, np.float32) / 255))
+    return torch.stack(marks)[:, None]
+
+
+_marks: list[Tensor] = []
+
+
+def _stick(pixels: Tensor, config: Config, chance: Generator) -> None:
+    """Text, boxes, or text on a box, over some of the pictures, in place."""
+    if not _marks:
+        _marks.append(_draw_marks())
+    side = pixels.shape[-1]
+    for i in torch.nonzero(torch.rand(len(pixels), generator=chance) < config.sticker_share).flatten().tolist():
+        wide, high, left, top, strength, kind = torch.rand(6, generator=chance).tolist()
+        colours = torch.rand((2, 3, 1, 1), generator=chance)
+        which = int(torch.randint(0, _MARKS, (1,), generator=chance))
+        w, h = max(6, int(side * (0.25 + 0.75 * wide))), max(4, int(side * (0.08 + 0.22 * high)))
+        x, y = int((side - w) * left), int((side - h) * top)
+        place = pixels[i, :, y : y + h, x : x + w]  # (3, h, w), a view
+        if kind > 0.4:
+            place.lerp_(colours[0].expand(3, h, w).to(place.device), 0.6 + 0.4 * strength)
+        if kind < 0.8:
+            mask = F.interpolate(_marks[0][which][None], (h, w), mode="bilinear", antialias=True, align_corners=False)[0]  # (1, h, w)
+            colour = colours[1].round() if strength > 0.5 else colours[1]  # print is often black or white
+            place.lerp_(colour.expand(3, h, w).to(place.device), mask.expand(3, h, w).to(place.device))
+
+
+# ---- loss of detail ----------------------------------------------------------------------------------------------------------------
+
+
+def _coarsen(pixels: Tensor, config: Config, chance: Generator) -> None:
+    """Blur, reduce, block or roughen some of the pictures, in place."""
+    count, side = len(pixels), pixels.shape[-1]
+    kind = torch.randint(0, 3, (count,), generator=chance)
+    kind[torch.rand(count, generator=chance) >= config.coarse_share] = -1
+    amount = float(torch.rand((), generator=chance))  # one a batch: batches are many
+    for which, change in enumerate((_blur, _reduce, _block)):
+        rows = torch.nonzero(kind == which).flatten().to(pixels.device)
+        if len(rows):
+            pixels[rows] = change(pixels[rows], amount)
+    rows = torch.nonzero(torch.rand(count, generator=chance) < config.noise_share).flatten()
+    if len(rows):
+        noise = torch.randn((len(rows), 3, side, side), generator=chance) * _uniform(0.01, 0.08, (len(rows), 1, 1, 1), chance)
+        pixels[rows.to(pixels.device)] += noise.to(pixels.device)
+
+
+def _blur(pixels: Tensor, amount: float) -> Tensor:
+    sigma = 0.5 + 1.2 * amount
+    taps = torch.exp(-0.5 * (torch.arange(-3, 4) / sigma) ** 2)
+    taps = (taps / taps.sum()).to(pixels.device).expand(3, 1, 1, 7)
+    pixels = F.conv2d(F.pad(pixels, (3, 3, 0, 0), mode="reflect"), taps, groups=3)
+    return F.conv2d(F.pad(pixels, (0, 0, 3, 3), mode="reflect"), taps.transpose(2, 3), groups=3)
+
+
+def _reduce(pixels: Tensor, amount: float) -> Tensor:
+    side = pixels.shape[-1]
+    small = max(8, int(side * (0.25 + 0.45 * amount)))
+    reduced = F.interpolate(pixels, (small, small), mode="bilinear", antialias=True, align_corners=False)
+    return F.interpolate(reduced, (side, side), mode="bilinear", align_corners=False)
+
+
+# Annex K of the JPEG standard (ITU-T T.81), luminance.
+_QUANTA = torch.tensor(
+    [
+        [16, 11, 10, 16, 24, 40, 51, 61],
+        [12, 12, 14, 19, 26, 58, 60, 55],
+        [14, 13, 16, 24, 40, 57, 69, 56],
+        [14, 17, 22, 29, 51, 87, 80, 62],
+        [18, 22, 37, 56, 68, 109, 103, 77],
+        [24, 35, 55, 64, 81, 104, 113, 92],
+        [49, 64, 78, 87, 103, 121, 120, 101],
+        [72, 92, 95, 98, 112, 100, 103, 99],
+    ]
+)
+_FREQUENCY = torch.arange(8).view(8, 1)
+_COSINES = torch.cos((2 * torch.arange(8) + 1) * _FREQUENCY * math.pi / 16) * torch.where(_FREQUENCY == 0, 0.125**0.5, 0.5)  # (8, 8)
+
+
+def _block(pixels: Tensor, amount: float) -> Tensor:
+    """Quantise the 8 x 8 cosine transform of each channel, as JPEG does at quality 10 to 60; the sides are cut to whole blocks."""
+    quality = 10 + 50 * amount
+    scale = 50 / quality if quality < 50 else 2 - quality / 50
+    quanta = (_QUANTA * scale / 255).to(pixels.device)
+    cosines = _COSINES.to(pixels.device)
+    high, wide = pixels.shape[2] // 8, pixels.shape[3] // 8
+    inner = pixels[:, :, : high * 8, : wide * 8]
+    blocks = inner.unflatten(3, (wide, 8)).unflatten(2, (high, 8)).transpose(3, 4)  # (B, 3, high, wide, 8, 8)
+    waves = cosines @ (blocks - 0.5) @ cosines.T
+    back = cosines.T @ (torch.round(waves / quanta) * quanta) @ cosines + 0.5
+    out = pixels.clone()
+    out[:, :, : high * 8, : wide * 8] = back.transpose(3, 4).flatten(4, 5).flatten(2, 3)
+    return out

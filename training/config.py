@@ -1,0 +1,49 @@
+"""Every number of a training run, in one place. A run keeps its own copy in each checkpoint."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Config:
+    # student
+    widths: tuple[int, ...] = (32, 64, 128, 224, 384)  # channels after each stage; strides 2, 4, 8, 16, 16
+    depths: tuple[int, ...] = (1, 1, 2, 2, 1)  # residual blocks a stage
+    dim: int = 256  # of the vector
+
+    # samples
+    store_side: int = 96  # the training pictures are kept squashed to this side: no more is in most of them
+    side: int = 64  # px that the student sees while training; 2.25 times cheaper than 96, and most training pictures are 64 px
+    batch: int = 128
+    crop_area: tuple[float, float] = (0.3, 1.0)
+    crop_ratio: float = 4 / 3  # how much a crop may be squashed, either way
+    whole_share: float = 0.2  # of the samples are not cropped: that is what the shipped model sees
+    rotate_share: float = 0.35
+    rotate_degrees: float = 30.0
+    pad_share: float = 0.15  # of the samples are zoomed out, the border filled with one colour
+    grey_share: float = 0.08
+    jitter_share: float = 0.6
+    coarse_share: float = 0.2  # of the samples lose detail: blurred, reduced and enlarged again, or blocky as strong JPEG
+    noise_share: float = 0.1
+    sticker_share: float = 0.2  # boxes or lines of letter-like marks laid over
+
+    # loss
+    distil_weight: float = 4.0  # 1 - cosine to the teachers' joined vector
+    label_weight: float = 0.5  # cosine softmax, one a source
+    relation_weight: float = 1.0  # differences between the two similarity matrices inside a batch
+    label_scale: float = 16.0
+    label_smoothing: float = 0.1
+
+    # optimiser
+    lr: float = 1e-3  # AdamW
+    min_lr_share: float = 0.01  # what the cooldown ends at, of lr
+    warmup_steps: int = 200
+    weight_decay: float = 0.05
+    clip: float = 5.0  # gradient norm
+    ema_decay: float = 0.999
+    bf16: bool = True  # convolutions only; twice as fast on a CPU that has it, and on a GPU
+
+    seed: int = 7
+    checkpoint_seconds: float = 180.0
+    log_steps: int = 50

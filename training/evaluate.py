@@ -1,0 +1,190 @@
+"""The figures of a shipped model file: retrieval on the open sets, changed copies, and what should not matter.
+
+    python -m training.evaluate mini.onnx --data ../shared [--side 96] [--every 1] [--json out.json]
+
+Protocol: leave-one-out, cosine, the whole picture resized (bilinear) to side x side; see image_search.metrics. `--every 4` takes
+every fourth picture of each class: quick, and good for comparing states of one run only.
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+import json
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image, ImageDraw, ImageEnhance, ImageFont, ImageOps
+
+from image_search.metrics import copies_found, leave_one_out
+
+SETS = ("tinyimagenet", "clothing", "grocery", "scenes")
+_LIBRARY, _COPIED = 3_000, 500
+_BATCH = 32
+
+Float32 = npt.NDArray[np.float32]
+
+
+def open_model(file: Path, side: int, threads: int = 1) -> Callable[[list[Image.Image]], Float32]:
+    """PIL pictures, B of them -> float32 (B, D)."""
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    run = onnxruntime.InferenceSession(str(file), options, providers=["CPUExecutionProvider"])
+
+    def embed(pictures: list[Image.Image]) -> Float32:
+        small = [np.asarray(p.convert("RGB").resize((side, side), Image.Resampling.BILINEAR)) for p in pictures]
+        pixels = np.stack(small).transpose(0, 3, 1, 2).astype(np.float32) / 255  # (B, 3, S, S)
+        return np.asarray(run.run(["embedding"], {"pixels": np.ascontiguousarray(pixels)})[0], np.float32)
+
+    return embed
+
+
+def embed_all(embed: Callable[[list[Image.Image]], Float32], pictures: Iterator[Image.Image]) -> Float32:
+    rows: list[Float32] = []
+    batch: list[Image.Image] = []
+    for picture in pictures:
+        batch.append(picture)
+        if len(batch) == _BATCH:
+            rows.append(embed(batch))
+            batch = []
+    if batch:
+        rows.append(embed(batch))
+    return np.concatenate(rows)
+
+
+def opened(file: Path) -> Image.Image:
+    with Image.open(file) as image:
+        return ImageOps.exif_transpose(image).convert("RGB")
+
+
+def files_of(folder: Path, every: int = 1) -> tuple[list[Path], list[str]]:
+    """Every `every`-th picture of each class, and its class (the folder it lies in)."""
+    files = [file for kind in sorted(folder.iterdir()) if kind.is_dir() for file in sorted(kind.glob("*.jpg"))[::every]]
+    return files, [file.parent.name for file in files]
+
+
+# ---- changed copies ----------------------------------------------------------------------------------------------------------------
+
+
+def jpeg(picture: Image.Image, quality: int) -> Image.Image:
+    raw = io.BytesIO()
+    picture.save(raw, "JPEG", quality=quality)
+    return Image.open(raw).convert("RGB")
+
+
+def crop(picture: Image.Image, area: float, dice: np.random.Generator) -> Image.Image:
+    w, h = (max(1, round(side * area**0.5)) for side in picture.size)
+    x, y = int(dice.integers(0, picture.width - w + 1)), int(dice.integers(0, picture.height - h + 1))
+    return picture.crop((x, y, x + w, y + h))
+
+
+def text_over(picture: Image.Image, dice: np.random.Generator) -> Image.Image:
+    """A line of text across the lower third, on a dark band."""
+    out = picture.copy()
+    draw = ImageDraw.Draw(out)
+    high = max(10, picture.height // 8)
+    top = int(picture.height * dice.uniform(0.6, 0.85))
+    draw.rectangle((0, top, picture.width, top + high), fill=(20, 20, 20))
+    draw.text((picture.width // 20, top), "Sample text 12:30", fill=(255, 255, 255), font=ImageFont.load_default(high * 0.8))
+    return out
+
+
+def scaled(picture: Image.Image, share: float) -> Image.Image:
+    return picture.resize((max(1, round(picture.width * share)), max(1, round(picture.height * share))), Image.Resampling.BILINEAR)
+
+
+Change = Callable[[Image.Image, np.random.Generator], Image.Image]
+
+COPIES: dict[str, Change] = {
+    "crop 60 %": lambda p, dice: crop(p, 0.6, dice),
+    "mirror": lambda p, dice: ImageOps.mirror(p),
+    "rotate 10°": lambda p, dice: p.rotate(10, Image.Resampling.BILINEAR),
+    "JPEG q10": lambda p, dice: jpeg(p, 10),
+    "grey": lambda p, dice: p.convert("L").convert("RGB"),
+    "text": text_over,
+}
+HARDER: dict[str, Change] = {  # told beside the others, not part of the mean
+    "rotate 30°": lambda p, dice: p.rotate(30, Image.Resampling.BILINEAR),
+    "padded": lambda p, dice: ImageOps.pad(p, (int(max(p.size) * 1.4),) * 2, color=(255, 255, 255)),
+}
+SAME: dict[str, tuple[float, Change]] = {  # least median cosine asked for
+    "JPEG q30": (0.9, lambda p, dice: jpeg(p, 30)),
+    "30 % size": (0.9, lambda p, dice: scaled(p, 0.3)),
+    "brightness -20 %": (0.9, lambda p, dice: ImageEnhance.Brightness(p).enhance(0.8)),
+    "brightness +20 %": (0.9, lambda p, dice: ImageEnhance.Brightness(p).enhance(1.2)),
+    "mirror": (0.8, lambda p, dice: ImageOps.mirror(p)),
+}
+
+
+def measure(model: Path, folder: Path, side: int, every: int = 1, threads: int = 1) -> dict[str, object]:
+    embed = open_model(model, side, threads)
+    found: dict[str, object] = {"model": model.name, "side": side, "every": every}
+    vectors: dict[str, Float32] = {}
+    lists: dict[str, list[Path]] = {}
+    for name in SETS:
+        files, labels = files_of(folder / name, every)
+        vectors[name] = embed_all(embed, (opened(file) for file in files))
+        lists[name] = files
+        found[name] = {key: round(value, 4) for key, value in leave_one_out(vectors[name], labels).as_dict().items()}
+    photos = lists["grocery"] + lists["clothing"]
+    both = np.concatenate([vectors["grocery"], vectors["clothing"]])
+    dice = np.random.default_rng(0)
+    library = dice.permutation(len(photos))[:_LIBRARY]
+    copied = library[: _COPIED // every]
+    rates = {}
+    for name, change in (COPIES | HARDER).items():
+        changed = embed_all(embed, (change(opened(photos[i]), np.random.default_rng(int(i))) for i in copied))
+        rates[name] = round(copies_found(changed, both[library], np.arange(len(copied))), 4)
+    found["copies"] = {"mean": round(float(np.mean([rates[name] for name in COPIES])), 4)} | rates
+    some = dice.permutation(len(lists["clothing"]))[: _COPIED // every]
+    same = {}
+    for name, (_, change) in SAME.items():
+        changed = embed_all(embed, (change(opened(lists["clothing"][i]), np.random.default_rng(int(i))) for i in some))
+        same[name] = round(float(np.median((changed * vectors["clothing"][some]).sum(axis=1))), 4)
+    found["median cosine"] = same
+    found["CPU ms a picture"] = round(speed(model, side), 2)
+    return found
+
+
+def speed(model: Path, side: int, rounds: int = 40) -> float:
+    """CPU milliseconds a picture, one thread, one picture at a time: network only, best of `rounds`."""
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1
+    run = onnxruntime.InferenceSession(str(model), options, providers=["CPUExecutionProvider"])
+    pixels = np.random.default_rng(0).random((1, 3, side, side), np.float32)
+    times = []
+    for _ in range(rounds):
+        started = time.thread_time()
+        run.run(["embedding"], {"pixels": pixels})
+        times.append(time.thread_time() - started)
+    return min(times) * 1e3
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("model", type=Path)
+    parser.add_argument("--data", type=Path, required=True, help="folder that holds eval/")
+    parser.add_argument("--side", type=int, default=96)
+    parser.add_argument("--every", type=int, default=1)
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--json", type=Path)
+    args = parser.parse_args()
+    found = measure(args.model, args.data / "eval", args.side, args.every, args.threads)
+    print("| " + " | ".join(SETS) + " | copies R@1 | ms |")
+    cells = [f"{found[name]['k1']:.3f} / {found[name]['map100']:.3f}" for name in SETS]  # type: ignore[index]
+    print("| " + " | ".join(cells) + f" | {found['copies']['mean']:.3f} | {found['CPU ms a picture']} |")  # type: ignore[index]
+    print(json.dumps(found, indent=1))
+    if args.json is not None:
+        args.json.write_text(json.dumps(found, indent=1))
+
+
+if __name__ == "__main__":
+    main()
