@@ -70,6 +70,7 @@ class Pen:
         from matplotlib.figure import Figure
         from matplotlib.transforms import Affine2D
 
+        width, height = math.ceil(width), math.ceil(height)
         scale = min(1.0, math.sqrt(MAX_PIXELS / (width * height)))
         self.figure = Figure(figsize=(width / DPI, height / DPI), dpi=DPI * scale, facecolor="white", edgecolor="none")
         self.figure.set_layout_engine("none")

@@ -12,8 +12,7 @@ __all__ = ["matches_table", "report_table"]
 
 NONE = "-"
 GAP = "  "
-NARROWEST_NAME = 8  # cells; "identical" and numbers are never shortened
-NARROWEST_URI = 16  # cells; then the line is longer than the terminal rather than saying nothing
+NARROWEST_NAME, NARROWEST_URI = 8, 16  # cells; below that a line is longer than the terminal rather than saying nothing
 EXAMPLES = 3  # files named per reason
 RIGHT = {"rank", "similarity", "distance", "closeness"}
 
@@ -61,10 +60,10 @@ def _pad(text: str, width: int, title: str) -> str:
 
 
 def _narrow(columns: dict[str, list[str]], width: int) -> None:
-    """Shorten first the uris, then the names, so that the lines fit `width` cells."""
+    """Shorten names and uris, the names to half of what the numbers leave them, so that the lines fit `width` cells."""
     others = sum(_width(t, texts) + len(GAP) for t, texts in columns.items() if t not in ("name", "uri"))
     room = width - others - len(GAP)
-    name = min(_width("name", columns["name"]), max(NARROWEST_NAME, room // 2))
+    name = min(_width("name", columns["name"]), max(NARROWEST_NAME, min(room // 2, room - NARROWEST_URI)))
     columns["name"] = [shorten(text, name) for text in columns["name"]]
     uri = max(NARROWEST_URI, room - _width("name", columns["name"]))
     columns["uri"] = [shorten(text, uri) for text in columns["uri"]]
