@@ -87,6 +87,8 @@ def export_onnx(checkpoint: Path, folder: Path, *, outputs: tuple[str, ...] = ("
             found = self.model(pixel_values=pixel_values)
             return tuple(found[name] for name in outputs)
 
+    if kind["model_type"] == "dinov2_with_registers":  # at its own size its positions are not stretched; the exporter does not see that
+        model.embeddings.interpolate_pos_encoding = lambda *_: model.embeddings.position_embeddings
     side = kind["image_size"]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the tracing exporter is deprecated, and needs neither onnxscript nor 5 seconds

@@ -44,6 +44,7 @@ __all__ = ["CATALOG_NAME", "SCHEMA_VERSION", "Catalog", "checksum", "item_id", "
 
 CATALOG_NAME = "catalog.sqlite"
 SCHEMA_VERSION = 1
+SALVAGE = "save what is still good with: image-search salvage"
 BUSY_SECONDS = 5.0  # then an error, never a hang
 
 SCHEMA = """
@@ -124,9 +125,9 @@ def translated(folder: Path) -> Iterator[None]:
             ) from error
         if code == sqlite3.SQLITE_CANTOPEN:
             raise LibraryError("the catalog cannot be opened", path=folder, hint="check the folder's permissions") from error
-        raise LibraryDamagedError(
-            f"the catalog is damaged ({error})", path=folder, hint="image-search salvage saves what is still good"
-        ) from error
+        if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_FORMAT):
+            raise LibraryDamagedError(f"the catalog is damaged ({error})", path=folder, hint=SALVAGE) from error
+        raise
 
 
 class Catalog:
@@ -253,6 +254,9 @@ class Catalog:
     def snapshot(self) -> Iterator[None]:
         """Several reads as of one moment, whatever a writer commits meanwhile."""
         with self._lock, translated(self.folder):
+            if self._connection.in_transaction:  # part of a larger one
+                yield
+                return
             self._connection.execute("BEGIN")
             try:
                 yield
@@ -288,9 +292,7 @@ class Catalog:
     def _meta(self, key: str) -> Any:
         row = self.one("SELECT value FROM meta WHERE key = ?", (key,))
         if row is None:
-            raise LibraryDamagedError(
-                f"the catalog lacks its {key}", path=self.folder, hint="image-search salvage saves what is still good"
-            )
+            raise LibraryDamagedError(f"the catalog lacks its {key}", path=self.folder, hint=SALVAGE)
         return row[0]
 
     @property
@@ -327,7 +329,7 @@ class Catalog:
                         raise LibraryDamagedError(
                             f"the vector of image {content} is damaged",
                             path=self.folder,
-                            hint="image-search salvage saves what is still good",
+                            hint=SALVAGE,
                         )
                 ids[at : at + len(page)] = [row[0] for row in page]
                 matrix[at : at + len(page)] = np.frombuffer(b"".join(row[1] for row in page), "<f4").reshape(len(page), self.dim)
@@ -338,9 +340,7 @@ class Catalog:
         """float32 (D,) of one content."""
         row = self.one("SELECT vector, checksum FROM content WHERE id = ?", (content,))
         if row is None or zlib.crc32(row[0]) != row[1]:
-            raise LibraryDamagedError(
-                f"the vector of image {content} is damaged", path=self.folder, hint="image-search salvage saves what is still good"
-            )
+            raise LibraryDamagedError(f"the vector of image {content} is damaged", path=self.folder, hint=SALVAGE)
         return np.frombuffer(row[0], "<f4")
 
 
@@ -391,7 +391,7 @@ def _check(folder: Path, connection: sqlite3.Connection) -> None:
     row = connection.execute("SELECT value FROM meta WHERE key = 'schema_version'").fetchone()
     version = row[0] if row else None
     if not isinstance(version, int) or version < 1:
-        raise LibraryDamagedError("the catalog lacks its version", path=folder, hint="image-search salvage saves what is still good")
+        raise LibraryDamagedError("the catalog lacks its version", path=folder, hint=SALVAGE)
     if version > SCHEMA_VERSION:
         raise LibraryVersionError(
             f"the library was made by a newer version of image-search (format {version}, this one knows {SCHEMA_VERSION})",
@@ -402,9 +402,7 @@ def _check(folder: Path, connection: sqlite3.Connection) -> None:
     if foreign:
         raise LibraryDamagedError(f"the catalog holds foreign {foreign[0]!r}", path=folder, hint="do not use this library")
     if not tables >= TABLES:
-        raise LibraryDamagedError(
-            f"the catalog lacks {sorted(TABLES - tables)[0]!r}", path=folder, hint="image-search salvage saves what is still good"
-        )
+        raise LibraryDamagedError(f"the catalog lacks {sorted(TABLES - tables)[0]!r}", path=folder, hint=SALVAGE)
 
 
 def _folder_error(folder: Path, error: OSError) -> LibraryError:

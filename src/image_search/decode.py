@@ -201,19 +201,20 @@ class DecodePool:
                 self._all.remove(worker)
                 worker.end()
                 worker = self._start()
+            worker.held = True
         try:
             worker.wait_ready()
             yield worker
         finally:
-            fit = not (worker.working or worker.tired or worker.served >= self.limits.files_per_worker)
+            worker.held = False
             with self._free:
-                if fit and not self._closed:
+                kept = worker.fit and worker.served < self.limits.files_per_worker and not self._closed
+                if kept:
                     self._idle.append(worker)
                 else:
-                    fit = False
                     self._all.remove(worker)
                 self._free.notify()
-            if not fit:
+            if not kept:
                 worker.end()
 
     def _start(self) -> WorkerProcess:

@@ -20,7 +20,7 @@ __all__ = ["Reply", "WorkerProcess", "end_all", "resident_bytes", "watch"]
 
 START_SECONDS = 60.0  # a worker needs 0.1 CPU s to start; a busy machine much longer
 CLOSE_SECONDS = 1.0  # an idle worker leaves within milliseconds of its input's end
-WATCH_SECONDS = 0.1  # how often the clock is looked at
+WATCH_SECONDS = 0.2  # how often the clock is looked at
 WATCH_MEMORY_SECONDS = 0.5  # where memory is watched, too: asking costs milliseconds
 BASE_BYTES = 128 * 1024 * 1024  # what a worker holds before it decodes, at most
 SYSTEM_CAPS_MEMORY = sys.platform.startswith("linux")
@@ -33,13 +33,17 @@ class WorkerProcess:
 
     def __init__(self, hello: dict[str, object]) -> None:
         self.ready = False
-        self.working = True  # between a question and its answer; such a worker cannot be used again
+        self.held = False  # by a thread that reads from it
+        self.working = False  # between a question and its answer: interrupted there it cannot be used again
         self.tired = False
         self.served = 0
-        self.deadline: float | None = None
         self.verdict: SkipReason | None = None  # why the parent killed it
+        self._deadline: float | None = None
+        self._clock = threading.Lock()  # a late kill must not hit the next file
         environment = {name: value for name, value in os.environ.items() if name != "PYTHONINSPECT"}
         environment |= {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MALLOC_ARENA_MAX": "1"}  # threads eat address space
+        if not sys.executable:
+            raise ImageSearchError("cannot start a decode worker: this Python does not know its own program")
         try:
             self.process = subprocess.Popen(
                 [sys.executable, "-P", "-c", _BOOT, *_import_paths()],
@@ -59,45 +63,56 @@ class WorkerProcess:
     def wait_ready(self) -> None:
         if self.ready:
             return
-        self.deadline = time.monotonic() + START_SECONDS
+        self.watched(START_SECONDS)
         try:
             self.channel.receive()
         except EndOfStreamError as error:
-            self.end()
+            self.kill()
+            self.process.wait(CLOSE_SECONDS)
             raise ImageSearchError(
                 f"the decode worker does not start (exit code {self.process.returncode})",
                 hint=f"set {DEBUG_ENV}=1 to see its own words",
             ) from error
-        self.deadline = None
-        self.working, self.ready = False, True
+        self.watched(None)
+        self.ready = True
 
     def ask(self, job: dict[str, object], payload: bytes, known: Callable[[bytes], bool] | None, seconds: float) -> Reply:
         """Send a job, answer the worker's question whether to go on, return its last word. EndOfStreamError: it is gone."""
         self.working = True
         self.served += 1
-        self.deadline = time.monotonic() + seconds
+        self.watched(seconds)
         self.channel.send(job, payload)
         reply, body = self.channel.receive()
         if known is not None and "tired" not in reply:
-            self.deadline = None  # the caller's time is not the file's
+            self.watched(None)  # the caller's time is not the file's
             wanted = not known(bytes.fromhex(str(reply["sha256"])))
-            self.deadline = time.monotonic() + seconds
+            self.watched(seconds)
             self.channel.send({"go": wanted})
             reply, body = self.channel.receive()
-        self.deadline = None
+        self.watched(None)
         self.tired = bool(reply["tired"])
         self.working = False
         return reply, body
 
     def check(self, memory_bytes: int | None) -> None:
         """Kill it if its file takes too long, or (`memory_bytes`: where the system sets no cap itself) too much memory."""
-        deadline = self.deadline
-        if deadline is None:
-            return
-        if time.monotonic() > deadline:
-            self.kill(SkipReason.TOOK_TOO_LONG)
-        elif memory_bytes is not None and resident_bytes(self.process.pid) > BASE_BYTES + memory_bytes:
-            self.kill(SkipReason.TOO_MUCH_MEMORY)
+        with self._clock:
+            if self._deadline is None:
+                return
+            if time.monotonic() > self._deadline:
+                self.kill(SkipReason.TOOK_TOO_LONG)
+            elif memory_bytes is not None and resident_bytes(self.process.pid) > BASE_BYTES + memory_bytes:
+                self.kill(SkipReason.TOO_MUCH_MEMORY)
+
+    def watched(self, seconds: float | None) -> None:
+        """From now on it has so long; None: as long as it likes."""
+        with self._clock:
+            self._deadline = None if seconds is None else time.monotonic() + seconds
+
+    @property
+    def fit(self) -> bool:
+        """It can take another file."""
+        return not (self.working or self.tired or self.verdict) and self.ready and self.process.poll() is None
 
     def kill(self, why: SkipReason | None = None) -> None:
         self.verdict = self.verdict or why
@@ -108,25 +123,31 @@ class WorkerProcess:
         """Make sure it is dead, and say why it died."""
         with contextlib.suppress(subprocess.TimeoutExpired):
             self.process.wait(0.5)  # its pipes end a moment before it does
-        self.end()
+        self.kill()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self.process.wait(CLOSE_SECONDS)
         if self.verdict is not None:
             return self.verdict
         return SkipReason.TOOK_TOO_LONG if self.process.returncode == -_SIGXCPU else SkipReason.CRASHED
 
-    def end(self) -> None:
-        """No process and no pipe is left; an idle worker goes by itself, a working one is killed."""
-        self.deadline = None
-        if self.working:
+    def leave(self) -> None:
+        """Let it go: an idle one ends with its input, any other is killed. Does not wait."""
+        if self.held or self.working or not self.ready:
             self.kill()
-        with contextlib.suppress(OSError, ValueError):
-            self.channel.writer.close()
+        if not self.held:
+            with contextlib.suppress(OSError, ValueError):
+                self.channel.writer.close()
+
+    def end(self) -> None:
+        """Wait until it has gone; no process is left, and no pipe that no thread reads from."""
+        self.leave()
         try:
             self.process.wait(CLOSE_SECONDS)
         except subprocess.TimeoutExpired:
             self.kill()
             with contextlib.suppress(subprocess.TimeoutExpired):
                 self.process.wait(CLOSE_SECONDS)
-        if not self.working:
+        if not self.held:
             self.channel.reader.close()
 
 
@@ -175,10 +196,6 @@ def end_all(workers: list[WorkerProcess], stop: threading.Event) -> None:
     """All at once, not one after the other."""
     stop.set()
     for worker in list(workers):
-        if worker.working:
-            worker.kill()
-        else:
-            with contextlib.suppress(OSError, ValueError):
-                worker.channel.writer.close()
+        worker.leave()
     for worker in list(workers):
         worker.end()

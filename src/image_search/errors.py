@@ -20,7 +20,7 @@
         └── MissingExtraError         an optional dependency is absent; also an ImportError
 
 Errors carry data: `path`, `hint` (what to do next) and, where it applies, `reason`, `pid`. `str(error)` is the one line shown to people:
-"what: path. hint". Control characters in it are escaped where it is shown (`paths.shown`), not here.
+"what: path. Hint". Control characters in it are escaped where it is shown (`paths.shown`), not here.
 """
 
 from __future__ import annotations
@@ -111,7 +111,7 @@ class ImageSearchError(Exception):
         self.path = None if path is None else os.fspath(path)
         self.hint = hint
         line = what if self.path is None else f"{what}: {self.path}"
-        super().__init__(f"{line}. {hint}" if hint else line)
+        super().__init__(f"{line}. {hint[0].upper()}{hint[1:]}" if hint else line)
 
 
 class UsageError(ImageSearchError):

@@ -33,7 +33,7 @@ def forget(catalog: Catalog, path: str | os.PathLike[str], generation: int) -> i
         wanted = to_bytes(os.path.join(os.path.realpath(folder), name))
     rows = [(file_id, state) for file_id, state, whole in _files(catalog) if inside(whole, wanted)]
     if not rows:
-        raise UsageError("this is not in the library", path=text, hint="image-search status shows its folders")
+        raise UsageError("this is not in the library", path=text, hint="its folders are shown by: image-search status")
     catalog.execute("INSERT OR IGNORE INTO forgotten VALUES (?)", (wanted,))
     catalog.execute_many(
         "UPDATE files SET state = 'forgotten', content_id = NULL, reason = '', decoder = '', generation = ? WHERE id = ?",
@@ -53,7 +53,7 @@ def relocate(catalog: Catalog, old: str | os.PathLike[str], new: str | os.PathLi
     roots = catalog.rows("SELECT id, path FROM roots")
     moved = [(root_id, path) for root_id, path in roots if inside(path, before)]
     if not moved:
-        raise UsageError("no indexed folder lies there", path=old, hint="image-search status shows the folders")
+        raise UsageError("no indexed folder lies there", path=old, hint="the folders are shown by: image-search status")
     if not os.path.isdir(after):
         raise UsageError("there is no such folder", path=new, hint="give the folder's new place")
     moved_ids = {root_id for root_id, _ in moved}

@@ -13,7 +13,7 @@ from pathlib import Path
 from ..errors import StoreError
 from ..locking import ProcessLock
 from ..types import StoreRecords, VectorStore
-from .chroma import ChromaStore, chroma_errors, find_collection, forget_collection, open_server
+from .chroma import ChromaStore, forget_collection, open_server
 from .seal import Doubt, Seal, library_id, read_secret
 
 __all__ = ["ServerKeeper"]
@@ -84,12 +84,7 @@ class ServerKeeper:
         return ProcessLock(self._lock_path, what=what, thing="the vector store")
 
     def _open(self) -> ChromaStore:
-        client = open_server(self.server)
-        with chroma_errors(self.server):
-            if find_collection(client, self.name) is None:
-                client.close()
-                raise Doubt("the server holds no store of this library")
-        return ChromaStore(client, dim=self.dim, model=self.model, where=self.server, name=self.name, make=False)
+        return ChromaStore(open_server(self.server), dim=self.dim, model=self.model, where=self.server, name=self.name, make=False)
 
     def _sealed(self, store: ChromaStore) -> Seal:
         facts = store.facts()
