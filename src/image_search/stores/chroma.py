@@ -126,7 +126,7 @@ class ChromaStore:
                     )
                 self._collection = found
                 held = found.metadata or {}
-                space = found.configuration["hnsw"]["space"]
+                space = found.configuration_json["hnsw"]["space"]
                 if (held.get("model"), held.get("dim"), space) != (model, dim, "cosine"):
                     raise StoreError("the vector store holds vectors of another model", path=where, hint="rebuild it: image-search rebuild")
                 self._batch = min(_PAGE, int(client.get_max_batch_size()))

@@ -82,8 +82,8 @@ def _scores(matrix: Float32, queries: Float32, rows: npt.NDArray[np.int64] | Non
 
 def _near(scores: Float32, n: int) -> npt.NDArray[np.int64]:
     """Indices of everything that may be among the n highest."""
-    if np.isnan(scores.max()):
-        scores = np.where(np.isnan(scores), np.float32(-np.inf), scores)
+    if not np.isfinite(scores.max()):  # from a row that is no vector
+        scores = np.where(np.isfinite(scores), scores, np.float32(-np.inf))
     if n >= len(scores):
         return np.flatnonzero(scores > -np.inf)
     return np.flatnonzero(scores >= max(_nth(scores, n) - _MARGIN, np.finfo(np.float32).min))
