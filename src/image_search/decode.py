@@ -207,15 +207,12 @@ class DecodePool:
             yield worker
         finally:
             worker.held = False
-            with self._free:
-                kept = worker.fit and worker.served < self.limits.files_per_worker and not self._closed
-                if kept:
-                    self._idle.append(worker)
-                else:
-                    self._all.remove(worker)
-                self._free.notify()
+            kept = worker.fit and worker.served < self.limits.files_per_worker and not self._closed
             if not kept:
                 worker.end()
+            with self._free:
+                (self._idle.append if kept else self._all.remove)(worker)
+                self._free.notify()
 
     def _start(self) -> WorkerProcess:
         worker = WorkerProcess(self._hello)

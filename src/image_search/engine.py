@@ -90,6 +90,7 @@ class ImageSearchEngine:
         self._searcher: Searcher | None = None
         self._embedder: Embedder | None = None
         self._pools: dict[Limits, DecodePool] = {}
+        self._owned: ProcessLock | None = None
 
     def __enter__(self) -> ImageSearchEngine:
         return self
@@ -107,8 +108,18 @@ class ImageSearchEngine:
             self._embedder.close()
         if self._catalog is not None:
             self._catalog.close()
-        self._searcher = self._embedder = self._catalog = None
+        if self._owned is not None:
+            self._owned.release()
+        self._searcher = self._embedder = self._catalog = self._owned = None
         self._pools = {}
+
+    def own(self, what: str) -> None:
+        """Be the library's only writer until `close()`; others are told `what` holds it. LibraryBusyError if another process is."""
+        if self._owned is None:
+            _make_folder(self.library)
+            lock = ProcessLock(self.library / "writer.lock", what=what)
+            lock.acquire()
+            self._owned = lock
 
     # --- index --------------------------------------------------------------------------------------------------------------
 
@@ -194,7 +205,7 @@ class ImageSearchEngine:
         """The plan, made on a copy of nothing or inside a transaction that is taken back."""
         with contextlib.ExitStack() as stack:
             if Catalog.exists(self.library):
-                stack.enter_context(ProcessLock(self.library / "writer.lock", what="index"))
+                stack.enter_context(self._writer_lock())
                 catalog = stack.enter_context(contextlib.closing(Catalog.open(self.library, write=True)))
             else:
                 scratch = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="image-search-")))
@@ -216,7 +227,7 @@ class ImageSearchEngine:
                 if not os.path.isdir(os.path.expanduser(folder)):
                     raise UsageError("there is no such folder", path=folder, hint="give the folder that holds the images")
             _make_folder(self.library)
-        with ProcessLock(self.library / "writer.lock", what="index"):
+        with self._writer_lock():
             catalog = Catalog.open(self.library, write=True) if Catalog.exists(self.library) else self._create()
             try:
                 if self._store is not None:
@@ -228,6 +239,9 @@ class ImageSearchEngine:
                 if empty:  # the first run failed before it had anything: leave no empty library behind
                     for name in (CATALOG_NAME, "thumbnails.sqlite"):
                         (self.library / name).unlink(missing_ok=True)
+
+    def _writer_lock(self) -> contextlib.AbstractContextManager[object]:
+        return contextlib.nullcontext() if self._owned else ProcessLock(self.library / "writer.lock", what="index")
 
     def _create(self) -> Catalog:
         name, line = (self._model, None) if self._model else choose_auto()

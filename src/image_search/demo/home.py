@@ -33,7 +33,7 @@ def cat(c: Canvas, rng: random.Random, p: Palette, n: int) -> Colour:
     else:
         x, y = rng.uniform(0.45, 0.55), rng.uniform(0.86, 0.92)
         c.haze(oval(x, y, 0.32, 0.05), SHADOW, 0.5, 0.03)
-    here = c.at(x, y, rng.uniform(0.38, 0.44), 0, rng.random() < 0.5)
+    here = c.at(x, y, rng.uniform(0.37, 0.42), 0, rng.random() < 0.5)
     loaf = n % 5 in (0, 3)
     _cat_body(here, rng, fur, tummy, loaf, n)
     head = here.at(rng.uniform(-0.08, 0.04) if not loaf else -0.42, -1.3 if not loaf else -0.8, 1.15, rng.uniform(-9, 9))
