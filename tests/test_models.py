@@ -349,13 +349,33 @@ def test_weights_kept_beside_the_onnx_file_are_loaded_and_hashed(tmp_path: Path)
         load_model(str(folder))
 
 
-@pytest.mark.parametrize("damage", ["empty", "cut", "noise"])
-def test_a_damaged_onnx_file_is_named(tmp_path: Path, damage: str) -> None:
+@pytest.mark.parametrize("damage", ["empty", "cut", "noise", "name"])
+def test_a_damaged_onnx_file_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str], damage: str) -> None:
     file = tiny_onnx(tmp_path / "m") / "model.onnx"
     content = file.read_bytes()
-    file.write_bytes({"empty": b"", "cut": content[: len(content) // 2], "noise": bytes(range(256)) * 9}[damage])
+    file.write_bytes(
+        {
+            "empty": b"",
+            "cut": content[: len(content) // 2],
+            "noise": bytes(range(256)) * 9,
+            "name": content.replace(b"embedding", b"embeddin\xff"),
+        }[damage]
+    )
     with pytest.raises(errors.ModelDamagedError, match=r"does not load: .*model\.onnx"):
         load_model(str(tmp_path / "m"))
+    assert capsys.readouterr().out == ""  # results go there; ONNX Runtime would print its own fallback
+
+
+def test_a_model_that_loads_and_does_not_run_is_named(tmp_path: Path) -> None:
+    file = tiny_onnx(tmp_path / "m") / "model.onnx"
+    model = onnx.load(file)
+    model.graph.node[0].op_type = "Reshape"  # to a shape that no picture has
+    del model.graph.node[0].attribute[:]
+    model.graph.node[0].input.append("shape")
+    model.graph.initializer.append(helper.make_tensor("shape", TensorProto.INT64, [2], [5, 3]))
+    onnx.save(model, file)
+    with pytest.raises(errors.ModelDamagedError, match=r"does not run: .*model\.onnx"):
+        load_model(str(tmp_path / "m")).embed(np.zeros((2, 8, 8, 3), np.uint8))
 
 
 def test_another_architecture_is_refused_by_name(tmp_path: Path) -> None:
@@ -540,4 +560,4 @@ def test_a_hub_that_has_nothing_for_us() -> None:
     assert from_a_hub({}, "some/typo")[0].startswith(
         "UnknownModelError there is no model some/typo (revision main) on the Hugging Face hub"
     )
-    assert "accept its licence" in from_a_hub({}, "some/gated")[0]
+    assert "ccept its licence" in from_a_hub({}, "some/gated")[0]

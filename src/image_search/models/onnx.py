@@ -29,8 +29,9 @@ class OnnxEmbedder:
     kept busy by several pictures at once.
     """
 
-    def __init__(self, session: Any, fingerprint: Fingerprint, threads: int) -> None:
+    def __init__(self, session: Any, path: Path, fingerprint: Fingerprint, threads: int) -> None:
         self._session = session
+        self._path = path
         self._input = session.get_inputs()[0].name
         self._output = OUTPUTS[fingerprint.output]
         self._table = number_table(fingerprint.preprocess)
@@ -63,7 +64,7 @@ class OnnxEmbedder:
 
     def _embed_one(self, picture: UInt8) -> Float32:
         numbers = model_input(picture, self._table)[None]  # (1, 3, H, W)
-        out = self._session.run([self._output], {self._input: numbers})[0]
+        out = run(self._session, self._output, {self._input: numbers}, self._path)
         return unit_row(out[0, 0] if out.ndim == 3 else out[0])  # (1, T, D): the class token is the first, registers come after it
 
     def _threads_pool(self) -> ThreadPoolExecutor:
@@ -86,9 +87,19 @@ def open_session(model: bytes, path: Path) -> Any:
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # waiting threads must not eat the decoders' cores
     options.add_session_config_entry("session.model_external_initializers_file_folder_path", str(path.parent))
     try:
-        return ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+        session = ort.InferenceSession(model, options, providers=["CPUExecutionProvider"], enable_fallback=False)  # it prints to stdout
+        _ = [(end.name, end.shape) for end in (*session.get_inputs(), *session.get_outputs())]  # names that are no UTF-8 fail here
+        return session
     except Exception as error:  # ONNX Runtime raises a dozen unrelated types for a bad file
         raise ModelDamagedError("this model file does not load", path=path, hint="fetch or copy it again") from error
+
+
+def run(session: Any, output: str, feed: dict[str, Float32], path: Path) -> Float32:
+    try:
+        found: Float32 = session.run([output], feed)[0]
+    except Exception as error:  # as above
+        raise ModelDamagedError("this model file does not run", path=path, hint="fetch or copy it again") from error
+    return found
 
 
 def choose_output(session: Any, asked: str, model_type: str | None, pooler_is_trained: bool, path: Path) -> str:
@@ -138,7 +149,7 @@ def open_onnx(
     chosen = choose_output(session, output, model_type, pooler_is_trained, path)
     dim = _dimension(session, chosen, preprocess, path)
     fingerprint = Fingerprint(name, source, revision, weights_sha256, chosen, dim, preprocess)
-    return OnnxEmbedder(session, fingerprint, threads or available_cpus())
+    return OnnxEmbedder(session, path, fingerprint, threads or available_cpus())
 
 
 def _dimension(session: Any, output: str, preprocess: Preprocess, path: Path) -> int:
@@ -153,10 +164,7 @@ def _dimension(session: Any, output: str, preprocess: Preprocess, path: Path) ->
     shape = next(o.shape for o in session.get_outputs() if o.name == OUTPUTS[output])
     rank = 3 if output == "cls" else 2
     if not shape or not isinstance(shape[-1], int) or len(shape) != rank:
-        try:
-            shape = session.run([OUTPUTS[output]], {inputs[0].name: np.zeros((1, 3, height, width), np.float32)})[0].shape
-        except Exception as error:
-            raise ModelDamagedError("this model file does not run", path=path, hint="fetch or copy it again") from error
+        shape = run(session, OUTPUTS[output], {inputs[0].name: np.zeros((1, 3, height, width), np.float32)}, path).shape
     if len(shape) != rank:
         raise ModelError(f"the output {OUTPUTS[output]} of this ONNX file has the shape {tuple(shape)}", path=path)
     return int(shape[-1])
