@@ -185,7 +185,7 @@ def test_nothing_at_all_is_still_a_picture():
 def test_png_is_the_figure_in_its_own_size_on_white():
     figure = draw_comparison([query(), match_panel(match(), picture(shade=200))], heading="two")
     image = Image.open(io.BytesIO(png_bytes(figure)))
-    assert image.size == tuple(round(float(s)) for s in figure.get_size_inches() * figure.dpi) and image.mode == "RGB"
+    assert image.size == pytest.approx(tuple(figure.get_size_inches() * figure.dpi), abs=1) and image.mode == "RGB"
     assert image.getpixel((2, 2)) == (255, 255, 255)
     # The upper left corner of each picture is where the upper left corner of its axes is.
     for axes, colour in zip(figure.axes, [(0, 0, 0), (0, 0, 200)], strict=True):
@@ -452,6 +452,10 @@ def test_json_refuses_what_is_no_cosine(similarity):
 
 
 # Texts that fit
+
+
+def test_cells_are_what_a_terminal_takes():
+    assert [cells(t) for t in ("abc", KOREAN, unicodedata.normalize("NFD", KOREAN), "e\u0301", "寿司", "ｱ", "")] == [3, 8, 8, 1, 4, 1, 0]
 
 
 def test_shorten_keeps_both_ends_and_never_cuts_a_letter_from_its_mark():
