@@ -120,14 +120,14 @@ class _Run:
 
     def finish_waiting(self, pool: DecodePool) -> None:
         """Copies whose original failed, or was committed, between their being hashed and their turn."""
-        for item, _ in [copy for copies in self.waiting.values() for copy in copies]:
+        left, self.waiting = self.waiting, {}
+        for item, _ in [copy for copies in left.values() for copy in copies]:
             try:
                 outcome: Decoded | DecodeError = pool.decode(item.path)
             except DecodeError as error:
                 outcome = error
             self.take(item, outcome)
             self.embed()
-        self.waiting.clear()
 
     def take(self, item: Todo, outcome: Decoded | DecodeError) -> None:
         if isinstance(outcome, DecodeError):

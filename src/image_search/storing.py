@@ -34,7 +34,7 @@ def follow(catalog: Catalog, mirror: Mirror) -> None:
     sealed = mirror.sealed_generation()
     if sealed == generation:
         return
-    if sealed is not None and sealed < generation:
+    if sealed is not None and sealed < generation and not mirror.worn:
         total = catalog.rows("SELECT count(*) FROM files WHERE state = 'present'")[0][0]
         changed = catalog.rows("SELECT count(*) FROM files WHERE generation > ?", (sealed,))[0][0]
         if changed <= CHURN * total:

@@ -1,0 +1,70 @@
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from pictures import fill
+
+from image_search import ImageSearchEngine
+
+SHARED = Path(__file__).resolve().parents[2] / "shared"
+
+
+@pytest.fixture(autouse=True)
+def own_home(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """No test touches the user's library, keys or model cache, and none reaches the network by accident."""
+    home = tmp_path_factory.mktemp("home")
+    monkeypatch.setenv("HOME", str(home))
+    monkeypatch.setenv("XDG_DATA_HOME", str(home / "data"))
+    monkeypatch.setenv("IMAGE_SEARCH_LIBRARY", str(home / "library"))
+    monkeypatch.setenv("HF_HOME", str(home / "hf"))
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    return home
+
+
+@pytest.fixture
+def photos(tmp_path: Path) -> Path:
+    """3 classes x 4 pictures."""
+    folder = tmp_path / "photos"
+    fill(folder, 4)
+    return folder
+
+
+@pytest.fixture
+def engine(tmp_path: Path) -> Iterator[ImageSearchEngine]:
+    """A library without a store, which is quick; the stores have tests of their own."""
+    with ImageSearchEngine(tmp_path / "library", model="mini", store="exact", notify=lambda line: None) as engine:
+        yield engine
+
+
+@pytest.fixture
+def program() -> Callable[..., subprocess.CompletedProcess[str]]:
+    """Run `image-search` as a process of its own; text in and out."""
+
+    def run(*arguments: object, stdin: bytes = b"", timeout: float = 120, **options: object) -> subprocess.CompletedProcess[str]:
+        done = subprocess.run(
+            [sys.executable, "-m", "image_search", *map(os.fspath, map(_argument, arguments))],
+            input=stdin,
+            capture_output=True,
+            timeout=timeout,
+            **options,
+        )
+        return subprocess.CompletedProcess(done.args, done.returncode, done.stdout.decode(), done.stderr.decode())
+
+    return run
+
+
+def _argument(value: object) -> str | os.PathLike[str]:
+    return value if isinstance(value, (str, os.PathLike)) else str(value)
+
+
+@pytest.fixture
+def shared() -> Path:
+    """Photos for evaluation beside the repository; not part of it."""
+    if not (SHARED / "eval").is_dir():
+        pytest.skip("needs ../shared/eval, which is not here")
+    return SHARED

@@ -1,0 +1,362 @@
+"""What an index run finds, does and leaves alone."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import unicodedata
+from pathlib import Path
+
+import numpy as np
+import pytest
+from pictures import fill, picture
+
+import image_search.engine
+from image_search import ImageSearchEngine, ImageSearchError, UsageError
+from image_search.catalog import Catalog
+
+
+def ids(engine: ImageSearchEngine) -> dict[str, str]:
+    """path -> id of everything that can be found."""
+    return {m.path: m.id for m in engine.search(picture("circle", 0), 10_000)}
+
+
+def test_everything_is_found_and_finds_itself(engine: ImageSearchEngine, photos: Path) -> None:
+    report = engine.index(photos)
+    assert (report.added, report.embedded, report.skipped) == (12, 12, [])
+    for path in photos.rglob("*.png"):
+        best = engine.search(path, 1)[0]
+        assert (best.path, best.identical, best.similarity, best.name) == (str(path), True, 1.0, path.parent.name)
+
+
+def test_a_second_run_does_nothing_and_needs_no_model(photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with ImageSearchEngine(tmp_path / "library", model="mini") as engine:
+        engine.index(photos)
+
+    def must_not(*args: object, **options: object) -> None:
+        raise AssertionError("the model or the decoder was started for nothing")
+
+    monkeypatch.setattr(image_search.engine, "load_model", must_not)
+    monkeypatch.setattr(image_search.engine, "DecodePool", must_not)
+    with ImageSearchEngine(tmp_path / "library") as engine:
+        before = Catalog.open(tmp_path / "library").generation
+        report = engine.index(photos)
+        assert (report.unchanged, report.added, report.embedded) == (12, 0, 0)
+        assert Catalog.open(tmp_path / "library").generation == before  # so the store stays sealed
+        assert engine.status()["store_ready"]
+
+
+def test_renamed_moved_and_copied_files_cost_no_embedding(engine: ImageSearchEngine, photos: Path) -> None:
+    engine.index(photos)
+    before = ids(engine)
+    (photos / "circle" / "0.png").rename(photos / "circle" / "renamed.png")
+    (photos / "square" / "0.png").rename(photos / "stripes" / "moved.png")
+    shutil.copy(photos / "square" / "1.png", photos / "square" / "copy.png")
+    report = engine.index(photos)
+    assert (report.moved, report.added, report.embedded, report.missing) == (2, 1, 0, 0)
+    after = ids(engine)
+    assert len(after) == 13
+    assert after[str(photos / "circle" / "renamed.png")] == before[str(photos / "circle" / "0.png")]
+    moved = engine.search(photos / "stripes" / "moved.png", 1)[0]
+    assert moved.name == "stripes"
+
+
+def test_a_moved_folder_is_moved_not_lost(engine: ImageSearchEngine, photos: Path) -> None:
+    engine.index(photos)
+    before = set(ids(engine).values())
+    (photos / "circle").rename(photos / "round")
+    (photos / "square").rename(photos / "angular")
+    report = engine.index(photos)
+    assert (report.moved, report.missing, report.offline, report.embedded) == (8, 0, 0, 0)
+    assert set(ids(engine).values()) == before
+
+
+def test_changed_bytes_are_embedded_once(engine: ImageSearchEngine, photos: Path) -> None:
+    engine.index(photos)
+    picture("circle", 99).save(photos / "circle" / "0.png")
+    report = engine.index(photos)
+    assert (report.updated, report.embedded) == (1, 1)
+    assert engine.search(picture("circle", 99), 1)[0].path == str(photos / "circle" / "0.png")
+
+
+def test_a_touched_file_is_hashed_not_embedded(engine: ImageSearchEngine, photos: Path) -> None:
+    engine.index(photos)
+    os.utime(photos / "circle" / "0.png")
+    report = engine.index(photos)
+    assert (report.unchanged, report.updated, report.embedded) == (12, 0, 0)
+
+
+def test_same_size_and_time_but_other_bytes(engine: ImageSearchEngine, photos: Path) -> None:
+    """A replaced file with a forged mtime: ctime and inode tell; on file systems without them, --verify does."""
+    path = photos / "circle" / "0.png"
+    path.write_bytes(path.read_bytes() + b"\0")
+    engine.index(photos)
+    old = path.stat()
+    data = bytearray(path.read_bytes())
+    data[-1] = 1
+    path.write_bytes(data)
+    os.utime(path, ns=(old.st_atime_ns, old.st_mtime_ns))
+    assert engine.index(photos).updated == 1
+    assert engine.index(photos, verify=True).unchanged == 12
+
+
+def test_a_file_that_breaks_leaves_the_results_and_is_not_tried_again(
+    engine: ImageSearchEngine, photos: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine.index(photos)
+    broken = photos / "circle" / "0.png"
+    broken.write_bytes(broken.read_bytes()[:200])
+    report = engine.index(photos)
+    assert [(s.path, s.reason) for s in report.skipped] == [(str(broken), "damaged image")]
+    assert str(broken) not in ids(engine)
+    monkeypatch.setattr(image_search.engine, "DecodePool", None)  # a try would raise
+    again = engine.index(photos)
+    assert [s.path for s in again.skipped] == [str(broken)]  # still told, not tried
+    monkeypatch.undo()
+    monkeypatch.setattr(image_search.engine, "_decoder", lambda limits: "another decoder")
+    assert engine.index(photos).skipped[0].path == str(broken)
+    picture("circle", 0).save(broken)
+    assert engine.index(photos).added == 1
+
+
+def test_one_bad_file_costs_one_image_and_neighbours_stay_aligned(engine: ImageSearchEngine, photos: Path) -> None:
+    for number, content in enumerate((b"", b"<html>no</html>", b"\xff\xd8\xff\xe0 not really")):
+        (photos / "square" / f"a{number}.jpg").write_bytes(content)
+    shutil.copy(photos / "square" / "a2.jpg", photos / "square" / "a3.jpg")
+    report = engine.index(photos)
+    assert report.added == 12
+    assert sorted(s.reason for s in report.skipped) == ["damaged image", "damaged image", "empty file", "not an image"]
+    assert all(s.hint for s in report.skipped)
+    for path in photos.rglob("*.png"):
+        assert engine.search(path, 1)[0].path == str(path)
+
+
+def test_gone_and_back_again(engine: ImageSearchEngine, photos: Path, tmp_path: Path) -> None:
+    engine.index(photos)
+    (photos / "circle" / "0.png").rename(tmp_path / "away.png")
+    assert engine.index(photos).missing == 1
+    assert len(ids(engine)) == 11
+    (tmp_path / "away.png").rename(photos / "circle" / "0.png")
+    report = engine.index(photos)
+    assert (report.embedded, report.missing) == (0, 0)
+    assert len(ids(engine)) == 12
+
+
+@pytest.mark.parametrize("how", ["renamed away", "emptied", "more than half gone"])
+def test_what_vanishes_at_once_is_offline_until_pruned(
+    tmp_path: Path, photos: Path, how: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lines: list[str] = []
+    with ImageSearchEngine(tmp_path / "library", model="mini", store="exact", notify=lines.append) as engine:
+        engine.index(photos)
+        gone = 12
+        if how == "renamed away":
+            photos.rename(tmp_path / "elsewhere")
+        elif how == "emptied":
+            shutil.rmtree(photos)
+            photos.mkdir()
+        else:
+            shutil.rmtree(photos / "circle")
+            shutil.rmtree(photos / "square")
+            gone = 8
+        report = engine.index(photos)
+        assert (report.offline, report.missing) == (gone, 0)
+        assert len(lines) == 1 and "offline" in lines[0] and "--prune" in lines[0]
+        matches = engine.search(picture("circle", 0), 100)
+        assert len(matches) == 12
+        assert sum(m.offline for m in matches) == gone
+        assert matches.figure() is not None  # drawn from their thumbnails
+        report = engine.index(photos, prune=True)
+        assert report.missing == gone
+        assert len(engine.search(picture("circle", 0), 100)) == 12 - gone
+        assert engine.status()["contents"] == 12 - gone
+
+
+def test_an_unreadable_folder_proves_nothing(engine: ImageSearchEngine, photos: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    engine.index(photos)
+    real = os.scandir
+
+    def scandir(path: str) -> object:
+        if str(path) == str(photos / "circle"):
+            raise PermissionError(13, "Permission denied")
+        return real(path)
+
+    monkeypatch.setattr(os, "scandir", scandir)
+    report = engine.index(photos)
+    assert report.missing == 0
+    assert [s.reason for s in report.skipped] == ["cannot be read"]
+    assert len(ids(engine)) == 12
+
+
+def test_overlapping_roots_count_a_file_once(engine: ImageSearchEngine, photos: Path) -> None:
+    assert engine.index(photos / "circle").added == 4
+    report = engine.index([photos, photos / "square"])
+    assert (report.added, report.unchanged, report.embedded) == (8, 4, 8)
+    assert engine.index(photos / "stripes").unchanged == 4
+    assert len(ids(engine)) == 12
+    assert [root["path"] for root in engine.status()["roots"]] == [str(photos)]
+
+
+def test_part_of_a_root_says_nothing_of_the_rest(engine: ImageSearchEngine, photos: Path) -> None:
+    engine.index(photos)
+    (photos / "square" / "0.png").unlink()
+    assert engine.index(photos / "circle").missing == 0
+    assert engine.index(photos / "square").missing == 1
+
+
+def test_hidden_thumbnail_and_excluded_folders_and_links(engine: ImageSearchEngine, photos: Path, tmp_path: Path) -> None:
+    for folder in (".hidden", "@eaDir", ".thumbnails", "__MACOSX", "skipme"):
+        fill(photos / folder, 1)
+    picture("circle", 50).save(photos / "._resource.png")
+    picture("circle", 51).save(tmp_path / "outside.png")
+    (photos / "link.png").symlink_to(tmp_path / "outside.png")
+    (photos / "loop").symlink_to(photos)
+    os.mkfifo(photos / "pipe.jpg")
+    report = engine.index(photos, exclude=["skipme"])
+    assert report.added == 12
+    assert sorted(s.reason for s in report.skipped) == ["not a regular file", "symbolic link", "symbolic link"]
+    assert engine.index(photos).added == 3
+
+
+def test_names_of_any_kind(tmp_path: Path) -> None:
+    with ImageSearchEngine(tmp_path / "library", model="mini") as engine:  # with Chroma: it takes them, too
+        _any_name(engine, tmp_path)
+
+
+def _any_name(engine: ImageSearchEngine, tmp_path: Path) -> None:
+    folder = tmp_path / "이름"
+    folder.mkdir()
+    hangul = [unicodedata.normalize(form, "한글.png").encode() for form in ("NFC", "NFD")]
+    names = [b"\xff\xfe.png", *hangul, b"new\nline.png", b"\x1b[31m.png", "a\u202egpj.png".encode()]
+    for number, name in enumerate(names):
+        picture("circle", number).save(folder / "x.png")
+        os.rename(os.path.join(os.fsencode(folder), b"x.png"), os.path.join(os.fsencode(folder), name))
+    report = engine.index(folder)
+    assert report.added == len(names)
+    assert engine.status()["store_ready"]
+    found = engine.search(picture("circle", 0), 100)
+    assert {os.fsencode(os.path.basename(m.path)) for m in found} == set(names)
+    assert all(m.name == "이름" for m in found)
+    for match in found:
+        match.uri.encode()  # valid Unicode
+        assert engine.search(match.path, 1)[0].identical
+        assert engine.search(match.id, 1)[0].id == match.id
+    table = str(found)
+    assert "\x1b" not in table and "\n".join(table.splitlines()) == table and "\u202e" not in table
+    assert engine.index(folder).unchanged == len(names)
+
+
+def test_names_can_be_switched_off(engine: ImageSearchEngine, photos: Path) -> None:
+    engine.index(photos, name_from="none")
+    assert {m.name for m in engine.search(picture("circle", 0), 100)} == {""}
+    assert engine.index(photos).embedded == 0
+    engine.index(photos, name_from="folder")
+    assert {m.name for m in engine.search(picture("circle", 0), 100)} == {"circle", "square", "stripes"}
+
+
+def test_forgotten_until_named_again(engine: ImageSearchEngine, photos: Path) -> None:
+    engine.index(photos)
+    one = engine.search(photos / "square" / "0.png", 1)[0]
+    assert engine.forget(photos / "circle", one.id) == 5
+    assert len(ids(engine)) == 7
+    assert engine.status()["contents"] == 7  # the vectors are gone
+    assert engine.index(photos).added == 0
+    assert engine.index(photos / "circle").added == 4
+    assert all(path.exists() for path in photos.rglob("*.png"))
+    with pytest.raises(UsageError, match="not in the library"):
+        engine.forget(photos / "nothing")
+
+
+def test_relocate(engine: ImageSearchEngine, photos: Path, tmp_path: Path) -> None:
+    engine.index(photos)
+    before = set(ids(engine).values())
+    new = tmp_path / "disk" / "photos"
+    new.parent.mkdir()
+    photos.rename(new)
+    with pytest.raises(UsageError, match="none of the known images"):
+        engine.relocate(photos, tmp_path)
+    assert engine.relocate(photos, new) == 12
+    assert set(ids(engine).values()) == before
+    assert not any(m.offline for m in engine.search(picture("circle", 0), 100))
+    assert engine.index(new).unchanged == 12
+
+
+def test_a_dry_run_changes_nothing(engine: ImageSearchEngine, photos: Path, tmp_path: Path) -> None:
+    report = engine.index(photos, dry_run=True)
+    assert report.added == 12
+    assert not (tmp_path / "library").exists()
+    engine.index(photos)
+    (photos / "circle" / "0.png").unlink()
+    picture("circle", 9).save(photos / "circle" / "9.png")
+    report = engine.index(photos, dry_run=True)
+    assert (report.added, report.unchanged, report.missing) == (1, 11, 1)
+    assert len(ids(engine)) == 12
+
+
+@pytest.mark.parametrize(
+    ("make", "words"),
+    [
+        (lambda p: p / "absent", "no such folder"),
+        (lambda p: p / "file.txt", "is a file"),
+        (lambda p: p / "empty", "no images"),
+    ],
+)
+def test_wrong_folders_are_one_line_and_leave_no_library(engine: ImageSearchEngine, tmp_path: Path, make: object, words: str) -> None:
+    (tmp_path / "file.txt").write_text("x")
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(ImageSearchError, match=words) as caught:
+        engine.index(make(tmp_path))  # type: ignore[operator]
+    assert "\n" not in str(caught.value)
+    assert not Catalog.exists(tmp_path / "library")
+
+
+def test_a_folder_with_other_things_is_never_made_a_library(photos: Path) -> None:
+    with ImageSearchEngine(photos, model="mini") as engine, pytest.raises(ImageSearchError, match="holds no library"):
+        engine.index(photos)
+    assert not Catalog.exists(photos)
+
+
+def test_large_pictures_are_skipped_with_a_way_out(engine: ImageSearchEngine, photos: Path) -> None:
+    report = engine.index(photos, max_megapixels=0.01)
+    assert {s.reason for s in report.skipped} == {"too many pixels"} and "--max-megapixels" in report.skipped[0].hint
+    assert engine.index(photos).added == 12  # another limit: tried again
+
+
+def test_progress_counts_what_is_safe(engine: ImageSearchEngine, photos: Path, tmp_path: Path) -> None:
+    seen: list[tuple[int, int, int]] = []
+
+    def progress(done: int, total: int, skipped: int) -> None:
+        seen.append((done, total, skipped))
+        other = Catalog.open(tmp_path / "library")
+        assert other.rows("SELECT count(*) FROM files WHERE state = 'present'")[0][0] == done
+        other.close()
+
+    engine.index(photos, progress=progress)
+    assert seen[-1] == (12, 12, 0)
+
+
+def test_stopping_from_the_progress_keeps_what_was_counted(
+    engine: ImageSearchEngine, photos: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("image_search.indexing.COMMIT_SECONDS", 0.0)
+
+    class Stop(Exception):
+        pass
+
+    def stop(done: int, total: int, skipped: int) -> None:
+        raise Stop
+
+    with pytest.raises(Stop):
+        engine.index(photos, progress=stop)
+    kept = len(ids(engine))
+    assert 1 <= kept < 12
+    report = engine.index(photos)
+    assert report.embedded == 12 - kept and len(ids(engine)) == 12
+
+
+def test_vectors_are_unit_and_the_same_in_the_catalog_and_from_embed(engine: ImageSearchEngine, photos: Path) -> None:
+    paths = sorted(photos.rglob("*.png"))
+    alone = engine.embed(paths)
+    engine.index(photos)
+    assert alone.dtype == np.float32 and np.allclose(np.linalg.norm(alone, axis=1), 1, atol=1e-6)
+    assert np.array_equal(alone, engine.embed(paths))  # now from the catalog
