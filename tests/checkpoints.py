@@ -1,4 +1,4 @@
-"""Checkpoints with random weights, saved as the real ones are, and a Hugging Face cache to put them in. For tests; needs torch."""
+"""Checkpoints with random weights, saved as the real ones are, and a Hugging Face cache to put them in. For tests; most need torch."""
 
 from __future__ import annotations
 
@@ -101,6 +101,30 @@ def export_onnx(checkpoint: Path, folder: Path, *, outputs: tuple[str, ...] = ("
             dynamic_axes={name: {0: "batch"} for name in ("pixel_values", *outputs)},
             dynamo=False,
         )
+    return folder
+
+
+def tiny_onnx(folder: Path, *, preprocessor: dict[str, object] | None = None, config: dict[str, object] | None = None) -> Path:
+    """A folder with an ONNX "model" of 8 x 8 pictures: mean red, green, blue, of which it takes the logarithm."""
+    import onnx
+    from onnx import TensorProto, helper
+
+    node = [
+        helper.make_node("ReduceMean", ["pixel_values"], ["mean"], axes=[2, 3], keepdims=0),  # (N, 3)
+        helper.make_node("Log", ["mean"], ["embedding"]),  # black: -inf
+    ]
+    graph = helper.make_graph(
+        node,
+        "tiny",
+        [helper.make_tensor_value_info("pixel_values", TensorProto.FLOAT, ["n", 3, 8, 8])],
+        [helper.make_tensor_value_info("embedding", TensorProto.FLOAT, ["n", 3])],
+    )
+    folder.mkdir(parents=True, exist_ok=True)
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), folder / "model.onnx")
+    recipe = DINO_PREPROCESSOR | {"size": 8, "do_normalize": False} if preprocessor is None else preprocessor
+    (folder / "preprocessor_config.json").write_text(json.dumps(recipe))
+    if config is not None:
+        (folder / "config.json").write_text(json.dumps(config))
     return folder
 
 

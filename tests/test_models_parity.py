@@ -25,7 +25,7 @@ from PIL import Image
 
 from image_search import errors, pixels
 from image_search.config import LIBRARY_LIMITS
-from image_search.models import canonical_pictures, check_same_model, load_model, recipe
+from image_search.models import canonical_pictures, check_same_vectors, load_model, recipe
 from image_search.models.vectors import model_input, number_table
 from image_search.types import Embedder, Float32, Preprocess, UInt8
 
@@ -209,11 +209,11 @@ def test_dino_from_the_cache_on_both_runtimes_is_one_model(
     assert (by_onnx.runtime, by_torch.runtime.split()[0]) == ("onnx (cpu)", "torch")
     assert by_onnx.fingerprint.weights_sha256 != by_torch.fingerprint.weights_sha256
     canonical = by_onnx.embed(canonical_pictures(by_onnx.fingerprint.preprocess))
-    check_same_model(by_torch, by_onnx.fingerprint, canonical)
+    check_same_vectors(by_torch, canonical)
     shutil.rmtree(tmp_path / "models--facebook--dino-vits16")
     put_in_cache(tmp_path, "facebook/dino-vits16", saved / "vit_other")
     with pytest.raises(errors.ModelMismatchError, match="other vectors"):
-        check_same_model(load_model("dino", runtime="torch", download=False), by_onnx.fingerprint, canonical)
+        check_same_vectors(load_model("dino", runtime="torch", download=False), canonical)
 
 
 def test_an_untrained_pooler_in_an_onnx_file_is_left_alone(saved: Path, exported: Path, tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from ..errors import ModelDamagedError, ModelError
+from ..errors import ModelDamagedError, ModelError, ModelMissingError
 
 __all__ = [
     "ARCHITECTURES",
@@ -65,9 +65,11 @@ def choose_weights(names: Iterable[str], runtime: Runtime) -> list[str]:
 
 def files_in(folder: Path, runtime: Runtime) -> ModelFiles | None:
     """What this folder (a local one, or a snapshot in the Hugging Face cache) holds for this runtime; None without weights."""
-    names = [
-        p.relative_to(folder).as_posix() for where in (folder, folder / "onnx") if where.is_dir() for p in where.iterdir() if p.is_file()
-    ]
+    try:
+        places = [place for place in (folder, folder / "onnx") if place.is_dir()]
+        names = [p.relative_to(folder).as_posix() for place in places for p in place.iterdir() if p.is_file()]
+    except OSError as error:
+        raise ModelMissingError("this model's folder cannot be read", path=folder, hint="check its permissions") from error
     weights = choose_weights(names, runtime)
     if not weights:
         return None
@@ -130,8 +132,11 @@ def weights_digest(weights: tuple[Path, ...], first: bytes | None = None) -> str
         if i == 0 and first is not None:
             found = hashlib.sha256(first).hexdigest()
         else:
-            with path.open("rb") as file:
-                found = hashlib.file_digest(file, "sha256").hexdigest()
+            try:
+                with path.open("rb") as file:
+                    found = hashlib.file_digest(file, "sha256").hexdigest()
+            except OSError as error:
+                raise ModelMissingError("this model file cannot be read", path=path, hint="check its permissions") from error
         # Large files lie in the cache under their sha256, linked from the snapshot (not on Windows without links: nothing to compare).
         kept_as = path.resolve().name
         if path.is_symlink() and re.fullmatch(r"[0-9a-f]{64}", kept_as) and kept_as != found:

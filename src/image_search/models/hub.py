@@ -16,8 +16,12 @@ _CONFIGS = ("config.json", "preprocessor_config.json")
 def cached(repo: str, revision: str, runtime: Runtime) -> ModelFiles | None:
     """The repository's files for this runtime in the local cache; None if they are not all there. Looks, asks nobody."""
     from huggingface_hub import try_to_load_from_cache
+    from huggingface_hub.errors import HFValidationError
 
-    config = try_to_load_from_cache(repo, _CONFIGS[0], revision=revision)
+    try:
+        config = try_to_load_from_cache(repo, _CONFIGS[0], revision=revision)
+    except HFValidationError as error:
+        raise UnknownModelError(f"{repo} cannot be the name of a model on the Hugging Face hub", hint="check its spelling") from error
     if not isinstance(config, str):  # None, or "known not to exist"
         return None
     files = files_in(Path(config).parent, runtime)

@@ -7,9 +7,9 @@ import math
 import numpy as np
 
 from ..errors import ModelMismatchError
-from ..types import Embedder, Fingerprint, Float32, Preprocess, UInt8
+from ..types import Embedder, Float32, Preprocess, UInt8
 
-__all__ = ["canonical_pictures", "check_pixels", "check_same_model", "check_same_vectors", "model_input", "number_table", "unit_row"]
+__all__ = ["canonical_pictures", "check_pixels", "check_same_vectors", "model_input", "number_table", "unit_row"]
 
 SAME_COSINE = 0.9999  # two runtimes of one model: fp32 against fp32 gives > .99999, bf16 .9999, another model < .9
 
@@ -116,29 +116,3 @@ def check_same_vectors(embedder: Embedder, expected: Float32) -> None:
             f"model {name} on {embedder.runtime} gives other vectors than it should (cosine {worst:.5f})",
             hint="use the runtime that made the library, or index into another one",
         )
-
-
-def check_same_model(embedder: Embedder, expected: Fingerprint, canonical: Float32) -> None:
-    """Prove that this embedder may search and extend a library.
-
-    The same weights, output and preprocessing are enough. Other weights files of the same name (the ONNX and the safetensors file of
-    one model) must give the library's canonical vectors.
-
-    Args:
-        embedder: the one to prove.
-        expected: the library's fingerprint.
-        canonical: float32 (8, D), the library's canonical vectors.
-
-    Raises:
-        ModelMismatchError: another model, or the same name with other weights.
-    """
-    found = embedder.fingerprint
-    same_pixels_and_output = (found.output, found.dim, found.preprocess) == (expected.output, expected.dim, expected.preprocess)
-    if same_pixels_and_output and found.weights_sha256 == expected.weights_sha256:
-        return
-    if not same_pixels_and_output or found.source != expected.source:
-        what = f"this library was made with the model {expected.name}, not {found.name}"
-        if expected.name == found.name:
-            what = f"this library was made with another version of the model {found.name}"
-        raise ModelMismatchError(what, hint=f"index into another library: image-search index FOLDER --model {found.name} --library OTHER")
-    check_same_vectors(embedder, canonical)
