@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 
 from image_search.errors import StoreError, UsageError
-from image_search.stores import open_store, server_of
 from image_search.stores import exact as exact_module
+from image_search.stores import open_store, server_of
 from image_search.stores.exact import ExactStore, top_k
 
 DIM = 16
@@ -287,6 +287,7 @@ def test_settings_that_lie_about_are_not_read(tmp_path):
     (evil / ".env").write_text("".join(f"{name}=planted.Api\n" for name in names) + "PERSIST_DIRECTORY=/nowhere\nALLOW_RESET=true\n")
     code = """
 import numpy as np
+from pathlib import Path
 from image_search.stores import open_store
 store = open_store("chroma", folder=Path("store"), dim=4, model="m")
 store.upsert(["a"], np.eye(1, 4, dtype=np.float32), [{"uri": "u", "name": "n"}])

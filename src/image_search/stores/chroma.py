@@ -23,7 +23,7 @@ from ..paths import uri_of
 from ..types import Float32
 from .exact import check_queries, check_records
 
-__all__ = ["COLLECTION", "ChromaStore", "chroma_errors", "find_collection", "forget_collection", "open_folder", "open_server"]
+__all__ = ["COLLECTION", "ChromaStore", "chroma_errors", "forget_collection", "open_folder", "open_server"]
 
 COLLECTION = "images"
 METADATA_KEYS = ("uri", "name")
@@ -82,10 +82,23 @@ def open_server(url: str) -> Any:
 
         settings = Settings(_env_file=None, anonymized_telemetry=False, allow_reset=False)
         client = chromadb.HttpClient(host=str(parts.hostname), port=int(parts.port or 8000), ssl=parts.scheme == "https", settings=settings)
-        session = getattr(getattr(client, "_server", None), "_session", None)
-        if session is not None:
+        if (session := _session(client)) is not None:
             session.timeout = _SECONDS
         return client
+
+
+def _session(client: Any) -> Any | None:
+    """The HTTP session of a server's client, which it neither limits in time nor closes itself."""
+    return getattr(getattr(client, "_server", None), "_session", None)
+
+
+def close_client(client: Any, where: str) -> None:
+    """Close for good: Chroma keeps clients by path, and an open one would answer for files that were replaced."""
+    with chroma_errors(where):
+        session = _session(client)
+        client.close()
+        if session is not None:
+            session.close()
 
 
 def find_collection(client: Any, name: str) -> Any | None:
@@ -173,11 +186,9 @@ class ChromaStore:
             return int(self._collection.count())
 
     def close(self) -> None:
-        """Close for good: Chroma keeps clients by path, and an open one would answer for files that were replaced."""
         client, self.client = self.client, None
         if client is not None:
-            with chroma_errors(self.where):
-                client.close()
+            close_client(client, self.where)
 
     # For a server, where the collection itself must say what it holds (`remote`).
 

@@ -67,18 +67,17 @@ class ServerKeeper:
 
     def rebuild(self, generation: int, records: Iterable[StoreRecords]) -> None:
         draft = f"{self.name}-next"
-        with self._lock("rebuild"), contextlib.ExitStack() as stack:
+        with self._lock("rebuild"):
             client = open_server(self.server)
-            stack.callback(client.close)
             forget_collection(client, draft, self.server)
-            store = ChromaStore(client, dim=self.dim, model=self.model, where=self.server, name=draft)
-            written = _write(store, records)
-            count = store.count()
-            if count != written:
-                raise StoreError(f"the vector store holds {count} of {written} images", path=self.server)
-            store.mark({"generation": str(generation), "count": count, "churn": 0})
-            forget_collection(client, self.name, self.server)
-            store.rename(self.name)
+            with contextlib.closing(ChromaStore(client, dim=self.dim, model=self.model, where=self.server, name=draft)) as store:
+                written = _write(store, records)
+                count = store.count()
+                if count != written:
+                    raise StoreError(f"the vector store holds {count} of {written} images", path=self.server)
+                store.mark({"generation": str(generation), "count": count, "churn": 0})
+                forget_collection(client, self.name, self.server)
+                store.rename(self.name)
 
     def _lock(self, what: str) -> ProcessLock:
         return ProcessLock(self._lock_path, what=what, thing="the vector store")

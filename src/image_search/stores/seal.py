@@ -186,21 +186,12 @@ def prove(folder: Path, seal: Seal) -> None:
         _prove_file(folder / name, name, size, digest)
 
 
-def copy_proven(folder: Path, seal: Seal, to: Path, *, link: bool) -> None:
-    """Copy the sealed files into an empty folder, proving each byte that arrives there; Doubt as in `prove`.
-
-    With `link`, files that a reader never writes are hard links where the file system has them: a quarter is left to copy.
-    """
+def copy_proven(folder: Path, seal: Seal, to: Path) -> None:
+    """Copy the sealed files into an empty folder, proving each byte that arrives there; Doubt as in `prove`."""
     _prove_names(folder, seal)
     for name, (size, digest) in seal.files.items():
-        target = to / name
-        target.parent.mkdir(mode=0o700, exist_ok=True)
-        if link and "/" in name:  # the index; SQLite's file, beside it, is written whenever Chroma opens it
-            with contextlib.suppress(OSError, NotImplementedError):
-                os.link(folder / name, target, follow_symlinks=False)
-                _prove_file(target, name, size, digest)
-                continue
-        _prove_file(folder / name, name, size, digest, copy=target)
+        (to / name).parent.mkdir(exist_ok=True)
+        _prove_file(folder / name, name, size, digest, copy=to / name)
 
 
 def _prove_names(folder: Path, seal: Seal) -> None:

@@ -1,0 +1,669 @@
+"""The store of a library is used only while its seal proves every byte of it; killed anywhere, nothing is lost and nothing lies."""
+
+import contextlib
+import json
+import os
+import pickle
+import shutil
+import subprocess
+import sys
+from collections import namedtuple
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from image_search.errors import DiskFullError, LibraryBusyError, LibraryReadOnlyError, StoreError
+from image_search.locking import ProcessLock
+from image_search.stores import folder as folder_module
+from image_search.stores import seal as seal_module
+from image_search.stores.mirror import Mirror
+from image_search.types import StoreRecords
+from test_stores import server  # noqa: F401 - the fixture
+
+DIM = 8
+N = 1100  # over Chroma's sync threshold of 1,000: the index is on disk in all its five files
+X = np.random.default_rng(0).standard_normal((2 * N, DIM)).astype(np.float32)
+X /= np.linalg.norm(X, axis=1, keepdims=True)
+
+
+def records(first, last, step=400):
+    """Record i has vector X[i]."""
+    for start in range(first, last, step):
+        ids = range(start, min(last, start + step))
+        yield StoreRecords([f"id:{i}" for i in ids], X[start : ids[-1] + 1].copy(), [{"uri": f"/{i}.jpg", "name": "n"} for i in ids])
+
+
+def mirror(library, **changes):
+    return Mirror(library, **{"dim": DIM, "model": "m1", **changes})
+
+
+def finds_exactly(store, wanted):
+    """Each wanted record finds itself, and there is no other."""
+    wanted = list(wanted)
+    assert store.count() == len(wanted)
+    ids, similarities = store.query(X[wanted], 1)
+    assert [row[0] for row in ids] == [f"id:{i}" for i in wanted]
+    assert all(row[0] > 0.99999 for row in similarities)
+
+
+def check(library, generation, wanted):
+    with mirror(library) as m:
+        store = m.open(generation)
+        assert store is not None, m.why
+        finds_exactly(store, wanted)
+
+
+def beside(library):
+    """What lies in the library but the store and its lock."""
+    return sorted(set(os.listdir(library)) - {"store", "store.lock"})
+
+
+@pytest.fixture(autouse=True)
+def secret(tmp_path_factory, monkeypatch):
+    path = tmp_path_factory.getbasetemp() / "user" / "secret"
+    monkeypatch.setenv("IMAGE_SEARCH_SECRET_FILE", str(path))
+    return path
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory):
+    """A library whose store mirrors generation 7: records 0 to N - 1."""
+    library = tmp_path_factory.mktemp("built")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("IMAGE_SEARCH_SECRET_FILE", str(tmp_path_factory.getbasetemp() / "user" / "secret"))
+        mirror(library).rebuild(7, records(0, N))
+    return library
+
+
+@pytest.fixture
+def library(built, tmp_path):
+    shutil.copytree(built, tmp_path / "library")
+    return tmp_path / "library"
+
+
+# Its life
+
+
+def test_a_life(tmp_path):
+    m = mirror(tmp_path)
+    assert m.sealed_generation() is None
+    assert m.why == "there is no store yet"
+    assert m.open(1) is None
+    with pytest.raises(StoreError, match="there is no store yet"):
+        m.update(1, [], [])
+    m.rebuild(1, records(0, 50))
+    assert m.sealed_generation() == 1
+    m.update(5, records(50, 60), [["id:0", "id:1"], ["id:2"]])
+    assert (m.sealed_generation(), m.why, m.worn) == (5, "", False)
+    assert m.open(1) is None
+    assert "not up to date" in m.why
+    assert m.open(6) is None
+    store = m.open(5)
+    finds_exactly(store, range(3, 60))
+    m.close()
+    m.close()
+    m.update(6, [], [])  # nothing changed in the store, but it knows the generation
+    check(tmp_path, 6, range(3, 60))
+    m.rebuild(9, [])
+    check(tmp_path, 9, [])
+    assert beside(tmp_path) == []
+
+
+def test_delete_comes_before_upsert(library):
+    with mirror(library) as m:
+        m.update(8, records(0, 3), [["id:0", "id:1", "id:2", "id:3"]])
+    check(library, 8, [*range(3), *range(4, N)])
+
+
+def test_a_store_full_of_dead_records_says_so(tmp_path):
+    m = mirror(tmp_path)
+    m.rebuild(1, records(0, 100))
+    m.update(2, records(100, 200), [])  # only new ones
+    m.update(3, records(0, 20), [[f"id:{i}" for i in range(20, 50)]])  # 20 replaced, 30 deleted of then 170
+    assert m.sealed_generation() == 3
+    assert not m.worn
+    m.update(4, records(60, 70), [])
+    assert m.sealed_generation() == 4
+    assert m.worn
+    m.rebuild(5, records(0, 100))
+    assert m.sealed_generation() == 5
+    assert not m.worn
+
+
+def test_another_model_or_dimension_is_not_opened(library):
+    for change in ({"model": "m2"}, {"dim": DIM + 1}):
+        m = mirror(library, **change)
+        assert m.sealed_generation() is None
+        assert m.open(7) is None
+        assert "another model" in m.why
+
+
+def test_another_version_of_chroma_is_not_trusted_with_the_files(library, monkeypatch):
+    monkeypatch.setattr(folder_module, "version", lambda _name: "1.9.0")
+    m = mirror(library)
+    assert m.open(7) is None
+    assert "another version of Chroma" in m.why
+
+
+def test_exact_is_no_store(tmp_path):
+    m = mirror(tmp_path, spec="exact")
+    m.rebuild(1, records(0, 3))
+    m.update(1, [], [])
+    assert m.sealed_generation() is None
+    assert m.open(1) is None
+    assert m.why
+    assert os.listdir(tmp_path) == []
+
+
+# Reading touches nothing
+
+
+def snapshot(folder):
+    return {str(p.relative_to(folder)): (p.stat().st_mtime_ns, p.stat().st_ino, p.read_bytes()) for p in folder.rglob("*") if p.is_file()}
+
+
+def test_reading_changes_no_byte_of_it(library):
+    before = snapshot(library / "store")
+    for _ in range(3):
+        check(library, 7, range(N))
+    assert snapshot(library / "store") == before
+    assert beside(library) == []
+
+
+def test_readers_go_on_while_a_writer_replaces_it(library):
+    with mirror(library) as one, mirror(library) as two:
+        first, second = one.open(7), two.open(7)
+        mirror(library).update(8, records(N, N + 5), [["id:0"]])
+        mirror(library).rebuild(9, records(0, 10))
+        finds_exactly(first, range(N))
+        finds_exactly(second, range(N))
+    check(library, 9, range(10))
+    assert beside(library) == []
+
+
+def test_not_even_its_index_is_shared_with_a_reader(library):
+    """Chroma writes into an index it only reads: with hard links the seal broke after this very sequence."""
+    mirror(library).rebuild(1, records(0, 50))
+    mirror(library).update(2, records(50, 60), [["id:0", "id:1"], ["id:2"]])
+    before = snapshot(library / "store")
+    check(library, 2, range(3, 60))
+    assert snapshot(library / "store") == before
+
+
+READ = """
+import sys
+from pathlib import Path
+from image_search.stores.mirror import Mirror
+import numpy as np
+m = Mirror(Path(sys.argv[1]), dim=8, model="m1")
+store = m.open(7)
+store.query(np.ones((1, 8), np.float32), 3)
+print("reading", flush=True)
+sys.stdin.read()
+"""
+
+
+def test_a_killed_reader_costs_nothing(library):
+    process = subprocess.Popen([sys.executable, "-c", READ, str(library)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    try:
+        assert process.stdout.readline() == "reading\n"
+        check(library, 7, range(N))
+        assert len(beside(library)) == 1  # the living reader's copy stays
+    finally:
+        process.kill()
+        process.wait()
+        process.stdin.close()
+        process.stdout.close()
+    check(library, 7, range(N))
+    assert beside(library) == []
+
+
+def test_a_busy_store_is_not_waited_for(library, monkeypatch):
+    monkeypatch.setattr(folder_module, "_WRITER_WAITS", 0.05)
+    m = mirror(library)
+    with ProcessLock(library / "store.lock", what="rebuild"):
+        assert m.open(7) is None
+        assert f"in use by process {os.getpid()} (image-search rebuild)" in m.why
+        for write in (lambda: m.update(8, records(0, 1), []), lambda: m.rebuild(8, records(0, 1))):
+            with pytest.raises(LibraryBusyError) as caught:
+                write()
+            assert caught.value.pid == os.getpid()
+    check(library, 7, range(N))
+
+
+# Damage
+
+
+def damages(folder, rng, flips):
+    """(what, function that does it) for each file of a store, seal included."""
+    files = sorted(p.relative_to(folder) for p in folder.rglob("*") if p.is_file())
+    assert len(files) == 7  # SQLite, five of the index, the seal
+    for name in files:
+        size = (folder / name).stat().st_size
+        yield f"{name} halved", lambda f, n=name, s=size: os.truncate(f / n, s // 2)
+        yield f"{name} emptied", lambda f, n=name: os.truncate(f / n, 0)
+        yield f"{name} missing", lambda f, n=name: (f / n).unlink()
+        yield f"{name} random", lambda f, n=name, s=size: (f / n).write_bytes(rng.bytes(s))
+        yield f"{name} longer", lambda f, n=name: (f / n).write_bytes((f / n).read_bytes() + b"\0")
+        yield f"{name} a folder", lambda f, n=name: ((f / n).unlink(), (f / n).mkdir())
+        for _ in range(flips):
+            place, bit = int(rng.integers(size)), 1 << int(rng.integers(8))
+
+            def flip(f, n=name, place=place, bit=bit):
+                data = bytearray((f / n).read_bytes())
+                data[place] ^= bit
+                (f / n).write_bytes(data)
+
+            yield f"{name} bit {bit} of byte {place}", flip
+    yield "a file too many", lambda f: (f / "notes.txt").write_text("mine")
+    yield "a journal", lambda f: (f / "chroma.sqlite3-journal").write_bytes(b"\xd9\xd5\x05\xf9 \xa1c\xd7" + bytes(504))
+    yield "a folder's file too many", lambda f: ((f / "x").mkdir(), (f / "x" / "header.bin").write_bytes(b"1"))
+    yield "the index gone", lambda f: shutil.rmtree(next(p for p in f.iterdir() if p.is_dir()))
+
+
+def survives_damages(library, tmp_path, flips, monkeypatch):
+    def opened(*_args):
+        raise AssertionError("Chroma was given a doubtful store")
+
+    monkeypatch.setattr(folder_module, "open_folder", opened)
+    done = 0
+    for what, damage in damages(library / "store", np.random.default_rng(1), flips):
+        broken = tmp_path / "broken"
+        shutil.copytree(library, broken)
+        damage(broken / "store")
+        m = mirror(broken)
+        assert m.sealed_generation() is None, what
+        assert m.why and "\n" not in m.why, what
+        assert m.open(7) is None, what
+        with pytest.raises(StoreError):
+            m.update(8, records(0, 1), [])
+        assert beside(broken) == [], what
+        shutil.rmtree(broken)
+        done += 1
+    return done
+
+
+def test_every_damage_is_found(library, tmp_path, monkeypatch):
+    assert survives_damages(library, tmp_path, 4, monkeypatch) >= 60
+    monkeypatch.undo()
+
+
+@pytest.mark.slow
+def test_every_damage_is_found_at_length(library, tmp_path, monkeypatch):
+    assert survives_damages(library, tmp_path, 70, monkeypatch) >= 500
+
+
+def test_a_changed_seal_is_no_seal(library):
+    seal = library / "store" / "seal.json"
+    data = json.loads(seal.read_text())
+    changes = [
+        {"generation": 8},
+        {"count": N + 1},
+        {"model": "m2"},
+        {"format": 2},
+        {"signature": ""},
+        {"signature": None},
+        {"files": {}},
+        {"more": 1},
+    ]
+    for change in changes:
+        seal.write_text(json.dumps({**data, **change}))
+        assert mirror(library).sealed_generation() is None, change
+    for text in ("[]", "{}", "null", "[" * 100_000, json.dumps({k: v for k, v in data.items() if k != "churn"})):
+        seal.write_text(text)
+        m = mirror(library)
+        assert m.sealed_generation() is None
+        assert "seal" in m.why
+    seal.write_text(json.dumps(data))
+    assert mirror(library).sealed_generation() == 7
+
+
+def test_no_link_is_followed(library, tmp_path):
+    store = library / "store"
+    index = next(p for p in store.iterdir() if p.is_dir())
+    for path in (store / "chroma.sqlite3", index / "header.bin", index, store / "seal.json", store):
+        moved = tmp_path / "elsewhere"
+        os.rename(path, moved)
+        path.symlink_to(moved)
+        m = mirror(library)
+        assert m.sealed_generation() is None, path
+        assert m.open(7) is None, path
+        path.unlink()
+        os.rename(moved, path)
+    check(library, 7, range(N))
+    os.mkfifo(store / "pipe")
+    assert mirror(library).sealed_generation() is None
+    (store / "pipe").unlink()
+    os.rename(store / "seal.json", tmp_path / "seal")
+    os.mkfifo(store / "seal.json")
+    assert mirror(library).sealed_generation() is None
+
+
+def test_a_damaged_store_is_rebuilt(library):
+    (library / "store" / "chroma.sqlite3").write_bytes(b"")
+    mirror(library).rebuild(8, records(0, 30))
+    check(library, 8, range(30))
+    assert beside(library) == []
+
+
+def test_links_planted_beside_it_are_removed_and_not_followed(library, tmp_path):
+    mine = tmp_path / "mine"
+    mine.mkdir()
+    (mine / "letter.txt").write_text("dear reader")
+    for name in ("store.old", "store.next-0123", "store.read-1-aa"):
+        (library / name).symlink_to(mine)
+    shutil.rmtree(library / "store")
+    (library / "store").symlink_to(mine)
+    mirror(library).rebuild(8, records(0, 30))
+    check(library, 8, range(30))
+    assert beside(library) == []
+    assert [p.name for p in mine.iterdir()] == ["letter.txt"]
+
+
+# Strangers
+
+
+class Evil:
+    def __reduce__(self):
+        return (os.system, (f"touch {os.environ['EVIL']}",))
+
+
+def test_a_strangers_store_is_not_opened(library, tmp_path, monkeypatch):
+    """Also when the stranger sealed it: its index has a pickle inside."""
+    monkeypatch.setenv("EVIL", str(tmp_path / "ran"))
+    monkeypatch.setenv("IMAGE_SEARCH_SECRET_FILE", str(tmp_path / "stranger" / "secret"))
+    planted = next((library / "store").glob("*/index_metadata.pickle"))
+    planted.write_bytes(pickle.dumps(Evil()))
+    seal = seal_module.Seal(7, DIM, "m1", N, 0, folder_module.version("chromadb"), seal_module_files(library / "store"))
+    seal_module.write_seal(library / "store", seal, seal_module.read_secret())
+    assert mirror(library).sealed_generation() == 7  # for the stranger it is sealed
+    monkeypatch.setenv("IMAGE_SEARCH_SECRET_FILE", str(tmp_path / "me" / "secret"))
+    m = mirror(library)
+    assert m.sealed_generation() is None
+    assert m.open(7) is None
+    assert "not made by this user" in m.why
+    assert not (tmp_path / "ran").exists()
+
+
+def seal_module_files(store):
+    (store / "seal.json").unlink()
+    return seal_module.sealed_files(store)
+
+
+def test_the_secret_is_private_and_kept(tmp_path, monkeypatch):
+    path = tmp_path / "data" / "secret"
+    monkeypatch.setenv("IMAGE_SEARCH_SECRET_FILE", str(path))
+    first = seal_module.read_secret()
+    assert len(first) == 32
+    assert seal_module.read_secret() == first
+    assert os.listdir(path.parent) == ["secret"]
+    if os.name != "nt":
+        assert path.stat().st_mode & 0o777 == 0o600
+        path.chmod(0o644)  # whoever could read it could seal in my name
+        assert seal_module.read_secret() is None
+        path.chmod(0o600)
+    path.write_bytes(first[:10])
+    assert seal_module.read_secret() is None
+    path.unlink()
+    path.symlink_to(tmp_path / "other")
+    (tmp_path / "other").write_bytes(first)
+    assert seal_module.read_secret() is None
+
+
+def test_without_a_secret_there_is_no_store(library, tmp_path, monkeypatch):
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("IMAGE_SEARCH_SECRET_FILE", str(tmp_path / "file" / "secret"))
+    m = mirror(library)
+    assert m.sealed_generation() is None
+    assert m.open(7) is None
+    assert "secret" in m.why
+    with pytest.raises(StoreError, match="cannot be sealed"):
+        m.rebuild(8, records(0, 1))
+
+
+# Failing while writing
+
+
+def failing(after, error):
+    yield from records(N, N + after, step=1)
+    raise error
+
+
+@pytest.mark.parametrize("error", [ValueError("from the catalog"), OSError(5, "its disk"), KeyboardInterrupt()])
+def test_what_the_records_raise_comes_out_as_it_is(library, error):
+    for write in (lambda m: m.update(8, failing(3, error), [["id:0"]]), lambda m: m.rebuild(8, failing(3, error))):
+        with pytest.raises(type(error)) as caught:
+            write(mirror(library))
+        assert caught.value is error
+        assert beside(library) == []
+        check(library, 7, range(N))
+
+
+def test_bad_records_leave_the_old_store(library):
+    bad = next(records(N, N + 2))
+    bad.vectors[1, 0] = np.nan
+    for write in (lambda m: m.update(8, [bad], []), lambda m: m.rebuild(8, [bad])):
+        with pytest.raises(StoreError, match="not finite"):
+            write(mirror(library))
+        check(library, 7, range(N))
+
+
+def test_records_that_chroma_loses_are_noticed(library):
+    with pytest.raises(StoreError, match="holds 10 of 20"):
+        mirror(library).rebuild(8, [*records(0, 10), *records(0, 10)])
+    check(library, 7, range(N))
+
+
+def test_a_full_disk_leaves_the_old_store(library, monkeypatch):
+    usage = namedtuple("usage", "total used free")
+    with monkeypatch.context() as patch:
+        patch.setattr(folder_module.shutil, "disk_usage", lambda _path: usage(100, 99, 20 << 20))
+        m = mirror(library)
+        for write in (lambda: m.update(8, records(N, N + 1), []), lambda: m.rebuild(8, records(0, 9))):
+            with pytest.raises(DiskFullError, match="no room left"):
+                write()
+        assert m.open(7) is None
+        assert "no room left" in m.why
+        assert beside(library) == []
+    check(library, 7, range(N))
+
+
+@pytest.mark.parametrize(("code", "kind"), [(28, DiskFullError), (30, LibraryReadOnlyError), (13, LibraryReadOnlyError), (5, StoreError)])
+def test_file_errors_are_ours(library, monkeypatch, code, kind):
+    def refuse(*_args, **_kwargs):
+        raise OSError(code, os.strerror(code))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(folder_module.os, "rename", refuse)
+        for write in (lambda m: m.update(8, records(N, N + 1), []), lambda m: m.rebuild(8, records(0, 9))):
+            with pytest.raises(kind) as caught:
+                write(mirror(library))
+            assert isinstance(caught.value.__cause__, OSError)
+    check(library, 7, range(N))
+    assert beside(library) == []
+
+
+@pytest.mark.slow
+def test_a_really_full_disk(tmp_path):
+    """A tmpfs of every size from too small for anything to large enough: never a seal that lies, never a lost old store."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    outcomes = set()
+    for megabytes in range(34, 60, 2):
+        if subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={megabytes}m", "none", disk], capture_output=True).returncode:
+            pytest.skip("a tmpfs cannot be mounted here")
+        try:
+            m = mirror(disk, dim=512)
+            big = np.random.default_rng(2).standard_normal((4000, 512)).astype(np.float32)
+            batches = [
+                StoreRecords([f"id:{i}" for i in range(k, k + 500)], big[k : k + 500], [{"uri": "u", "name": "n"}] * 500)
+                for k in range(0, 4000, 500)
+            ]
+            folder_module_spare = folder_module._SPARE
+            for spare in (folder_module_spare, -(1 << 40)):  # with the check before each batch, and with Chroma running into the wall
+                folder_module._SPARE = spare
+                try:
+                    m.rebuild(1, batches[:1])
+                    m.rebuild(2, batches)
+                    outcomes.add("built")
+                    assert m.sealed_generation() == 2
+                except (DiskFullError, StoreError) as error:
+                    outcomes.add(type(error).__name__)
+                    assert m.sealed_generation() in (None, 1)
+                    assert not [name for name in beside(disk) if name.startswith("store.next")]
+                finally:
+                    folder_module._SPARE = folder_module_spare
+        finally:
+            subprocess.run(["umount", disk], check=True)
+    assert {"built", "DiskFullError"} <= outcomes
+
+
+# Kills
+
+KILL = """
+# Copies a library, writes to it in a child, and kills the child at its k-th step, for each k given.
+import os, shutil, signal, sys, threading, time
+from pathlib import Path
+sys.path.insert(0, sys.argv[5])
+import chromadb
+from test_mirror import N, mirror, records
+from image_search.stores.chroma import ChromaStore
+
+built, work, what, steps = Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3], [float(s) for s in sys.argv[4].split(",")]
+for number, step in enumerate(steps):
+    library = work / str(number)
+    shutil.copytree(built, library)
+    child = os.fork()
+    if not child:
+        die = lambda: os.kill(os.getpid(), signal.SIGKILL)
+        if step < 1:  # a moment, in seconds: also inside Chroma's own code
+            threading.Timer(step, die).start()
+        else:
+            seen = 0
+            def count(event, args):
+                global seen
+                if event in ("open", "os.rename", "os.mkdir", "os.remove", "os.rmdir", "os.truncate", "chroma") and "store" in str(args[0]):
+                    seen += 1
+                    if seen == step:
+                        die()
+            sys.addaudithook(count)
+            for name in ("upsert", "delete", "close"):
+                real = getattr(ChromaStore, name)
+                def stepped(self, *a, real=real):
+                    sys.audit("chroma", "store")
+                    real(self, *a)
+                    sys.audit("chroma", "store")
+                setattr(ChromaStore, name, stepped)
+        m = mirror(library)
+        if what == "update":
+            m.update(8, records(N, N + 300, step=100), [["id:0", "id:1"], ["id:2"]])
+        else:
+            m.rebuild(8, records(3, N + 300, step=200))
+        os._exit(0)
+    print(int(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGKILL), flush=True)
+"""
+
+
+def kills(built, work, what, steps):
+    """Every library that was killed is at the old generation or the new one, whole; and can go on. Returns how many kills hit."""
+    script = work / "kill.py"
+    script.write_text(KILL)
+    out = subprocess.run(
+        [sys.executable, str(script), str(built), str(work), what, ",".join(map(str, steps)), str(Path(__file__).parent)],
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    hit = [line == "1" for line in out.stdout.split()]
+    assert len(hit) == len(steps)
+    after = []
+    for number, killed in enumerate(hit):
+        library = work / str(number)
+        with mirror(library) as m:
+            old, new = range(N), range(3, N + 300)
+            store = m.open(7) or m.open(8)
+            assert store is not None, (what, steps[number], m.why)
+            sealed = m.sealed_generation()
+            finds_exactly(store, old if sealed == 7 else new)
+            m.close()
+            assert beside(library) == []
+            if sealed == 7:
+                assert killed
+                m.update(8, records(N, N + 300), [["id:0", "id:1", "id:2"]])
+                finds_exactly(m.open(8), new)
+            after.append(sealed)
+        shutil.rmtree(library)
+    return sum(hit), after
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system cannot fork")
+@pytest.mark.parametrize("what", ["update", "rebuild"])
+def test_killed_while_writing(built, tmp_path, what):
+    hits, after = kills(built, tmp_path, what, [5, 15, 24, 30, 36, 39, 41, 0.05, 500])
+    assert hits >= 6
+    assert set(after) == {7, 8}
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system cannot fork")
+@pytest.mark.parametrize("what", ["update", "rebuild"])
+def test_killed_while_writing_at_every_step(built, tmp_path, what):
+    hits, after = kills(built, tmp_path, what, [*range(1, 120), *np.random.default_rng(3).uniform(0, 0.4, 60).round(4)])
+    assert hits >= 60
+    assert set(after) == {7, 8}
+
+
+def test_killed_between_its_two_renames(library):
+    """The only moment without a store: what was sealed is found and put in place."""
+    mirror(library).update(8, records(N, N + 5), [])
+    os.rename(library / "store", library / "store.next-abcd")
+    check(library, 8, range(N + 5))
+    assert beside(library) == []
+
+
+# A server
+
+
+def test_a_store_on_a_server(server, tmp_path):  # noqa: F811
+    spec = f"chroma:{server}"
+    with mirror(tmp_path, spec=spec) as m, mirror(tmp_path, spec=spec) as other:
+        assert m.sealed_generation() is None
+        assert m.why
+        with pytest.raises(StoreError):
+            m.update(1, [], [])
+        m.rebuild(1, records(0, 50))
+        m.update(5, records(50, 60), [["id:0", "id:1"], ["id:2"]])
+        assert (m.sealed_generation(), m.worn) == (5, False)
+        assert m.open(1) is None
+        finds_exactly(other.open(5), range(3, 60))
+        assert mirror(tmp_path, spec=spec, model="m2").sealed_generation() is None
+        assert mirror(tmp_path / "another", spec=spec).sealed_generation() is None
+        with contextlib.suppress(ValueError):
+            m.update(6, failing(2, ValueError()), [])
+        assert m.sealed_generation() is None  # half written: no seal
+        assert m.open(5) is None
+        assert m.open(6) is None
+        with pytest.raises(StoreError):
+            m.update(6, [], [])
+        m.rebuild(6, records(0, 10))
+        finds_exactly(m.open(6), range(10))
+        with pytest.raises(StoreError):
+            other.open(5) or other._used()._open().query(np.ones((1, DIM + 1), np.float32), 1)
+
+
+def test_a_server_that_lost_images_is_noticed(server, tmp_path):  # noqa: F811
+    spec = f"chroma:{server}"
+    with mirror(tmp_path, spec=spec) as m:
+        m.rebuild(1, records(0, 20))
+        store = m.open(1)
+        store.delete(["id:3"])  # by whoever else uses this server
+        assert m.sealed_generation() is None
+        assert "another number" in m.why
+
+
+def test_a_server_that_is_gone_is_one_line(tmp_path):
+    m = mirror(tmp_path, spec="chroma:http://127.0.0.1:1")
+    assert m.sealed_generation() is None
+    assert m.open(1) is None
+    assert "does not answer" in m.why
+    with pytest.raises(StoreError, match="does not answer"):
+        m.rebuild(1, records(0, 3))
