@@ -6,6 +6,7 @@ import contextlib
 import logging
 import os
 import tempfile
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -33,12 +34,12 @@ from .locking import ProcessLock
 from .matches import Matches
 from .models import canonical_pictures, check_same_vectors, choose_auto, load_model, resolve
 from .paths import from_bytes
-from .queries import QueryReader, Source
+from .queries import Query, QueryReader, Source
 from .scan import Excluder
 from .searching import Filters, How, Searcher, combine
 from .stores.mirror import Mirror
 from .thumbnails import Thumbnails
-from .types import Embedder, Fingerprint, Float32, IndexReport, Preprocess, Region
+from .types import Embedder, Fingerprint, Float32, IndexReport, Preprocess, Region, UInt8
 
 __all__ = ["ImageSearchEngine"]
 
@@ -91,6 +92,8 @@ class ImageSearchEngine:
         self._embedder: Embedder | None = None
         self._pools: dict[Limits, DecodePool] = {}
         self._owned: ProcessLock | None = None
+        self._opening = threading.RLock()  # two first questions at once open one library
+        self._loading = threading.RLock()  # and load one model
 
     def __enter__(self) -> ImageSearchEngine:
         return self
@@ -344,17 +347,40 @@ class ImageSearchEngine:
                 raise QueryError(f"this cannot be embedded: {error.reason.value}", path=str(source), hint=error.hint) from error
         return model.embed(np.stack([p for p in pixels if p is not None]))
 
+    def query(self, image: Source, *, region: Region | tuple[int, int, int, int] | None = None) -> Query:
+        """A picture read and embedded once, to be searched with as often as you like: `search` takes it wherever it takes an image.
+
+        It is good for this library as long as its model, that is for ever. Errors as in `search`.
+        """
+        self._open()
+        assert self._catalog is not None
+        return self._reader(self._catalog).read(image, region=Region(*region) if isinstance(region, tuple) else region)
+
+    def picture(self, source: str | bytes, *, max_side: int) -> tuple[UInt8, int, int]:
+        """For showing: upright RGB uint8 (h, w, 3), its longer side at most `max_side`, and the whole picture's (width, height).
+
+        Args:
+            source: a path, or encoded bytes, which get an upload's limits.
+
+        Raises DecodeError with its reason.
+        """
+        limits = UPLOAD_LIMITS if isinstance(source, bytes) else LIBRARY_LIMITS
+        self._open()
+        assert self._catalog is not None
+        return self._pool(limits, self._catalog.fingerprint.preprocess).picture(source, max_side=max_side)
+
     def _open(self) -> Searcher:
-        if self._searcher is None:
-            catalog = Catalog.open(self.library)
-            try:
-                self._check_model(catalog)
-                self._searcher = Searcher(catalog, self._mirror(catalog), long_lived=self._long_lived)
-            except BaseException:
-                catalog.close()
-                raise
-            self._catalog = catalog
-        return self._searcher
+        with self._opening:
+            if self._searcher is None:
+                catalog = Catalog.open(self.library)
+                try:
+                    self._check_model(catalog)
+                    self._searcher = Searcher(catalog, self._mirror(catalog), long_lived=self._long_lived)
+                except BaseException:
+                    catalog.close()
+                    raise
+                self._catalog = catalog
+            return self._searcher
 
     def _reader(self, catalog: Catalog) -> QueryReader:
         recipe = catalog.fingerprint.preprocess
@@ -367,9 +393,10 @@ class ImageSearchEngine:
         )
 
     def _pool(self, limits: Limits, recipe: Preprocess) -> DecodePool:
-        if limits not in self._pools:
-            self._pools[limits] = DecodePool(1 if not self._long_lived else self.jobs, recipe, limits=limits)
-        return self._pools[limits]
+        with self._opening:
+            if limits not in self._pools:
+                self._pools[limits] = DecodePool(1 if not self._long_lived else self.jobs, recipe, limits=limits)
+            return self._pools[limits]
 
     # --- model --------------------------------------------------------------------------------------------------------------
 
@@ -380,16 +407,17 @@ class ImageSearchEngine:
 
     def _model_of(self, catalog: Catalog) -> Embedder:
         """The library's model, loaded and proved to be the one that made its vectors."""
-        if self._embedder is None:
-            self._check_model(catalog)
-            embedder = load_model(catalog.fingerprint.name, runtime=self._runtime, threads=self.jobs, download=self._model is not None)
-            mine, theirs = embedder.fingerprint, catalog.fingerprint
-            if (mine.dim, mine.output, mine.preprocess) != (theirs.dim, theirs.output, theirs.preprocess):
-                raise _mismatch(mine.name, theirs, self.library)
-            if mine.weights_sha256 != theirs.weights_sha256 or embedder.runtime != catalog.meta_or_none("runtime"):
-                check_same_vectors(embedder, catalog.canonical)
-            self._embedder = embedder
-        return self._embedder
+        with self._loading:
+            if self._embedder is None:
+                self._check_model(catalog)
+                embedder = load_model(catalog.fingerprint.name, runtime=self._runtime, threads=self.jobs, download=self._model is not None)
+                mine, theirs = embedder.fingerprint, catalog.fingerprint
+                if (mine.dim, mine.output, mine.preprocess) != (theirs.dim, theirs.output, theirs.preprocess):
+                    raise _mismatch(mine.name, theirs, self.library)
+                if mine.weights_sha256 != theirs.weights_sha256 or embedder.runtime != catalog.meta_or_none("runtime"):
+                    check_same_vectors(embedder, catalog.canonical)
+                self._embedder = embedder
+            return self._embedder
 
     # --- the library --------------------------------------------------------------------------------------------------------
 

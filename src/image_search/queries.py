@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Query", "QueryReader", "Source"]
 
-Source: TypeAlias = "str | os.PathLike[str] | bytes | np.ndarray[Any, Any] | Image"
+Source: TypeAlias = "str | os.PathLike[str] | bytes | np.ndarray[Any, Any] | Image | Query"
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +72,8 @@ class QueryReader:
 
     def read(self, source: Source, *, region: Region | None = None, less: bool = False) -> Query:
         """Raises QueryError in one line: missing, no picture, too large, not reachable; UsageError for a region outside it."""
+        if isinstance(source, Query):  # read before
+            return replace(source, less=less)
         label, picture, trusted = self._open(source)
         if isinstance(picture, int):
             number = picture
@@ -102,7 +104,7 @@ class QueryReader:
     def _is_known(self, sha256: bytes) -> bool:
         return self._catalog.one("SELECT 1 FROM content WHERE sha256 = ?", (sha256,)) is not None
 
-    def _open(self, source: Source) -> tuple[str, str | bytes | int, bool]:
+    def _open(self, source: Any) -> tuple[str, str | bytes | int, bool]:
         """(label, path or bytes or item number, whether it came from this machine)."""
         if isinstance(source, (bytes, bytearray, memoryview)):
             return "bytes", _bounded(bytes(source), "bytes"), False

@@ -5,6 +5,7 @@ from __future__ import annotations
 import fnmatch
 import os
 import re
+import threading
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -89,6 +90,7 @@ class Searcher:
         self._matrix: Float32 = np.empty((0, catalog.dim), np.float32)
         self._store: VectorStore | None = None
         self._store_generation = -1
+        self._using = threading.RLock()  # a store that answers is not closed under the question
 
     def search(self, query: Float32, n: int, filters: Filters, how: How, same: frozenset[bytes]) -> tuple[list[Match], bool]:
         """The n nearest files that pass the filters.
@@ -105,7 +107,7 @@ class Searcher:
         """
         if n < 1:
             raise UsageError("the number of results must be at least 1", hint="use -n 1 or more")
-        with self._catalog.snapshot():
+        with self._using, self._catalog.snapshot():
             scale = self.closeness_sample()
             if filters.min_closeness is not None and scale is None:
                 raise UsageError("this library is too small for closeness (it needs 50 images)", hint="use --min-similarity")
@@ -142,9 +144,10 @@ class Searcher:
         return self._contents, self._matrix
 
     def close(self) -> None:
-        if self._store is not None:
-            self._store.close()
-            self._store = None
+        with self._using:
+            if self._store is not None:
+                self._store.close()
+                self._store = None
 
     # --- exact --------------------------------------------------------------------------------------------------------------
 
