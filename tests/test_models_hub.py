@@ -19,11 +19,12 @@ from image_search.models import load_model, resolve
 @pytest.fixture
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty Hugging Face cache in place of the user's."""
-    import huggingface_hub
+    from huggingface_hub import constants
 
     folder = tmp_path / "hub"
     folder.mkdir()
-    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(folder))
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(folder))
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
     return folder
 
 
@@ -100,9 +101,9 @@ def test_no_network_and_hf_hub_offline_are_one_line_each(cache: Path, no_network
     assert "\n" not in str(caught.value) and caught.value.__cause__ is not None
     assert no_network, "it was asked for, so it was tried"
     no_network.clear()
-    import huggingface_hub
+    from huggingface_hub import constants
 
-    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
     with pytest.raises(errors.ModelMissingError, match="HF_HUB_OFFLINE"):
         load_model("dino")
     assert no_network == []

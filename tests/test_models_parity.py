@@ -199,9 +199,9 @@ def test_dino_from_the_cache_on_both_runtimes_is_one_model(
     saved: Path, exported: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A library made on ONNX is searched on torch: another file, the same vectors, proved on the canonical pictures."""
-    import huggingface_hub
+    from huggingface_hub import constants
 
-    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path))
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
     put_in_cache(tmp_path, "facebook/dino-vits16", saved / "vit")
     assert load_model("dino", download=False).runtime.startswith("torch"), "what the original left in the cache is enough"
     put_in_cache(tmp_path, "Xenova/dino-vits16", exported / "vit")
