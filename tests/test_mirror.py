@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from test_stores import server  # noqa: F401 - the fixture
 
 from image_search.errors import DiskFullError, LibraryBusyError, LibraryReadOnlyError, StoreError
 from image_search.locking import ProcessLock
@@ -19,7 +20,6 @@ from image_search.stores import folder as folder_module
 from image_search.stores import seal as seal_module
 from image_search.stores.mirror import Mirror
 from image_search.types import StoreRecords
-from test_stores import server  # noqa: F401 - the fixture
 
 DIM = 8
 N = 1100  # over Chroma's sync threshold of 1,000: the index is on disk in all its five files
@@ -595,21 +595,26 @@ def kills(built, work, what, steps):
     return sum(hit), after
 
 
+# Copying, between Chroma's calls, closed and unsealed, sealed, between the two renames, tidying up, and not at all.
+AIMED = {"update": [10, 24, 32, 35, 45, 48, 49, 500], "rebuild": [5, 15, 19, 30, 33, 34, 500]}
+
+
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system cannot fork")
 @pytest.mark.parametrize("what", ["update", "rebuild"])
 def test_killed_while_writing(built, tmp_path, what):
-    hits, after = kills(built, tmp_path, what, [5, 15, 24, 30, 36, 39, 41, 0.05, 500])
-    assert hits >= 6
-    assert set(after) == {7, 8}
+    hits, after = kills(built, tmp_path, what, AIMED[what])
+    assert hits == len(AIMED[what]) - 1
+    assert after.count(8) >= 2
 
 
 @pytest.mark.slow
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system cannot fork")
 @pytest.mark.parametrize("what", ["update", "rebuild"])
 def test_killed_while_writing_at_every_step(built, tmp_path, what):
-    hits, after = kills(built, tmp_path, what, [*range(1, 120), *np.random.default_rng(3).uniform(0, 0.4, 60).round(4)])
+    hits, after = kills(built, tmp_path, what, [*range(1, 100), *np.random.default_rng(3).uniform(0, 0.4, 60).round(4)])
     assert hits >= 60
-    assert set(after) == {7, 8}
+    assert after.count(7) >= 40
+    assert after.count(8) >= 40
 
 
 def test_killed_between_its_two_renames(library):
