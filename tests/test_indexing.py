@@ -143,9 +143,7 @@ def test_gone_and_back_again(engine: ImageSearchEngine, photos: Path, tmp_path: 
 
 
 @pytest.mark.parametrize("how", ["renamed away", "emptied", "more than half gone"])
-def test_what_vanishes_at_once_is_offline_until_pruned(
-    tmp_path: Path, photos: Path, how: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_what_vanishes_at_once_is_offline_until_pruned(tmp_path: Path, photos: Path, how: str, monkeypatch: pytest.MonkeyPatch) -> None:
     lines: list[str] = []
     with ImageSearchEngine(tmp_path / "library", model="mini", store="exact", notify=lines.append) as engine:
         engine.index(photos)
@@ -340,13 +338,13 @@ def test_stopping_from_the_progress_keeps_what_was_counted(
 ) -> None:
     monkeypatch.setattr("image_search.indexing.COMMIT_SECONDS", 0.0)
 
-    class Stop(Exception):
+    class StopError(Exception):
         pass
 
     def stop(done: int, total: int, skipped: int) -> None:
-        raise Stop
+        raise StopError
 
-    with pytest.raises(Stop):
+    with pytest.raises(StopError):
         engine.index(photos, progress=stop)
     kept = len(ids(engine))
     assert 1 <= kept < 12

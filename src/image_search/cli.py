@@ -432,12 +432,12 @@ def _open_picture(matches: Matches) -> None:
     note(f"Comparison: {file}")
 
 
-class _TerminatedError(BaseException):
-    """SIGTERM: leave as cleanly as on Ctrl-C."""
+class _StoppedError(BaseException):
+    """Ctrl-C or SIGTERM. Its own exception, since typer ends on KeyboardInterrupt without a word."""
 
 
-def _terminate(number: int, frame: FrameType | None) -> None:
-    raise _TerminatedError
+def _stop(number: int, frame: FrameType | None) -> None:
+    raise _StoppedError(number)
 
 
 @contextlib.contextmanager
@@ -451,18 +451,15 @@ def _errors() -> Iterator[None]:
         hint = " (image-search demo builds a sample)" if isinstance(error, LibraryNotFoundError) else ""
         note(f"error: {error}{hint}")
         sys.exit(error.exit_code)
-    except typer.Exit as error:
-        sys.exit(error.exit_code)
     except typer.TyperException as error:  # wrong usage, in typer's own words
         show = getattr(error, "show", None)
         show() if show else note(f"error: {error}")
         sys.exit(getattr(error, "exit_code", 2))
-    except (KeyboardInterrupt, typer.Abort):
-        note("interrupted; what was done is safe, run the same command again to go on")
-        sys.exit(130)
-    except _TerminatedError:
-        note("terminated; what was done is safe, run the same command again to go on")
-        sys.exit(143)
+    except _StoppedError as stopped:
+        (number,) = stopped.args
+        word = "terminated" if number == signal.SIGTERM else "interrupted"
+        note(f"{word}; what was done is safe, run the same command again to go on")
+        sys.exit(128 + number)
     except BrokenPipeError:  # the reader of our output went away: nothing to complain about
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(0)
@@ -480,11 +477,14 @@ def _errors() -> Iterator[None]:
 
 def main() -> None:
     """The program `image-search`."""
-    with contextlib.suppress(ValueError, AttributeError):
-        signal.signal(signal.SIGTERM, _terminate)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        with contextlib.suppress(ValueError):  # not in the main thread: whoever runs us there handles them
+            signal.signal(number, _stop)
     for stream in (sys.stdout, sys.stderr):
         with contextlib.suppress(AttributeError, ValueError):
             stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
     with _errors():
-        app(standalone_mode=False)
+        code = app(standalone_mode=False)
         sys.stdout.flush()
+        if isinstance(code, int):  # a command's typer.Exit
+            sys.exit(code)

@@ -233,6 +233,7 @@ class ImageSearchEngine:
         with self._writer_lock():
             catalog = Catalog.open(self.library, write=True) if Catalog.exists(self.library) else self._create()
             try:
+                self._check_model(catalog)
                 if self._store is not None:
                     catalog.set_meta("store", self._store)
                 yield catalog

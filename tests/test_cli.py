@@ -1,0 +1,275 @@
+"""The program: what it prints, where, and how it ends."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import jsonschema
+import pytest
+from pictures import fill, picture
+
+from image_search import cli
+from image_search.catalog import Catalog
+from image_search.present.json import SCHEMA
+
+ROOT = Path(__file__).resolve().parents[1]
+HEAVY = ("torch", "transformers", "chromadb", "onnxruntime", "matplotlib", "PIL", "httpcore", "huggingface_hub", "fastapi", "uvicorn")
+
+
+class Answer:
+    def __init__(self, code: int, out: str, err: str) -> None:
+        self.code, self.out, self.err = code, out, err
+
+
+@pytest.fixture
+def run(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Callable[..., Answer]:
+    """The program in this process: quicker than a new one for each call."""
+
+    def call(*arguments: object) -> Answer:
+        monkeypatch.setattr(sys, "argv", ["image-search", *map(str, arguments)])
+        monkeypatch.setattr(cli, "_debug", False)
+        code = 0
+        try:
+            cli.main()
+        except SystemExit as end:
+            code = end.code if isinstance(end.code, int) else 1
+        caught = capsys.readouterr()
+        return Answer(code, caught.out, caught.err)
+
+    return call
+
+
+@pytest.fixture
+def indexed(run: Callable[..., Answer], photos: Path) -> Path:
+    assert run("index", photos, "--store", "exact").code == 0
+    return photos
+
+
+def test_index_search_status(run: Callable[..., Answer], photos: Path) -> None:
+    first = run("index", photos, "--store", "exact")
+    assert first.code == 0 and "added" in first.out and "12" in first.out
+    assert "mini" in first.err and "--model dino" in first.err  # which model, and how to get the better one
+    again = run("index", photos, "--json")
+    assert json.loads(again.out)["unchanged"] == 12 and again.err == ""
+    query = photos / "circle" / "0.png"
+    found = run("search", query)
+    lines = found.out.splitlines()
+    assert found.code == 0 and len(lines) == 4 and "identical" in lines[1] and "1.000" in lines[1] and str(query) in lines[1]
+    status = run("status")
+    assert "12" in status.out and "mini" in status.out and str(photos) in status.out
+    assert json.loads(run("status", "--json").out)["images"] == 12
+
+
+def test_json_keeps_its_schema(run: Callable[..., Answer], indexed: Path) -> None:
+    for options in (("-n", 5), ("--min-similarity", 2), ("--less", "id:3", "-n", 2)):
+        answer = json.loads(run("search", indexed / "circle" / "0.png", "--json", *options).out)
+        jsonschema.validate(answer, SCHEMA)
+    assert list(answer) == ["query", "model", "exact", "matches"]
+    assert list(answer["matches"][0]) == [
+        "id", "rank", "name", "similarity", "distance", "closeness", "uri", "identical", "offline",
+    ]  # fmt: skip
+    by_id = json.loads(run("search", answer["matches"][0]["id"], "-n", 1, "--json").out)
+    assert by_id["matches"][0]["id"] == answer["matches"][0]["id"]
+
+
+def test_nothing_similar_is_no_failure(run: Callable[..., Answer], indexed: Path) -> None:
+    answer = run("search", indexed / "circle" / "0.png", "--min-similarity", 1.5)
+    assert (answer.code, answer.out) == (0, "nothing similar\n")
+    assert json.loads(run("search", indexed / "circle" / "0.png", "--min-similarity", 1.5, "--json").out)["matches"] == []
+
+
+def test_save(run: Callable[..., Answer], indexed: Path, tmp_path: Path) -> None:
+    answer = run("search", indexed / "circle" / "0.png", "--save", tmp_path / "compare.png")
+    assert answer.code == 0 and (tmp_path / "compare.png").read_bytes().startswith(b"\x89PNG")
+    assert run("search", "id:1", "--save", tmp_path / "compare.xyz").code == 2
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "words"),
+    [
+        (("search", "absent.jpg"), 1, "no such file"),
+        (("search", "id:1", "-n", 0), 2, "at least 1"),
+        (("search", "id:1", "--region", "1,2,3"), 2, "x,y,w,h"),
+        (("search", "id:1", "--region", "0,0,9999,9999"), 2, "160x120"),
+        (("search", "id:1", "--exact", "--store-only"), 2, "exclude each other"),
+        (("search", "id:1", "--store-only"), 1, "store cannot answer"),
+        (("search", "id:1", "--model", "dino"), 1, "mini"),
+        (("search", "id:1", "--no-such-option"), 2, "No such option"),
+        (("search",), 2, "Missing argument"),
+        (("search", "http://127.0.0.1:1/a.png"), 1, "--allow-private-urls"),
+        (("index", "absent"), 2, "no such folder"),
+        (("index", __file__), 2, "is a file"),
+        (("index", ".", "--model", "no-such-model", "--library", "other"), 2, "mini, dino, dinov2-s, vit-in21k"),
+        (("index", ".", "--store", "cassandra", "--library", "other"), 2, "no store"),
+        (("status", "--library", "nowhere"), 1, "image-search index FOLDER"),
+        (("forget", "nothing.jpg"), 2, "not in the library"),
+        (("relocate", "old", "new"), 2, "no indexed folder"),
+        (("rebuild", "--library", "nowhere"), 1, "no library"),
+        (("frobnicate",), 2, "No such command"),
+    ],
+)
+def test_mistakes_are_one_plain_line(
+    run: Callable[..., Answer],
+    indexed: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    arguments: tuple[object, ...],
+    code: int,
+    words: str,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    answer = run(*arguments)
+    assert answer.code == code and words in answer.err and "Traceback" not in answer.err and answer.out == ""
+    assert len([line for line in answer.err.splitlines() if line.startswith("error:")]) <= 1
+    assert len(json.loads(run("search", "id:1", "-n", 100, "--json").out)["matches"]) == 12  # nothing was lost
+
+
+def test_debug_shows_the_trace(run: Callable[..., Answer]) -> None:
+    with pytest.raises(Exception, match="no library"):
+        run("status", "--debug")
+
+
+def test_strict_and_skipped(run: Callable[..., Answer], photos: Path) -> None:
+    (photos / "circle" / "bad\x1b[31m.jpg").write_bytes(b"")
+    answer = run("index", photos, "--store", "exact", "--strict")
+    assert answer.code == 1 and "empty file" in answer.out and "\x1b" not in answer.out
+    assert run("index", photos).code == 0
+
+
+def test_stdin_and_the_other_commands(
+    program: Callable[..., subprocess.CompletedProcess[str]], run: Callable[..., Answer], indexed: Path, tmp_path: Path
+) -> None:
+    path = indexed / "square" / "1.png"
+    answer = program("search", "-", "-n", 1, "--json", stdin=path.read_bytes())
+    assert json.loads(answer.stdout)["matches"][0]["uri"] == str(path)
+    assert program("search", "-").returncode == 1
+    assert "1 images left" in run("forget", path).out
+    indexed.rename(tmp_path / "moved")
+    assert "11 images" in run("relocate", indexed, tmp_path / "moved").out
+    assert "dino" in run("models").out and [m["here"] for m in json.loads(run("models", "--json").out)] == [True, False, False, False]
+
+
+def test_ask_asks_again_after_a_mistake(program: Callable[..., subprocess.CompletedProcess[str]], indexed: Path) -> None:
+    answer = program("ask", stdin=f"absent.png\n'{indexed / 'circle' / '0.png'}'\n\n".encode())
+    assert answer.returncode == 0
+    assert "no such file" in answer.stderr and "identical" in answer.stdout and "comparison.png" in answer.stderr
+
+
+def test_one_program_with_three_names() -> None:
+    helps = {
+        subprocess.run([sys.executable, *start, "--help"], capture_output=True, text=True, check=True).stdout.replace(name, "NAME")
+        for start, name in (
+            ((str(ROOT / "ai_image_search_engine.py"),), "ai_image_search_engine.py"),
+            (("-m", "image_search"), "python -m image_search"),
+        )
+    }
+    script = Path(sys.executable).with_name("image-search")
+    if script.exists():
+        helps.add(
+            subprocess.run([script, "--help"], capture_output=True, text=True, check=True).stdout.replace("image-search ", "NAME ", 1)
+        )
+    assert len({text.split("Options:")[1].strip() for text in helps}) == 1
+
+
+@pytest.mark.parametrize("code", ["import image_search", "from image_search.cli import app, main"])
+def test_importing_loads_nothing_heavy(code: str) -> None:
+    check = f"{code}; import sys; print([m for m in {HEAVY!r} if m in sys.modules])"
+    assert subprocess.run([sys.executable, "-c", check], capture_output=True, text=True, check=True).stdout == "[]\n"
+
+
+def test_a_script_without_a_main_guard_and_from_stdin(photos: Path, tmp_path: Path) -> None:
+    code = (
+        "from image_search import ImageSearchEngine\n"
+        f"with ImageSearchEngine({str(tmp_path / 'library')!r}, model='mini', store='exact') as engine:\n"
+        f"    engine.index({str(photos)!r})\n"
+        "    print(len(engine.search('id:1', 100)))\n"
+    )
+    (tmp_path / "script.py").write_text(code)
+    for arguments, stdin in (([tmp_path / "script.py"], None), (["-"], code)):
+        done = subprocess.run([sys.executable, *arguments], input=stdin, capture_output=True, text=True, timeout=60)
+        assert (done.stdout, done.returncode) == ("12\n", 0), done.stderr
+
+
+def start_indexing(folder: Path, library: Path) -> subprocess.Popen[bytes]:
+    """A process that indexes and has committed something."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "image_search", "index", str(folder), "--library", str(library), "--model", "mini", "--store", "exact"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    log = library / "catalog.sqlite-wal"
+    while process.poll() is None and not (log.exists() and log.stat().st_size > 60_000):
+        time.sleep(0.01)
+    return process
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_interrupted_runs_end_cleanly_and_go_on(tmp_path: Path, run: Callable[..., Answer], number: int, code: int) -> None:
+    paths = fill(tmp_path / "photos", 120)
+    process = start_indexing(tmp_path / "photos", tmp_path / "library")
+    process.send_signal(number)
+    _, err = process.communicate(timeout=30)
+    assert process.returncode == code and b"Traceback" not in err and b"go on" in err
+    done = json.loads(run("status", "--library", tmp_path / "library", "--json").out)["images"]
+    assert 0 < done < len(paths)
+    report = json.loads(run("index", tmp_path / "photos", "--library", tmp_path / "library", "--json").out)
+    assert (report["embedded"], report["unchanged"]) == (len(paths) - done, done)
+
+
+def test_killed_runs_lose_nothing_and_one_writer_at_a_time(tmp_path: Path, run: Callable[..., Answer]) -> None:
+    fill(tmp_path / "photos", 120)
+    process = start_indexing(tmp_path / "photos", tmp_path / "library")
+    busy = run("index", tmp_path / "photos", "--library", tmp_path / "library")
+    assert busy.code == 1 and str(process.pid) in busy.err and "image-search index" in busy.err
+    seen = json.loads(run("status", "--library", tmp_path / "library", "--json").out)["images"]  # readers do not wait
+    process.kill()
+    process.communicate()
+    assert json.loads(run("status", "--library", tmp_path / "library", "--json").out)["images"] >= seen
+    report = json.loads(run("index", tmp_path / "photos", "--library", tmp_path / "library", "--json").out)
+    assert report["embedded"] + report["unchanged"] == 360 and report["unchanged"] >= seen
+
+
+@pytest.mark.skipif(shutil.which("setpriv") is None, reason="needs setpriv, to give up root's right to write anywhere")
+@pytest.mark.parametrize("left_over_log", [False, True])
+def test_a_read_only_library_can_be_searched(tmp_path: Path, own_home: Path, indexed: Path, left_over_log: bool) -> None:
+    library = own_home / "library"
+    if left_over_log:  # as after a kill: the last commit is in the log only
+        catalog = Catalog.open(library, write=True)
+        with catalog.transaction() as generation:
+            catalog.execute("UPDATE files SET name = 'logged', generation = ? WHERE id = 1", (generation,))
+        kept = {p.name: p.read_bytes() for p in library.glob("catalog.sqlite*") if not p.name.endswith("shm")}
+        catalog.close()
+        for name, content in kept.items():
+            (library / name).write_bytes(content)
+    before = {p.name: p.read_bytes() for p in library.iterdir() if p.is_file()}
+    for path in (library, *library.iterdir()):
+        path.chmod(path.stat().st_mode & ~0o222)
+
+    def as_user(*arguments: str) -> subprocess.CompletedProcess[str]:
+        drop = ["setpriv", "--bounding-set=-dac_override,-dac_read_search", "--inh-caps=-dac_override,-dac_read_search"]
+        command = [sys.executable, "-m", "image_search", *arguments, "--library", str(library)]
+        return subprocess.run([*(drop if os.geteuid() == 0 else []), *command], capture_output=True, text=True)
+
+    found = as_user("search", str(indexed / "circle" / "0.png"), "--json")
+    assert found.returncode == 0, found.stderr
+    first = json.loads(found.stdout)["matches"][0]
+    assert first["identical"] and first["name"] == ("logged" if left_over_log else "circle")
+    refused = as_user("index", str(indexed))
+    assert refused.returncode == 1 and "cannot be written" in refused.stderr
+    assert {p.name: p.read_bytes() for p in library.iterdir() if p.is_file()} == before
+
+
+def test_the_first_picture_can_be_found_in_korean(run: Callable[..., Answer], tmp_path: Path) -> None:
+    (tmp_path / "사진" / "고양이").mkdir(parents=True)
+    picture("circle", 1).save(tmp_path / "사진" / "고양이" / "나비.png")
+    run("index", tmp_path / "사진", "--store", "exact")
+    assert "고양이" in run("search", "id:1").out
+    assert run("search", "id:1", "--name", "고양이").out.count("나비.png") == 1
