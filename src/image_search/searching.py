@@ -145,9 +145,8 @@ class Searcher:
 
     def close(self) -> None:
         with self._using:
-            if self._store is not None:
-                self._store.close()
-                self._store = None
+            self._mirror.close()  # the store, and the copy of its files that this process reads
+            self._store = None
 
     # --- exact --------------------------------------------------------------------------------------------------------------
 
