@@ -19,6 +19,7 @@ from .errors import ImageSearchError, SkipReason
 __all__ = ["Reply", "WorkerProcess", "end_all", "resident_bytes", "watch"]
 
 START_SECONDS = 60.0  # a worker needs 0.1 CPU s to start; a busy machine much longer
+PATIENCE = 9  # times longer for a worker that computes: on a busy machine the clock says little, and CPU time has its own limit
 CLOSE_SECONDS = 1.0  # an idle worker leaves within milliseconds of its input's end
 WATCH_SECONDS = 0.2  # how often the clock is looked at
 WATCH_MEMORY_SECONDS = 0.5  # where memory is watched, too: asking costs milliseconds
@@ -39,6 +40,7 @@ class WorkerProcess:
         self.served = 0
         self.verdict: SkipReason | None = None  # why the parent killed it
         self._deadline: float | None = None
+        self._grace = 0.0
         self._clock = threading.Lock()  # a late kill must not hit the next file
         environment = {name: value for name, value in os.environ.items() if name != "PYTHONINSPECT"}
         environment |= {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MALLOC_ARENA_MAX": "1"}  # threads eat address space
@@ -99,7 +101,8 @@ class WorkerProcess:
         with self._clock:
             if self._deadline is None:
                 return
-            if time.monotonic() > self._deadline:
+            late = time.monotonic() - self._deadline
+            if late > self._grace or (late > 0 and not is_computing(self.process.pid)):
                 self.kill(SkipReason.TOOK_TOO_LONG)
             elif memory_bytes is not None and resident_bytes(self.process.pid) > BASE_BYTES + memory_bytes:
                 self.kill(SkipReason.TOO_MUCH_MEMORY)
@@ -108,6 +111,7 @@ class WorkerProcess:
         """From now on it has so long; None: as long as it likes."""
         with self._clock:
             self._deadline = None if seconds is None else time.monotonic() + seconds
+            self._grace = PATIENCE * (seconds or 0)
 
     @property
     def fit(self) -> bool:
@@ -172,6 +176,14 @@ def watch(workers: list[WorkerProcess], stop: threading.Event, memory_bytes: int
     while not stop.wait(seconds):
         for worker in list(workers):
             worker.check(cap)
+
+
+def is_computing(pid: int) -> bool:
+    """It runs or waits for a processor, not for a disk. False where the system does not say."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()[0] == b"R"
+    except (OSError, IndexError):
+        return False
 
 
 def resident_bytes(pid: int) -> int:
