@@ -82,22 +82,23 @@ def open_server(url: str) -> Any:
 
         settings = Settings(_env_file=None, anonymized_telemetry=False, allow_reset=False)
         client = chromadb.HttpClient(host=str(parts.hostname), port=int(parts.port or 8000), ssl=parts.scheme == "https", settings=settings)
-        if (session := _session(client)) is not None:
+        for session in _sessions(client):
             session.timeout = _SECONDS
         return client
 
 
-def _session(client: Any) -> Any | None:
-    """The HTTP session of a server's client, which it neither limits in time nor closes itself."""
-    return getattr(getattr(client, "_server", None), "_session", None)
+def _sessions(client: Any) -> list[Any]:
+    """The HTTP sessions of a server's client, its own and its admin twin's, which it neither limits in time nor closes itself."""
+    servers = [getattr(each, "_server", None) for each in (client, getattr(client, "_admin_client", None))]
+    return [session for session in (getattr(server, "_session", None) for server in servers) if session is not None]
 
 
 def close_client(client: Any, where: str) -> None:
     """Close for good: Chroma keeps clients by path, and an open one would answer for files that were replaced."""
     with chroma_errors(where):
-        session = _session(client)
+        sessions = _sessions(client)
         client.close()
-        if session is not None:
+        for session in sessions:
             session.close()
 
 

@@ -39,6 +39,7 @@ _WRITER_WAITS = 10.0  # seconds, for readers that are making their copy
 _READER_WAITS = 0.25  # seconds, for another reader; a writer takes longer, and then exact search answers
 _SPARE = 32 * 1024 * 1024  # bytes of the disk that are left to others
 _GROWTH = 3  # a batch takes up to this many times its vectors' bytes: index, SQLite, its journal
+_MAKE_ROOM = "make room; searching works without the store"
 
 T = TypeVar("T")
 
@@ -174,8 +175,12 @@ class FolderKeeper:
             with _file_errors(made):
                 os.mkdir(made)
             yield made
-        except BaseException:
+        except BaseException as error:
+            # Chroma's own words for a full disk are mostly others ("failed to apply logs").
+            full = isinstance(error, StoreError) and error.__cause__ is not None and self._free() < _SPARE
             _remove(made)
+            if full:
+                raise DiskFullError("the disk is full", path=self.store, hint=_MAKE_ROOM) from error
             raise
 
     def _finish(self, made: Path, seal: Seal, secret: bytes) -> None:
@@ -206,13 +211,13 @@ class FolderKeeper:
         _remove(self.old)
 
     def _room(self, needed: int) -> None:
-        free = shutil.disk_usage(self.library).free
+        free = self._free()
         if free < needed + _SPARE:
-            raise DiskFullError(
-                f"no room left for the vector store ({free >> 20} MB free, {(needed + _SPARE) >> 20} needed)",
-                path=self.library,
-                hint="make room; searching works without it",
-            )
+            said = f"no room left for the vector store ({free >> 20} MB free, {(needed + _SPARE) >> 20} needed)"
+            raise DiskFullError(said, path=self.library, hint=_MAKE_ROOM)
+
+    def _free(self) -> int:
+        return shutil.disk_usage(self.library).free
 
 
 def _size(seal: Seal) -> int:
@@ -280,7 +285,7 @@ def _file_errors(where: Path) -> Iterator[None]:
         yield
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise DiskFullError("the disk is full", path=where, hint="make room; searching works without the vector store") from error
+            raise DiskFullError("the disk is full", path=where, hint=_MAKE_ROOM) from error
         if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
             raise LibraryReadOnlyError("the vector store cannot be written", path=where, hint="searching works without it") from error
         raise StoreError(f"the vector store failed ({error.strerror})", path=where, hint="searching works without it") from error
