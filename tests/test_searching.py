@@ -124,6 +124,15 @@ def test_exclude_self_leaves_out_identical_files_only(big: ImageSearchEngine) ->
     assert [m.rank for m in rest][:2] == [1, 2]
 
 
+def test_embedding_needs_no_library(big: ImageSearchEngine, tmp_path: Path) -> None:
+    image = picture("circle", 77)
+    with ImageSearchEngine(tmp_path / "none", model="mini") as engine:
+        assert np.array_equal(engine.embed([image, np.asarray(image)]), np.repeat(big.embed(image), 2, axis=0))
+        with pytest.raises(QueryError, match="no image id:1"):
+            engine.embed("id:1")
+    assert not (tmp_path / "none").exists()
+
+
 def test_region_of_the_upright_picture(big: ImageSearchEngine, tmp_path: Path) -> None:
     """The part that is cut out by hand and the region give the same answer, also in a picture that is turned by its EXIF tag."""
     wide = Image.new("RGB", (600, 300), "white")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import logging
 import os
 import tempfile
@@ -21,11 +22,9 @@ from .closeness import sample
 from .config import LIBRARY_LIMITS, THUMBNAIL_SIDE, UPLOAD_LIMITS, Limits, available_cpus, default_library
 from .decode import DecodePool
 from .errors import (
-    DecodeError,
     LibraryError,
     LibraryNotFoundError,
     ModelMismatchError,
-    QueryError,
     StoreError,
     UsageError,
 )
@@ -331,22 +330,10 @@ class ImageSearchEngine:
 
     def embed(self, images: Source | Sequence[Source]) -> Float32:
         """Vectors of images, float32 (N, D), each of unit length; with the library's model, or without a library the engine's."""
-        sources = _as_list(images)
         if Catalog.exists(self.library):
             self._open()
-            assert self._catalog is not None
-            reader = self._reader(self._catalog)
-            return np.stack([reader.read(source).vector for source in sources])
-        if self._embedder is None:
-            self._embedder = load_model(self._model or choose_auto()[0], runtime=self._runtime, threads=self.jobs)
-        model = self._embedder
-        pixels = []
-        for source in sources:
-            try:
-                pixels.append(self._pool(LIBRARY_LIMITS, model.fingerprint.preprocess).decode(os.fspath(source)).pixels)
-            except DecodeError as error:
-                raise QueryError(f"this cannot be embedded: {error.reason.value}", path=str(source), hint=error.hint) from error
-        return model.embed(np.stack([p for p in pixels if p is not None]))
+        reader = self._reader(self._catalog)
+        return np.stack([reader.read(source).vector for source in _as_list(images)])
 
     def query(self, image: Source, *, region: Region | tuple[int, int, int, int] | None = None) -> Query:
         """A picture read and embedded once, to be searched with as often as you like: `search` takes it wherever it takes an image.
@@ -354,7 +341,6 @@ class ImageSearchEngine:
         It is good for this library as long as its model, that is for ever. Errors as in `search`.
         """
         self._open()
-        assert self._catalog is not None
         return self._reader(self._catalog).read(image, region=Region(*region) if isinstance(region, tuple) else region)
 
     def picture(self, source: str | bytes, *, max_side: int) -> tuple[UInt8, int, int]:
@@ -383,13 +369,14 @@ class ImageSearchEngine:
                 self._catalog = catalog
             return self._searcher
 
-    def _reader(self, catalog: Catalog) -> QueryReader:
-        recipe = catalog.fingerprint.preprocess
+    def _reader(self, catalog: Catalog | None) -> QueryReader:
+        model = self._model_for_nothing if catalog is None else functools.partial(self._model_of, catalog)
+        recipe = (model() if catalog is None else catalog).fingerprint.preprocess
         return QueryReader(
             catalog,
             pool=lambda: self._pool(LIBRARY_LIMITS, recipe),
             upload_pool=lambda: self._pool(UPLOAD_LIMITS, recipe),
-            embedder=lambda: self._model_of(catalog),
+            embedder=model,
             allow_private_urls=self._allow_private_urls,
         )
 
@@ -419,6 +406,12 @@ class ImageSearchEngine:
                     check_same_vectors(embedder, catalog.canonical)
                 self._embedder = embedder
             return self._embedder
+
+    def _model_for_nothing(self) -> Embedder:
+        """The model that was asked for, where there is no library to keep to."""
+        if self._embedder is None:
+            self._embedder = load_model(self._model or choose_auto()[0], runtime=self._runtime, threads=self.jobs)
+        return self._embedder
 
     # --- the library --------------------------------------------------------------------------------------------------------
 

@@ -51,13 +51,14 @@ class QueryReader:
     """Reads queries for one library; a picture that the library holds already is neither decoded nor embedded again.
 
     Args:
+        catalog: None: there is no library, every picture is embedded.
         pool: of the library's limits; `upload_pool` gets what comes over a network or a pipe.
         embedder: called for the model only when a picture has to be embedded.
     """
 
     def __init__(
         self,
-        catalog: Catalog,
+        catalog: Catalog | None,
         *,
         pool: Callable[[], DecodePool],
         upload_pool: Callable[[], DecodePool],
@@ -77,12 +78,12 @@ class QueryReader:
         label, picture, trusted = self._open(source)
         if isinstance(picture, int):
             number = picture
-            row = self._catalog.one(
+            row = None if self._catalog is None else self._catalog.one(
                 "SELECT r.path, f.path, c.id, c.sha256 FROM files AS f JOIN roots AS r ON r.id = f.root_id"
                 " JOIN content AS c ON c.id = f.content_id WHERE f.id = ? AND f.state = 'present'",
                 (number,),
             )
-            if row is None:
+            if row is None or self._catalog is None:
                 raise QueryError(f"there is no image {label} in the library", hint="ids are shown by: image-search search --json")
             path = from_bytes(os.path.join(row[0], row[1]))
             if region is None:
@@ -94,6 +95,7 @@ class QueryReader:
         except DecodeError as error:
             raise QueryError(f"this cannot be searched with: {error.reason.value}", path=label, hint=error.hint) from error
         if decoded.pixels is None:
+            assert self._catalog is not None
             content = self._catalog.rows("SELECT id FROM content WHERE sha256 = ?", (decoded.sha256,))[0][0]
             return Query(label, self._catalog.vector(content), decoded.sha256, picture, None, less)
         vector = self._embedder().embed(decoded.pixels[None])[0]
@@ -102,7 +104,7 @@ class QueryReader:
         return Query(label, vector, decoded.sha256 if region is None else None, picture, region, less)
 
     def _is_known(self, sha256: bytes) -> bool:
-        return self._catalog.one("SELECT 1 FROM content WHERE sha256 = ?", (sha256,)) is not None
+        return self._catalog is not None and self._catalog.one("SELECT 1 FROM content WHERE sha256 = ?", (sha256,)) is not None
 
     def _open(self, source: Any) -> tuple[str, str | bytes | int, bool]:
         """(label, path or bytes or item number, whether it came from this machine)."""
