@@ -1,0 +1,232 @@
+"""What goes over the wire. Every text is valid Unicode; paths are escaped for showing, `uri` is the one to copy."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+
+__all__ = [
+    "Address",
+    "ClassCount",
+    "Classes",
+    "Facts",
+    "FolderChoice",
+    "Hit",
+    "IndexRequest",
+    "ItemRow",
+    "JobState",
+    "LibraryState",
+    "Page",
+    "Problem",
+    "QueryPart",
+    "QueryShown",
+    "SearchAnswer",
+    "SearchRequest",
+    "SkippedFiles",
+    "State",
+    "Upload",
+]
+
+MAX_RESULTS = 500
+MAX_PARTS = 16
+ITEM_ID = r"^id:[0-9]{1,18}$"
+ANY_ID = r"^(id:[0-9]{1,18}|up:[A-Za-z0-9_-]{22})$"
+
+ItemId = Annotated[str, StringConstraints(pattern=ITEM_ID)]
+
+
+class _Shape(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+
+class Problem(_Shape):
+    """Every answer that is not a success."""
+
+    code: str = Field(description="name of the error, for programs: QueryError, LibraryNotFoundError, Busy, ...")
+    message: str = Field(description="one plain line for people")
+    hint: str = Field("", description="what to do next")
+    reason: str = Field("", description="for pictures that cannot be used: EMPTY, NOT_AN_IMAGE, TOO_MANY_PIXELS, ...")
+
+
+class Box(_Shape):
+    """Part of a picture, in pixels of the upright picture."""
+
+    x: int = Field(ge=0, le=10**6)
+    y: int = Field(ge=0, le=10**6)
+    w: int = Field(ge=1, le=10**6)
+    h: int = Field(ge=1, le=10**6)
+
+
+class QueryPart(_Shape):
+    """One picture to search with."""
+
+    id: str = Field(pattern=ANY_ID, description="a library item (id:12) or an upload (up:...)")
+    less: bool = Field(False, description="less like this")
+    region: Box | None = Field(None, description="only this part of it")
+
+
+class SearchRequest(_Shape):
+    queries: list[QueryPart] = Field(min_length=1, max_length=MAX_PARTS, description="their mean; those with `less` count against")
+    n: int = Field(60, ge=1, le=MAX_RESULTS)
+    names: list[Annotated[str, StringConstraints(max_length=1000)]] = Field([], max_length=100, description="only these classes")
+    path: str = Field(
+        "", max_length=1000, description='glob on the absolute path ("*" crosses folders); text without * or ? may stand anywhere'
+    )
+    min_similarity: float | None = Field(None, ge=-1, le=1)
+    exclude_self: bool = Field(False, description="leave out files identical to a query")
+
+
+class Hit(_Shape):
+    """One match."""
+
+    id: str
+    rank: int = Field(ge=1)
+    name: str
+    similarity: float = Field(ge=-1, le=1, description="cosine; higher is nearer")
+    closeness: float | None = Field(
+        ge=0, le=1, description="percentile among this library's nearest-neighbour similarities; null in a small one"
+    )
+    path: str = Field(description="for showing: control characters escaped")
+    uri: str = Field(description="absolute path, undecodable bytes percent-encoded")
+    identical: bool
+    offline: bool
+    width: int
+    height: int
+    same_as: int | None = Field(description="rank of an earlier match that shows the same picture")
+    thumbnail: str = Field(description="address of its small picture")
+
+
+class QueryShown(_Shape):
+    id: str
+    label: str
+    less: bool
+    width: int
+    height: int
+    view: str = Field(description="address of the picture, at most 1600 pixels wide or high")
+
+
+class SearchAnswer(_Shape):
+    queries: list[QueryShown]
+    matches: list[Hit]
+    model: str
+    exact: bool = Field(description="every image was compared; false: the vector store answered")
+    complete: bool = Field(description="there are no more matches than these")
+    near_identical: float | None = Field(
+        description="similarity from which two pictures count as the same one; null: not calibrated for this model"
+    )
+
+
+class Upload(_Shape):
+    id: str = Field(description="good until the server ends or many newer pictures came")
+    width: int
+    height: int
+    view: str
+
+
+class Address(_Shape):
+    url: str = Field(min_length=1, max_length=2000)
+
+
+class ItemRow(_Shape):
+    id: str
+    name: str
+    path: str
+    width: int
+    height: int
+    thumbnail: str
+
+
+class Page(_Shape):
+    items: list[ItemRow]
+    next: int | None = Field(description="give it as `after` for the next page; null: this was the last")
+
+
+class Facts(ItemRow):
+    uri: str
+    format: str
+    bytes: int
+    modified: str = Field(description="ISO 8601, UTC, of the file when it was indexed")
+    copies: int = Field(description="other files of the library with the same bytes")
+    offline: bool
+    view: str
+
+
+class ClassCount(_Shape):
+    name: str
+    images: int
+
+
+class Classes(_Shape):
+    classes: list[ClassCount]
+
+
+class FolderChoice(_Shape):
+    """A folder that may be indexed from the page."""
+
+    number: int
+    path: str
+    known: bool = Field(description="it is in the library already")
+    images: int
+    offline: bool
+
+
+class LibraryState(_Shape):
+    path: str
+    images: int
+    classes: int
+    skipped: int
+    missing: int
+    model: str
+    dimensions: int
+    store: str
+    store_ready: bool
+    store_note: str
+
+
+class JobState(_Shape):
+    """The index run in the background, or the last one."""
+
+    state: Literal["none", "drawing", "scanning", "indexing", "finishing", "done", "stopped", "failed"]
+    folder: str
+    done: int
+    total: int
+    skipped: int
+    added: int
+    updated: int
+    missing: int
+    rate: float = Field(description="files a second, lately")
+    seconds_left: float | None
+    problem: Problem | None
+
+
+class State(_Shape):
+    version: str
+    library: LibraryState | None = Field(description="null: there is none yet")
+    folders: list[FolderChoice]
+    urls_allowed: bool
+    upload_bytes: int
+    upload_megapixels: float
+    job: JobState
+
+
+class IndexRequest(_Shape):
+    folder: int = Field(ge=0, le=10_000, description="number of one of the folders in the state")
+
+
+class SkippedFile(_Shape):
+    path: str
+    reason: str
+    code: str
+    hint: str
+
+
+class SkippedReason(_Shape):
+    reason: str
+    code: str
+    files: int
+
+
+class SkippedFiles(_Shape):
+    reasons: list[SkippedReason]
+    files: list[SkippedFile] = Field(description="the newest 200")
