@@ -77,17 +77,9 @@ class QueryReader:
             return replace(source, less=less)
         label, picture, trusted = self._open(source)
         if isinstance(picture, int):
-            number = picture
-            row = None if self._catalog is None else self._catalog.one(
-                "SELECT r.path, f.path, c.id, c.sha256 FROM files AS f JOIN roots AS r ON r.id = f.root_id"
-                " JOIN content AS c ON c.id = f.content_id WHERE f.id = ? AND f.state = 'present'",
-                (number,),
-            )
-            if row is None or self._catalog is None:
-                raise QueryError(f"there is no image {label} in the library", hint="ids are shown by: image-search search --json")
-            path = from_bytes(os.path.join(row[0], row[1]))
+            path, content, sha256 = self._item(label, picture)
             if region is None:
-                return Query(path, self._catalog.vector(row[2]), row[3], path, None, less)
+                return Query(path, self._vector(content), sha256, path, None, less)
             picture, trusted = path, True
         try:
             pool = self._pool() if trusted else self._upload_pool()
@@ -95,16 +87,36 @@ class QueryReader:
         except DecodeError as error:
             raise QueryError(f"this cannot be searched with: {error.reason.value}", path=label, hint=error.hint) from error
         if decoded.pixels is None:
-            assert self._catalog is not None
-            content = self._catalog.rows("SELECT id FROM content WHERE sha256 = ?", (decoded.sha256,))[0][0]
-            return Query(label, self._catalog.vector(content), decoded.sha256, picture, None, less)
+            return Query(label, self._vector(self._contents(decoded.sha256)[0]), decoded.sha256, picture, None, less)
         vector = self._embedder().embed(decoded.pixels[None])[0]
         if not np.isfinite(vector).all():
             raise QueryError("the model can make nothing of this picture", path=label)
         return Query(label, vector, decoded.sha256 if region is None else None, picture, region, less)
 
+    def _item(self, label: str, number: int) -> tuple[str, int, bytes]:
+        """(path, content id, sha256) of a library item."""
+        rows = self._rows(
+            "SELECT r.path, f.path, c.id, c.sha256 FROM files AS f JOIN roots AS r ON r.id = f.root_id"
+            " JOIN content AS c ON c.id = f.content_id WHERE f.id = ? AND f.state = 'present'",
+            number,
+        )
+        if not rows:
+            raise QueryError(f"there is no image {label} in the library", hint="ids are shown by: image-search search --json")
+        root, relative, content, sha256 = rows[0]
+        return from_bytes(os.path.join(root, relative)), content, sha256
+
+    def _contents(self, sha256: bytes) -> list[int]:
+        return [row[0] for row in self._rows("SELECT id FROM content WHERE sha256 = ?", sha256)]
+
     def _is_known(self, sha256: bytes) -> bool:
-        return self._catalog is not None and self._catalog.one("SELECT 1 FROM content WHERE sha256 = ?", (sha256,)) is not None
+        return bool(self._contents(sha256))
+
+    def _vector(self, content: int) -> Float32:
+        assert self._catalog is not None
+        return self._catalog.vector(content)
+
+    def _rows(self, sql: str, value: int | bytes) -> list[Any]:
+        return [] if self._catalog is None else self._catalog.rows(sql, (value,))
 
     def _open(self, source: Any) -> tuple[str, str | bytes | int, bool]:
         """(label, path or bytes or item number, whether it came from this machine)."""
