@@ -80,7 +80,7 @@ def test_an_interrupted_run_ends_as_one_that_was_not(work: Path) -> None:
 
 def test_it_learns(work: Path) -> None:
     run = open_run(work, settings=[*SMALL, *CALM, "lr=0.01"])
-    losses = [run.advance()["distil"] for _ in range(80)]
+    losses = [run.advance()[0]["distil"] for _ in range(80)]
     assert np.mean(losses[-10:]) < 0.7 * np.mean(losses[:10])
 
 
@@ -96,6 +96,32 @@ def test_a_branch_cools_down_and_leaves_its_origin_alone(work: Path) -> None:
     again = open_run(work, "final", branch="main", cooldown=3, settings=[])
     assert (again.step, again.cooldown) == (5, (2, 3))  # its own state counts, not the branch's
     assert (work / "runs" / "main" / "last.pt").read_bytes() == before
+
+
+def test_two_processes_share_each_step(work: Path) -> None:
+    run = open_run(work, "pair")
+    train.train_together(run, work, "pair", 2, steps=3)
+    assert run.step == 3
+    # One process that sees both halves and averages their gradients gets the same student.
+    alone = open_run(work, "alone")
+    crews = [train.Crew(2, place, torch.empty(0), None) for place in (0, 1)]
+    for _ in range(3):
+        parts = []
+        for alone.crew in reversed(crews):  # the first process's last: its view sets the running statistics' last word
+            alone.optimiser.zero_grad(set_to_none=True)
+            losses = alone.losses(*alone.batch(alone.step))
+            config = alone.config
+            weights = (config.distil_weight, config.label_weight, config.relation_weight)
+            sum(w * loss for w, loss in zip(weights, losses.values(), strict=True)).backward()
+            parts.append([p.grad.clone() if p.grad is not None else torch.zeros_like(p) for p in alone.parameters()])
+        for parameter, a, b in zip(alone.parameters(), *parts, strict=True):
+            parameter.grad = (a + b) / 2
+        torch.nn.utils.clip_grad_norm_(alone.parameters(), alone.config.clip)
+        for group in alone.optimiser.param_groups:
+            group["lr"] = alone.rate(alone.step)
+        alone.optimiser.step()
+        alone.step += 1
+    assert all(torch.allclose(a, b, atol=1e-5) for a, b in zip(run.parameters(), alone.parameters(), strict=True))
 
 
 def test_left_out_pictures_are_never_drawn(work: Path) -> None:

@@ -18,12 +18,13 @@ import json
 import os
 import signal
 import time
-from dataclasses import asdict, fields, replace
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+import torch.multiprocessing as mp
 import torch.nn.functional as F  # noqa: N812, its usual name
 from torch import Tensor
 
@@ -31,11 +32,43 @@ from training import augment, data, teachers
 from training.config import Config
 from training.student import Heads, Student, fit_projection, start_from
 
+_PATIENCE = 900.0  # seconds that a process waits for the others before it gives up
+
+
+@dataclass
+class Crew:
+    """Several processes of one thread each that share every step's batch. On cores that others use too, one process with two threads
+    is four times slower: its threads spin at each convolution until the other is there. Here they meet once a step, asleep.
+    """
+
+    count: int
+    place: int
+    sums: Tensor  # (count, P + 1) shared: each one's gradient, and 1 if it wants to stop
+    barrier: Any
+
+    @classmethod
+    def of(cls, count: int, parameters: list[Tensor]) -> Crew:
+        size = sum(parameter.numel() for parameter in parameters)
+        return cls(count, 0, torch.zeros(count, size + 1).share_memory_(), mp.get_context("spawn").Barrier(count))
+
+    def share(self, parameters: list[Tensor], stop: bool) -> bool:
+        """Replace each gradient by the mean of all processes'; tells whether anyone wants to stop. The same bits in all of them."""
+        mine = self.sums[self.place]
+        torch.cat([p.grad.flatten() if p.grad is not None else p.new_zeros(p.numel()) for p in parameters], out=mine[:-1])
+        mine[-1] = float(stop)
+        self.barrier.wait(_PATIENCE)
+        total = self.sums.sum(0)
+        self.barrier.wait(_PATIENCE)  # nobody overwrites what another still reads
+        for parameter, part in zip(parameters, (total[:-1] / self.count).split([p.numel() for p in parameters]), strict=True):
+            parameter.grad = part.view_as(parameter)
+        return bool(total[-1] > 0)
+
 
 class Run:
     """Everything that a step needs and changes."""
 
     def __init__(self, work: Path, config: Config) -> None:
+        self.crew: Crew | None = None
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         self.pictures = data.load(work, config.store_side)
         pixels = torch.from_numpy(np.asarray(self.pictures.pixels))
@@ -55,7 +88,7 @@ class Run:
             for label in range(len(weight)):
                 mine = self.targets[(self.sources == source) & (self.labels == label)]
                 weight.data[label] = F.normalize(mine.mean(0), dim=0) if len(mine) else weight.data[label]
-        self.average = Student(config).to(self.device, memory_format=torch.channels_last)
+        self.average: Student | None = Student(config).to(self.device, memory_format=torch.channels_last)
         self.average.load_state_dict(self.student.state_dict())
         slow, free = [], []
         for parameter in (*self.student.parameters(), *self.heads.parameters()):
@@ -67,8 +100,9 @@ class Run:
 
     def batch(self, step: int) -> tuple[Tensor, Tensor]:
         """Rows (B,) of this step's pictures and their views (B, 3, V, V)."""
-        chance = torch.Generator().manual_seed(self.config.seed * 1_000_003 + step)
-        rows = torch.searchsorted(self.chances, torch.rand(self.config.batch, generator=chance, dtype=torch.float64))
+        count, place = (self.crew.count, self.crew.place) if self.crew else (1, 0)
+        chance = torch.Generator().manual_seed((self.config.seed * 1_000_003 + step) * 64 + place)
+        rows = torch.searchsorted(self.chances, torch.rand(self.config.batch // count, generator=chance, dtype=torch.float64))
         rows = rows.clamp_max(len(self.chances) - 1).to(self.device)
         pixels = augment.views(self.pixels[rows], self.config.side, self.config, chance)
         return rows, pixels.contiguous(memory_format=torch.channels_last)
@@ -89,7 +123,11 @@ class Run:
         label = self.heads.loss(unit, self.labels[rows], self.sources[rows], config.label_scale, config.label_smoothing)
         return {"distil": distil, "label": label, "relation": _relation(unit, target)}
 
-    def advance(self) -> dict[str, float]:
+    def parameters(self) -> list[Tensor]:
+        return [parameter for group in self.optimiser.param_groups for parameter in group["params"]]
+
+    def advance(self, stop: bool = False) -> tuple[dict[str, float], bool]:
+        """One step. Returns the losses, and whether any of the processes wanted this step to be the last."""
         config = self.config
         for group in self.optimiser.param_groups:
             group["lr"] = self.rate(self.step)
@@ -100,17 +138,20 @@ class Run:
         )
         self.optimiser.zero_grad(set_to_none=True)
         total.backward()
-        parameters = [p for group in self.optimiser.param_groups for p in group["params"]]
+        parameters = self.parameters()
+        if self.crew is not None:
+            stop = self.crew.share(parameters, stop)
         norm = torch.nn.utils.clip_grad_norm_(parameters, config.clip)
         if bool(torch.isfinite(norm)):  # a step that would spoil the weights is left out
             self.optimiser.step()
-        keep = min(config.ema_decay, (1 + self.step) / (10 + self.step))
-        with torch.no_grad():
-            mine, other = self.student.state_dict(), self.average.state_dict()
-            floating = [name for name, value in other.items() if value.is_floating_point()]
-            torch._foreach_lerp_([other[name] for name in floating], [mine[name] for name in floating], 1 - keep)
+        if self.average is not None:
+            keep = min(config.ema_decay, (1 + self.step) / (10 + self.step))
+            with torch.no_grad():
+                mine, other = self.student.state_dict(), self.average.state_dict()
+                floating = [name for name, value in other.items() if value.is_floating_point()]
+                torch._foreach_lerp_([other[name] for name in floating], [mine[name] for name in floating], 1 - keep)
         self.step += 1
-        return {name: float(value.detach()) for name, value in losses.items()}
+        return {name: float(value.detach()) for name, value in losses.items()}, stop
 
     # ---- start, keep, go on ----------------------------------------------------------------------------------------------------
 
@@ -130,9 +171,11 @@ class Run:
         with torch.no_grad(), torch.autocast(self.device.type, torch.bfloat16, enabled=self.config.bf16):
             pooled = [self.student.features(seen(part)).float().mean((2, 3)) for part in rows.split(256)]
         fit_projection(self.student, torch.cat(pooled).cpu(), self.targets[rows].cpu())
+        assert self.average is not None
         self.average.load_state_dict(self.student.state_dict())
 
     def save(self, file: Path) -> None:
+        assert self.average is not None
         state = {
             "student": self.student.state_dict(),
             "average": self.average.state_dict(),
@@ -150,7 +193,8 @@ class Run:
     def restore(self, file: Path) -> None:
         state = torch.load(file, map_location=self.device, weights_only=True)
         self.student.load_state_dict(state["student"])
-        self.average.load_state_dict(state["average"])
+        if self.average is not None:
+            self.average.load_state_dict(state["average"])
         self.heads.load_state_dict(state["heads"])
         self.optimiser.load_state_dict(state["optimiser"])
         self.step, self.seconds = state["step"], state["seconds"]
@@ -223,8 +267,11 @@ def train(run: Run, folder: Path, *, steps: int | None = None, minutes: float | 
     folder.mkdir(parents=True, exist_ok=True)
     sums: dict[str, float] = {}
     seen = 0
-    while run.step < end and not stop and (minutes is None or time.monotonic() - started < minutes * 60):
-        for name, value in run.advance().items():
+    over = run.step >= end
+    while not over:
+        late = minutes is not None and time.monotonic() - started > minutes * 60
+        losses, over = run.advance(stop=bool(stop) or late or run.step + 1 >= end)
+        for name, value in losses.items():
             sums[name] = sums.get(name, 0.0) + value
         seen += 1
         now = time.monotonic()
@@ -246,6 +293,41 @@ def train(run: Run, folder: Path, *, steps: int | None = None, minutes: float | 
         signal.signal(number, handler)
 
 
+def follow(work: Path, name: str, crew: Crew) -> None:
+    """What the other processes of a crew do: the same steps on their share of each batch; only the first one logs and saves."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)  # the first process hears it and tells the others
+    torch.set_num_threads(1)
+    run = open_run(work, name, init=None, branch=None, cooldown=None, settings=[])
+    run.crew = crew
+    run.average = None
+    over = False
+    while not over:
+        _, over = run.advance()
+
+
+def train_together(run: Run, work: Path, name: str, processes: int, *, steps: int | None = None, minutes: float | None = None) -> None:
+    """`train` with `processes` processes of one thread each; the batch is divided among them."""
+    if run.config.batch % processes:
+        raise SystemExit(f"a batch of {run.config.batch} cannot be divided among {processes} processes")
+    folder = work / "runs" / name
+    run.save(folder / "last.pt")  # the others start from it
+    run.crew = Crew.of(processes, run.parameters())
+    others = [
+        mp.get_context("spawn").Process(target=follow, args=(work, name, replace(run.crew, place=place)), daemon=True)
+        for place in range(1, processes)
+    ]
+    for other in others:
+        other.start()
+    try:
+        train(run, folder, steps=steps, minutes=minutes)
+    except BaseException:
+        run.crew.barrier.abort()  # else they would wait
+        raise
+    for other in others:
+        other.join()
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--work", type=Path, required=True)
@@ -255,13 +337,16 @@ def main() -> None:
     parser.add_argument("--cooldown", type=int, help="steps within which the rate falls")
     parser.add_argument("--steps", type=int, help="stop at this step")
     parser.add_argument("--minutes", type=float, help="stop after this time")
-    parser.add_argument("--threads", type=int, default=os.cpu_count())
+    parser.add_argument("--processes", type=int, default=1 if torch.cuda.is_available() else os.cpu_count(), help="one thread each")
     parser.add_argument("--set", nargs="*", default=[], metavar="NAME=VALUE", help="fields of Config")
     args = parser.parse_args()
-    torch.set_num_threads(args.threads)
+    torch.set_num_threads(1)
     run = open_run(args.work, args.run, init=args.init, branch=args.branch, cooldown=args.cooldown, settings=args.set)
     print(json.dumps(asdict(run.config)), flush=True)
-    train(run, args.work / "runs" / args.run, steps=args.steps, minutes=args.minutes)
+    if args.processes > 1:
+        train_together(run, args.work, args.run, args.processes, steps=args.steps, minutes=args.minutes)
+    else:
+        train(run, args.work / "runs" / args.run, steps=args.steps, minutes=args.minutes)
 
 
 if __name__ == "__main__":
