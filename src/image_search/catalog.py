@@ -165,10 +165,13 @@ class Catalog:
         """A new, empty library; complete or not there at all (built beside, renamed into place)."""
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            if any(not p.name.endswith((".lock", ".pid", ".new")) for p in folder.iterdir()):
-                raise LibraryError("this folder is not empty and holds no library", path=folder, hint="give --library a new folder")
             fresh = folder / f"{CATALOG_NAME}.new"
-            fresh.unlink(missing_ok=True)
+            ours = {path.name for name in (CATALOG_NAME, fresh.name, "thumbnails.sqlite") for path in _files_of(folder / name)}
+            if any(not (p.name.endswith(".lock") or p.name in ours) for p in folder.iterdir()):
+                raise LibraryError("this folder is not empty and holds no library", path=folder, hint="give --library a new folder")
+            # Of a run that was killed here. A log without its catalog, above all: SQLite would play it into the new one.
+            for path in (*_files_of(fresh), *_files_of(folder / CATALOG_NAME)):
+                path.unlink(missing_ok=True)
             with translated(folder), contextlib.closing(_connect(fresh, "rwc")) as connection:
                 connection.executescript(f"BEGIN; {SCHEMA} COMMIT;")
                 facts: dict[str, str | int | bytes] = {
@@ -183,6 +186,13 @@ class Catalog:
         except OSError as error:
             raise _folder_error(folder, error) from error
         return cls.open(folder, write=True)
+
+    @staticmethod
+    def remove(folder: Path) -> None:
+        """Take back a new library in which there is nothing. Nobody may have it open to write."""
+        for name in (CATALOG_NAME, "thumbnails.sqlite"):
+            for path in _files_of(folder / name):
+                path.unlink(missing_ok=True)
 
     @classmethod
     def open(cls, folder: Path, *, write: bool = False) -> Catalog:
@@ -342,6 +352,11 @@ class Catalog:
         if row is None or zlib.crc32(row[0]) != row[1]:
             raise LibraryDamagedError(f"the vector of image {content} is damaged", path=self.folder, hint=SALVAGE)
         return np.frombuffer(row[0], "<f4")
+
+
+def _files_of(file: Path) -> list[Path]:
+    """An SQLite file and what SQLite puts beside it; the file itself comes last, since the others are worth nothing without it."""
+    return [file.with_name(f"{file.name}{end}") for end in ("-journal", "-wal", "-shm", "")]
 
 
 def _connect(file: Path, mode: str, extra: str = "") -> sqlite3.Connection:

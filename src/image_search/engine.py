@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from . import planning, storing, upkeep
-from .catalog import CATALOG_NAME, Catalog
+from .catalog import Catalog
 from .closeness import sample
 from .config import LIBRARY_LIMITS, THUMBNAIL_SIDE, UPLOAD_LIMITS, Limits, available_cpus, default_library
 from .decode import DecodePool
@@ -240,8 +240,7 @@ class ImageSearchEngine:
                 empty = fresh and catalog.generation == 0
                 catalog.close()
                 if empty:  # the first run failed before it had anything: leave no empty library behind
-                    for name in (CATALOG_NAME, "thumbnails.sqlite"):
-                        (self.library / name).unlink(missing_ok=True)
+                    Catalog.remove(self.library)
 
     def _writer_lock(self) -> contextlib.AbstractContextManager[object]:
         return contextlib.nullcontext() if self._owned else ProcessLock(self.library / "writer.lock", what="index")
