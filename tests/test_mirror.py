@@ -653,6 +653,29 @@ def test_a_store_on_a_server(server, tmp_path):  # noqa: F811
             other.open(5) or other._used()._open().query(np.ones((1, DIM + 1), np.float32), 1)
 
 
+def test_a_strangers_library_is_not_taken_to_the_strangers_server(server, tmp_path, monkeypatch):  # noqa: F811
+    """The queries would go there. Nothing is asked of a server that this user has not built a store on."""
+    from image_search.stores import remote
+
+    spec = f"chroma:{server}"
+    mirror(tmp_path, spec=spec).rebuild(1, records(0, 5))
+    assert mirror(tmp_path, spec=spec).sealed_generation() == 1
+
+    def asked(*_args):
+        raise AssertionError("a server was asked")
+
+    monkeypatch.setattr(remote, "open_server", asked)
+    m = mirror(tmp_path, spec="chroma:http://127.0.0.1:1")
+    assert m.sealed_generation() is None
+    assert m.open(1) is None
+    assert "another server" in m.why
+    monkeypatch.setenv("IMAGE_SEARCH_SECRET_FILE", str(tmp_path / "another user" / "secret"))
+    m = mirror(tmp_path, spec=spec)
+    assert m.open(1) is None
+    assert m.sealed_generation() is None
+    assert "not made by this user" in m.why
+
+
 def test_a_server_that_lost_images_is_noticed(server, tmp_path):  # noqa: F811
     spec = f"chroma:{server}"
     with mirror(tmp_path, spec=spec) as m:
@@ -663,10 +686,14 @@ def test_a_server_that_lost_images_is_noticed(server, tmp_path):  # noqa: F811
         assert "another number" in m.why
 
 
-def test_a_server_that_is_gone_is_one_line(tmp_path):
-    m = mirror(tmp_path, spec="chroma:http://127.0.0.1:1")
-    assert m.sealed_generation() is None
-    assert m.open(1) is None
-    assert "does not answer" in m.why
+def test_a_server_that_is_gone_is_one_line(server, tmp_path, monkeypatch):  # noqa: F811
+    m = mirror(tmp_path, spec=f"chroma:{server}")
+    m.rebuild(1, records(0, 3))
+    gone = mirror(tmp_path, spec="chroma:http://127.0.0.1:1")
+    monkeypatch.setattr(gone._keeper, "_mine", m._keeper._mine)
+    assert gone.sealed_generation() is None
+    assert gone.open(1) is None
+    assert "does not answer" in gone.why
+    assert "\n" not in gone.why
     with pytest.raises(StoreError, match="does not answer"):
-        m.rebuild(1, records(0, 3))
+        gone.rebuild(1, records(0, 3))

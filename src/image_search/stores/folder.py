@@ -33,7 +33,7 @@ from ..types import StoreRecords, VectorStore
 from .chroma import ChromaStore, open_folder
 from .seal import SEAL_NAME, Doubt, Seal, copy_proven, prove, read_seal, read_secret, sealed_files, sync_folder, write_seal
 
-__all__ = ["FolderKeeper"]
+__all__ = ["FolderKeeper", "file_errors", "is_folder", "own_secret", "remove"]
 
 _WRITER_WAITS = 10.0  # seconds, for readers that are making their copy
 _READER_WAITS = 0.25  # seconds, for another reader; a writer takes longer, and then exact search answers
@@ -57,7 +57,7 @@ class FolderKeeper:
 
     def prove(self) -> Seal:
         try:
-            seal = self._sealed(_secret())
+            seal = self._sealed(own_secret())
             prove(self.store, seal)
         except FileNotFoundError:  # renamed by a writer under our eyes
             raise Doubt("it is being replaced") from None
@@ -67,11 +67,11 @@ class FolderKeeper:
 
     def open(self, generation: int) -> VectorStore:
         self.close()
-        secret = _secret()
+        secret = own_secret()
         copy = self.library / f"store.read-{os.getpid()}-{token_hex(4)}"
         guard = ProcessLock(copy / "lock", what="search")
         try:
-            with self._lock("search", _READER_WAITS), _file_errors(self.store):
+            with self._lock("search", _READER_WAITS), file_errors(self.store):
                 self._sweep()
                 seal = self._sealed(secret)
                 if seal.generation != generation:
@@ -90,7 +90,7 @@ class FolderKeeper:
                 self.close()
             else:
                 guard.release()
-                _remove(copy)
+                remove(copy)
             raise
         return store
 
@@ -101,23 +101,23 @@ class FolderKeeper:
                 store.close()
             finally:
                 guard.release()
-                _remove(copy)
+                remove(copy)
 
     def update(self, generation: int, upserts: Iterable[StoreRecords], deletes: Iterable[Sequence[str]]) -> None:
-        secret = _secret()
+        secret = own_secret()
         with self._lock("index", _WRITER_WAITS):
-            with _file_errors(self.store):
+            with file_errors(self.store):
                 self._sweep()
                 seal = self._sealed(secret)
             gone, some_gone = _peek(ids for ids in deletes if len(ids))
             records, some_records = _peek(batch for batch in upserts if len(batch.ids))
             if not some_gone and not some_records:
-                with _file_errors(self.store):
+                with file_errors(self.store):
                     prove(self.store, seal)
                     write_seal(self.store, replace(seal, generation=generation), secret)
                 return
             with self._making() as made:
-                with _file_errors(made):
+                with file_errors(made):
                     self._room(_size(seal))
                     copy_proven(self.store, seal, made)
                 with contextlib.closing(self._chroma(made, make=False)) as store:
@@ -133,12 +133,9 @@ class FolderKeeper:
                 self._finish(made, Seal(generation, self.dim, self.model, count, churn, seal.chroma), secret)
 
     def rebuild(self, generation: int, records: Iterable[StoreRecords]) -> None:
-        try:
-            secret = _secret()
-        except Doubt as doubt:
-            raise StoreError(f"the vector store cannot be sealed: {doubt}", hint="searching works without it") from doubt
+        secret = own_secret()
         with self._lock("rebuild", _WRITER_WAITS):
-            with _file_errors(self.store):
+            with file_errors(self.store):
                 self._sweep()
             with self._making() as made:
                 with contextlib.closing(self._chroma(made, make=True)) as store:
@@ -172,20 +169,20 @@ class FolderKeeper:
         """An empty folder for the next store, of a name never used before (Chroma keeps clients by path); gone again if anything fails."""
         made = self.library / f"store.next-{token_hex(8)}"
         try:
-            with _file_errors(made):
+            with file_errors(made):
                 os.mkdir(made)
             yield made
         except BaseException as error:
             # Chroma's own words for a full disk are mostly others ("failed to apply logs").
             full = isinstance(error, StoreError) and error.__cause__ is not None and self._free() < _SPARE
-            _remove(made)
+            remove(made)
             if full:
                 raise DiskFullError("the disk is full", path=self.store, hint=_MAKE_ROOM) from error
             raise
 
     def _finish(self, made: Path, seal: Seal, secret: bytes) -> None:
         """Seal the next store and put it in the place of the store."""
-        with _file_errors(made):
+        with file_errors(made):
             files = sealed_files(made)
             if unclean := [name for name in files if name.endswith(("-journal", "-wal", "-shm"))]:
                 raise StoreError(f"Chroma did not close its files ({unclean[0]})", path=made)
@@ -194,7 +191,7 @@ class FolderKeeper:
                 os.rename(self.store, self.old)
             os.rename(made, self.store)
             sync_folder(self.library)
-            _remove(self.old)
+            remove(self.old)
 
     def _lock(self, what: str, timeout: float) -> contextlib.AbstractContextManager[None]:
         return _locked(ProcessLock(self.library / "store.lock", what=what, thing="the vector store"), timeout)
@@ -203,12 +200,12 @@ class FolderKeeper:
         """Under the lock: what killed processes left behind."""
         found = [Path(entry.path) for entry in os.scandir(self.library) if entry.name.startswith(("store.next-", "store.read-"))]
         for path in found:
-            sealed = path.name.startswith("store.next-") and _is_folder(path) and os.path.lexists(path / SEAL_NAME)
+            sealed = path.name.startswith("store.next-") and is_folder(path) and os.path.lexists(path / SEAL_NAME)
             if sealed and not os.path.lexists(self.store):
                 os.rename(path, self.store)  # killed between its two renames; the seal says what it is worth
             elif path.name.startswith("store.next-") or not _in_use(path):
-                _remove(path)
-        _remove(self.old)
+                remove(path)
+        remove(self.old)
 
     def _room(self, needed: int) -> None:
         free = self._free()
@@ -224,7 +221,8 @@ def _size(seal: Seal) -> int:
     return sum(int(size) for size, _ in seal.files.values())
 
 
-def _secret() -> bytes:
+def own_secret() -> bytes:
+    """The user's secret, or Doubt."""
     secret = read_secret()
     if secret is None:
         raise Doubt("there is no private place to keep this user's secret")
@@ -242,7 +240,7 @@ def _locked(lock: ProcessLock, timeout: float) -> Iterator[None]:
 
 def _in_use(copy: Path) -> bool:
     """Whether the reader that made this copy lives."""
-    if not _is_folder(copy):
+    if not is_folder(copy):
         return False
     try:
         with ProcessLock(copy / "lock"):
@@ -261,16 +259,16 @@ def _peek(items: Iterable[T]) -> tuple[Iterator[T], bool]:
     return rest, False
 
 
-def _remove(path: Path) -> None:
+def remove(path: Path) -> None:
     """A folder of ours with all that is in it; of a link only the link."""
-    if _is_folder(path):
+    if is_folder(path):
         shutil.rmtree(path, ignore_errors=True)
     else:
         with contextlib.suppress(OSError):
             os.unlink(path)
 
 
-def _is_folder(path: Path) -> bool:
+def is_folder(path: Path) -> bool:
     """A real one, no link to one."""
     try:
         return stat.S_ISDIR(os.lstat(path).st_mode)
@@ -279,7 +277,7 @@ def _is_folder(path: Path) -> bool:
 
 
 @contextlib.contextmanager
-def _file_errors(where: Path) -> Iterator[None]:
+def file_errors(where: Path) -> Iterator[None]:
     """Around what we do to files ourselves."""
     try:
         yield

@@ -22,7 +22,7 @@ _WORN = 0.3  # share of dead records in the index from which building anew beats
 
 
 class Keeper(Protocol):
-    """Keeps one library's store. `prove`, `open` and `update` raise Doubt where it is not proven."""
+    """Keeps one library's store. All but `close` raise Doubt where it is not proven or cannot be sealed."""
 
     def prove(self) -> Seal: ...
     def open(self, generation: int) -> VectorStore: ...
@@ -106,8 +106,12 @@ class Mirror:
 
         Raises: StoreError, DiskFullError, LibraryReadOnlyError, LibraryBusyError.
         """
-        if self._keeper is not None:
+        if self._keeper is None:
+            return
+        try:
             self._keeper.rebuild(generation, records)
+        except Doubt as doubt:
+            raise StoreError(f"the vector store cannot be sealed: {doubt}", hint="searching works without it") from doubt
 
     def close(self) -> None:
         """Close what `open` opened."""

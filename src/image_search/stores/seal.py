@@ -56,7 +56,7 @@ class Seal:
         generation: of the catalog, mirrored exactly.
         dim, model: of the vectors. count: records.
         churn: records replaced or deleted since the store was built; they still take room in its index.
-        chroma: version of chromadb that wrote it.
+        chroma: version of chromadb that wrote it; for a store on a server the server's address.
         files: path inside the store folder ("/" between parts) -> [size in bytes, SHA-256 in hex].
     """
 
