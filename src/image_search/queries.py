@@ -22,7 +22,7 @@ from .types import Embedder, Float32, Region
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-__all__ = ["Query", "QueryReader", "Source"]
+__all__ = ["Query", "QueryReader", "Source", "encoded"]
 
 Source: TypeAlias = "str | os.PathLike[str] | bytes | np.ndarray[Any, Any] | Image | Query"
 
@@ -123,9 +123,9 @@ class QueryReader:
         if isinstance(source, (bytes, bytearray, memoryview)):
             return "bytes", _bounded(bytes(source), "bytes"), False
         if isinstance(source, np.ndarray):
-            return "array", _encoded(_from_array(source)), True
+            return "array", encoded(_from_array(source)), True
         if hasattr(source, "save") and hasattr(source, "mode"):
-            return "image", _encoded(source), True
+            return "image", encoded(source), True
         text = os.fspath(source)
         if not isinstance(text, str):
             raise QueryError(
@@ -175,7 +175,7 @@ def _from_array(array: np.ndarray[Any, Any]) -> Image:
     return Image.fromarray(np.ascontiguousarray(array))
 
 
-def _encoded(image: Any) -> bytes:
+def encoded(image: Any) -> bytes:
     """Losslessly, so that a picture in memory goes through the same rules as one in a file."""
     out = io.BytesIO()
     lossless = "PNG" if image.mode in ("1", "L", "LA", "P", "RGB", "RGBA", "I;16") else "TIFF"

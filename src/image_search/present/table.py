@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING
 
 from ..paths import nfc, shown
 from ..types import IndexReport, Match, Skipped
 from .fit import cells, number, shorten
 
-__all__ = ["matches_table", "report_table"]
+if TYPE_CHECKING:
+    from ..evaluating import Evaluation
+
+__all__ = ["evaluation_table", "matches_table", "report_table"]
 
 NONE = "-"
 GAP = "  "
 NARROWEST_NAME, NARROWEST_URI = 8, 16  # cells; below that a line is longer than the terminal rather than saying nothing
 EXAMPLES = 3  # files named per reason
-RIGHT = {"rank", "similarity", "distance", "closeness"}
+LEFT = {"name", "note", "uri", "model"}
 
 
 def matches_table(matches: Sequence[Match], *, width: int | None = None) -> str:
@@ -40,14 +44,19 @@ def matches_table(matches: Sequence[Match], *, width: int | None = None) -> str:
         del columns["note"]
     if width is not None:
         _narrow(columns, width)
-    widths = {title: _width(title, texts) for title, texts in columns.items()}
-    rows = [list(columns), *zip(*columns.values(), strict=True)]
-    return "\n".join(GAP.join(_pad(text, widths[title], title) for title, text in zip(columns, row, strict=True)).rstrip() for row in rows)
+    return "\n".join(_lines(columns))
 
 
 def marks(match: Match) -> list[str]:
     """What sets a match apart: "identical", "offline"."""
     return [word for word, is_so in (("identical", match.identical), ("offline", match.offline)) if is_so]
+
+
+def _lines(columns: dict[str, list[str]]) -> Iterator[str]:
+    """The headings, then the rows, aligned."""
+    widths = {title: _width(title, texts) for title, texts in columns.items()}
+    for row in [list(columns), *zip(*columns.values(), strict=True)]:
+        yield GAP.join(_pad(text, widths[title], title) for title, text in zip(columns, row, strict=True)).rstrip()
 
 
 def _width(title: str, texts: Sequence[str]) -> int:
@@ -56,7 +65,7 @@ def _width(title: str, texts: Sequence[str]) -> int:
 
 def _pad(text: str, width: int, title: str) -> str:
     blank = " " * (width - cells(text))
-    return blank + text if title in RIGHT else text + blank
+    return text + blank if title in LEFT else blank + text
 
 
 def _narrow(columns: dict[str, list[str]], width: int) -> None:
@@ -67,6 +76,25 @@ def _narrow(columns: dict[str, list[str]], width: int) -> None:
     columns["name"] = [shorten(text, name) for text in columns["name"]]
     uri = max(NARROWEST_URI, room - _width("name", columns["name"]))
     columns["uri"] = [shorten(text, uri) for text in columns["uri"]]
+
+
+def evaluation_table(evaluations: Sequence[Evaluation]) -> str:
+    """One line a model."""
+    figures: dict[str, Callable[[Evaluation], str]] = {
+        "images": lambda e: f"{e.images:,}",
+        "classes": lambda e: f"{e.classes:,}",
+        "k1": lambda e: f"{e.k1:.3f}",
+        "k5": lambda e: f"{e.k5:.3f}",
+        "P@10": lambda e: f"{e.p10:.3f}",
+        "mAP@100": lambda e: f"{e.map100:.3f}",
+        "copies": lambda e: f"{e.copies['mean']:.3f}",
+        "store": lambda e: f"{e.store_recall10:.3f}",
+        "decode ms": lambda e: f"{e.decode_ms:.1f}",
+        "embed ms": lambda e: f"{e.embed_ms:.1f}",
+    }
+    columns = {"model": [shown(e.model) for e in evaluations]} | {t: [say(e) for e in evaluations] for t, say in figures.items()}
+    skipped = [f"{e.skipped:,} files could not be read" for e in evaluations[:1] if e.skipped]
+    return "\n".join([*_lines(columns), *skipped])
 
 
 def report_table(report: IndexReport) -> str:
