@@ -109,10 +109,7 @@ def test_two_processes_share_each_step(work: Path) -> None:
         parts = []
         for alone.crew in reversed(crews):  # the first process's last: its view sets the running statistics' last word
             alone.optimiser.zero_grad(set_to_none=True)
-            losses = alone.losses(*alone.batch(alone.step))
-            config = alone.config
-            weights = (config.distil_weight, config.label_weight, config.relation_weight)
-            sum(w * loss for w, loss in zip(weights, losses.values(), strict=True)).backward()
+            alone.total(alone.losses(*alone.batch(alone.step))).backward()
             parts.append([p.grad.clone() if p.grad is not None else torch.zeros_like(p) for p in alone.parameters()])
         for parameter, a, b in zip(alone.parameters(), *parts, strict=True):
             parameter.grad = (a + b) / 2

@@ -22,26 +22,28 @@ class Config:
     rotate_share: float = 0.35
     rotate_degrees: float = 30.0
     pad_share: float = 0.15  # of the samples are zoomed out, the border filled with one colour
-    grey_share: float = 0.08
+    grey_share: float = 0.15
     jitter_share: float = 0.6
     coarse_share: float = 0.2  # of the samples lose detail: blurred, reduced and enlarged again, or blocky as strong JPEG
     noise_share: float = 0.1
     sticker_share: float = 0.2  # boxes or lines of letter-like marks laid over
 
     # loss
-    distil_weight: float = 4.0  # 1 - cosine to the teachers' joined vector
-    label_weight: float = 0.5  # cosine softmax, one a source
-    relation_weight: float = 1.0  # differences between the two similarity matrices inside a batch
+    # Weights: larger ones for labels or relations (.5 and 1 against 4) made the vectors leave the teachers' again.
+    distil_weight: float = 10.0  # 1 - cosine to the teachers' joined vector
+    label_weight: float = 0.25  # cosine softmax, one a source
+    relation_weight: float = 0.5  # differences between the two similarity matrices inside a batch
+    contrast_weight: float = 0.3  # each view is to find its own picture's target among the batch's
     label_scale: float = 16.0
     label_smoothing: float = 0.1
 
     # optimiser
-    lr: float = 1e-3  # AdamW
+    lr: float = 6e-4  # AdamW; 1e-3 tore apart what the start brings
     min_lr_share: float = 0.01  # what the cooldown ends at, of lr
-    warmup_steps: int = 200
+    warmup_steps: int = 300
     weight_decay: float = 0.05
     clip: float = 5.0  # gradient norm
-    ema_decay: float = 0.999
+    ema_decay: float = 0.998
     bf16: bool = True  # convolutions only; twice as fast on a CPU that has it, and on a GPU
 
     seed: int = 7

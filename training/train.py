@@ -32,6 +32,7 @@ from training import augment, data, teachers
 from training.config import Config
 from training.student import Heads, Student, fit_projection, start_from
 
+_TEMPERATURE = 0.1  # of similarities inside a batch
 _PATIENCE = 900.0  # seconds that a process waits for the others before it gives up
 
 
@@ -121,7 +122,13 @@ class Run:
             unit = F.normalize(self.student(pixels).float(), dim=1)  # (B, D)
         distil = (1 - (unit * target).sum(1)).mean()
         label = self.heads.loss(unit, self.labels[rows], self.sources[rows], config.label_scale, config.label_smoothing)
-        return {"distil": distil, "label": label, "relation": _relation(unit, target)}
+        own = torch.arange(len(rows), device=unit.device)
+        contrast = F.cross_entropy(unit @ target.T / _TEMPERATURE, own)
+        return {"distil": distil, "label": label, "relation": _relation(unit, target), "contrast": contrast}
+
+    def total(self, losses: dict[str, Tensor]) -> Tensor:
+        weighted = [getattr(self.config, f"{name}_weight") * loss for name, loss in losses.items()]
+        return torch.stack(weighted).sum()
 
     def parameters(self) -> list[Tensor]:
         return [parameter for group in self.optimiser.param_groups for parameter in group["params"]]
@@ -133,9 +140,7 @@ class Run:
             group["lr"] = self.rate(self.step)
         self.student.train()
         losses = self.losses(*self.batch(self.step))
-        total = (
-            config.distil_weight * losses["distil"] + config.label_weight * losses["label"] + config.relation_weight * losses["relation"]
-        )
+        total = self.total(losses)
         self.optimiser.zero_grad(set_to_none=True)
         total.backward()
         parameters = self.parameters()
@@ -201,11 +206,11 @@ class Run:
         self.cooldown = tuple(state["cooldown"]) if state["cooldown"] else None
 
 
-def _relation(unit: Tensor, target: Tensor, temperature: float = 0.1) -> Tensor:
+def _relation(unit: Tensor, target: Tensor) -> Tensor:
     """Does the student see the same neighbours in the batch? KL divergence of the softmaxed rows of both similarity matrices."""
     self_out = torch.eye(len(unit), dtype=torch.bool, device=unit.device)
-    wanted = (target @ target.T / temperature).masked_fill(self_out, -1e4).log_softmax(1)  # (B, B)
-    given = (unit @ unit.T / temperature).masked_fill(self_out, -1e4).log_softmax(1)
+    wanted = (target @ target.T / _TEMPERATURE).masked_fill(self_out, -1e4).log_softmax(1)  # (B, B)
+    given = (unit @ unit.T / _TEMPERATURE).masked_fill(self_out, -1e4).log_softmax(1)
     return F.kl_div(given, wanted, log_target=True, reduction="batchmean")
 
 
