@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -76,6 +77,9 @@ class OnnxEmbedder:
 
 def open_session(model: bytes, path: Path) -> Any:
     """An ONNX Runtime session over these bytes; files beside `path` may hold the weights (ONNX external data)."""
+    # From 1.29 on it reports its use to its maker over the network, with an id of this machine that it keeps in the user's cache folder.
+    # Read when it is loaded.
+    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
     import onnxruntime as ort
 
     options = ort.SessionOptions()
