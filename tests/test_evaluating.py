@@ -27,7 +27,7 @@ def test_the_figures_are_those_of_the_model_s_vectors(engine: ImageSearchEngine,
     assert (found.images, found.classes, found.skipped, found.dim) == (12, 3, 1, engine.embed(paths[0]).shape[1])
     assert found.store_recall10 == 1.0
     assert set(found.copies) == {"mean", *COPIES} and found.copies["JPEG q10"] >= 0.5
-    assert found.decode_ms > 0 and found.embed_ms > 0
+    assert found.decode_ms > 0.3 and found.embed_ms > 0  # the workers are counted, too
     assert seen[-1] == ("mini: copies", 12, 12)
 
 

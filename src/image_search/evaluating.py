@@ -9,6 +9,7 @@ import contextlib
 import os
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -92,21 +93,22 @@ def evaluate(
 
 def _evaluate(paths: list[str], root: str, name: str, runtime: str | None, jobs: int, say: Callable[[str, int, int], None]) -> Evaluation:
     with contextlib.closing(load_model(name, runtime=runtime, threads=jobs)) as model:
-        with DecodePool(jobs, model.fingerprint.preprocess) as pool:
-            started = _cpu_seconds()
+        recipe = model.fingerprint.preprocess
+        started = _cpu_seconds()
+        with DecodePool(jobs, recipe) as pool:
             read, vectors, embed_seconds = _vectors(model, pool, paths, lambda done: say(f"{name}: pictures", done, len(paths)))
-            decode_seconds = _cpu_seconds() - started  # the workers' time counts once they have ended
-            labels = [os.path.relpath(os.path.dirname(path), root) for path in read]
-            classes = {label: labels.count(label) for label in set(labels)}
-            if sum(count > 1 for count in classes.values()) < 2:
-                raise UsageError("there must be at least two sub-folders with two pictures each", path=root, hint="a sub-folder is a class")
+        decode_seconds = _cpu_seconds() - started - embed_seconds
+        labels = [os.path.relpath(os.path.dirname(path), root) for path in read]
+        if sum(count > 1 for count in Counter(labels).values()) < 2:
+            raise UsageError("there must be at least two sub-folders with two pictures each", path=root, hint="a sub-folder is a class")
+        with DecodePool(jobs, recipe) as pool:
             copies = _copies(model, pool, read, vectors, lambda done, total: say(f"{name}: copies", done, total))
         figures = leave_one_out(vectors, labels)
     return Evaluation(
         model=name,
         dim=vectors.shape[1],
         images=len(read),
-        classes=len(classes),
+        classes=len(set(labels)),
         skipped=len(paths) - len(read),
         k1=figures.k1,
         k5=figures.k5,
@@ -114,7 +116,7 @@ def _evaluate(paths: list[str], root: str, name: str, runtime: str | None, jobs:
         map100=figures.map100,
         copies=copies,
         store_recall10=_store_recall(vectors),
-        decode_ms=1000 * (decode_seconds - embed_seconds) / max(1, len(read)),
+        decode_ms=1000 * decode_seconds / max(1, len(read)),
         embed_ms=1000 * embed_seconds / max(1, len(read)),
     )
 
