@@ -1,0 +1,63 @@
+// The server's interface, as /api/openapi.json describes it. Every failure becomes a Problem.
+
+import { problemText } from "./words.js";
+
+export class Problem extends Error {
+  constructor({ code = "Unexpected", message = "", hint = "", reason = "" } = {}, status = 0) {
+    super(message);
+    Object.assign(this, { code, hint, reason, status });
+  }
+  get text() {
+    return problemText(this);
+  }
+}
+
+async function ask(path, options = {}, tries = 3) {
+  let response;
+  try {
+    response = await fetch(path, { credentials: "same-origin", ...options });
+  } catch (error) {
+    if (error.name === "AbortError") throw error;
+    throw new Problem({ code: "Gone" });
+  }
+  if (response.status === 503 && tries > 1) {
+    // The server is full and says when to come again.
+    const seconds = Number(response.headers.get("Retry-After")) || 1;
+    await new Promise((go) => setTimeout(go, seconds * 1000 * (1 + Math.random())));
+    return ask(path, options, tries - 1);
+  }
+  if (!response.ok) throw new Problem(await response.json().catch(() => ({})), response.status);
+  return response.json();
+}
+
+const post = (path, data, signal) =>
+  ask(path, { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(data), signal });
+
+export const state = () => ask("/api/library");
+export const classes = () => ask("/api/classes").then((answer) => answer.classes);
+export const sample = (n) => ask(`/api/images/sample?n=${n}`).then((answer) => answer.items);
+export const facts = (id) => ask(`/api/images/${encodeURIComponent(id)}`);
+export const skipped = () => ask("/api/skipped");
+export const search = (request, signal) => post("/api/search", request, signal);
+export const address = (url) => post("/api/addresses", { url });
+export const index = (folder) => post("/api/index", { folder });
+export const demo = () => post("/api/demo", {});
+export const stop = () => post("/api/index/stop", {});
+
+export function page(name, after, limit = 100) {
+  const query = new URLSearchParams({ after, limit });
+  if (name !== null) query.set("name", name);
+  return ask(`/api/images?${query}`);
+}
+
+export function upload(file, limits) {
+  if (limits && file.size > limits.upload_bytes) return Promise.reject(new Problem({ code: "TooLarge" }, 413));
+  return ask("/api/uploads", { method: "POST", headers: { "Content-Type": "application/octet-stream" }, body: file });
+}
+
+/** Calls back with each JobState until the page is left; the browser connects again by itself. */
+export function watchJob(callback) {
+  const source = new EventSource("/api/events");
+  source.onmessage = (event) => callback(JSON.parse(event.data));
+  return source;
+}

@@ -1,0 +1,145 @@
+// The ways an image comes in: dropped, chosen, pasted, by address, or from the library itself.
+
+import * as api from "./api.js";
+import { EMPTY, go, place } from "./address.js";
+import { fill, h, icon, isWriting, toast } from "./dom.js";
+import { t } from "./words.js";
+
+const MAX_PARTS = 16;
+let server = null;
+let busyNote = null;
+
+/** mode: "new" begins a search, "like" and "less" add to the one there is. */
+export function take(ids, mode) {
+  const parts = ids.map((id) => ({ id, less: mode === "less", region: null }));
+  if (mode === "new" || !place.parts.some((part) => !part.less)) {
+    go({ ...EMPTY, parts: parts.map((part) => ({ ...part, less: false })).slice(0, MAX_PARTS) });
+    scrollTo({ top: 0 });
+    return;
+  }
+  const fresh = parts.filter((part) => !place.parts.some((old) => old.id === part.id && old.less === part.less));
+  if (place.parts.length + fresh.length > MAX_PARTS) toast(t("too_many"), true);
+  go({ parts: [...place.parts, ...fresh].slice(0, MAX_PARTS), open: null });
+}
+
+/** An image of the library becomes the query; the filters stay. */
+export function moreLike(id) {
+  go({ view: "search", parts: [{ id, less: false, region: null }], open: null, min: null, names: place.view === "search" ? place.names : [] });
+  scrollTo({ top: 0 });
+}
+
+export async function files(list, mode) {
+  const images = [...list].filter((file) => !file.type || file.type.startsWith("image/"));
+  if (!images.length) {
+    if (list.length) toast(t("e_NotAnImage"), true);
+    return;
+  }
+  await reading(t("reading"), mode, async () => {
+    const kept = [];
+    for (const file of images.slice(0, MAX_PARTS)) {
+      try {
+        kept.push((await api.upload(file, server)).id);
+      } catch (error) {
+        toast(images.length > 1 ? `${file.name}: ${error.text ?? error.message}` : (error.text ?? error.message), true);
+      }
+    }
+    return kept;
+  });
+}
+
+export const url = (text, mode) => reading(t("fetching"), mode, async () => [(await api.address(text.trim())).id]);
+
+async function reading(words, mode, work) {
+  document.body.classList.add("reading");
+  busyNote?.remove();
+  busyNote = h("p", { class: "toast busy" }, h("span", { class: "spinner" }), words);
+  document.getElementById("toasts").append(busyNote);
+  try {
+    const ids = await work();
+    if (ids.length) take(ids, mode);
+  } catch (error) {
+    toast(error.text ?? error.message, true);
+  } finally {
+    document.body.classList.remove("reading");
+    busyNote.remove();
+  }
+}
+
+/** Opens the system's file dialogue. */
+export function choose(mode) {
+  const input = h("input", { type: "file", accept: "image/*,.heic,.heif,.avif,.tif,.tiff", multiple: true, hidden: true, id: "file" });
+  document.getElementById("file")?.remove();
+  input.addEventListener("change", () => {
+    void files(input.files, mode);
+    input.remove();
+  });
+  document.body.append(input);
+  input.click();
+}
+
+export function install(state) {
+  server = state;
+  let depth = 0;
+  const veil = h("div", { class: "veil", hidden: true });
+  document.body.append(veil);
+
+  const carries = (event) => [...event.dataTransfer.types].some((type) => type === "Files" || type === "application/x-image-search");
+  const end = () => {
+    depth = 0;
+    veil.hidden = true;
+  };
+
+  function zone(mode, words, picture) {
+    const node = h("div", { class: `zone ${mode}` }, icon(picture), h("strong", {}, words));
+    node.addEventListener("dragenter", () => node.classList.add("over"));
+    node.addEventListener("dragleave", () => node.classList.remove("over"));
+    node.addEventListener("drop", (event) => {
+      event.preventDefault();
+      event.stopPropagation();
+      end();
+      dropped(event, mode);
+    });
+    return node;
+  }
+
+  function dropped(event, mode) {
+    const id = event.dataTransfer.getData("application/x-image-search");
+    if (id) take([id], mode);
+    else void files(event.dataTransfer.files, mode);
+  }
+
+  addEventListener("dragenter", (event) => {
+    if (!carries(event)) return;
+    depth += 1;
+    if (veil.hidden) {
+      const more = place.view === "search" && place.parts.length;
+      fill(veil, zone("new", t("drop_new"), "drop"), more ? [zone("like", t("drop_like"), "plus"), zone("less", t("drop_less"), "minus")] : []);
+      veil.hidden = false;
+    }
+  });
+  addEventListener("dragleave", (event) => {
+    if (!carries(event)) return;
+    depth -= 1;
+    if (depth <= 0) end();
+  });
+  addEventListener("dragover", (event) => carries(event) && event.preventDefault());
+  addEventListener("dragend", end);
+  addEventListener("drop", (event) => {
+    event.preventDefault();
+    end();
+    dropped(event, "new");
+  });
+  addEventListener("paste", (event) => {
+    const pasted = [...(event.clipboardData?.files ?? [])];
+    if (pasted.length) {
+      event.preventDefault();
+      void files(pasted, "new");
+      return;
+    }
+    const text = event.clipboardData?.getData("text/plain").trim() ?? "";
+    if (server.urls_allowed && !isWriting(event.target) && /^https?:\/\/\S+$/i.test(text)) {
+      event.preventDefault();
+      void url(text, "new");
+    }
+  });
+}

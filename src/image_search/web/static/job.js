@@ -1,0 +1,62 @@
+// The index run: how far it is, and the button that stops it.
+
+import * as api from "./api.js";
+import { button, fill, h, toast } from "./dom.js";
+import { problemText, reasonText, t } from "./words.js";
+
+export const RUNNING = ["drawing", "scanning", "indexing", "finishing"];
+
+export function makeJob() {
+  const element = h("section", { class: "job", hidden: true, "aria-label": t("job_indexing") });
+  const words = h("strong", {});
+  const folder = h("code", {});
+  const meter = h("progress", { max: "1" });
+  const line = h("p", { class: "hint", role: "status" });
+  const stop = button(t("stop"), () => api.stop().catch((error) => toast(error.text, true)), {}, "stop");
+  fill(element, h("header", {}, h("div", {}, words, folder), stop), meter, line);
+
+  return {
+    element,
+    show(job) {
+      element.hidden = job.state === "none";
+      const running = RUNNING.includes(job.state);
+      element.classList.toggle("failed", job.state === "failed");
+      element.classList.toggle("running", running);
+      words.textContent = t(`job_${job.state}`, job);
+      folder.textContent = job.folder;
+      stop.hidden = !running || job.state === "finishing";
+      meter.hidden = !running;
+      if (job.total > 0) meter.value = job.done / job.total;
+      else meter.removeAttribute("value");
+      line.textContent = job.problem ? problemText(job.problem) : running && job.total ? progress(job) : job.skipped ? t("skipped", { n: job.skipped }) : "";
+    },
+  };
+}
+
+function progress(job) {
+  const parts = [t("job_of", { done: job.done, total: job.total })];
+  if (job.rate > 0) parts.push(t("rate", { n: Math.round(job.rate * 10) / 10 }));
+  if (job.seconds_left !== null && job.done < job.total) parts.push(left(job.seconds_left));
+  if (job.skipped) parts.push(t("skipped", { n: job.skipped }));
+  return parts.join(" · ");
+}
+
+function left(seconds) {
+  if (seconds < 90) return t("left_seconds", { n: Math.max(1, Math.round(seconds)) });
+  if (seconds < 5400) return t("left_minutes", { n: Math.round(seconds / 60) });
+  return t("left_hours", { n: Math.round(seconds / 360) / 10 });
+}
+
+/** Which files were skipped, and why. */
+export async function showSkipped() {
+  const dialog = h("dialog", { class: "small wide", "aria-label": t("skipped_show"), onclose: () => dialog.remove() });
+  const found = await api.skipped();
+  fill(
+    dialog,
+    h("header", {}, h("h2", {}, t("skipped", { n: found.reasons.reduce((sum, one) => sum + one.files, 0) })), button(t("close"), () => dialog.close(), {}, "close")),
+    h("ul", { class: "reasons" }, found.reasons.map((one) => h("li", {}, h("b", {}, one.files.toLocaleString()), " ", reasonText(one.code, one.reason)))),
+    h("ul", { class: "paths" }, found.files.map((one) => h("li", {}, h("code", {}, one.path), h("small", {}, reasonText(one.code, one.reason))))),
+  );
+  document.body.append(dialog);
+  dialog.showModal();
+}
