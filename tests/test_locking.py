@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import filelock
 import pytest
 
 from image_search import locking
@@ -120,23 +121,23 @@ def test_no_special_file_stops_it(tmp_path):
             ProcessLock(tmp_path / name).acquire()
 
 
-def test_a_lock_file_that_is_replaced_guards_nothing(tmp_path):
-    """Who locked the removed file must not believe to hold the name."""
+def test_a_lock_file_that_is_replaced_guards_nothing(tmp_path, monkeypatch):
+    """Who locked the file of this name and finds another one there must not believe to hold it."""
     path = tmp_path / "lock"
-    first = ProcessLock(path)
-    real = first._is_still_here
+    real = filelock.lock_descriptor
 
-    def replaced(fd):
-        if not path.with_suffix(".gone").exists():
-            path.rename(path.with_suffix(".gone"))
+    def replaced_meanwhile(fd, *, blocking):
+        if not (tmp_path / "gone").exists():
+            path.rename(tmp_path / "gone")
             path.touch()
-        return real(fd)
+        return real(fd, blocking=blocking)
 
-    first._is_still_here = replaced
-    first.acquire(timeout=5)
+    monkeypatch.setattr(filelock, "lock_descriptor", replaced_meanwhile)
+    lock = ProcessLock(path)
+    lock.acquire(timeout=5)
     with pytest.raises(LibraryBusyError):
         ProcessLock(path).acquire()
-    first.release()
+    lock.release()
 
 
 def test_where_nothing_can_be_written_it_says_so(tmp_path, monkeypatch):

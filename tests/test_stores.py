@@ -295,7 +295,7 @@ assert store.query(np.eye(1, 4, dtype=np.float32), 1)[0] == [["a"]]
 assert not store.client.get_settings().allow_reset
 store.close()
 """
-    env = {**os.environ, "PYTHONPATH": str(evil)}
+    env = {**os.environ, "PYTHONPATH": os.pathsep.join([str(evil), os.environ.get("PYTHONPATH", "")])}
     subprocess.run([sys.executable, "-c", code], cwd=evil, env=env, check=True)
     assert not (evil / "ran").exists()
     assert (evil / "store" / "chroma.sqlite3").exists()

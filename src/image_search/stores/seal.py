@@ -171,7 +171,7 @@ def files_of(folder: Path) -> Iterator[str]:
         with os.scandir(folder / below) as entries:
             for entry in entries:
                 name = f"{below}{entry.name}"
-                if entry.is_symlink() or not (entry.is_file(follow_symlinks=False) or entry.is_dir(follow_symlinks=False)):
+                if not (entry.is_file(follow_symlinks=False) or entry.is_dir(follow_symlinks=False)):
                     raise Doubt(f"{name} in it is a link or special file")
                 if entry.is_dir(follow_symlinks=False):
                     pending.append(f"{name}/")
