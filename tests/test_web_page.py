@@ -1,0 +1,447 @@
+"""The page in a real browser: what people do with it, by mouse and by keyboard."""
+
+from __future__ import annotations
+
+import base64
+import csv
+import io
+import json
+import os
+import re
+import shutil
+import time
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from pageserver import PER_CLASS, fill, make_library, picture, serving
+from PIL import Image
+
+from image_search.web.server import PageServer
+
+playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed: the page is not tested in a browser")
+CHROMIUM = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+if CHROMIUM is None:
+    pytest.skip("no chromium on this machine: the page is not tested in a browser", allow_module_level=True)
+
+SEEN_MS = 15_000  # patience for something to appear; a busy machine is no fault of the page
+
+
+@pytest.fixture(scope="module")
+def library(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """60 plain pictures, one of them three times, and names that want to be markup."""
+    place = tmp_path_factory.mktemp("page")
+    folder = fill(place / "pictures")
+    for name in ("copy a.jpg", "copy b.jpg"):
+        (folder / "Blue" / name).write_bytes((folder / "Blue" / "0.jpg").read_bytes())
+    hostile = folder / "<img src=x onerror=alert(1)>"
+    hostile.mkdir()
+    (hostile / "\"'><script>alert(2)<!--.jpg").write_bytes(picture(1, 900))
+    (hostile / "a\u202egpj.exe\x1b[31m.jpg").write_bytes(picture(1, 901))
+    return make_library(place)
+
+
+@pytest.fixture(scope="module")
+def server(library: Path) -> Iterator[PageServer]:
+    with serving(library) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[playwright.Browser]:
+    with playwright.sync_playwright() as tool:
+        running = tool.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"])
+        yield running
+        running.close()
+
+
+class Tab:
+    """A page that was opened with the printed address; `problems` collects what a healthy page never says."""
+
+    def __init__(self, browser: playwright.Browser, server: PageServer, **options: object) -> None:
+        self.context = browser.new_context(**{"viewport": {"width": 1200, "height": 800}, "locale": "en-US", **options})
+        self.page = self.context.new_page()
+        self.page.set_default_timeout(SEEN_MS)
+        self.problems: list[str] = []
+        self.page.on("console", lambda m: self.problems.append(m.text) if m.type in ("error", "warning") else None)
+        self.page.on("pageerror", lambda e: self.problems.append(str(e)))
+        self.page.on("dialog", lambda d: (self.problems.append("a script ran"), d.dismiss()))
+        self.page.goto(server.address)
+
+    def give(self, data: bytes, name: str = "query.jpg", by: str = ".target") -> None:
+        with self.page.expect_file_chooser() as chooser:
+            self.page.click(by)
+        chooser.value.set_files([{"name": name, "mimeType": "image/jpeg", "buffer": data}])
+        self.loaded()
+
+    def until(self, expression: str) -> None:
+        """wait_for_function evaluates inside the page, which its content policy rightly forbids."""
+        end = time.monotonic() + SEEN_MS / 1000
+        while not self.page.evaluate(expression):
+            assert time.monotonic() < end, f"never came true: {expression}"
+            self.page.wait_for_timeout(30)
+
+    def loaded(self) -> None:
+        self.page.wait_for_selector(".results[aria-busy=false]")
+
+    def cards(self) -> list[str]:
+        return self.page.eval_on_selector_all(".results .card", "nodes => nodes.map(n => n.dataset.id)")
+
+    def names(self) -> list[str]:
+        return self.page.eval_on_selector_all(".results .caption .name", "nodes => nodes.map(n => n.textContent)")
+
+
+@pytest.fixture
+def tab(browser: playwright.Browser, server: PageServer) -> Iterator[Tab]:
+    made = Tab(browser, server)
+    yield made
+    made.context.close()
+    assert made.problems == []
+
+
+DROP = """([base64, names]) => {
+  const bytes = Uint8Array.from(atob(base64), (c) => c.charCodeAt(0));
+  const data = new DataTransfer();
+  for (const name of names) data.items.add(new File([bytes], name, { type: "image/jpeg" }));
+  const fire = (type, target) => target.dispatchEvent(new DragEvent(type, { bubbles: true, cancelable: true, dataTransfer: data }));
+  fire("dragenter", document.body);
+  const zone = document.querySelector(".veil .zone.ZONE");
+  fire("dragover", zone);
+  fire("drop", zone);
+}"""
+
+
+def drop(tab: Tab, data: bytes, zone: str = "new", names: tuple[str, ...] = ("dropped.jpg",)) -> None:
+    tab.page.evaluate(DROP.replace("ZONE", zone), [base64.b64encode(data).decode(), list(names)])
+
+
+def test_the_key_leaves_the_address_and_the_cookie_stays(tab: Tab, server: PageServer) -> None:
+    tab.page.wait_for_selector(".target")
+    assert server.keys.token not in tab.page.url
+    (cookie,) = tab.context.cookies()
+    assert cookie["httpOnly"] and cookie["sameSite"] == "Strict"
+    assert tab.page.evaluate("document.cookie") == ""
+    tab.page.reload()
+    tab.page.wait_for_selector(".strip .card")
+
+
+def test_drop_an_image_and_see_what_is_similar(tab: Tab) -> None:
+    tab.page.wait_for_selector(".target")
+    drop(tab, picture(2, 777))
+    tab.loaded()
+    assert set(tab.names()[:10]) == {"Red"}
+    assert tab.page.locator(".query .region img").evaluate("img => img.complete && img.naturalWidth") == 96
+    scores = [float(x) for x in tab.page.eval_on_selector_all(".results .score b", "nodes => nodes.map(n => n.textContent)")]
+    assert scores == sorted(scores, reverse=True) and len(scores) == 62
+    assert tab.page.locator(".results .score small").first.text_content().endswith("%")
+    assert tab.page.locator("h1").text_content() == "64 images, most similar first"
+
+
+def test_paste(tab: Tab) -> None:
+    tab.page.wait_for_selector(".target")
+    tab.page.evaluate(
+        """(base64) => {
+          const data = new DataTransfer();
+          data.items.add(new File([Uint8Array.from(atob(base64), (c) => c.charCodeAt(0))], "x.png", { type: "image/png" }));
+          document.body.dispatchEvent(new ClipboardEvent("paste", { bubbles: true, cancelable: true, clipboardData: data }));
+        }""",
+        base64.b64encode(picture(1, 50, format="PNG")).decode(),
+    )
+    tab.loaded()
+    assert tab.names()[0] == "Green"
+
+
+def test_more_like_this_back_forward_reload(tab: Tab) -> None:
+    first = tab.page.locator(".strip .card").first
+    first.wait_for()
+    id = first.get_attribute("data-id")
+    first.locator(".face").click()
+    tab.loaded()
+    assert tab.page.url.endswith(f"?q={id}") and tab.cards()[0] == id
+    second = tab.cards()[4]
+    card = tab.page.locator(f".card[data-id='{second}']")
+    card.hover()
+    card.locator(".more").click()
+    tab.page.wait_for_url(f"**/?q={second}")
+    tab.loaded()
+    assert tab.cards()[0] == second
+    tab.page.go_back()
+    tab.page.wait_for_selector(f".results .card:first-child[data-id='{id}']")
+    tab.page.go_forward()
+    tab.page.wait_for_selector(f".results .card:first-child[data-id='{second}']")
+    tab.page.reload()
+    tab.page.wait_for_selector(f".results .card:first-child[data-id='{second}']")
+
+
+def test_a_region_drawn_with_the_mouse_and_moved_by_keys(tab: Tab) -> None:
+    halves = Image.new("RGB", (192, 96))
+    halves.paste(Image.open(io.BytesIO(picture(0, 31))), (0, 0))
+    halves.paste(Image.open(io.BytesIO(picture(2, 32))), (96, 0))
+    out = io.BytesIO()
+    halves.save(out, "PNG")
+    tab.give(out.getvalue())
+    box = tab.page.locator(".region").bounding_box()
+    tab.page.mouse.move(box["x"] + box["width"] * 0.52, box["y"] + 2)
+    tab.page.mouse.down()
+    tab.page.mouse.move(box["x"] + box["width"] * 0.99, box["y"] + box["height"] * 0.98, steps=5)
+    tab.page.mouse.up()
+    tab.page.wait_for_url("**region=*")
+    tab.until("document.querySelector('.results .name')?.textContent === 'Red'")
+    tab.loaded()
+    left = int(re.search(r"region=(\d+)", tab.page.url)[1])
+    assert 95 <= left <= 105
+    tab.page.locator(".box").focus()
+    for _ in range(30):
+        tab.page.keyboard.press("ArrowLeft")
+    tab.until("document.querySelector('.results .name')?.textContent === 'Blue'")
+    assert tab.page.evaluate("document.activeElement.className") == "box"
+    tab.page.keyboard.press("Delete")
+    tab.until("!location.search.includes('region')")
+    tab.loaded()
+
+
+def test_combining_images(tab: Tab) -> None:
+    tab.give(picture(0, 1))
+    tab.give(picture(2, 2), by="text=More like…")
+    tab.page.wait_for_selector(".parts .part")
+    tab.loaded()
+    assert {"Blue", "Red"} <= set(tab.names()[:12])
+    drop(tab, picture(0, 3), zone="less")
+    tab.page.wait_for_selector(".part.less")
+    tab.loaded()
+    assert "q=-up" in tab.page.url and tab.names()[0] == "Red"
+    tab.page.locator(".part button").first.click()
+    tab.until("document.querySelectorAll('.part').length === 1")
+
+
+def test_filters_and_the_cut_off(tab: Tab) -> None:
+    tab.give(picture(0, 70))
+    total = len(tab.cards())
+    tab.page.locator(".filters label", has_text="Red").click()
+    tab.until(f"document.querySelectorAll('.results .card').length === {PER_CLASS}")
+    assert set(tab.names()) == {"Red"} and "name=Red" in tab.page.url
+    tab.page.click("text=Clear filters")
+    tab.until(f"document.querySelectorAll('.results .card').length === {total}")
+    asked = []
+    tab.page.on("request", lambda r: asked.append(r.url) if "/api/search" in r.url else None)
+    slider = tab.page.locator("#cut")
+    slider.evaluate("(node) => { node.value = '0.7'; node.dispatchEvent(new Event('input')); node.dispatchEvent(new Event('change')); }")
+    tab.page.wait_for_url("**min=0.7")
+    shown = len(tab.cards())
+    scores = [float(x) for x in tab.page.eval_on_selector_all(".results .score b", "nodes => nodes.map(n => n.textContent)")]
+    assert 0 < shown < total and min(scores) >= 0.7 and asked == []
+    assert re.match(r"\d+ of 6\d shown", tab.page.locator(".filter .hint").text_content())
+    slider.evaluate("(node) => { node.value = '1'; node.dispatchEvent(new Event('input')); node.dispatchEvent(new Event('change')); }")
+    tab.page.wait_for_selector(".notice >> text=No image reaches a similarity of 1.00")
+    tab.page.locator(".notice button").click()
+    tab.page.keyboard.press("/")
+    tab.page.keyboard.type("pictures/Green")
+    tab.page.wait_for_url("**path=*")
+    tab.until(f"document.querySelectorAll('.results .card').length === {PER_CLASS}")
+
+
+def test_the_same_picture_is_shown_once_and_can_be_unfolded(tab: Tab, library: Path) -> None:
+    tab.give((library.parent / "pictures" / "Blue" / "0.jpg").read_bytes())
+    assert len(tab.cards()) == 62 and tab.page.locator(".pill.identical").count() == 1
+    tab.page.locator(".repeats").click()
+    assert len(tab.cards()) == 64 and tab.page.locator(".card.member").count() == 2
+    tab.page.locator(".repeats").click()
+    assert len(tab.cards()) == 62
+    tab.page.locator("#group").uncheck()
+    tab.page.wait_for_url("**each=1")
+    assert len(tab.cards()) == 64 and tab.page.locator(".repeats").count() == 0
+
+
+def test_comparing_with_the_keyboard_alone(tab: Tab) -> None:
+    press = tab.page.keyboard.press
+    tab.page.wait_for_selector(".strip .card.current .face")
+    press("ArrowDown")  # into the grid of samples
+    press("ArrowRight")
+    press("Enter")
+    tab.loaded()
+    press("ArrowDown")
+    press("ArrowRight")
+    press("Enter")
+    tab.page.wait_for_selector("dialog.compare[open]")
+    shown = re.search(r"open=(id:\d+)", tab.page.url)[1]
+    assert shown == tab.cards()[1]
+    tab.page.wait_for_selector(".sheet >> text=JPEG")
+    press("ArrowRight")
+    tab.page.wait_for_url(f"**open={tab.cards()[2]}")
+    for way in ("slider", "flicker", "side"):
+        press("c")
+        tab.page.wait_for_selector(f".stage.{way}")
+    assert float(tab.page.locator(".big strong").text_content()) == float(tab.page.locator(".results .score b").nth(2).text_content())
+    press("x")
+    press("Escape")
+    tab.until("!location.search.includes('open')")
+    assert "1 chosen" in tab.page.locator(".selection").text_content()
+    press("ArrowDown")
+    press("m")
+    tab.until("document.querySelector('.selection') === null")
+    press("?")
+    tab.page.wait_for_selector("#keys[open]")
+    press("Escape")
+    tab.page.wait_for_selector("#keys", state="detached")
+
+
+def test_copying_the_path_and_exporting(tab: Tab, library: Path) -> None:
+    tab.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    tab.page.locator(".strip .card .face").first.click()
+    tab.loaded()
+    tab.page.locator(".results .face").nth(1).click()
+    tab.page.click("text=Search with this >> xpath=ancestor::dialog//button[@title='Copy path']")
+    tab.page.wait_for_selector(".toast >> text=Path copied")
+    copied = tab.page.evaluate("navigator.clipboard.readText()")
+    assert Path(copied).is_file() and copied.startswith(str(library.parent))
+    tab.page.keyboard.press("Escape")
+    for n in (0, 1, 2):
+        tab.page.locator(".results .mark").nth(n).click(force=True)
+    files = {}
+    for word in ("List", "CSV", "JSON", "Copies (zip)"):
+        with tab.page.expect_download() as download:
+            tab.page.click(f".selection >> text={word}")
+        files[word] = Path(download.value.path()).read_bytes()
+    paths = files["List"].decode().splitlines()
+    assert len(paths) == 3 and all(Path(p).is_file() for p in paths)
+    rows = list(csv.DictReader(io.StringIO(files["CSV"].decode("utf-8-sig"))))
+    assert [row["path"] for row in rows] == paths == [row["uri"] for row in json.loads(files["JSON"])]
+    with zipfile.ZipFile(io.BytesIO(files["Copies (zip)"])) as archive:
+        assert [archive.read(name) for name in archive.namelist()] == [Path(p).read_bytes() for p in paths]
+
+
+def test_hostile_names_are_text(tab: Tab) -> None:
+    tab.give(picture(1, 900))
+    tab.page.locator(".results .face").first.click()
+    tab.page.wait_for_selector("dialog.compare .path")
+    assert tab.page.locator("dialog.compare .path").text_content().endswith("<img src=x onerror=alert(1)>/\"'><script>alert(2)<!--.jpg")
+    assert tab.page.locator("dialog.compare dd").first.text_content() == "<img src=x onerror=alert(1)>"
+    tab.page.keyboard.press("Escape")
+    tab.page.click("nav >> text=Library")
+    tab.page.locator(".library .names button", has_text="<img src=x").click()
+    tab.page.wait_for_selector("h1 >> text=<img src=x onerror=alert(1)>")
+    titles = tab.page.eval_on_selector_all(".library .face", "nodes => nodes.map(n => n.title)")
+    assert any("a\\u202egpj.exe\\x1b[31m.jpg" in title for title in titles)
+    assert tab.page.locator("main img[src='x'], main script").count() == 0
+
+
+def test_bad_files_are_refused_in_words(tab: Tab) -> None:
+    tab.page.wait_for_selector(".target")
+    drop(tab, b"this is no picture")
+    tab.page.wait_for_selector(".toast.wrong >> text=not an image")
+    assert tab.page.locator(".target").count() == 1
+    tab.page.goto(f"{tab.page.url}?q=up:AAAAAAAAAAAAAAAAAAAAAA")
+    tab.page.wait_for_selector(".notice >> text=no longer kept")
+    tab.problems.clear()  # the browser itself reports every 4xx
+
+
+def test_browsing_the_library(tab: Tab) -> None:
+    tab.page.click("nav >> text=Library")
+    tab.page.wait_for_selector("h1 >> text=64 images")
+    tab.until("document.querySelectorAll('.library .card').length === 64")
+    tab.page.locator(".library .names button", has_text="Green").click()
+    tab.until(f"document.querySelectorAll('.library .card').length === {PER_CLASS}")
+    assert "name=Green" in tab.page.url
+    tab.page.locator(".library .face").first.click()
+    tab.loaded()
+    assert tab.names()[0] == "Green"
+    tab.page.go_back()
+    tab.page.wait_for_selector("h1 >> text=Green")
+
+
+def test_korean_dark_and_their_switches(browser: playwright.Browser, server: PageServer) -> None:
+    tab = Tab(browser, server, locale="ko-KR", color_scheme="dark")
+    tab.page.wait_for_selector("text=여기에 이미지를 놓으세요")
+    assert tab.page.evaluate("document.documentElement.lang") == "ko"
+    dark = tab.page.evaluate("getComputedStyle(document.body).backgroundColor")
+    tab.page.click("#theme")
+    tab.until(f"getComputedStyle(document.body).backgroundColor !== '{dark}'")
+    tab.page.click(".language")
+    tab.page.wait_for_selector("text=Drop an image here")
+    tab.page.reload()
+    tab.page.wait_for_selector("text=Drop an image here")
+    assert tab.page.evaluate("getComputedStyle(document.body).backgroundColor") != dark
+    tab.context.close()
+    assert tab.problems == []
+
+
+def test_every_text_is_there_in_both_languages() -> None:
+    words = (Path(__file__).parents[1] / "src/image_search/web/static/words.js").read_text()
+    english, korean = re.search(r"const EN = \{(.*?)\n\};.*?const KO = \{(.*?)\n\};", words, re.S).groups()
+    keys = [set(re.findall(r"^  (\w+):", part, re.M)) for part in (english, korean)]
+    assert keys[0] <= keys[1]
+    used = set()
+    for file in (Path(__file__).parents[1] / "src/image_search/web/static").glob("*.js"):
+        used |= set(re.findall(r'\bt\("(\w+)"', file.read_text()))
+    assert used <= keys[0], used - keys[0]
+
+
+def test_phone_width(browser: playwright.Browser, server: PageServer) -> None:
+    tab = Tab(browser, server, viewport={"width": 360, "height": 740}, has_touch=True, is_mobile=True, device_scale_factor=2)
+    wide = "document.documentElement.scrollWidth"
+    tab.page.wait_for_selector(".strip .card")
+    assert tab.page.evaluate(wide) == 360
+    tab.give(picture(0, 5))
+    assert tab.page.evaluate(wide) == 360
+    tab.page.locator(".results .face").first.tap()
+    tab.page.wait_for_selector("dialog.compare[open]")
+    assert tab.page.evaluate("document.querySelector('dialog.compare').scrollWidth") <= 360
+    tab.page.locator("dialog.compare header .icon-button").last.tap()
+    tab.page.locator(".filters summary").tap()
+    tab.page.locator("text=Search a part").tap()
+    tab.page.wait_for_url("**region=*")
+    tab.page.click("nav >> text=Library")
+    tab.page.wait_for_selector(".library .card")
+    assert tab.page.evaluate(wide) == 360
+    tab.context.close()
+    assert tab.problems == []
+
+
+def test_nothing_jumps_while_pictures_arrive(tab: Tab) -> None:
+    tab.page.evaluate(
+        """() => {
+          window.shift = 0;
+          new PerformanceObserver((list) => { for (const e of list.getEntries()) if (!e.hadRecentInput) window.shift += e.value; })
+            .observe({ type: "layout-shift", buffered: true });
+        }"""
+    )
+    tab.page.wait_for_selector(".strip .card")
+    tab.give(picture(2, 9))
+    tab.page.mouse.wheel(0, 1500)
+    tab.page.wait_for_timeout(300)
+    assert tab.page.evaluate("window.shift") < 0.1  # what web vitals call good
+
+
+def test_the_first_paint_is_small(browser: playwright.Browser, server: PageServer) -> None:
+    tab = Tab(browser, server)
+    tab.page.wait_for_selector(".target")
+    sizes = tab.page.evaluate(
+        "[...performance.getEntriesByType('navigation'), ...performance.getEntriesByType('resource')]"
+        ".filter(e => !e.name.includes('/thumbnail') && !e.name.includes('/view')).map(e => [e.name, e.transferSize])"
+    )
+    assert 40_000 < sum(size for _, size in sizes) <= 150_000, sizes
+    tab.context.close()
+
+
+def test_without_a_library_one_button_builds_the_gallery(
+    browser: playwright.Browser, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import image_search.web.jobs as jobs
+    from image_search.demo import draw_gallery
+
+    monkeypatch.setattr(jobs, "draw_gallery", lambda folder, progress: draw_gallery(folder, per_class=1, progress=progress))
+    with serving(tmp_path / "library", folders=[fill(tmp_path / "mine", 2)], store="exact") as server:
+        tab = Tab(browser, server)
+        tab.page.wait_for_selector("text=No library yet")
+        assert tab.page.locator("text=mine").count() == 1
+        tab.page.click("text=Build the sample gallery")
+        tab.page.wait_for_selector(".strip .card >> nth=11", timeout=60_000)
+        assert "Indexed: 12 added" in tab.page.locator(".job").text_content()
+        tab.page.click("nav >> text=Library")
+        tab.page.wait_for_selector(".folders >> text=not indexed yet")
+        tab.page.locator(".folders button", has_text="Index").click()
+        tab.page.wait_for_selector("h1 >> text=18 images", timeout=60_000)
+        assert tab.page.locator(".folders li").count() == 2
+        tab.context.close()
+        assert tab.problems == []
