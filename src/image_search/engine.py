@@ -8,6 +8,7 @@ import logging
 import os
 import tempfile
 import threading
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -514,7 +515,9 @@ def _mismatch(asked: str, library: Fingerprint, folder: Path) -> ModelMismatchEr
 
 @contextlib.contextmanager
 def _progress_bar(total: int) -> Iterator[Progress]:
-    from tqdm.auto import tqdm
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # a notebook without ipywidgets gets the plain bar, and need not be told so
+        from tqdm.auto import tqdm
 
     with tqdm(total=total, unit="img", desc="index", disable=None if total else True, dynamic_ncols=True) as bar:
 
