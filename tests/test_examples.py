@@ -1,0 +1,252 @@
+"""What the documents say is run or checked here, so that it cannot go stale: commands, snippets, tables, limits, links, the notebook."""
+
+from __future__ import annotations
+
+import ast
+import io
+import re
+import shlex
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import nbformat
+import pytest
+import typer
+from nbclient import NotebookClient
+from pictures import fill, picture
+from PIL import Image
+
+from image_search import SkipReason, cli, config
+from image_search.closeness import sample
+from image_search.models import MODELS
+from image_search.searching import STORE_PAYS_FROM
+from image_search.thumbnails import MAX_BYTES
+
+ROOT = Path(__file__).resolve().parents[1]
+DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")])
+READMES = [ROOT / "README.md", ROOT / "README.ko.md"]
+PROGRAM = ("image-search", "python ai_image_search_engine.py")
+
+
+def text_of(document: Path) -> str:
+    return document.read_text(encoding="utf-8")
+
+
+def blocks(document: Path, language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```$", text_of(document), re.MULTILINE | re.DOTALL)
+
+
+def commands(text: str) -> Iterator[list[str]]:
+    """Our own program's command lines among shell lines, as words without the program; what is redirected into them stays as "<", FILE."""
+    for line in text.splitlines():
+        lexer = shlex.shlex(line, posix=True, punctuation_chars="<>|&")
+        lexer.whitespace_split = True
+        words = list(lexer)
+        for separator in ("&&", "|"):
+            while separator in words and shlex.join(words[words.index(separator) + 1 :]).startswith(PROGRAM):
+                words = words[words.index(separator) + 1 :]
+        for program in PROGRAM:
+            if words[: len(program.split())] == program.split():
+                yield words[len(program.split()) :]
+
+
+ALL_COMMANDS = sorted({tuple(words) for d in DOCUMENTS for text in blocks(d, "bash") for words in commands(text)})
+
+
+def test_the_documents_name_every_command() -> None:
+    assert len(ALL_COMMANDS) > 20
+    named = {word for words in ALL_COMMANDS for word in words[:1]}  # in blocks
+    spoken = set(re.findall(r"`image-search ([a-z]+)", text_of(ROOT / "README.md")))
+    existing = {command.name or command.callback.__name__ for command in cli.app.registered_commands if command.callback}
+    assert named | spoken >= existing
+    assert spoken <= existing
+
+
+@pytest.mark.parametrize("words", ALL_COMMANDS, ids=" ".join)
+def test_commands_of_the_documents_parse(words: tuple[str, ...]) -> None:
+    arguments = list(words[: words.index("<")] if "<" in words else words)
+    group = typer.main.get_command(cli.app)
+    context = group.make_context("image-search", list(arguments))
+    _, command, rest = group.resolve_command(context, arguments)
+    command.make_context(command.name, rest, parent=context)
+
+
+@pytest.fixture
+def user(own_home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A working folder with photo.jpg, a.jpg, b.jpg, and ~/Pictures."""
+    fill(own_home / "Pictures", 20)
+    (own_home / "Pictures" / "private").mkdir()
+    for name, seed in (("photo", 900), ("a", 901), ("b", 902)):
+        picture("circle", seed).save(tmp_path / f"{name}.jpg")
+    picture("stripes", 903).save(own_home / "Pictures" / "private" / "diary.jpg")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(tempfile, "tempdir", str(own_home))
+    return tmp_path
+
+
+def test_the_readme_used_from_top_to_bottom(user: Path, own_home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    chapter = text_of(READMES[0]).split("## Your own photos\n")[1].split("\n### ")[0]
+    ran = 0
+    for words in commands("\n".join(re.findall(r"^```bash\n(.*?)^```$", chapter, re.MULTILINE | re.DOTALL))):
+        if any(word.startswith("http") for word in words) or words[:1] == ["serve"]:
+            continue
+        if words[0] == "relocate":
+            Path(words[1]).expanduser().rename(Path(words[2]).expanduser())
+        if "<" in words:
+            monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(Path(words[-1]).read_bytes())))
+            words = words[: words.index("<")]
+        monkeypatch.setattr(sys, "argv", ["image-search", *words])
+        cli.main()  # any failure is a SystemExit
+        ran += 1
+    assert ran >= 15
+    with Image.open(user / "compare.png") as comparison:
+        assert comparison.width > comparison.height > 200
+    assert (own_home / "Photos" / "private" / "diary.jpg").is_file()  # forgotten, not deleted
+
+
+def test_python_snippets_run(user: Path) -> None:
+    snippets = blocks(READMES[0], "python")
+    assert len(snippets) == 2
+    outputs = [
+        subprocess.run([sys.executable, "-c", code], cwd=user, capture_output=True, text=True, check=True).stdout for code in snippets
+    ]
+    assert outputs[0].startswith("61 0 []\n1 ") and (user / "compare.png").is_file()
+    assert outputs[1].startswith("61 ") and "'name': 'circle'" in outputs[1] and "'uri': " in outputs[1]
+
+
+def test_the_korean_readme_is_the_same_one() -> None:
+    english, korean = map(text_of, READMES)
+    for language in ("bash", "python", "text"):
+        both = [[re.sub(r" +#.*", "", block) for block in blocks(readme, language)] for readme in READMES]
+        assert both[0] == both[1]
+    for pattern in (r"^#+ ", r"^\|.*\|$", r"\]\(((?!#|README)[^)]+)\)", r"^- "):  # headings, rows, links, items
+        ours, theirs = (re.findall(pattern, text, re.MULTILINE) for text in (english, korean))
+        assert len(ours) == len(theirs), pattern
+    assert re.findall(r"\]\((docs/[^)]+|https[^)]+)\)", english) == re.findall(r"\]\((docs/[^)]+|https[^)]+)\)", korean)
+    assert set(re.findall(r"`(--[a-z-]+)", english)) == set(re.findall(r"`(--[a-z-]+)", korean))
+
+
+@pytest.mark.parametrize("readme", READMES, ids=lambda p: p.name)
+def test_tables_and_limits_are_the_programs_own(readme: Path) -> None:
+    text = text_of(readme)
+    rows = re.findall(r"^\| `([\w-]+)` \| (\d+) \| ([^|]+) \| ([^|]+) \| ([^|]+) \|$", text, re.MULTILINE)
+    assert [row[0] for row in rows] == [model.name for model in MODELS]
+    for (_, dim, size, what, licence), model in zip(rows, MODELS, strict=True):
+        assert model.dim in (None, int(dim))
+        if not model.is_bundled:
+            assert (size, model.source in what, licence) == (f"{model.megabytes:.0f} MB", True, model.licence)
+    for reason in SkipReason:
+        assert re.search(rf"^\| .*\b{re.escape(reason.value)}\b.*\|", text, re.MULTILINE), reason
+    library, upload = config.LIBRARY_LIMITS, config.UPLOAD_LIMITS
+    facts = (
+        f"{library.megapixels:.0f}[ ]?(megapixels|메가픽셀)",
+        f"{library.file_bytes // config.MIB} MB",
+        f"({library.cpu_seconds} seconds|{library.cpu_seconds}초)",
+        f"{library.memory_bytes // config.MIB // 1024} GB",
+        f"{upload.megapixels:.0f}[ ]?(megapixels|메가픽셀)",
+        f"{upload.file_bytes // config.MIB} MB",
+        f"{STORE_PAYS_FROM:,}",
+        f"{MAX_BYTES // 1024**3} GB",
+        rf"{config.MIN_CLOSENESS_IMAGES}( images|장)",
+        re.escape(f"${config.LIBRARY_ENV}"),
+    )
+    for fact in facts:
+        assert re.search(rf"(?<!\d){fact}", text), fact
+
+
+def test_small_libraries_have_no_closeness() -> None:
+    import numpy as np
+
+    vectors = np.eye(config.MIN_CLOSENESS_IMAGES, dtype=np.float32)
+    assert sample(vectors[1:]) is None and sample(vectors) is not None
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda p: p.name)
+def test_links_lead_somewhere(document: Path) -> None:
+    for target in re.findall(r"\]\(([^)]+)\)", text_of(document)):
+        if not target.startswith("http"):
+            path, _, anchor = target.partition("#")
+            there = document.parent / path if path else document
+            assert there.exists(), target
+            if anchor:
+                headings = re.findall(r"^#+ (.*)$", text_of(there), re.MULTILINE)
+                assert anchor in {re.sub(r"[^\w -]", "", h.lower()).replace(" ", "-") for h in headings}, target
+
+
+HOUSE = ROOT / "src" / "image_search"
+
+
+def rooms() -> list[str]:
+    """The files in the order of the table in docs/architecture.md."""
+    table = text_of(ROOT / "docs" / "architecture.md").split("## Rooms\n")[1].split("\n## ")[0]
+    return [name for row in re.findall(r"^\| [^|]*\|([^|]*)\|", table, re.MULTILINE) for name in re.findall(r"`([\w/]+\.py)`", row)]
+
+
+def test_the_map_of_the_house_is_complete() -> None:
+    """Each file of the package once; those without a line of code, such as an empty __init__.py, need not be named."""
+    there = {p.relative_to(HOUSE).as_posix() for p in HOUSE.rglob("*.py") if ast.parse(text_of(p)).body}
+    named = rooms()
+    assert len(named) == len(set(named))
+    assert (there - set(named), set(named) - there) == (set(), set())
+
+
+def test_a_file_imports_only_from_files_above_it() -> None:
+    named = rooms()
+    wrong = [
+        f"{name} imports {other}"
+        for place, name in enumerate(named)
+        for other in imports_of(HOUSE / name) & set(named)
+        if named.index(other) > place
+    ]
+    assert wrong == []
+
+
+def imports_of(file: Path) -> set[str]:
+    """The package's own files that a file imports anywhere, for types only excepted; relative to the package."""
+    tree = ast.parse(text_of(file))
+    guards = [node for node in ast.walk(tree) if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.dump(node.test)]
+    for_types = {id(inner) for guard in guards for inner in ast.walk(guard)}
+    found: set[Path] = set()
+    for node in ast.walk(tree):
+        if not isinstance(node, ast.ImportFrom) or id(node) in for_types:
+            continue
+        parts = (node.module or "").split(".")
+        if node.level:
+            target = file.parents[node.level - 1].joinpath(*parts)
+        elif parts[0] == "image_search":
+            target = HOUSE.joinpath(*parts[1:])
+        else:
+            continue
+        found |= {file_of(target / alias.name) or file_of(target) or target for alias in node.names}
+    return {path.relative_to(HOUSE).as_posix() for path in found} - {file.relative_to(HOUSE).as_posix()}
+
+
+def file_of(module: Path) -> Path | None:
+    return next((path for path in (module.with_suffix(".py"), module / "__init__.py") if path.is_file()), None)
+
+
+@pytest.fixture(scope="module")
+def notebook() -> nbformat.NotebookNode:
+    return nbformat.read(ROOT / "examples" / "quickstart.ipynb", as_version=4)
+
+
+def test_the_notebook_is_kept_without_outputs(notebook: nbformat.NotebookNode) -> None:
+    nbformat.validate(notebook)
+    for cell in notebook.cells:
+        assert not cell.get("outputs") and not cell.get("execution_count")
+
+
+def test_the_notebook_runs_from_top_to_bottom(notebook: nbformat.NotebookNode, tmp_path: Path) -> None:
+    fresh = nbformat.reads(nbformat.writes(notebook), as_version=4)
+    NotebookClient(fresh, timeout=120, kernel_name="python3", resources={"metadata": {"path": str(tmp_path)}}).execute()
+    outputs = [output for cell in fresh.cells if cell.cell_type == "code" for output in cell.outputs]
+    assert [output.text for output in outputs if output.output_type == "stream" and output.name == "stderr"] == []
+    said = "".join(output.text for output in outputs if output.output_type == "stream")
+    assert "72 added, 72 embedded; the second time 72 unchanged, 0 embedded" in said
+    assert "nearest: Sailboat" in said and "(3, 256) float32" in said
+    shown = fresh.cells[-1].outputs[-1].data  # the comparison itself is the end
+    assert "image/png" in shown and "Matches of" in shown["text/plain"]
+    assert list(tmp_path.iterdir()) == []  # everything went to a folder of its own
