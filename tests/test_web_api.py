@@ -11,6 +11,7 @@ import sys
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import jsonschema
 import pytest
@@ -331,3 +332,43 @@ def test_nothing_of_it_is_imported_without_being_asked_for() -> None:
     heavy = ("fastapi", "uvicorn", "starlette", "pydantic")
     code = f"import sys, image_search, image_search.cli; print([m for m in {heavy} if m in sys.modules])"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout.strip() == "[]"
+
+
+@pytest.fixture(scope="module")
+def documented(server: PageServer) -> Any:
+    schemathesis = pytest.importorskip("schemathesis", reason="schemathesis is not installed: the API is not tried with made-up requests")
+    endless_or_heavy = ["/api/events", "/api/demo"]
+    return schemathesis.openapi.from_dict(server.app.openapi()).exclude(path=endless_or_heavy)
+
+
+def test_made_up_requests_get_documented_answers(documented: Any, server: PageServer) -> None:
+    """Requests made from the document, right and wrong ones: never a 5xx, always an answer of the documented form."""
+    import hypothesis
+
+    headers = {"Authorization": f"Bearer {server.keys.token}"}
+    tried = 0
+    for result in documented.get_all_operations():
+        operation = result.ok()
+
+        @hypothesis.settings(
+            max_examples=6, deadline=None, database=None, derandomize=True, suppress_health_check=list(hypothesis.HealthCheck)
+        )
+        @hypothesis.given(case=operation.as_strategy())
+        def ask(case: Any) -> None:
+            from schemathesis import checks
+
+            case.call_and_validate(
+                base_url=f"http://127.0.0.1:{server.port}",
+                headers=headers,
+                checks=[checks.not_a_server_error, *_named_checks()],
+            )
+
+        ask()
+        tried += 1
+    assert tried >= 15
+
+
+def _named_checks() -> list[Any]:
+    from schemathesis.specs.openapi import checks
+
+    return [checks.status_code_conformance, checks.content_type_conformance, checks.response_schema_conformance]

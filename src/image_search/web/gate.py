@@ -43,18 +43,25 @@ class Gate:
 
         A caller who goes away does not free its thread before the function is done.
         """
+        if self._turns.locked():
+            await self._wait()
+        else:
+            await self._turns.acquire()  # at once
+        work = asyncio.get_running_loop().run_in_executor(self._threads, partial(function, *args, **kwargs))
+        work.add_done_callback(lambda _: self._turns.release())
+        return await asyncio.shield(work)
+
+    async def _wait(self) -> None:
         if self._waiting <= 0:
             raise _busy()
         self._waiting -= 1
         try:
-            await asyncio.wait_for(self._turns.acquire(), self._patience)
+            async with asyncio.timeout(self._patience):
+                await self._turns.acquire()
         except TimeoutError as error:
             raise _busy() from error
         finally:
             self._waiting += 1
-        work = asyncio.get_running_loop().run_in_executor(self._threads, partial(function, *args, **kwargs))
-        work.add_done_callback(lambda _: self._turns.release())
-        return await asyncio.shield(work)
 
     def close(self) -> None:
         self._threads.shutdown(wait=False, cancel_futures=True)

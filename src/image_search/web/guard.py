@@ -10,6 +10,7 @@ size and time       of a body are counted while it comes, before anything looks 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hmac
 import ipaddress
 import json
@@ -34,6 +35,7 @@ App = Callable[[Message, Receive, Send], Awaitable[None]]
 
 UPLOAD_PATH = "/api/uploads"
 JSON_BYTES = 64 * 1024  # of any other body
+DRAIN_SECONDS = 1.0  # for the body of a request that is refused anyway
 BUFFERED_BYTES = 256 * 1024**2  # of all bodies together that are being received
 
 CONTENT_POLICY = "; ".join(
@@ -148,11 +150,12 @@ class Guard:
             else:
                 wrong = _refusal(401, "NotAllowed", "open the address that image-search printed when it started", "it carries the key")
         answer = _Answer(send, body, cookie, scope)
-        if wrong:
-            await answer.refuse(*wrong)
-            return
         try:
-            await self._app(scope, body.receive, answer.send)
+            if wrong:
+                await body.drain()
+                await answer.refuse(*wrong)
+            else:
+                await self._app(scope, body.receive, answer.send)
         finally:
             self._buffered -= body.counted
 
@@ -253,6 +256,16 @@ class _Body:
             if not room:
                 raise HTTPException(503, "too many uploads at once", {"Retry-After": "2"})
         return message
+
+    async def drain(self) -> None:
+        """Take a small body off the line: closing with it unread would reset the connection, and the answer would be lost."""
+        if self.too_large:
+            return
+        self._deadline = min(self._deadline, time.monotonic() + DRAIN_SECONDS)
+        self.limit = JSON_BYTES
+        with contextlib.suppress(HTTPException):
+            while not self.complete and (await self.receive())["type"] == "http.request":
+                pass
 
 
 class _Answer:

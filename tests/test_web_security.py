@@ -1,0 +1,599 @@
+"""Nobody gets in: each promise about hostile requests, pages and files, one by one, over a real socket."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import io
+import os
+import re
+import socket
+import threading
+import time
+import zipfile
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pageserver import Client, fill, make_library, picture, serving
+
+import image_search.web.service as service_module
+from image_search.catalog import Catalog
+from image_search.config import UPLOAD_LIMITS
+from image_search.errors import ImageSearchError, LibraryBusyError, QueryError, UsageError
+from image_search.web.gate import BusyError, Gate
+from image_search.web.guard import Guard, Keys, allowed_host, split_host
+from image_search.web.protocol import DeadlineProtocol
+from image_search.web.server import PageServer
+from image_search.web.uploads import MAX_BYTES, Upload, Uploads
+
+
+class QuickProtocol(DeadlineProtocol):
+    header_seconds = 0.6
+    write_seconds = 0.6
+    max_connections = 40
+
+
+@pytest.fixture(scope="module")
+def library(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_library(tmp_path_factory.mktemp("security"), per_class=4)
+
+
+@pytest.fixture(scope="module")
+def server(library: Path) -> Iterator[PageServer]:
+    with serving(library) as running:
+        yield running
+
+
+@pytest.fixture
+def client(server: PageServer) -> Client:
+    return Client(server)
+
+
+def cookie_of(server: PageServer) -> str:
+    return f"{server.keys.cookie}={server.keys.session}"
+
+
+def routes(server: PageServer) -> list[tuple[str, str]]:
+    """Every documented route with something in its braces, the page and its files."""
+    found = [("GET", "/"), ("GET", "/static/main.js"), ("GET", "/nothing"), ("GET", "/api/nothing"), ("GET", "/api/openapi.json")]
+    for path, methods in server.app.openapi()["paths"].items():
+        found += [(method.upper(), path.replace("{id}", "id:1")) for method in methods]
+    return found
+
+
+# --- who may ask ----------------------------------------------------------------------------------------------------------------
+
+
+def test_without_the_key_there_is_nothing(server: PageServer) -> None:
+    stranger = Client(server, with_token=False)
+    tried = routes(server)
+    assert len(tried) > 18
+    for method, path in tried:
+        for more in (
+            {},
+            {"Cookie": f"{server.keys.cookie}=guess"},
+            {"Authorization": "Bearer guess"},
+            {"Authorization": server.keys.token},
+        ):
+            answer = stranger.ask(method, path, headers={"Origin": f"http://127.0.0.1:{server.port}", **more})
+            assert answer.status == 401, (method, path, more)
+            assert "set-cookie" not in answer.headers
+    assert stranger.get("/?token=guess").status == 401
+    assert stranger.get(f"/api/library?token={server.keys.token}").status == 401, "the key opens the page only, not what lies behind"
+    assert stranger.get(f"/?token={server.keys.token}&token=x").status == 401
+
+
+def test_the_printed_address_gives_a_strict_cookie(server: PageServer) -> None:
+    stranger = Client(server, with_token=False)
+    opened = stranger.get(server.address.partition(str(server.port))[2])
+    assert opened.status == 200 and b"<!doctype html>" in opened.body
+    assert opened.headers["set-cookie"] == f"{cookie_of(server)}; Path=/; HttpOnly; SameSite=Strict"
+    assert server.keys.token not in opened.headers["set-cookie"]
+    assert stranger.get("/api/library", Cookie=f"other=1; {cookie_of(server)}").status == 200
+    assert stranger.get("/api/library", Cookie=f'"; {cookie_of(server)}').status in (200, 401), "a broken cookie is no crash"
+
+
+def test_the_host_must_be_ours(server: PageServer) -> None:
+    port = server.port
+    for host in (f"127.0.0.1:{port}", f"localhost:{port}", f"LOCALHOST:{port}", f"[::1]:{port}"):
+        assert Client(server, host=host).get("/api/library").status == 200, host
+    foreign = [f"evil.example:{port}", f"127.0.0.1.evil.example:{port}", "127.0.0.1", f"127.0.0.1:{port + 1}", f"10.0.0.1:{port}", ""]
+    foreign += [f"user@127.0.0.1:{port}", f"127.0.0.1:{port}/x", f"0.0.0.0:{port}", "[::1", f"127.0.0.1:{port}:{port}", "127.0.0.1:99999"]
+    for host in foreign:
+        for path in ("/", "/api/library", "/static/main.js", f"/?token={server.keys.token}"):
+            answer = Client(server, host=host or " ").get(path)
+            assert answer.status in (421, 400), (host, path)
+            assert "set-cookie" not in answer.headers
+
+
+def test_requests_of_other_pages_are_refused(server: PageServer) -> None:
+    own = f"http://127.0.0.1:{server.port}"
+    cookie = {"Cookie": cookie_of(server)}
+    page = Client(server, with_token=False)
+    before = server.service.jobs.version
+    foreign = ["null", "http://evil.example", f"http://127.0.0.1:{server.port + 1}", "https://localhost", f"http://localhost:{server.port}"]
+    foreign += [
+        "",
+        "http://",
+        "file://",
+        "chrome-extension://abc",
+        f"{own}/",
+        f"{own}.evil.example",
+        f"{own}@evil.example",
+        "a" * 5000,
+    ]
+    for origin in foreign:
+        for path in ("/api/search", "/api/demo", "/api/index", "/api/index/stop", "/api/uploads", "/api/addresses"):
+            assert page.ask("POST", path, b"{}", {**cookie, "Origin": origin}).status in (400, 403), (origin, path)
+        assert page.get("/api/library", **cookie, Origin=origin).status in (400, 403), origin
+    assert page.ask("POST", "/api/demo", b"{}", cookie).status == 403, "a change without an Origin needs the token"
+    for site in ("cross-site", "same-site", "nonsense"):
+        for path in ("/api/library", "/api/images/id:1/thumbnail", "/static/main.js", "/api/events"):
+            assert page.get(path, **cookie, **{"Sec-Fetch-Site": site}).status == 403, (site, path)
+            navigation = {"Sec-Fetch-Site": site, "Sec-Fetch-Mode": "navigate", "Sec-Fetch-Dest": "document"}
+            assert page.get(path, **cookie, **navigation).status == 403
+    link = {"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "navigate", "Sec-Fetch-Dest": "document"}
+    assert page.get("/", **cookie, **link).status == 200, "a link to the page may come from anywhere"
+    assert page.get("/", **cookie, **{**link, "Sec-Fetch-Dest": "iframe"}).status == 403
+    assert server.service.jobs.version == before, "nothing was begun"
+    good = {**cookie, "Origin": own, "Sec-Fetch-Site": "same-origin", "Content-Type": "application/json"}
+    assert page.ask("POST", "/api/index/stop", b"{}", good).status == 202
+
+
+def test_no_cross_origin_sharing_and_strict_headers_everywhere(server: PageServer, client: Client) -> None:
+    for method, path in [*routes(server), ("OPTIONS", "/api/search"), ("PUT", "/api/library"), ("TRACE", "/"), ("HEAD", "/")]:
+        if path in ("/api/events", "/api/demo"):
+            continue
+        answer = client.ask(method, path, headers={"Access-Control-Request-Method": "POST"})
+        assert not [name for name in answer.headers if name.startswith("access-control")], (method, path)
+        assert answer.headers["x-content-type-options"] == "nosniff" and answer.headers["x-frame-options"] == "DENY"
+        policy = answer.headers["content-security-policy"]
+        assert (
+            "unsafe" not in policy
+            and "default-src 'none'" in policy
+            and "script-src 'self';" in policy
+            and "frame-ancestors 'none'" in policy
+        )
+        assert answer.headers["referrer-policy"] == "no-referrer" and answer.headers["cross-origin-resource-policy"] == "same-origin"
+        assert "server" not in answer.headers
+    html = client.get("/").body.decode()
+    assert not re.search(r"<script(?![^>]*\bsrc=)|<style|\bon\w+=|style=|https?://", html), "nothing inline, nothing from elsewhere"
+
+
+def test_asking_changes_nothing(server: PageServer, client: Client) -> None:
+    def state() -> tuple[Any, ...]:
+        with contextlib.closing(Catalog.open(server.engine.library)) as catalog:
+            return catalog.generation, server.service.jobs.version, sorted(p.name for p in server.engine.library.parent.iterdir())
+
+    before = state()
+    for method, path in routes(server):
+        if path != "/api/events":
+            for verb in ("GET", "HEAD"):
+                assert client.ask(verb, path).status < 500
+                if method != "GET":
+                    assert client.ask(verb, path).status == 405
+    assert state() == before
+
+
+def test_websockets_are_not_spoken(server: PageServer, client: Client) -> None:
+    upgrade = {
+        "Connection": "Upgrade",
+        "Upgrade": "websocket",
+        "Sec-WebSocket-Key": "AAAAAAAAAAAAAAAAAAAAAA==",
+        "Sec-WebSocket-Version": "13",
+    }
+    for path in ("/", "/api/events/x", "/api/search"):
+        assert client.get(path, **upgrade).status in (200, 404, 405)
+
+
+def test_listening_beyond_this_machine_must_be_meant(library: Path, tmp_path: Path) -> None:
+    import inspect
+
+    assert inspect.signature(PageServer).parameters["host"].default == "127.0.0.1"
+    names = frozenset({"127.0.0.1", "localhost"})
+    assert allowed_host("192.168.1.7", names, everywhere=True) and allowed_host("fe80::1", names, everywhere=True)
+    assert not allowed_host("192.168.1.7", names, everywhere=False)
+    assert not allowed_host("evil.example", names, everywhere=True), "a name that leads here is what rebinding uses"
+    assert split_host("[::1]:80") == ("::1", 80) and split_host("a b") is None and split_host("a:b") is None
+    with pytest.raises(UsageError, match="no address"):
+        PageServer(tmp_path / "x", host="no.such.host.invalid")
+    with pytest.raises(UsageError, match="no such folder"):
+        PageServer(tmp_path / "x", folders=[tmp_path / "none"])
+    with socket.create_server(("127.0.0.1", 0)) as taken, pytest.raises(ImageSearchError, match="cannot listen"):
+        PageServer(tmp_path / "x", port=taken.getsockname()[1])
+    assert not (tmp_path / "x").exists()
+    with serving(tmp_path / "library", host="0.0.0.0", hosts=["photos.example"]) as server:
+        assert server.address.startswith("http://127.0.0.1:")
+        with pytest.raises(LibraryBusyError):
+            PageServer(tmp_path / "library")
+        assert Client(server, host="photos.example").get("/api/library").status == 200
+        assert Client(server, host=f"10.1.2.3:{server.port}").get("/api/library").status == 200
+        assert Client(server, host=f"evil.example:{server.port}").get("/api/library").status == 421
+        proxied = {"Origin": "https://photos.example", "Content-Type": "application/json"}
+        assert Client(server, host="photos.example").ask("POST", "/api/index/stop", b"{}", proxied).status == 202
+        assert Client(server, host="photos.example").ask("POST", "/api/index/stop", b"{}", {"Origin": "https://10.1.2.3"}).status == 403
+
+
+# --- paths and names ------------------------------------------------------------------------------------------------------------
+
+UPS = ["../", "..\\", "%2e%2e/", "%2e%2e%2f", "..%2f", "..%5c", "%2e%2e%5c", "%252e%252e%252f", "..%252f", "%c0%ae%c0%ae/", "..%c0%af"]
+UPS += [
+    "....//",
+    "..;/",
+    ".%2e/",
+    "%2e./",
+    "..%00/",
+    "..%0d%0a/",
+    "%uff0e%uff0e/",
+    "..%u2215",
+    "\\\\host\\share\\",
+    "%5c%5chost%5cshare%5c",
+]
+
+
+def test_no_path_leads_anywhere(server: PageServer, library: Path) -> None:
+    client = Client(server)
+    secret = library.parent / "secret.txt"
+    secret.write_text("the secret")
+    tricks = [up * n + tail for up in UPS for n in (1, 3) for tail in ("etc/passwd", "secret.txt", "pyproject.toml")]
+    tricks += [
+        str(secret),
+        f"file://{secret}",
+        f"//{secret}",
+        "C:/windows/win.ini",
+        "id:1/../../secret.txt",
+        "id:-1",
+        "id:1e3",
+        "id:\u0661",
+        "id:" + "9" * 40,
+    ]
+    assert len(tricks) > 60
+    for trick in tricks:
+        raw = trick.replace(" ", "%20").encode("utf-8").decode("latin-1") if trick.isascii() else "id:%D9%A1"
+        for route in ("/static/{}", "/api/images/{}", "/api/images/{}/view", "/api/images/{}/thumbnail", "/api/uploads/{}/view", "/{}"):
+            answer = client.get(route.format(raw))
+            assert answer.status in (400, 404, 405, 422), (route, trick)
+            assert b"the secret" not in answer.body and b"root:" not in answer.body and b"[project]" not in answer.body
+        body = client.post("/api/search", {"queries": [{"id": trick}]})
+        assert body.status == 422, trick
+
+
+def test_a_file_that_became_a_link_is_not_served(tmp_path: Path) -> None:
+    library = make_library(tmp_path, per_class=2)
+    pictures = tmp_path / "pictures"
+    outside = tmp_path / "outside"
+    fill(outside, 1)
+    secret = outside / "Blue" / "0.jpg"
+    os.remove(pictures / "Blue" / "0.jpg")
+    os.symlink(secret, pictures / "Blue" / "0.jpg")
+    os.rename(pictures / "Red", tmp_path / "moved")
+    os.symlink(outside / "Red", pictures / "Red")
+    with serving(library) as server:
+        client = Client(server)
+        items = client.get("/api/images").json["items"]
+        linked = [i["id"] for i in items if i["path"].endswith(("Blue/0.jpg", "Red/0.jpg"))]
+        assert len(linked) == 2
+        for id in linked:
+            answer = client.get(f"/api/images/{id}/view")
+            assert answer.status == 422 or answer.headers["content-type"] == "image/webp", "refused, or the library's own small copy"
+        archive = zipfile.ZipFile(io.BytesIO(client.get("/api/images.zip?" + "&".join(f"id={i['id']}" for i in items)).body))
+        left_out = archive.read("NOT COPIED.txt").decode().split("\n")
+        assert len(left_out) - 1 == 3 and secret.read_bytes() not in [archive.read(n) for n in archive.namelist()]
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes in the file system here")
+def test_names_and_special_files_in_a_zip(tmp_path: Path) -> None:
+    folder = tmp_path / "pictures" / "x\\..\\.."
+    folder.mkdir(parents=True)
+    (folder / "a:b|c?.jpg").write_bytes(picture(0, 1))
+    (folder / "caf\udce9\x1b[2J.jpg").write_bytes(picture(0, 2))
+    (folder / "pipe.jpg").write_bytes(picture(0, 3))
+    library = make_library(tmp_path, per_class=1)
+    os.remove(folder / "pipe.jpg")
+    os.mkfifo(folder / "pipe.jpg")
+    with serving(library) as server:
+        client = Client(server)
+        page = client.get("/api/images")
+        assert any(i["path"].endswith("caf\\xe9\\x1b[2J.jpg") for i in page.json["items"])
+        ids = [i["id"] for i in page.json["items"]]
+        archive = zipfile.ZipFile(io.BytesIO(client.get("/api/images.zip?" + "&".join(f"id={i}" for i in ids)).body))
+        assert archive.testzip() is None
+        for name in archive.namelist():
+            assert not set(name) & set('<>:"/\\|?*') and name.isprintable() and ".." not in name.split("/"), name
+        assert b"pipe.jpg" in archive.read("NOT COPIED.txt")
+
+
+# --- bodies ---------------------------------------------------------------------------------------------------------------------
+
+
+def request(server: PageServer, path: str, *lines: str) -> bytes:
+    head = [f"POST {path} HTTP/1.1", f"Host: 127.0.0.1:{server.port}", f"Authorization: Bearer {server.keys.token}", *lines]
+    return "\r\n".join([*head, "", ""]).encode()
+
+
+def sent_until_closed(server: PageServer, head: bytes, blocks: Iterator[bytes]) -> tuple[int, bytes]:
+    """How many bytes of the body the server let us send, and what it said."""
+    sent = 0
+    with socket.create_connection(("127.0.0.1", server.port), timeout=20) as line:
+        said = b""
+        try:
+            line.sendall(head)
+            for block in blocks:
+                line.sendall(block)
+                sent += len(block)
+        except OSError:
+            pass
+        with contextlib.suppress(OSError):
+            while data := line.recv(65536):
+                said += data
+                if b"\r\n\r\n" in said and b'"reason"' in said:
+                    break
+    return sent, said
+
+
+def endless(size: int, total: int = 2**30) -> Iterator[bytes]:
+    block = b"\0" * size
+    for _ in range(total // size):
+        yield block
+
+
+def test_a_body_is_counted_before_anything_reads_it(server: PageServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(server.service, "upload", lambda data: pytest.fail("it reached the service"))
+    limit = UPLOAD_LIMITS.file_bytes
+    room = 8 * 1024**2  # what sockets and the kernel hold between us
+    most_held = [0]
+    take = server.guard.take
+    monkeypatch.setattr(server.guard, "take", lambda count: (take(count), most_held.append(server.guard._buffered))[0])
+    for path, most in (("/api/uploads", limit), ("/api/search", 64 * 1024)):
+        sent, said = sent_until_closed(server, request(server, path, f"Content-Length: {2**30}"), endless(65536))
+        assert b" 413 " in said.split(b"\r\n")[0] and sent < room, "an honest length is refused at once"
+        chunks = (b"10000\r\n" + block + b"\r\n" for block in endless(65536))
+        sent, said = sent_until_closed(server, request(server, path, "Transfer-Encoding: chunked"), chunks)
+        assert sent < most + room and max(most_held) <= limit + 2**20, "without a length it is counted"
+        assert not said or b" 413 " in said.split(b"\r\n")[0]
+    assert Client(server).get("/api/library").status == 200
+    assert server.guard._buffered == 0
+
+
+def test_odd_bodies_are_refused_without_a_crash(server: PageServer, client: Client) -> None:
+    boundary = "multipart/form-data; boundary=x"
+    part = b'--x\r\nContent-Disposition: form-data; name="f"; filename="a.jpg"\r\n\r\n'
+    bodies = [
+        b"",
+        b"{",
+        b"[]",
+        b"null",
+        b"\xff\xfe",
+        b'{"queries":',
+        b"{}" * 1000,
+        b"[" * 30000,
+        b'{"a":' * 10000,
+        b"--x--",
+        part,
+        part * 500,
+    ]
+    types = [
+        "application/json",
+        "text/plain",
+        boundary,
+        "multipart/form-data",
+        "application/x-www-form-urlencoded",
+        "image/svg+xml",
+        "",
+        "\x7f",
+        "a/b;" * 300,
+    ]
+    for path in ("/api/search", "/api/index", "/api/addresses", "/api/uploads"):
+        for body in bodies:
+            for kind in types if len(body) < 50 else types[:3]:
+                answer = client.ask("POST", path, body, {"Content-Type": kind})
+                assert 400 <= answer.status < 500, (path, body[:40], kind, answer.status)
+                assert b"Traceback" not in answer.body and len(answer.body) < 2000
+    for lines in (
+        ("Content-Length: x",),
+        ("Content-Length: 5", "Content-Length: 6"),
+        ("Transfer-Encoding: gzip",),
+        ("Content-Length: -1",),
+    ):
+        _, said = sent_until_closed(server, request(server, "/api/uploads", *lines), iter([b"hello"]))
+        assert said.split(b" ")[1].startswith(b"4") and b"Traceback" not in said
+
+
+def test_ranges_are_not_served(client: Client) -> None:
+    ranges = "bytes=" + ",".join(f"{n}-{n}" for n in range(2000))
+    for path in ("/", "/static/main.js", "/api/images/id:1/thumbnail"):
+        assert client.get(path, Range=ranges).status == 200
+
+
+def test_nothing_of_an_upload_is_left_on_the_disk(client: Client, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import tempfile
+
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    assert client.upload(b"x" * 3_000_000).status == 422
+    assert client.upload(picture(0, 4)).status == 200
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_uploads_are_forgotten_and_their_ids_tell_nothing() -> None:
+    kept, other = Uploads(), Uploads()
+    assert kept.id_of(b"a") != other.id_of(b"a")
+    for n in range(300):
+        kept.put(Upload(kept.id_of(bytes([n % 256, n // 256])), b"x", b"", 1, 1))
+    assert len(kept._kept) == 200 and kept.get(kept.id_of(bytes([0, 0]))) is None
+    big = b"y" * (MAX_BYTES // 4)
+    for n in range(8):
+        kept.put(Upload(kept.id_of(bytes([n])), big, b"", 1, 1))
+    assert kept._bytes <= MAX_BYTES and sum(len(u.data) + len(u.view) for u in kept._kept.values()) == kept._bytes
+
+
+# --- time -----------------------------------------------------------------------------------------------------------------------
+
+
+def closed_after(line: socket.socket, drip: bytes, every: float, most: float) -> float:
+    """Seconds until the other side ends the connection while we send one byte after the other."""
+    began = time.monotonic()
+    line.settimeout(every)
+    for byte in drip:
+        try:
+            line.sendall(bytes([byte]))
+            if line.recv(4096) == b"":
+                return time.monotonic() - began
+        except TimeoutError:
+            pass
+        except OSError:
+            return time.monotonic() - began
+        if time.monotonic() - began > most:
+            break
+    return float("inf")
+
+
+def test_slow_requests_end_and_others_do_not_wait(library: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert DeadlineProtocol.header_seconds == 10 and Guard.body_seconds == 30, "the deadlines that are promised"
+    monkeypatch.setattr(Guard, "body_seconds", 0.6)
+    other = make_library(tmp_path, per_class=1)
+    with serving(other, protocol=QuickProtocol) as server:
+        head = request(server, "/api/uploads", "Content-Length: 5000")
+        address = ("127.0.0.1", server.port)
+        with contextlib.ExitStack() as stack:
+            slow_heads = [stack.enter_context(socket.create_connection(address)) for _ in range(12)]
+            silent = stack.enter_context(socket.create_connection(address))
+            slow_body = stack.enter_context(socket.create_connection(address))
+            slow_body.sendall(head)
+            second = stack.enter_context(socket.create_connection(address))  # a good request, then a slow one
+            second.sendall(request(server, "/api/index/stop", "Content-Length: 2", "Content-Type: application/json") + b"{}")
+            assert b" 202 " in second.recv(4096)
+            with ThreadPoolExecutor(20) as threads:
+                waits = [threads.submit(closed_after, line, head * 3, 0.05, 15) for line in slow_heads]
+                waits.append(threads.submit(closed_after, silent, b"", 0.05, 0))
+                waits.append(threads.submit(closed_after, slow_body, b"x" * 400, 0.05, 15))
+                waits.append(threads.submit(closed_after, second, head * 3, 0.05, 15))
+                began = time.monotonic()
+                assert Client(server).upload(picture(0, 8)).status == 200
+                assert time.monotonic() - began < 10
+                lasted = [wait.result() for wait in waits]
+            del lasted[12]
+            assert all(seconds < 10 for seconds in lasted), lasted
+            silent.settimeout(10)
+            assert silent.recv(1) == b""
+        # too many connections: the newest is turned away, and room comes back
+        lines = [socket.create_connection(address) for _ in range(QuickProtocol.max_connections + 5)]
+        lines[-1].settimeout(10)
+        with contextlib.suppress(ConnectionResetError):
+            assert lines[-1].recv(1) == b""
+        for line in lines:
+            line.close()
+        until = time.monotonic() + 10
+        while time.monotonic() < until:
+            with contextlib.suppress(OSError):
+                if Client(server).get("/api/library").status == 200:
+                    break
+        assert Client(server).get("/api/library").status == 200
+
+
+def test_a_reader_that_does_not_read_is_dropped(tmp_path: Path) -> None:
+    folder = tmp_path / "pictures" / "Blue"
+    folder.mkdir(parents=True)
+    import numpy as np
+    from PIL import Image
+
+    noise = np.random.default_rng(0).integers(0, 256, (3000, 3000, 3), np.uint8)
+    Image.fromarray(noise).save(folder / "noise.jpg", quality=95)
+    library = make_library(tmp_path, per_class=1)
+    with serving(library, protocol=QuickProtocol) as server:
+        id = next(i["id"] for i in Client(server).get("/api/images").json["items"] if i["path"].endswith("noise.jpg"))
+        with socket.socket() as line:
+            line.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            line.connect(("127.0.0.1", server.port))
+            again = "&".join([f"id={id}"] * 1)
+            line.sendall(request(server, f"/api/images.zip?{again}").replace(b"POST", b"GET", 1))
+            until = time.monotonic() + 15
+            while server._server.server_state.connections == set() and time.monotonic() < until:
+                time.sleep(0.02)
+            while server._server.server_state.connections and time.monotonic() < until:
+                time.sleep(0.05)
+            assert not server._server.server_state.connections, "it still holds the connection"
+
+
+def test_the_gate_refuses_instead_of_piling_up() -> None:
+    async def scene() -> tuple[int, int]:
+        gate = Gate(running=2, waiting=3, patience=5)
+        free = threading.Event()
+        tasks = [asyncio.create_task(gate.run(free.wait)) for _ in range(12)]
+        await asyncio.sleep(0.1)
+        refused = sum(task.done() and isinstance(task.exception(), BusyError) for task in tasks)
+        free.set()
+        done = await asyncio.gather(*tasks, return_exceptions=True)
+        impatient = Gate(running=1, waiting=5, patience=0.05)
+        hold = threading.Event()
+        first = asyncio.create_task(impatient.run(hold.wait))
+        await asyncio.sleep(0.02)
+        with pytest.raises(BusyError):
+            await impatient.run(lambda: None)
+        hold.set()
+        await first
+        assert await impatient.run(lambda: 7) == 7
+        gate.close()
+        impatient.close()
+        return refused, sum(result is True for result in done)
+
+    refused, served = asyncio.run(scene())
+    assert (refused, served) == (12 - 5, 5)
+
+
+# --- addresses ------------------------------------------------------------------------------------------------------------------
+
+
+def test_addresses_are_fetched_only_where_allowed_and_only_publicly(
+    client: Client, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[tuple[str, dict[str, Any]]] = []
+
+    def fake(url: str, **options: Any) -> bytes:
+        asked.append((url, options))
+        return picture(2, 5)
+
+    monkeypatch.setattr(service_module, "fetch", fake)
+    refused = client.post("/api/addresses", {"url": "https://example.org/a.jpg"})
+    assert refused.status == 400 and "--allow-urls" in refused.json["hint"] and asked == []
+    library = make_library(tmp_path, per_class=2)
+    with serving(library, urls=True) as server:
+        asking = Client(server)
+        got = asking.post("/api/addresses", {"url": "https://example.org/a.jpg"})
+        assert got.status == 200 and asked == [("https://example.org/a.jpg", {})], "public addresses only: no option widens it"
+        assert asking.post("/api/search", {"queries": [{"id": got.json["id"]}]}).json["matches"][0]["name"] == "Red"
+        monkeypatch.undo()
+        with socket.create_server(("127.0.0.1", 0)) as trap:
+            trap.settimeout(0.2)
+            port = trap.getsockname()[1]
+            hosts = ["127.0.0.1", "localhost", "0.0.0.0", "[::1]", "[::ffff:127.0.0.1]", "2130706433", "0x7f.1", "127.1", "169.254.169.254"]
+            urls = [f"http://{host}:{port}/x.jpg" for host in hosts] + [
+                "file:///etc/passwd",
+                "gopher://x/",
+                "ftp://x/",
+                "http://u@127.0.0.1/",
+            ]
+            words = set()
+            for url in urls:
+                answer = asking.post("/api/addresses", {"url": url})
+                assert answer.status in (400, 422), url
+                words.add(re.sub(r"https?://\S+|\S+://\S*", "URL", answer.json["message"]))
+            with pytest.raises(TimeoutError):
+                trap.accept()
+        open_port = asking.post("/api/addresses", {"url": f"http://127.0.0.1:{server.port}/"}).json["message"]
+        closed_port = asking.post("/api/addresses", {"url": "http://127.0.0.1:9/"}).json["message"]
+        assert re.sub(r"http\S+", "", open_port) == re.sub(r"http\S+", "", closed_port), "open and closed ports sound the same"
+
+
+def test_errors_are_one_plain_line(client: Client) -> None:
+    error = service_module.problem_of(QueryError("bad \x1b[31m\u202e name", path="/x/\udce9\n", hint="go\r\non"))
+    text = error.message + error.hint
+    assert text.isprintable() and "\\x1b" in text and "\\x0a" in text
+    assert error.model_dump_json()
+
+
+def test_keys_are_new_each_time() -> None:
+    assert Keys(1).token != Keys(1).token and Keys(1).session != Keys(1).token
+    assert len(Keys(1).token) >= 32 and Keys(80).cookie != Keys(81).cookie
