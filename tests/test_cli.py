@@ -244,7 +244,7 @@ def test_a_read_only_library_can_be_searched(tmp_path: Path, own_home: Path, ind
     if left_over_log:  # as after a kill: the last commit is in the log only
         catalog = Catalog.open(library, write=True)
         with catalog.transaction() as generation:
-            catalog.execute("UPDATE files SET name = 'logged', generation = ? WHERE id = 1", (generation,))
+            catalog.execute("UPDATE files SET name = 'logged', generation = ? WHERE path = ?", (generation, b"circle/0.png"))
         kept = {p.name: p.read_bytes() for p in library.glob("catalog.sqlite*") if not p.name.endswith("shm")}
         catalog.close()
         for name, content in kept.items():
