@@ -16,9 +16,12 @@ WAL mode, synchronous=FULL: what was committed survives a killed process and a p
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
+import re
 import shutil
 import sqlite3
+import stat
 import tempfile
 import threading
 import uuid
@@ -85,7 +88,6 @@ CREATE INDEX files_by_generation ON files (generation);
 CREATE TABLE failures (sha256 BLOB PRIMARY KEY, reason TEXT NOT NULL, decoder TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE forgotten (path BLOB PRIMARY KEY) WITHOUT ROWID;
 """
-TABLES = {"meta", "roots", "content", "files", "failures", "forgotten"}
 
 
 def item_id(number: int) -> str:
@@ -146,9 +148,13 @@ class Catalog:
         self._connection = connection
         self._scratch = scratch
         self._lock = threading.RLock()
-        self.fingerprint = Fingerprint.from_json(self._meta("fingerprint"))
-        self.library_id: str = self._meta("library_id")
-        self.canonical: Float32 = np.frombuffer(self._meta("canonical"), dtype="<f4").reshape(-1, self.dim)
+        try:
+            self.fingerprint = Fingerprint.from_json(self._meta("fingerprint"))
+            self.library_id = str(self._meta("library_id"))
+            self.canonical: Float32 = np.frombuffer(self._meta("canonical"), dtype="<f4").reshape(-1, self.dim)
+            int(self._meta("generation"))
+        except (TypeError, ValueError, KeyError, AttributeError) as error:
+            raise LibraryDamagedError("the catalog's facts make no sense", path=folder, hint=SALVAGE) from error
 
     @property
     def dim(self) -> int:
@@ -363,6 +369,7 @@ def _connect(file: Path, mode: str, extra: str = "") -> sqlite3.Connection:
     # quote() keeps "?" and "#" in folder names out of the URI's syntax.
     from urllib.parse import quote
 
+    _only_ours(file)
     connection = sqlite3.connect(
         f"file:{quote(os.fsencode(file.absolute()))}?mode={mode}{extra}",
         uri=True,
@@ -372,6 +379,7 @@ def _connect(file: Path, mode: str, extra: str = "") -> sqlite3.Connection:
     )
     try:
         connection.execute("PRAGMA trusted_schema=OFF")  # a stranger's library runs no code of its own
+        connection.execute("PRAGMA cell_size_check=ON")  # damage is seen when a page is read, not when it is used
         if mode != "ro":
             connection.execute("PRAGMA journal_mode=WAL")
             connection.execute("PRAGMA synchronous=FULL")
@@ -379,6 +387,21 @@ def _connect(file: Path, mode: str, extra: str = "") -> sqlite3.Connection:
         connection.close()
         raise
     return connection
+
+
+def _only_ours(file: Path) -> None:
+    """SQLite trusts what lies beside its file: it would write through a link, and delete the file that a rollback journal names.
+
+    Ours never has a journal (it has a write-ahead log), and no file of ours has a second name.
+    """
+    for end in ("-journal", "-wal", "-shm"):
+        beside = f"{file}{end}"
+        with contextlib.suppress(FileNotFoundError):
+            info = os.lstat(beside)
+            if end == "-journal":
+                raise LibraryDamagedError("this file is none of the library's", path=beside, hint="if the library is your own, remove it")
+            if not stat.S_ISREG(info.st_mode) or info.st_nlink > 1:
+                raise LibraryDamagedError("this file is a link", path=beside, hint="if the library is your own, replace it by a copy")
 
 
 def _connect_read_only(folder: Path) -> tuple[sqlite3.Connection, Path | None]:
@@ -399,9 +422,8 @@ def _connect_read_only(folder: Path) -> tuple[sqlite3.Connection, Path | None]:
 
 def _check(folder: Path, connection: sqlite3.Connection) -> None:
     """Is this our catalog, of a version that we know, with nothing in it that we did not put there?"""
-    kinds = {(kind, name) for kind, name in connection.execute("SELECT type, name FROM sqlite_schema") if not name.startswith("sqlite_")}
-    tables = {name for kind, name in kinds if kind == "table"}
-    if "meta" not in tables:
+    found = _schema(connection)
+    if ("table", "meta") not in found:
         raise LibraryDamagedError("this is no catalog of image-search", path=folder, hint="give --library another folder")
     row = connection.execute("SELECT value FROM meta WHERE key = 'schema_version'").fetchone()
     version = row[0] if row else None
@@ -413,11 +435,25 @@ def _check(folder: Path, connection: sqlite3.Connection) -> None:
             path=folder,
             hint="upgrade with: pip install --upgrade ai-image-search-engine",
         )
-    foreign = sorted(name for kind, name in kinds if kind in ("trigger", "view"))
-    if foreign:
-        raise LibraryDamagedError(f"the catalog holds foreign {foreign[0]!r}", path=folder, hint="do not use this library")
-    if not tables >= TABLES:
-        raise LibraryDamagedError(f"the catalog lacks {sorted(TABLES - tables)[0]!r}", path=folder, hint=SALVAGE)
+    ours = _our_schema()
+    for kind, name in ours.keys() - found.keys():
+        raise LibraryDamagedError(f"the catalog lacks the {kind} {name}", path=folder, hint=SALVAGE)
+    for (kind, name), text in found.items():
+        if ours.get((kind, name)) != text:
+            raise LibraryDamagedError(f"the catalog holds a foreign {kind} {name!r}", path=folder, hint="do not use this library")
+
+
+def _schema(connection: sqlite3.Connection) -> dict[tuple[str, str], str]:
+    """(type, name) of everything in a database -> how it was made, without comments and spaces."""
+    rows = connection.execute("SELECT type, name, sql FROM sqlite_schema").fetchall()
+    return {(kind, name): re.sub(r"--[^\n]*|\s", "", sql or "") for kind, name, sql in rows}
+
+
+@functools.cache
+def _our_schema() -> dict[tuple[str, str], str]:
+    with contextlib.closing(sqlite3.connect(":memory:")) as connection:
+        connection.executescript(SCHEMA)
+        return _schema(connection)
 
 
 def _folder_error(folder: Path, error: OSError) -> LibraryError:

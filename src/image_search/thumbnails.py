@@ -6,15 +6,18 @@ A cache: losing it loses nothing. It is kept in its own file, so that the catalo
 from __future__ import annotations
 
 import contextlib
+import os
 import sqlite3
 import threading
 from collections.abc import Iterable
 from pathlib import Path
+from urllib.parse import quote
 
 __all__ = ["Thumbnails"]
 
 FILE_NAME = "thumbnails.sqlite"
 MAX_BYTES = 2 * 1024**3  # ~250,000 pictures of 8 KB; then the oldest go
+TABLE = "CREATE TABLE thumbnails (n INTEGER PRIMARY KEY, sha256 BLOB UNIQUE, webp BLOB)"
 
 
 class Thumbnails:
@@ -31,34 +34,67 @@ class Thumbnails:
         if self._file.is_symlink() or not (self._write or self._file.is_file()):
             return None
         for _ in range(2):
-            connection = sqlite3.connect(self._file, timeout=1.0, isolation_level=None, check_same_thread=False)
             try:
-                connection.execute("PRAGMA trusted_schema=OFF")
-                if self._write:
-                    connection.execute("PRAGMA journal_mode=WAL")
-                    connection.execute("PRAGMA synchronous=OFF")
-                    connection.execute("CREATE TABLE IF NOT EXISTS thumbnails (n INTEGER PRIMARY KEY, sha256 BLOB UNIQUE, webp BLOB)")
-                return connection
-            except sqlite3.DatabaseError:
-                connection.close()
-                if not self._write:
+                return self._connect()
+            except (_BadCacheError, sqlite3.Error) as error:
+                if not self._write or not _is_bad(error):  # busy, full, unreadable: that is no reason to throw it away
                     return None
-                with contextlib.suppress(OSError):  # a damaged cache is begun anew
-                    self._file.unlink()
+                self._begin_anew()
         return None
+
+    def _connect(self) -> sqlite3.Connection:
+        if os.path.lexists(f"{self._file}-journal"):  # not ours: see catalog._connect
+            raise _BadCacheError
+        here = not os.access(self._file.parent, os.W_OK) and not os.path.lexists(f"{self._file}-wal")
+        how = "ro&immutable=1" if here else "rwc" if self._write else "rw"
+        connection = sqlite3.connect(
+            f"file:{quote(os.fsencode(self._file.absolute()))}?mode={how}",
+            uri=True,
+            timeout=1.0,
+            isolation_level=None,
+            check_same_thread=False,
+        )
+        try:
+            connection.execute("PRAGMA trusted_schema=OFF")
+            made = [sql for (sql,) in connection.execute("SELECT sql FROM sqlite_schema WHERE sql IS NOT NULL")]
+            if self._write:
+                connection.execute("PRAGMA journal_mode=WAL")
+                connection.execute("PRAGMA synchronous=OFF")
+                if not made:
+                    connection.execute(TABLE)
+                    made = [TABLE]
+            if made != [TABLE]:
+                raise _BadCacheError
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+    def _begin_anew(self) -> None:
+        for end in ("-journal", "-wal", "-shm", ""):
+            with contextlib.suppress(OSError):
+                os.unlink(f"{self._file}{end}")
 
     def put(self, pictures: Iterable[tuple[bytes, bytes]]) -> None:
         """(sha256, WebP) pairs, in one go."""
-        if self._connection is None:
-            return
-        with self._lock, contextlib.suppress(sqlite3.Error):
-            self._connection.execute("BEGIN")
+        with self._lock:
+            if self._connection is None:
+                return
             try:
-                self._connection.executemany("INSERT OR IGNORE INTO thumbnails (sha256, webp) VALUES (?, ?)", pictures)
-                self._trim()
-                self._connection.execute("COMMIT")
-            except sqlite3.Error:
-                self._connection.execute("ROLLBACK")
+                self._connection.execute("BEGIN")
+                try:
+                    self._connection.executemany("INSERT OR IGNORE INTO thumbnails (sha256, webp) VALUES (?, ?)", pictures)
+                    self._trim()
+                    self._connection.execute("COMMIT")
+                except BaseException:
+                    with contextlib.suppress(sqlite3.Error):  # after a full disk SQLite has rolled back by itself
+                        self._connection.execute("ROLLBACK")
+                    raise
+            except sqlite3.Error as error:
+                if _is_bad(error):
+                    self._connection.close()
+                    self._begin_anew()
+                    self._connection = self._open()
 
     def _trim(self) -> None:
         assert self._connection is not None
@@ -69,14 +105,23 @@ class Thumbnails:
             )
 
     def get(self, sha256: bytes) -> bytes | None:
-        if self._connection is None:
-            return None
-        with self._lock, contextlib.suppress(sqlite3.Error):
-            row = self._connection.execute("SELECT webp FROM thumbnails WHERE sha256 = ?", (sha256,)).fetchone()
-            return None if row is None else bytes(row[0])
+        with self._lock, contextlib.suppress(sqlite3.Error, TypeError):
+            if self._connection is not None:
+                row = self._connection.execute("SELECT webp FROM thumbnails WHERE sha256 = ?", (sha256,)).fetchone()
+                return None if row is None else bytes(memoryview(row[0]))
         return None
 
     def close(self) -> None:
-        if self._connection is not None:
-            self._connection.close()
-            self._connection = None
+        with self._lock:
+            if self._connection is not None:
+                self._connection.close()
+                self._connection = None
+
+
+class _BadCacheError(Exception):
+    """Something in it is not of our making."""
+
+
+def _is_bad(error: Exception) -> bool:
+    code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+    return isinstance(error, _BadCacheError) or code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
