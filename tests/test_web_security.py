@@ -7,7 +7,10 @@ import contextlib
 import io
 import os
 import re
+import signal
 import socket
+import subprocess
+import sys
 import threading
 import time
 import zipfile
@@ -22,6 +25,7 @@ from pageserver import Client, fill, make_library, picture, serving
 import image_search.web.service as service_module
 from image_search.catalog import Catalog
 from image_search.config import UPLOAD_LIMITS
+from image_search.engine import ImageSearchEngine
 from image_search.errors import ImageSearchError, LibraryBusyError, QueryError, UsageError
 from image_search.web.gate import BusyError, Gate
 from image_search.web.guard import Guard, Keys, allowed_host, split_host
@@ -597,3 +601,32 @@ def test_errors_are_one_plain_line(client: Client) -> None:
 def test_keys_are_new_each_time() -> None:
     assert Keys(1).token != Keys(1).token and Keys(1).session != Keys(1).token
     assert len(Keys(1).token) >= 32 and Keys(80).cookie != Keys(81).cookie
+
+
+@pytest.mark.skipif(os.name != "posix", reason="signals")
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_told_to_stop_it_ends_in_order_even_with_open_streams(library: Path, tmp_path: Path, number: int) -> None:
+    own = make_library(tmp_path, per_class=1)
+    run = subprocess.Popen(
+        [sys.executable, "-m", "image_search", "serve", "--library", str(own), "--port", "0", "--no-browser"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        assert run.stdout is not None
+        address = re.fullmatch(r"The page: http://127\.0\.0\.1:(\d+)/\?token=(\S+)\n", run.stdout.readline())
+        assert address is not None
+        port, token = address.groups()
+        with socket.create_connection(("127.0.0.1", int(port)), timeout=20) as stream:
+            stream.sendall(f"GET /api/events HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nAuthorization: Bearer {token}\r\n\r\n".encode())
+            assert b"200" in stream.recv(100)
+            run.send_signal(number)
+            said = run.communicate(timeout=30)
+        assert run.returncode == 0 and said[1].splitlines()[-1] == "Ended." and "Traceback" not in said[1]
+        with ImageSearchEngine(own) as engine:
+            engine.own("test")  # it has let go of the library
+    finally:
+        if run.poll() is None:
+            run.kill()
+            run.wait()

@@ -75,6 +75,7 @@ Jobs = Annotated[
 ]
 Json = Annotated[bool, typer.Option("--json", help="Machine-readable result on stdout.")]
 Debug = Annotated[bool, typer.Option("--debug", help="Show the stack trace of an error.", callback=_set_debug)]
+NoBrowser = Annotated[bool, typer.Option("--no-browser", help="Start the page and print its address; open nothing.")]
 PrivateUrls = Annotated[bool, typer.Option("--allow-private-urls", help="Fetch also from this machine and local networks.")]
 
 
@@ -99,17 +100,21 @@ def _print_json(data: Any) -> None:
 
 
 @app.callback(invoke_without_command=True)
-def start(context: typer.Context, library: Library = None, debug: Debug = False) -> None:
+def start(context: typer.Context, library: Library = None, no_browser: NoBrowser = False, debug: Debug = False) -> None:
     """Give it an image; get the most similar images of your library, beside it, with how similar they are.
 
-    Without a command it asks for images (see: image-search ask --help).
+    Without a command it opens the page in your browser (see: image-search serve --help).
 
     First:  image-search demo            draws sample pictures, indexes them, searches\n
     Then:   image-search index ~/Pictures\n
             image-search search photo.jpg
     """
     if context.invoked_subcommand is None:
-        ask(library=library)
+        if no_browser or _has_display():
+            serve(library=library, no_browser=no_browser)
+        else:
+            note("There is no display to open the page on, so it asks here (image-search serve starts the page all the same).")
+            ask(library=library)
 
 
 @app.command()
@@ -247,6 +252,49 @@ def search(
             note(f"Saved the comparison: {save}")
         if show:
             _open_picture(matches)
+
+
+@app.command()
+def serve(
+    library: Library = None,
+    allow: Annotated[
+        list[str] | None,
+        typer.Option("--allow", metavar="FOLDER", help="This folder may be indexed from the page; may be repeated.", show_default=False),
+    ] = None,
+    no_browser: NoBrowser = False,
+    port: Annotated[int | None, typer.Option("--port", min=0, max=65535, help="Default: 8417, or a free one.", show_default=False)] = None,
+    host: Annotated[str, typer.Option("--host", help="Address to listen on. Any other lets other machines reach the page.")] = "127.0.0.1",
+    allow_host: Annotated[
+        list[str] | None,
+        typer.Option("--allow-host", metavar="NAME", help="A name under which a proxy reaches the page.", show_default=False),
+    ] = None,
+    allow_urls: Annotated[bool, typer.Option("--allow-urls", help="The page may search with pictures from public addresses.")] = False,
+    model: Model = "auto",
+    runtime: Runtime = None,
+    store: Store = None,
+    debug: Debug = False,
+) -> None:
+    """Start the page: drop an image, see what is similar. Only who knows the printed address gets in. Ctrl-C ends it.
+
+    Examples:\n
+      image-search serve --allow ~/Pictures\n
+      image-search serve --library photos.library --port 8000 --no-browser
+    """
+    from .web.server import serve as run
+
+    run(
+        library,
+        folders=allow or (),
+        port=port,
+        host=host,
+        hosts=allow_host or (),
+        urls=allow_urls,
+        browser=not no_browser and _has_display(),
+        notify=note,
+        model=model,
+        runtime=runtime,
+        store=store,
+    )
 
 
 @app.command()
@@ -461,6 +509,10 @@ def _advise_fonts(matches: Matches) -> None:
         note(line)
 
 
+def _has_display() -> bool:
+    return sys.platform in ("darwin", "win32") or bool(os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"))
+
+
 def _open_picture(matches: Matches) -> None:
     """Save the comparison to a temporary file and open it where there is a display; else say where it lies."""
     import subprocess
@@ -470,7 +522,7 @@ def _open_picture(matches: Matches) -> None:
     file = Path(tempfile.mkdtemp(prefix="image-search-")) / "comparison.png"
     matches.plot(file)
     opener = {"darwin": ["open"], "win32": ["cmd", "/c", "start", ""]}.get(sys.platform, ["xdg-open"])
-    if sys.platform in ("darwin", "win32") or os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"):
+    if _has_display():
         with contextlib.suppress(OSError):
             subprocess.Popen([*opener, str(file)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
     note(f"Comparison: {file}")

@@ -6,11 +6,11 @@ import contextlib
 import ipaddress
 import logging
 import os
+import signal
 import socket
-import sys
 import threading
 import webbrowser
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import cast
 
@@ -23,10 +23,26 @@ from .guard import App, Guard, Keys
 from .protocol import DeadlineProtocol
 from .service import Service, Shared
 
-__all__ = ["DEFAULT_PORT", "PageServer", "has_display", "serve"]
+__all__ = ["DEFAULT_PORT", "PageServer", "serve"]
 
 DEFAULT_PORT = 8417  # if it is taken and none was asked for, any free one
 LOCAL = frozenset({"127.0.0.1", "localhost", "::1"})
+
+
+class _Server(uvicorn.Server):
+    """Ctrl-C and SIGTERM are how a server is meant to end: it ends in order, and nothing is raised afterwards."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+        before = {number: signal.signal(number, self.handle_exit) for number in (signal.SIGINT, signal.SIGTERM)}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
 
 
 class PageServer:
@@ -92,7 +108,7 @@ class PageServer:
             timeout_graceful_shutdown=3,
         )
         logging.getLogger("uvicorn.error").setLevel(logging.ERROR)  # one line for each malformed request would be a flood
-        self._server = uvicorn.Server(config)
+        self._server = _Server(config)
 
     @property
     def address(self) -> str:
@@ -130,7 +146,7 @@ def serve(
     store: str | None = None,
     notify: Callable[[str], None],
 ) -> None:
-    """Start the page, say its address, open the browser where there is one, and serve until Ctrl-C."""
+    """Start the page, say its address, open it in a browser if that is wanted, and serve until Ctrl-C."""
     server = PageServer(
         library, host=host, port=port, folders=folders, urls=urls, hosts=hosts, notify=notify, model=model, runtime=runtime, store=store
     )
@@ -141,16 +157,10 @@ def serve(
             " and what goes over the network is not encrypted. For more than a trusted network put a TLS proxy in front of it."
         )
     notify("It ends with Ctrl-C.")
-    if browser and has_display():
+    if browser:
         threading.Thread(target=_open_browser, args=(server.address,), daemon=True).start()
-    with contextlib.suppress(KeyboardInterrupt):
-        server.run()
+    server.run()
     notify("Ended.")
-
-
-def has_display() -> bool:
-    """Is there a screen that a browser could open on?"""
-    return sys.platform in ("darwin", "win32") or bool(os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"))
 
 
 def _open_browser(address: str) -> None:
