@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import ipaddress
 import logging
@@ -12,6 +13,7 @@ import threading
 import webbrowser
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from types import FrameType
 from typing import cast
 
 import uvicorn
@@ -31,6 +33,14 @@ LOCAL = frozenset({"127.0.0.1", "localhost", "::1"})
 
 class _Server(uvicorn.Server):
     """Ctrl-C and SIGTERM are how a server is meant to end: it ends in order, and nothing is raised afterwards."""
+
+    def __init__(self, config: uvicorn.Config, ending: asyncio.Event) -> None:
+        super().__init__(config)
+        self._ending = ending
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        self._ending.set()  # pages that watch the progress are let go: they would hold the server open
+        super().handle_exit(sig, frame)
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -108,7 +118,7 @@ class PageServer:
             timeout_graceful_shutdown=3,
         )
         logging.getLogger("uvicorn.error").setLevel(logging.ERROR)  # one line for each malformed request would be a flood
-        self._server = _Server(config)
+        self._server = _Server(config, self.app.state.ending)
 
     @property
     def address(self) -> str:
