@@ -178,8 +178,9 @@ class Catalog:
             # Of a run that was killed here. A log without its catalog, above all: SQLite would play it into the new one.
             for path in (*_files_of(fresh), *_files_of(folder / CATALOG_NAME)):
                 path.unlink(missing_ok=True)
-            with translated(folder), contextlib.closing(_connect(fresh, "rwc")) as connection:
-                connection.executescript(f"BEGIN; {SCHEMA} COMMIT;")
+            with translated(folder), contextlib.closing(_connect(fresh, "rwc", log=False)) as connection:
+                # Without a log: it would stay behind under the old name if its contents could not be moved on closing.
+                connection.executescript(f"BEGIN; {SCHEMA}")
                 facts: dict[str, str | int | bytes] = {
                     "schema_version": SCHEMA_VERSION,
                     "library_id": uuid.uuid4().hex,
@@ -188,6 +189,7 @@ class Catalog:
                     "canonical": np.ascontiguousarray(canonical, dtype="<f4").tobytes(),
                 }
                 connection.executemany("INSERT INTO meta VALUES (?, ?)", facts.items())
+                connection.commit()
             os.replace(fresh, folder / CATALOG_NAME)
         except OSError as error:
             raise _folder_error(folder, error) from error
@@ -289,7 +291,7 @@ class Catalog:
                 self._connection.execute("UPDATE meta SET value = ? WHERE key = 'generation'", (generation,))
                 yield generation
                 if not self._connection.execute("SELECT 1 FROM files WHERE generation = ?", (generation,)).fetchone():
-                    self._connection.execute("UPDATE meta SET value = ? WHERE key = 'generation'", (generation - 1,))
+                    self._connection.execute("UPDATE meta SET value = ? WHERE key = 'generation'", (before,))
                 self._connection.commit()
             except BaseException:
                 with contextlib.suppress(sqlite3.Error):  # after a full disk SQLite has rolled back by itself
@@ -365,7 +367,7 @@ def _files_of(file: Path) -> list[Path]:
     return [file.with_name(f"{file.name}{end}") for end in ("-journal", "-wal", "-shm", "")]
 
 
-def _connect(file: Path, mode: str, extra: str = "") -> sqlite3.Connection:
+def _connect(file: Path, mode: str, extra: str = "", *, log: bool = True) -> sqlite3.Connection:
     # quote() keeps "?" and "#" in folder names out of the URI's syntax.
     from urllib.parse import quote
 
@@ -381,7 +383,7 @@ def _connect(file: Path, mode: str, extra: str = "") -> sqlite3.Connection:
         connection.execute("PRAGMA trusted_schema=OFF")  # a stranger's library runs no code of its own
         connection.execute("PRAGMA cell_size_check=ON")  # damage is seen when a page is read, not when it is used
         if mode != "ro":
-            connection.execute("PRAGMA journal_mode=WAL")
+            connection.execute(f"PRAGMA journal_mode={'WAL' if log else 'DELETE'}")
             connection.execute("PRAGMA synchronous=FULL")
     except BaseException:
         connection.close()
