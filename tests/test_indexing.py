@@ -358,3 +358,23 @@ def test_vectors_are_unit_and_the_same_in_the_catalog_and_from_embed(engine: Ima
     engine.index(photos)
     assert alone.dtype == np.float32 and np.allclose(np.linalg.norm(alone, axis=1), 1, atol=1e-6)
     assert np.array_equal(alone, engine.embed(paths))  # now from the catalog
+
+
+def test_a_restored_backup_is_not_taken_for_the_catalog_of_the_store(photos: Path, tmp_path: Path) -> None:
+    """The catalog goes back in time and then as many commits forward: the store must not answer for it, nor be patched up to it."""
+    library = tmp_path / "library"
+    with ImageSearchEngine(library, model="mini") as engine:
+        engine.index(photos)
+    backup = (library / "catalog.sqlite").read_bytes()
+    fill(photos, 1, first=50)
+    with ImageSearchEngine(library) as engine:
+        engine.index(photos)
+    (library / "catalog.sqlite").write_bytes(backup)
+    for path in photos.rglob("50.png"):
+        path.unlink()
+    fill(photos, 1, first=60)
+    with ImageSearchEngine(library) as engine:
+        engine.index(photos)
+        assert engine.status()["store_ready"]
+        by_store = {m.path for m in engine.search("id:1", 100, how="store")}
+        assert by_store == {str(p) for p in photos.rglob("*.png")}

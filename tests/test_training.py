@@ -67,6 +67,7 @@ def weights(run: train.Run) -> list[torch.Tensor]:
     return [*run.student.state_dict().values(), *run.average.state_dict().values(), *run.heads.state_dict().values()]
 
 
+@pytest.mark.slow
 def test_an_interrupted_run_ends_as_one_that_was_not(work: Path) -> None:
     whole = open_run(work, "whole")
     train.train(whole, work / "runs" / "whole", steps=4)
@@ -84,6 +85,7 @@ def test_it_learns(work: Path) -> None:
     assert np.mean(losses[-10:]) < 0.7 * np.mean(losses[:10])
 
 
+@pytest.mark.slow
 def test_a_branch_cools_down_and_leaves_its_origin_alone(work: Path) -> None:
     train.train(open_run(work), work / "runs" / "main", steps=2)
     before = (work / "runs" / "main" / "last.pt").read_bytes()
@@ -98,6 +100,7 @@ def test_a_branch_cools_down_and_leaves_its_origin_alone(work: Path) -> None:
     assert (work / "runs" / "main" / "last.pt").read_bytes() == before
 
 
+@pytest.mark.slow
 def test_two_processes_share_each_step(work: Path) -> None:
     run = open_run(work, "pair")
     train.train_together(run, work, "pair", 2, steps=3)
@@ -121,6 +124,7 @@ def test_two_processes_share_each_step(work: Path) -> None:
     assert all(torch.allclose(a, b, atol=1e-5) for a, b in zip(run.parameters(), alone.parameters(), strict=True))
 
 
+@pytest.mark.slow
 def test_left_out_pictures_are_never_drawn(work: Path) -> None:
     run = open_run(work)
     drawn = {int(row) for step in range(60) for row in run.batch(step)[0]}

@@ -7,7 +7,7 @@
     failures  contents that no decoder could read, so that copies and re-runs are not tried again
     forgotten paths that the user took out
 
-Moves, copies and "identical" fall out of the split between content and files. `generation` counts commits; every row of `files`
+Moves, copies and "identical" fall out of the split between content and files. `generation` grows with every commit; every row of `files`
 carries the generation that last changed it, which is what a store needs to follow.
 
 WAL mode, synchronous=FULL: what was committed survives a killed process and a power cut as far as SQLite's promise goes.
@@ -19,6 +19,7 @@ import contextlib
 import functools
 import os
 import re
+import secrets
 import shutil
 import sqlite3
 import stat
@@ -48,6 +49,7 @@ __all__ = ["CATALOG_NAME", "SCHEMA_VERSION", "Catalog", "checksum", "item_id", "
 CATALOG_NAME = "catalog.sqlite"
 SCHEMA_VERSION = 1
 SALVAGE = "save what is still good with: image-search salvage"
+_CHANCE_BITS = 20  # of a generation: a catalog restored from a backup counts on to other numbers than the one that was lost
 BUSY_SECONDS = 5.0  # then an error, never a hang
 
 SCHEMA = """
@@ -287,7 +289,8 @@ class Catalog:
         with self._lock, translated(self.folder):
             self._connection.execute("BEGIN IMMEDIATE")
             try:
-                generation = self.generation + 1
+                before = self.generation
+                generation = (before >> _CHANCE_BITS) + 1 << _CHANCE_BITS | secrets.randbits(_CHANCE_BITS)
                 self._connection.execute("UPDATE meta SET value = ? WHERE key = 'generation'", (generation,))
                 yield generation
                 if not self._connection.execute("SELECT 1 FROM files WHERE generation = ?", (generation,)).fetchone():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import hashlib
 import logging
 import os
 import tempfile
@@ -273,6 +274,9 @@ class ImageSearchEngine:
             self._searcher.close()
         try:
             with contextlib.closing(self._mirror(catalog)) as mirror:
+                # A library from somebody else may name a server: nothing is sent to one that the user did not name.
+                if self._store is None and self._store_spec(catalog).startswith("chroma:") and mirror.sealed_generation() is None:
+                    raise StoreError(f"{mirror.why}; to use it again, name it: --store {self._store_spec(catalog)}")
                 how(catalog, mirror)
         except (StoreError, LibraryError) as error:
             self._notify(f"The images are safe and can be searched (exactly), but the store is not up to date: {error}")
@@ -480,7 +484,8 @@ class ImageSearchEngine:
         return self._store or catalog.meta_or_none("store") or "chroma"
 
     def _mirror(self, catalog: Catalog) -> Mirror:
-        return Mirror(self.library, dim=catalog.dim, model=catalog.fingerprint.name, spec=self._store_spec(catalog))
+        fingerprint = hashlib.sha256(catalog.fingerprint.to_json().encode()).hexdigest()[:16]
+        return Mirror(self.library, dim=catalog.dim, model=fingerprint, spec=self._store_spec(catalog))
 
 
 class _TakenBackError(Exception):

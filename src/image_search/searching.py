@@ -6,6 +6,7 @@ import fnmatch
 import os
 import re
 import threading
+import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -24,6 +25,7 @@ __all__ = ["Filters", "How", "Searcher", "combine"]
 
 How = Literal["auto", "exact", "store"]
 STORE_PAYS_FROM = 20_000  # images: there an exact search costs what Chroma does (3.2 CPU ms), below it less, and it is never wrong
+ASK_AGAIN_SECONDS = 10.0  # after a store said no: proving it reads all of it (.2 s at 100,000 images)
 _IN = 900  # values in one "IN (...)": SQLite allows 999 everywhere
 
 
@@ -90,6 +92,7 @@ class Searcher:
         self._matrix: Float32 = np.empty((0, catalog.dim), np.float32)
         self._store: VectorStore | None = None
         self._store_generation = -1
+        self._ask_again = 0.0
         self._using = threading.RLock()  # a store that answers is not closed under the question
 
     def search(self, query: Float32, n: int, filters: Filters, how: How, same: frozenset[bytes]) -> tuple[list[Match], bool]:
@@ -147,6 +150,7 @@ class Searcher:
         with self._using:
             self._mirror.close()  # the store, and the copy of its files that this process reads
             self._store = None
+            self._ask_again = 0.0
 
     # --- exact --------------------------------------------------------------------------------------------------------------
 
@@ -210,10 +214,12 @@ class Searcher:
         if how == "store" and filters.by_file:
             raise UsageError("the store does not answer filtered searches", hint="leave out --store-only, or --name and --path")
         generation = self._catalog.generation
-        if self._store is None or self._store_generation != generation:
+        asked = self._store_generation == generation and (self._store is not None or time.monotonic() < self._ask_again)
+        if not asked:
             self.close()
             self._store = self._mirror.open(generation)
             self._store_generation = generation
+            self._ask_again = time.monotonic() + ASK_AGAIN_SECONDS
         if self._store is None and how == "store":
             raise StoreError(
                 f"the store cannot answer: {self._mirror.why}", path=self._catalog.folder, hint="make it anew with: image-search rebuild"

@@ -34,11 +34,13 @@ def follow(catalog: Catalog, mirror: Mirror) -> None:
     sealed = mirror.sealed_generation()
     if sealed == generation:
         return
-    if sealed is not None and sealed < generation and not mirror.worn:
+    # A store that another catalog (a backup, restored since) wrote last has seen other changes than ours.
+    if sealed is not None and sealed == catalog.meta_or_none("store_generation") and not mirror.worn:
         total = catalog.rows("SELECT count(*) FROM files WHERE state = 'present'")[0][0]
         changed = catalog.rows("SELECT count(*) FROM files WHERE generation > ?", (sealed,))[0][0]
         if changed <= CHURN * total:
             mirror.update(generation, _records(catalog, f"{_RECORD} AND f.generation > ?", (sealed,)), _gone(catalog, sealed))
+            catalog.set_meta("store_generation", generation)
             return
     rebuild(catalog, mirror)
 
@@ -46,7 +48,9 @@ def follow(catalog: Catalog, mirror: Mirror) -> None:
 def rebuild(catalog: Catalog, mirror: Mirror) -> None:
     """The whole store from the catalog, without the model."""
     with catalog.snapshot():
-        mirror.rebuild(catalog.generation, _records(catalog, f"{_RECORD} ORDER BY f.id", ()))
+        generation = catalog.generation
+        mirror.rebuild(generation, _records(catalog, f"{_RECORD} ORDER BY f.id", ()))
+    catalog.set_meta("store_generation", generation)
 
 
 def _records(catalog: Catalog, sql: str, values: Sequence[Any]) -> Iterator[StoreRecords]:
