@@ -88,7 +88,7 @@ def user(own_home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Pat
 
 
 def test_the_readme_used_from_top_to_bottom(user: Path, own_home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    chapter = text_of(READMES[0]).split("## Your own photos\n")[1].split("\n### ")[0]
+    chapter = text_of(READMES[0]).split("### The commands\n")[1].split("\n### ")[0]
     ran = 0
     for words in commands("\n".join(re.findall(r"^```bash\n(.*?)^```$", chapter, re.MULTILINE | re.DOTALL))):
         if any(word.startswith("http") for word in words) or words[:1] == ["serve"]:
