@@ -181,7 +181,6 @@ class Catalog:
             for path in (*_files_of(fresh), *_files_of(folder / CATALOG_NAME)):
                 path.unlink(missing_ok=True)
             with translated(folder), contextlib.closing(_connect(fresh, "rwc", log=False)) as connection:
-                # Without a log: it would stay behind under the old name if its contents could not be moved on closing.
                 connection.executescript(f"BEGIN; {SCHEMA}")
                 facts: dict[str, str | int | bytes] = {
                     "schema_version": SCHEMA_VERSION,
@@ -192,7 +191,11 @@ class Catalog:
                 }
                 connection.executemany("INSERT INTO meta VALUES (?, ?)", facts.items())
                 connection.commit()
+                # Only now with a log: what cannot be moved out of it on closing would stay behind under the old name.
+                connection.execute("PRAGMA journal_mode=WAL")
             os.replace(fresh, folder / CATALOG_NAME)
+            for path in _files_of(fresh):
+                path.unlink(missing_ok=True)
         except OSError as error:
             raise _folder_error(folder, error) from error
         return cls.open(folder, write=True)

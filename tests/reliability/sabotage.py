@@ -38,8 +38,8 @@ def no_journal() -> None:
     """SQLite writes in place, without a log."""
     real = catalog._connect
 
-    def connect(file: Path, mode: str, extra: str = "") -> sqlite3.Connection:
-        connection = real(file, mode, extra)
+    def connect(file: Path, mode: str, extra: str = "", *, log: bool = True) -> sqlite3.Connection:
+        connection = real(file, mode, extra, log=log)
         connection.execute("PRAGMA journal_mode=OFF")
         connection.execute("PRAGMA cache_size=4")  # spills in the middle of a transaction, as a large one would
         return connection
