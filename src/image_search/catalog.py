@@ -34,6 +34,7 @@ from typing import Any
 import numpy as np
 
 from .errors import (
+    SALVAGE,
     DiskFullError,
     LibraryBusyError,
     LibraryDamagedError,
@@ -44,11 +45,10 @@ from .errors import (
 )
 from .types import Fingerprint, Float32
 
-__all__ = ["CATALOG_NAME", "SCHEMA_VERSION", "Catalog", "checksum", "item_id", "item_number", "translated"]
+__all__ = ["CATALOG_NAME", "SCHEMA_VERSION", "Catalog", "check_vector", "checksum", "item_id", "item_number", "translated"]
 
 CATALOG_NAME = "catalog.sqlite"
 SCHEMA_VERSION = 1
-SALVAGE = "save what is still good with: image-search salvage"
 _CHANCE_BITS = 20  # of a generation: a catalog restored from a backup counts on to other numbers than the one that was lost
 BUSY_SECONDS = 5.0  # then an error, never a hang
 
@@ -107,6 +107,12 @@ def checksum(vector: bytes) -> int:
     return zlib.crc32(vector)
 
 
+def check_vector(vector: bytes, check: int, dim: int, whose: str, folder: Path) -> None:
+    """LibraryDamagedError unless these are the bytes that were written."""
+    if zlib.crc32(vector) != check or len(vector) != 4 * dim:
+        raise LibraryDamagedError(f"the vector of {whose} is damaged", path=folder, hint=SALVAGE)
+
+
 @contextlib.contextmanager
 def translated(folder: Path) -> Iterator[None]:
     """SQLite's and the system's words for a failing library become ours; used at every entrance of this room."""
@@ -129,7 +135,7 @@ def translated(folder: Path) -> Iterator[None]:
             ) from error
         if code == sqlite3.SQLITE_CANTOPEN:
             raise LibraryError("the catalog cannot be opened", path=folder, hint="check the folder's permissions") from error
-        if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_FORMAT):
+        if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_FORMAT) or "decode to utf-8" in text:
             raise LibraryDamagedError(f"the catalog is damaged ({error})", path=folder, hint=SALVAGE) from error
         raise
 
@@ -349,12 +355,7 @@ class Catalog:
                 " CROSS JOIN content AS c ON c.id = f.content_id"
             ):
                 for content, vector, check in page:
-                    if zlib.crc32(vector) != check or len(vector) != 4 * self.dim:
-                        raise LibraryDamagedError(
-                            f"the vector of image {content} is damaged",
-                            path=self.folder,
-                            hint=SALVAGE,
-                        )
+                    check_vector(vector, check, self.dim, f"content {content}", self.folder)
                 ids[at : at + len(page)] = [row[0] for row in page]
                 matrix[at : at + len(page)] = np.frombuffer(b"".join(row[1] for row in page), "<f4").reshape(len(page), self.dim)
                 at += len(page)
@@ -363,8 +364,9 @@ class Catalog:
     def vector(self, content: int) -> Float32:
         """float32 (D,) of one content."""
         row = self.one("SELECT vector, checksum FROM content WHERE id = ?", (content,))
-        if row is None or zlib.crc32(row[0]) != row[1]:
-            raise LibraryDamagedError(f"the vector of image {content} is damaged", path=self.folder, hint=SALVAGE)
+        if row is None:
+            raise LibraryDamagedError(f"the vector of content {content} is gone", path=self.folder, hint=SALVAGE)
+        check_vector(row[0], row[1], self.dim, f"content {content}", self.folder)
         return np.frombuffer(row[0], "<f4")
 
 

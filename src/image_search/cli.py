@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from .config import UPLOAD_LIMITS
-from .errors import ImageSearchError, LibraryNotFoundError, QueryError, UsageError
+from .errors import SALVAGE, ImageSearchError, LibraryDamagedError, LibraryNotFoundError, QueryError, UsageError
 from .paths import shown
 
 if TYPE_CHECKING:
@@ -325,13 +325,22 @@ def ask(
 
 
 @app.command()
-def status(library: Library = None, json_output: Json = False, debug: Debug = False) -> None:
+def status(
+    library: Library = None,
+    verify: Annotated[bool, typer.Option("--verify", help="Read the whole catalog and say what is damaged in it.")] = False,
+    json_output: Json = False,
+    debug: Debug = False,
+) -> None:
     """Say what the library holds: images, classes, folders, model, store."""
     with _engine(library) as engine:
         facts = engine.status()
+        if verify:
+            facts["damage"] = engine.verify()
     if json_output:
         facts["roots"] = [{**root, "path": shown(root["path"])} for root in facts["roots"]]
         _print_json(facts)
+        if facts.get("damage"):
+            raise typer.Exit(1)
         return
     print(f"library     {shown(facts['library'])}")
     print(f"images      {facts['images']:,} ({facts['contents']:,} different), {facts['classes']:,} classes")
@@ -343,6 +352,12 @@ def status(library: Library = None, json_output: Json = False, debug: Debug = Fa
     print(f"store       {facts['store']}: {ready}")
     for root in facts["roots"]:
         print(f"folder      {shown(root['path'])}: {root['images']:,} images{', offline' if root['offline'] else ''}")
+    if verify and not facts["damage"]:
+        print("catalog     all of it was read, and no damage was found")
+    elif verify:
+        for line in facts["damage"]:
+            note(f"damage: {line}")
+        raise LibraryDamagedError("the catalog is damaged", path=facts["library"], hint=SALVAGE)
 
 
 @app.command()
@@ -446,6 +461,29 @@ def rebuild(library: Library = None, store: Store = None, debug: Debug = False) 
     with _engine(library, store=store) as engine:
         count = engine.rebuild()
     print(f"the store holds {count:,} images")
+
+
+@app.command()
+def salvage(
+    library: Library = None,
+    to: Annotated[
+        Path | None,
+        typer.Option("--to", metavar="DIR", help="The new library. Default: beside the damaged one, .saved added.", show_default=False),
+    ] = None,
+    debug: Debug = False,
+) -> None:
+    """Save what is still good of a damaged library into a new one. The damaged one is only read."""
+    from .config import default_library
+    from .salvage import salvage as save
+
+    damaged = default_library(library)
+    saved = save(damaged, to.expanduser().absolute() if to is not None else damaged.with_name(f"{damaged.name}.saved"))
+    for path in saved.lost:
+        note(f"lost: {path}")
+    if saved.unknown:
+        note(f"lost: {saved.unknown:,} files whose names are gone, too")
+    print(f"saved {saved.images:,} images and {saved.vectors:,} vectors in {shown(str(saved.library))}")
+    note(f"Index your folders with --library {saved.library}: what was lost comes back, and only that is embedded.")
 
 
 @app.command()

@@ -24,6 +24,8 @@ from .closeness import sample
 from .config import LIBRARY_LIMITS, THUMBNAIL_SIDE, UPLOAD_LIMITS, Limits, available_cpus, default_library
 from .decode import DecodePool
 from .errors import (
+    SALVAGE,
+    LibraryDamagedError,
     LibraryError,
     LibraryNotFoundError,
     ModelMismatchError,
@@ -36,6 +38,7 @@ from .matches import Matches
 from .models import canonical_pictures, check_same_vectors, choose_auto, load_model, resolve
 from .paths import from_bytes
 from .queries import Query, QueryReader, Source
+from .salvage import find_damage
 from .scan import Excluder
 from .searching import Filters, How, Searcher, combine
 from .stores.mirror import Mirror
@@ -471,9 +474,20 @@ class ImageSearchEngine:
             self._follow(catalog, storing.follow)
         return count
 
+    def verify(self) -> list[str]:
+        """Read the whole catalog and say what is damaged in it, a line each; empty: nothing was found. See `salvage.find_damage`."""
+        self._open()
+        assert self._catalog is not None
+        return find_damage(self._catalog)
+
     def rebuild(self) -> int:
-        """Make the store anew from the catalog, without the model. Returns the number of images in it."""
+        """Make the store anew from the catalog, without the model. Returns the number of images in it.
+
+        Raises LibraryDamagedError if the catalog is damaged: what is wrong is not copied.
+        """
         with self._writing() as catalog:
+            if damage := find_damage(catalog):
+                raise LibraryDamagedError(f"the catalog is damaged ({damage[0]})", path=self.library, hint=SALVAGE)
             if self._searcher is not None:
                 self._searcher.close()
             with contextlib.closing(self._mirror(catalog)) as mirror:

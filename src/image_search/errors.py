@@ -95,6 +95,9 @@ HINTS: dict[SkipReason, str] = {
 }
 
 
+SALVAGE = "save what is still good with: image-search salvage"  # the way out of a damaged catalog
+
+
 class ImageSearchError(Exception):
     """Base of all errors here.
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from .catalog import Catalog, item_id
+from .catalog import Catalog, check_vector, item_id
 from .paths import from_bytes, uri_of
 from .stores.mirror import Mirror
 from .types import StoreRecords
@@ -19,7 +19,7 @@ BATCH = 1000  # records a call: a batch of one costs 24 times as much
 CHURN = 0.3  # above this share of changes a rebuild is cheaper, and leaves no deleted vectors in the index
 
 _RECORD = (
-    "SELECT f.id, c.vector, r.path, f.path, f.name FROM files AS f JOIN roots AS r ON r.id = f.root_id JOIN content AS c ON"
+    "SELECT f.id, c.vector, c.checksum, r.path, f.path, f.name FROM files AS f JOIN roots AS r ON r.id = f.root_id JOIN content AS c ON"
     " c.id = f.content_id WHERE f.state = 'present'"
 )
 
@@ -55,11 +55,13 @@ def rebuild(catalog: Catalog, mirror: Mirror) -> None:
 
 def _records(catalog: Catalog, sql: str, values: Sequence[Any]) -> Iterator[StoreRecords]:
     for page in catalog.pages(sql, values, BATCH):
+        for number, vector, check, *_ in page:
+            check_vector(vector, check, catalog.dim, item_id(number), catalog.folder)  # no damage is sealed into a store
         yield StoreRecords(
             ids=[item_id(number) for number, *_ in page],
             vectors=np.frombuffer(b"".join(row[1] for row in page), "<f4").reshape(len(page), catalog.dim),
             # A name may hold bytes that are no UTF-8, which the store cannot keep.
-            metadatas=[{"uri": uri_of(from_bytes(os.path.join(root, path))), "name": uri_of(name)} for _, _, root, path, name in page],
+            metadatas=[{"uri": uri_of(from_bytes(os.path.join(root, path))), "name": uri_of(name)} for _, _, _, root, path, name in page],
         )
 
 
