@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import hashlib
 import json
 import logging
 from collections.abc import AsyncIterator
@@ -14,8 +15,6 @@ from fastapi import FastAPI, Query, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, Response, StreamingResponse
 from starlette.exceptions import HTTPException
-from starlette.staticfiles import StaticFiles
-from starlette.types import Scope
 
 from .. import __version__
 from ..config import available_cpus
@@ -226,20 +225,36 @@ def create_app(service: Service) -> FastAPI:
 
     # --- the page -----------------------------------------------------------------------------------------------------------
 
+    files = _static_files()
+
     @app.get("/", include_in_schema=False)
     async def page() -> Response:
-        return Response((STATIC / "index.html").read_bytes(), media_type="text/html; charset=utf-8", headers={"Cache-Control": "no-store"})
+        data, kind, _ = files["index.html"]
+        return Response(data, media_type=kind)
 
-    app.mount("/static", _Static(directory=STATIC), name="static")
+    @app.get("/static/{name}", include_in_schema=False)
+    async def static(name: str, request: Request) -> Response:
+        if name not in files:
+            raise HTTPException(404)
+        data, kind, tag = files[name]
+        headers = {"ETag": tag, "Cache-Control": "no-cache"}  # asked again each time, sent again only after an update
+        if request.headers.get("if-none-match") == tag:
+            return Response(status_code=304, headers=headers)
+        return Response(data, media_type=kind, headers=headers)
+
     return app
 
 
-class _Static(StaticFiles):
-    """No ranges: our files are small, and parsing Range headers has been a way to stop servers."""
-
-    async def get_response(self, path: str, scope: Scope) -> Response:
-        scope = {**scope, "headers": [(k, v) for k, v in scope["headers"] if k != b"range"]}
-        return await super().get_response(path, scope)
+def _static_files() -> dict[str, tuple[bytes, str, str]]:
+    """name -> (bytes, media type, ETag): the page's files, known at start, so that no name can lead anywhere else."""
+    types = {
+        ".js": "text/javascript; charset=utf-8",
+        ".css": "text/css; charset=utf-8",
+        ".svg": "image/svg+xml",
+        ".html": "text/html; charset=utf-8",
+    }
+    files = {path.name: (path.read_bytes(), types[path.suffix]) for path in STATIC.iterdir() if path.suffix in types}
+    return {name: (data, kind, f'"{hashlib.sha256(data).hexdigest()[:16]}"') for name, (data, kind) in files.items()}
 
 
 def _picture(*types: str) -> dict[int | str, dict[str, Any]]:

@@ -275,14 +275,13 @@ class _Answer:
         self._send = send
         self._body = body
         self._cookie = cookie
-        self._fixed = scope["path"].startswith("/static/")
         self._plain = not scope["path"].startswith("/api/")  # somebody reads it in a browser
 
     async def send(self, message: Message) -> None:
         if message["type"] == "http.response.start":
             headers = [*message.get("headers", []), *HEADERS]
             if not any(name == b"cache-control" for name, _ in headers):
-                headers.append((b"cache-control", b"no-cache" if self._fixed else b"no-store"))
+                headers.append((b"cache-control", b"no-store"))
             if self._cookie is not None:
                 headers.append((b"set-cookie", self._cookie.encode()))
             if not self._body.complete:

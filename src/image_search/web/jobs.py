@@ -113,6 +113,8 @@ class Jobs:
             self._set(replace(self._job, state="failed", seconds_left=None, error=known))
 
     def _index(self, folder: str) -> None:
+        self._marks.clear()
+        self._marks.append((time.monotonic(), 0))
         report = self._engine.index(folder, progress=self._show)
         self._set(
             replace(

@@ -17,7 +17,7 @@ export function makeCompare({ selection, onMore, onLike, onLess }) {
   const dialog = h(
     "dialog",
     { class: "compare", "aria-label": t("compare"), onkeydown: keys, onclose: () => place.open && go({ open: null }) },
-    h("header", {}, iconButton("left", t("previous"), () => step(-1)), position, iconButton("right", t("next"), () => step(1)), tabs, iconButton("close", t("close"), () => dialog.close())),
+    h("div", { class: "head" }, iconButton("left", t("previous"), () => step(-1)), position, iconButton("right", t("next"), () => step(1)), tabs, iconButton("close", t("close"), () => dialog.close())),
     h("div", { class: "body" }, stage, sheet),
   );
   document.body.append(dialog);
@@ -60,8 +60,8 @@ export function makeCompare({ selection, onMore, onLike, onLess }) {
   function paint() {
     const at = matches.findIndex((one) => one.id === match.id);
     position.textContent = t("of", { n: at + 1, all: matches.length });
-    dialog.querySelector("header > .icon-button").disabled = at === 0;
-    dialog.querySelectorAll("header > .icon-button")[1].disabled = at === matches.length - 1;
+    dialog.querySelector(".head > .icon-button").disabled = at === 0;
+    dialog.querySelectorAll(".head > .icon-button")[1].disabled = at === matches.length - 1;
     fill(
       tabs,
       WAYS.map((one) => h("button", { type: "button", role: "radio", "aria-checked": String(one === way), tabindex: one === way ? "0" : "-1", onclick: () => choose(one) }, t(one))),

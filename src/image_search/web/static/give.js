@@ -6,8 +6,11 @@ import { fill, h, icon, isWriting, toast } from "./dom.js";
 import { t } from "./words.js";
 
 const MAX_PARTS = 16;
+const names = new Map(); // upload -> its file's name, which the server need not know
 let server = null;
 let busyNote = null;
+
+export const nameOf = (query) => query.label || names.get(query.id) || t("original");
 
 /** mode: "new" begins a search, "like" and "less" add to the one there is. */
 export function take(ids, mode) {
@@ -38,7 +41,9 @@ export async function files(list, mode) {
     const kept = [];
     for (const file of images.slice(0, MAX_PARTS)) {
       try {
-        kept.push((await api.upload(file, server)).id);
+        const { id } = await api.upload(file, server);
+        if (file.name) names.set(id, file.name);
+        kept.push(id);
       } catch (error) {
         toast(images.length > 1 ? `${file.name}: ${error.text ?? error.message}` : (error.text ?? error.message), true);
       }

@@ -49,7 +49,7 @@ export function makeGrid({ onOpen, onMore = null, onPick = null, isPicked = () =
         type: "button",
         class: "face",
         tabindex: "-1",
-        "aria-label": scored ? t("card", { rank: String(item.rank), name, x: cosine(item.similarity) }) : `${name}, ${item.path.split("/").at(-1)}`,
+        "aria-label": scored ? null : `${name}, ${item.path.split("/").at(-1)}`,
         title: item.path,
         onclick: () => onOpen(item),
       },
@@ -59,7 +59,7 @@ export function makeGrid({ onOpen, onMore = null, onPick = null, isPicked = () =
             "span",
             { class: "caption" },
             h("span", { class: "name" }, name),
-            h("span", { class: "score" }, h("b", {}, cosine(item.similarity)), item.closeness === null ? null : h("small", { title: t("closeness_is", { x: percent(item.closeness) }) }, percent(item.closeness))),
+            h("span", { class: "score" }, h("span", { class: "unseen" }, `${t("similarity")} `), h("b", {}, cosine(item.similarity)), item.closeness === null ? null : h("small", { title: t("closeness_is", { x: percent(item.closeness) }) }, h("span", { class: "unseen" }, `${t("closeness")} `), percent(item.closeness))),
             h("span", { class: "bar" }, bar(item.similarity)),
           )
         : null,

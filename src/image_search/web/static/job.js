@@ -1,7 +1,7 @@
 // The index run: how far it is, and the button that stops it.
 
 import * as api from "./api.js";
-import { button, fill, h, toast } from "./dom.js";
+import { button, fill, h, iconButton, toast } from "./dom.js";
 import { problemText, reasonText, t } from "./words.js";
 
 export const RUNNING = ["drawing", "scanning", "indexing", "finishing"];
@@ -13,13 +13,20 @@ export function makeJob() {
   const meter = h("progress", { max: "1" });
   const line = h("p", { class: "hint", role: "status" });
   const stop = button(t("stop"), () => api.stop().catch((error) => toast(error.text, true)), {}, "stop");
-  fill(element, h("header", {}, h("div", {}, words, folder), stop), meter, line);
+  const dismiss = iconButton("close", t("dismiss"), () => {
+    hidden = true;
+    element.hidden = true;
+  });
+  let hidden = false;
+  fill(element, h("header", {}, h("div", {}, words, folder), stop, dismiss), meter, line);
 
   return {
     element,
     show(job) {
-      element.hidden = job.state === "none";
       const running = RUNNING.includes(job.state);
+      if (running) hidden = false;
+      element.hidden = hidden || job.state === "none";
+      dismiss.hidden = running;
       element.classList.toggle("failed", job.state === "failed");
       element.classList.toggle("running", running);
       words.textContent = t(`job_${job.state}`, job);
@@ -29,6 +36,7 @@ export function makeJob() {
       if (job.total > 0) meter.value = job.done / job.total;
       else meter.removeAttribute("value");
       line.textContent = job.problem ? problemText(job.problem) : running && job.total ? progress(job) : job.skipped ? t("skipped", { n: job.skipped }) : "";
+      line.hidden = !running && !line.textContent;
     },
   };
 }

@@ -54,7 +54,8 @@ export function makeLibrary(server, job) {
     const state = server();
     const name = place.names[0] ?? null;
     const images = state.library?.images ?? 0;
-    if (name !== of || (images !== shownImages && !RUNNING.includes(state.job.state))) {
+    // While a run goes on the grid stays as it is, once there is something in it.
+    if (name !== of || (images !== shownImages && (shownImages <= 0 || !RUNNING.includes(state.job.state)))) {
       of = name;
       shownImages = images;
       next = state.library ? 0 : null;

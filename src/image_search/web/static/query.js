@@ -2,7 +2,7 @@
 
 import { EMPTY, go, place } from "./address.js";
 import { button, fill, h, icon, iconButton } from "./dom.js";
-import { choose } from "./give.js";
+import { choose, nameOf } from "./give.js";
 import { makeRegion } from "./region.js";
 import { t } from "./words.js";
 
@@ -23,7 +23,7 @@ export function makeQueryPanel() {
     region.element.style.setProperty("--ratio", String(first.width / first.height));
     fill(
       element,
-      h("h2", {}, part ? t("query_region") : t("query"), h("small", {}, first.label || t("original"))),
+      h("h2", {}, part ? t("query_region") : t("query"), h("small", { title: nameOf(first) }, nameOf(first))),
       region.element,
       h("p", { class: "hint" }, t("region_hint")),
       h(
@@ -43,7 +43,7 @@ export function makeQueryPanel() {
     return h(
       "li",
       { class: query.less ? "part less" : "part" },
-      h("img", { src: query.view, alt: query.label || t("original"), width: 56, height: 56 }),
+      h("img", { src: query.view, alt: nameOf(query), width: 56, height: 56 }),
       h("span", { class: "sign", "aria-label": query.less ? t("less") : t("like") }, icon(query.less ? "minus" : "plus")),
       iconButton("close", t("remove"), () => go({ parts: place.parts.filter((_, at) => at !== position) })),
     );

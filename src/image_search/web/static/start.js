@@ -29,6 +29,7 @@ export function makeStart(server, job) {
       h(
         "section",
         { class: "giver" },
+        h("h1", { class: "unseen" }, t("title")),
         h("button", { type: "button", class: "target", onclick: () => choose("new") }, icon("drop"), h("strong", {}, t("drop_title")), h("span", { class: "button primary" }, t("choose")), h("small", {}, t("drop_more", { keys: /Mac/.test(navigator.platform) ? "⌘V" : "Ctrl+V" }))),
         state.urls_allowed ? addressForm() : null,
       ),

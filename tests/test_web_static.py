@@ -1,0 +1,88 @@
+"""The page's own files: complete in both languages, readable in both themes, nothing forgotten, nothing inline."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+STATIC = Path(__file__).parents[1] / "src" / "image_search" / "web" / "static"
+MODULES = sorted(path.name for path in STATIC.glob("*.js") if path.name != "theme.js")
+
+
+def dictionaries() -> tuple[dict[str, str], dict[str, str]]:
+    text = (STATIC / "words.js").read_text(encoding="utf-8")
+    english, korean = re.search(r"const EN = \{(.*?)\n\};.*?const KO = \{(.*?)\n\};", text, re.S).groups()  # type: ignore[union-attr]
+    return tuple(dict(re.findall(r'^  (\w+): "(.*)",$', part, re.M)) for part in (english, korean))  # type: ignore[return-value]
+
+
+def test_every_text_is_there_in_both_languages() -> None:
+    english, korean = dictionaries()
+    assert len(english) > 100 and set(english) <= set(korean)
+    for key, words in english.items():
+        assert set(re.findall(r"\{(\w+)\}", words)) == set(re.findall(r"\{(\w+)\}", korean[key])), key
+    used = {key for name in MODULES for key in re.findall(r'\bt\("(\w+)"', (STATIC / name).read_text(encoding="utf-8"))}
+    assert used <= set(english), used - set(english)
+
+
+def test_every_reason_and_error_has_korean_words() -> None:
+    from image_search.errors import SkipReason
+
+    korean = dictionaries()[1]
+    assert {f"r_{reason.name}" for reason in SkipReason} <= set(korean)
+
+
+def test_the_page_names_every_module_in_advance() -> None:
+    """So that they all arrive in one round, not one after the other as they import each other."""
+    html = (STATIC / "index.html").read_text(encoding="utf-8")
+    named = set(re.findall(r'"/static/([\w.]+\.js)"', html))
+    assert named == {*MODULES, "theme.js"}
+    assert set(re.findall(r'"/static/([\w.]+\.css)"', html)) == {path.name for path in STATIC.glob("*.css")}
+    assert sum(path.stat().st_size for path in STATIC.iterdir()) < 135_000, "first paint: 150 KB with headers"
+
+
+def test_no_module_makes_markup_from_text() -> None:
+    for name in [*MODULES, "theme.js"]:
+        text = (STATIC / name).read_text(encoding="utf-8")
+        assert not re.search(r"innerHTML|outerHTML|insertAdjacentHTML|document\.write|\beval\(|new Function|srcdoc", text), name
+
+
+def tokens(theme: str) -> dict[str, str]:
+    css = (STATIC / "base.css").read_text(encoding="utf-8")
+    light = dict(re.findall(r"--([\w-]+): (#[0-9a-f]{6})", css[: css.index("@media")]))
+    if theme == "light":
+        return light
+    dark = re.search(r':root\[data-theme="dark"\] \{(.*?)\}', css, re.S)[1]  # type: ignore[index]
+    followed = re.search(r"prefers-color-scheme: dark\) \{\s*:root[^{]*\{(.*?)\}", css, re.S)[1]  # type: ignore[index]
+    assert re.sub(r"\s+", " ", dark).strip() == re.sub(r"\s+", " ", followed).strip(), "the chosen dark is the system's dark"
+    return light | dict(re.findall(r"--([\w-]+): (#[0-9a-f]{6})", dark))
+
+
+def luminance(colour: str) -> float:
+    parts = [int(colour[n : n + 2], 16) / 255 for n in (1, 3, 5)]
+    red, green, blue = (c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in parts)
+    return 0.2126 * red + 0.7152 * green + 0.0722 * blue
+
+
+def contrast(one: str, other: str) -> float:
+    """WCAG 2.2, 1 to 21."""
+    high, low = sorted((luminance(one), luminance(other)), reverse=True)
+    return (high + 0.05) / (low + 0.05)
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_text_can_be_read(theme: str) -> None:
+    colours = tokens(theme)
+    for text, grounds in {
+        "ink": ("paper", "surface", "mat"),
+        "quiet": ("paper", "surface", "mat"),
+        "accent": ("paper", "surface", "accent-soft"),
+        "on-accent": ("accent",),
+        "bad": ("surface", "bad-soft"),
+        "good": ("surface",),
+    }.items():
+        for ground in grounds:
+            assert contrast(colours[text], colours[ground]) >= 4.5, (text, ground)
+    for ground in ("paper", "surface"):
+        assert contrast(colours["edge"], colours[ground]) >= 3, "borders of things to press"
