@@ -36,11 +36,15 @@ def run(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> 
     def call(*arguments: object) -> Answer:
         monkeypatch.setattr(sys, "argv", ["image-search", *map(str, arguments)])
         monkeypatch.setattr(cli, "_debug", False)
+        handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
         code = 0
         try:
             cli.main()
         except SystemExit as end:
             code = end.code if isinstance(end.code, int) else 1
+        finally:
+            for number, handler in handlers.items():
+                signal.signal(number, handler)
         caught = capsys.readouterr()
         return Answer(code, caught.out, caught.err)
 
