@@ -233,11 +233,8 @@ class Catalog:
                 if not os.access(file, os.W_OK) or not os.access(folder, os.W_OK):
                     raise LibraryReadOnlyError("the library cannot be written", path=folder, hint="check its permissions")
                 connection = _connect(file, "rw")
-            elif os.access(folder, os.W_OK) and os.access(file, os.W_OK):
-                connection = _connect(file, "rw")  # a reader of a WAL database shares its memory file
-                connection.execute("PRAGMA query_only=ON")
             else:
-                connection, scratch = _connect_read_only(folder)
+                connection, scratch = _connect_to_read(folder)
             try:
                 _check(folder, connection)
                 return cls(folder, connection, writable=write, scratch=scratch)
@@ -414,9 +411,26 @@ def _only_ours(file: Path) -> None:
                 raise LibraryDamagedError("this file is a link", path=beside, hint="if the library is your own, replace it by a copy")
 
 
-def _connect_read_only(folder: Path) -> tuple[sqlite3.Connection, Path | None]:
-    """In a folder that we cannot write SQLite cannot make its shared-memory file: take the file as it is, or a copy with its log."""
+def _connect_to_read(folder: Path) -> tuple[sqlite3.Connection, Path | None]:
+    """A connection that sees what is committed now, and the folder of its private copy if it needed one.
+
+    SQLite's way to read beside a writer needs a small file in the folder. Where that cannot be made (no permission, a read-only or a
+    full disk), a writer's own will do; without a writer the file stands still, and is read as it is, or with its log from a copy.
+    """
     file = folder / CATALOG_NAME
+    for way in ("rw", "ro") if os.access(folder, os.W_OK) and os.access(file, os.W_OK) else ("ro",):
+        try:
+            connection = _connect(file, way)
+            try:
+                connection.execute("PRAGMA query_only=ON")
+                connection.execute("SELECT count(*) FROM sqlite_schema").fetchall()
+            except BaseException:
+                connection.close()
+                raise
+            return connection, None
+        except sqlite3.OperationalError as error:
+            if getattr(error, "sqlite_errorcode", 0) & 0xFF in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
+                raise  # what another program is changing must not be read past its lock
     log = file.with_name(f"{CATALOG_NAME}-wal")
     if not log.exists() or log.stat().st_size == 0:
         return _connect(file, "ro", "&immutable=1"), None

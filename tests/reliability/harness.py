@@ -7,7 +7,6 @@ import json
 import os
 import shutil
 import signal
-import sqlite3
 import subprocess
 import sys
 import time
@@ -173,12 +172,12 @@ def judge(library: Path, truth: dict[str, bytes], *, acknowledged: int, complete
     if not Catalog.exists(library):
         assert acknowledged == 0 and not complete
         return 0
-    with contextlib.closing(sqlite3.connect(f"file:{library / 'catalog.sqlite'}?mode=ro", uri=True)) as connection:
-        assert connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
-        rows = connection.execute(
+    with contextlib.closing(Catalog.open(library)) as catalog:
+        assert catalog.rows("PRAGMA integrity_check") == [("ok",)]
+        rows = catalog.rows(
             "SELECT r.path, f.path, c.vector FROM files AS f JOIN roots AS r ON r.id = f.root_id JOIN content AS c ON c.id = f.content_id"
             " WHERE f.state = 'present'"
-        ).fetchall()
+        )
     held = {from_bytes(os.path.join(root, path)): vector for root, path, vector in rows}
     assert len(held) == len(rows) >= acknowledged, f"{acknowledged} were acknowledged, {len(held)} are there"
     assert all(truth[path] == vector for path, vector in held.items())

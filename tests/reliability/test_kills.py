@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 import random
 import shutil
-import sqlite3
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from harness import Nursery, Run, draw, judge, leftovers, true_vectors
+
+from image_search import LibraryDamagedError
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="this system cannot fork")
 
@@ -140,7 +141,7 @@ def test_a_run_that_is_not_killed_embeds_nothing_again(ground: Ground) -> None:
 @pytest.mark.parametrize("sabotage", ["acknowledge_early", "no_transactions", "no_journal", "misaligned"])
 def test_with_the_protection_off_it_is_noticed(ground: Ground, sabotage: str) -> None:
     total = steps_of(ground, "new", "exact", sabotage=sabotage)
-    with pytest.raises((AssertionError, sqlite3.DatabaseError)):
+    with pytest.raises((AssertionError, LibraryDamagedError)):
         kill_at_steps(ground, "new", "exact", list(range(total // 2, total // 2 + 12)), sabotage=sabotage)
 
 
