@@ -50,6 +50,7 @@ __all__ = ["CATALOG_NAME", "SCHEMA_VERSION", "Catalog", "check_vector", "checksu
 CATALOG_NAME = "catalog.sqlite"
 SCHEMA_VERSION = 1
 _CHANCE_BITS = 20  # of a generation: a catalog restored from a backup counts on to other numbers than the one that was lost
+LOCAL = "keep the library on a local disk; the images may lie anywhere"
 BUSY_SECONDS = 5.0  # then an error, never a hang
 
 SCHEMA = """
@@ -198,7 +199,8 @@ class Catalog:
                 connection.executemany("INSERT INTO meta VALUES (?, ?)", facts.items())
                 connection.commit()
                 # Only now with a log: what cannot be moved out of it on closing would stay behind under the old name.
-                connection.execute("PRAGMA journal_mode=WAL")
+                if connection.execute("PRAGMA journal_mode=WAL").fetchone() != ("wal",):
+                    raise LibraryError("this disk fails, or is of a kind that cannot hold a library", path=folder, hint=LOCAL)
             os.replace(fresh, folder / CATALOG_NAME)
             for path in _files_of(fresh):
                 path.unlink(missing_ok=True)

@@ -566,8 +566,8 @@ def _open_picture(matches: Matches) -> None:
     note(f"Comparison: {file}")
 
 
-class _StoppedError(BaseException):
-    """Ctrl-C or SIGTERM. Its own exception, since typer ends on KeyboardInterrupt without a word."""
+class _StoppedError(SystemExit):
+    """Ctrl-C or SIGTERM. Not a KeyboardInterrupt, on which typer ends without a word; a SystemExit, which no seam takes for a failure."""
 
 
 def _stop(number: int, frame: FrameType | None) -> None:
