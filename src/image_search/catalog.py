@@ -108,6 +108,14 @@ def checksum(vector: bytes) -> int:
     return zlib.crc32(vector)
 
 
+def _no_room(folder: Path) -> bool:
+    """SQLite calls it an I/O error when there is no room for its shared file (32 KB at first)."""
+    try:
+        return shutil.disk_usage(folder).free < 128 * 1024
+    except OSError:
+        return False
+
+
 def check_vector(vector: bytes, check: int, dim: int, whose: str, folder: Path) -> None:
     """LibraryDamagedError unless these are the bytes that were written."""
     if zlib.crc32(vector) != check or len(vector) != 4 * dim:
@@ -124,7 +132,7 @@ def translated(folder: Path) -> Iterator[None]:
         code = getattr(error, "sqlite_errorcode", 0) & 0xFF  # the primary code below the extended one
         if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED) or "locked" in text:
             raise LibraryBusyError("another program holds the catalog", path=folder, hint="try again when it is done") from error
-        if code == sqlite3.SQLITE_FULL:
+        if code == sqlite3.SQLITE_FULL or (code == sqlite3.SQLITE_IOERR and _no_room(folder)):
             raise DiskFullError(
                 "the disk is full", path=folder, hint="make room and run the same command again; nothing is lost"
             ) from error
@@ -139,6 +147,8 @@ def translated(folder: Path) -> Iterator[None]:
         if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_FORMAT) or "decode to utf-8" in text:
             raise LibraryDamagedError(f"the catalog is damaged ({error})", path=folder, hint=SALVAGE) from error
         raise
+    except UnicodeDecodeError as error:  # text in the file is none
+        raise LibraryDamagedError("the catalog is damaged (its text is no text)", path=folder, hint=SALVAGE) from error
 
 
 class Catalog:
