@@ -305,6 +305,13 @@ def test_the_library_is_held_while_the_page_runs(library: Path, server: PageServ
         timeout=60,
     )
     assert run.returncode == 1 and "page" in run.stderr
+    beside = subprocess.run(
+        [sys.executable, "-m", "image_search", "search", "id:1", "--json", "--library", str(library)],
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert beside.returncode == 0 and json.loads(beside.stdout)["matches"][0]["id"] == "id:1"
 
 
 def test_answers_keep_the_documented_form(client: Client) -> None:

@@ -18,6 +18,7 @@ import pytest
 from pageserver import PER_CLASS, fill, make_library, picture, serving
 from PIL import Image
 
+from image_search.engine import ImageSearchEngine
 from image_search.web.server import PageServer
 
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed: the page is not tested in a browser")
@@ -109,6 +110,15 @@ DROP = """([base64, names]) => {
   const zone = document.querySelector(".veil .zone.ZONE");
   fire("dragover", zone);
   fire("drop", zone);
+}"""
+
+
+DRAG = """() => {
+  const data = new DataTransfer();
+  const fire = (type, target) => target.dispatchEvent(new DragEvent(type, { bubbles: true, cancelable: true, dataTransfer: data }));
+  fire("dragstart", document.querySelector(".results .card"));
+  fire("dragenter", document.body);
+  fire("drop", document.querySelector(".veil .zone.like"));
 }"""
 
 
@@ -213,6 +223,9 @@ def test_combining_images(tab: Tab) -> None:
     assert "q=-up" in tab.page.url and tab.names()[0] == "Red"
     tab.page.locator(".part button").first.click()
     tab.until("document.querySelectorAll('.part').length === 1")
+    tab.page.evaluate(DRAG)  # an image of the library, dragged onto "more like this"
+    tab.until("document.querySelectorAll('.part').length === 2")
+    assert re.search(r"q=id:\d+", tab.page.url)
 
 
 def test_filters_and_the_cut_off(tab: Tab) -> None:
@@ -277,6 +290,9 @@ def test_comparing_with_the_keyboard_alone(tab: Tab) -> None:
     press("Escape")
     tab.until("!location.search.includes('open')")
     assert "1 chosen" in tab.page.locator(".selection").text_content()
+    press("Escape")
+    assert tab.page.locator(".selection").count() == 0
+    press("x")
     press("ArrowDown")
     press("m")
     tab.until("document.querySelector('.selection') === null")
@@ -432,5 +448,28 @@ def test_without_a_library_one_button_builds_the_gallery(
         tab.page.locator(".folders button", has_text="Index").click()
         tab.page.wait_for_selector("h1 >> text=18 images", timeout=60_000)
         assert tab.page.locator(".folders li").count() == 2
+        tab.context.close()
+        assert tab.problems == []
+
+
+@pytest.mark.parametrize("images", [0, 1])
+def test_the_smallest_libraries(browser: playwright.Browser, tmp_path: Path, images: int) -> None:
+    library = make_library(tmp_path, per_class=1)
+    with ImageSearchEngine(library) as engine:
+        engine.forget(*[f"id:{n}" for n in range(1, 4 - images)])
+    with serving(library) as server:
+        tab = Tab(browser, server)
+        if images:
+            tab.page.locator(".strip .card .face").click()
+            tab.loaded()
+            assert tab.page.locator("h1").text_content() == "1 image, most similar first"
+            assert tab.page.locator(".results .score small").count() == 0
+            tab.page.locator(".results .face").click()
+            tab.page.wait_for_selector(".position >> text=1 of 1")
+            tab.page.keyboard.press("Escape")
+        else:
+            tab.page.wait_for_selector("text=The library is empty")
+        tab.page.click("nav >> text=Library")
+        tab.page.wait_for_selector(f"h1 >> text={images} image")
         tab.context.close()
         assert tab.problems == []

@@ -121,7 +121,7 @@ export function makeGrid({ onOpen, onMore = null, onPick = null, isPicked = () =
     else if (event.key === "g" && item.repeats) onRepeats(item);
   }
 
-  return { element: list, show, append, marks, focus: (id) => cards.get(id)?.node.firstChild.focus(), first: () => list.querySelector(".card.current .face")?.focus() };
+  return { element: list, show, append, marks };
 }
 
 const sameLook = (a, b) => a.rank === b.rank && a.similarity === b.similarity && a.repeats === b.repeats && a.expanded === b.expanded && a.member === b.member && a.thumbnail === b.thumbnail;

@@ -13,12 +13,13 @@ export function makeJob() {
   const meter = h("progress", { max: "1" });
   const line = h("p", { class: "hint", role: "status" });
   const stop = button(t("stop"), () => api.stop().catch((error) => toast(error.text, true)), {}, "stop");
+  const which = h("button", { type: "button", class: "link", onclick: () => showSkipped().catch((error) => toast(error.text, true)) }, t("skipped_show"));
   const dismiss = iconButton("close", t("dismiss"), () => {
     hidden = true;
     element.hidden = true;
   });
   let hidden = false;
-  fill(element, h("header", {}, h("div", {}, words, folder), stop, dismiss), meter, line);
+  fill(element, h("header", {}, h("div", {}, words, folder), stop, dismiss), meter, line, which);
 
   return {
     element,
@@ -36,6 +37,7 @@ export function makeJob() {
       if (job.total > 0) meter.value = job.done / job.total;
       else meter.removeAttribute("value");
       line.textContent = job.problem ? problemText(job.problem) : running && job.total ? progress(job) : job.skipped ? t("skipped", { n: job.skipped }) : "";
+      which.hidden = !job.skipped || job.state === "drawing";
       line.hidden = !running && !line.textContent;
     },
   };

@@ -61,7 +61,7 @@ async function watch(now) {
 
 function show() {
   const name = place.view === "library" ? "library" : place.parts.length && state.library ? "search" : "start";
-  if (name === "search" && !views.search) views.search = makeSearch(state);
+  if (name === "search" && !views.search) views.search = makeSearch();
   const view = views[name];
   if (shown !== name) {
     if (shown === "search") views.search.leave();
@@ -138,7 +138,7 @@ addEventListener("keydown", (event) => {
     if (shown === "search") views.search.focusPath();
     else if (shown === "library") views.library.focusFind();
     else document.querySelector(".target")?.focus();
-  } else if (event.key === "Escape" && shown === "search") history.back();
+  } else if (event.key === "Escape" && shown === "search") views.search.leaveOff();
   else if (event.key === "ArrowDown" && event.target === document.body) {
     event.preventDefault();
     main.querySelector(".card.current .face")?.focus();

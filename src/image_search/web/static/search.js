@@ -14,7 +14,7 @@ import { cosine, t } from "./words.js";
 const FIRST = 60; // fills a screen at once; the rest follows
 const ALL = 500;
 
-export function makeSearch(server) {
+export function makeSearch() {
   const panel = makeQueryPanel();
   const filters = makeFilters();
   const selection = makeSelection(() => grid.marks());
@@ -176,7 +176,11 @@ export function makeSearch(server) {
       filters.path.focus();
       filters.path.select();
     },
-    focusResults: () => grid.first(),
+    /** Esc: the choice first, then the search. */
+    leaveOff() {
+      if (selection.size) selection.clear();
+      else go({ ...EMPTY });
+    },
     refresh() {
       api.classes().then(filters.setClasses, () => {});
     },
@@ -186,7 +190,6 @@ export function makeSearch(server) {
       compare.close();
       selection.clear();
     },
-    server,
   };
 }
 
