@@ -47,6 +47,18 @@ def no_journal() -> None:
     catalog._connect = connect
 
 
+def no_sync() -> None:
+    """SQLite does not wait until its log is on the disk."""
+    real = catalog._connect
+
+    def connect(file: Path, mode: str, extra: str = "", *, log: bool = True) -> sqlite3.Connection:
+        connection = real(file, mode, extra, log=log)
+        connection.execute("PRAGMA synchronous=OFF")
+        return connection
+
+    catalog._connect = connect
+
+
 def misaligned() -> None:
     """Vectors land at the neighbour's picture."""
     real = indexing._Run.embed
