@@ -365,9 +365,12 @@ class Catalog:
             ):
                 for content, vector, check in page:
                     check_vector(vector, check, self.dim, f"content {content}", self.folder)
-                ids[at : at + len(page)] = [row[0] for row in page]
-                matrix[at : at + len(page)] = np.frombuffer(b"".join(row[1] for row in page), "<f4").reshape(len(page), self.dim)
+                if at + len(page) <= count:
+                    ids[at : at + len(page)] = [row[0] for row in page]
+                    matrix[at : at + len(page)] = np.frombuffer(b"".join(row[1] for row in page), "<f4").reshape(len(page), self.dim)
                 at += len(page)
+        if at != count:  # a file without its vector, or an index that knows other files than the table
+            raise LibraryDamagedError(f"the catalog names {count} contents and holds {at} of them", path=self.folder, hint=SALVAGE)
         return ids, matrix
 
     def vector(self, content: int) -> Float32:

@@ -15,7 +15,7 @@ import numpy as np
 
 from .catalog import Catalog, item_id, item_number
 from .closeness import percentile
-from .errors import StoreError, UsageError
+from .errors import SALVAGE, LibraryDamagedError, StoreError, UsageError
 from .paths import from_bytes, nfc, uri_of
 from .stores.exact import top_k
 from .stores.mirror import Mirror
@@ -166,6 +166,8 @@ class Searcher:
         (rows,), (cosines,) = top_k(matrix, query[None, :], n, mask=mask)
         similarity = dict(zip(contents[rows].tolist(), cosines.tolist(), strict=True))
         files = self._files_with(similarity) if chosen is None else [f for f in chosen if f.content in similarity]
+        if chosen is None and {f.content for f in files} != similarity.keys():  # never fewer, silently
+            raise LibraryDamagedError("the catalog has lost the files of some images", path=self._catalog.folder, hint=SALVAGE)
         found = sorted(((f, similarity[f.content]) for f in files), key=lambda pair: (-pair[1], pair[0].number))
         return found[:n]
 
