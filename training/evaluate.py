@@ -9,7 +9,6 @@ every fourth picture of each class: quick, and good for comparing states of one 
 from __future__ import annotations
 
 import argparse
-import io
 import json
 import time
 from collections.abc import Callable, Iterator
@@ -17,8 +16,9 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, ImageDraw, ImageEnhance, ImageFont, ImageOps
+from PIL import Image, ImageEnhance, ImageOps
 
+from image_search.copies import COPIES, Change, jpeg
 from image_search.metrics import copies_found, leave_one_out
 
 SETS = ("tinyimagenet", "clothing", "grocery", "scenes")
@@ -72,43 +72,10 @@ def files_of(folder: Path, every: int = 1) -> tuple[list[Path], list[str]]:
 # ---- changed copies ----------------------------------------------------------------------------------------------------------------
 
 
-def jpeg(picture: Image.Image, quality: int) -> Image.Image:
-    raw = io.BytesIO()
-    picture.save(raw, "JPEG", quality=quality)
-    return Image.open(raw).convert("RGB")
-
-
-def crop(picture: Image.Image, area: float, dice: np.random.Generator) -> Image.Image:
-    w, h = (max(1, round(side * area**0.5)) for side in picture.size)
-    x, y = int(dice.integers(0, picture.width - w + 1)), int(dice.integers(0, picture.height - h + 1))
-    return picture.crop((x, y, x + w, y + h))
-
-
-def text_over(picture: Image.Image, dice: np.random.Generator) -> Image.Image:
-    """A line of text across the lower third, on a dark band."""
-    out = picture.copy()
-    draw = ImageDraw.Draw(out)
-    high = max(10, picture.height // 8)
-    top = int(picture.height * dice.uniform(0.6, 0.85))
-    draw.rectangle((0, top, picture.width, top + high), fill=(20, 20, 20))
-    draw.text((picture.width // 20, top), "Sample text 12:30", fill=(255, 255, 255), font=ImageFont.load_default(high * 0.8))
-    return out
-
-
 def scaled(picture: Image.Image, share: float) -> Image.Image:
     return picture.resize((max(1, round(picture.width * share)), max(1, round(picture.height * share))), Image.Resampling.BILINEAR)
 
 
-Change = Callable[[Image.Image, np.random.Generator], Image.Image]
-
-COPIES: dict[str, Change] = {
-    "crop 60 %": lambda p, dice: crop(p, 0.6, dice),
-    "mirror": lambda p, dice: ImageOps.mirror(p),
-    "rotate 10°": lambda p, dice: p.rotate(10, Image.Resampling.BILINEAR),
-    "JPEG q10": lambda p, dice: jpeg(p, 10),
-    "grey": lambda p, dice: p.convert("L").convert("RGB"),
-    "text": text_over,
-}
 HARDER: dict[str, Change] = {  # told beside the others, not part of the mean
     "rotate 30°": lambda p, dice: p.rotate(30, Image.Resampling.BILINEAR),
     "padded": lambda p, dice: ImageOps.pad(p, (int(max(p.size) * 1.4),) * 2, color=(255, 255, 255)),

@@ -24,17 +24,11 @@ from .decode_worker import EndOfStreamError
 from .errors import DecodeError, ImageSearchError, SkipReason, UsageError
 from .types import Decoded, FileStat, Preprocess, Region, UInt8
 
-__all__ = ["DECODER_VERSION", "IMAGE_EXTENSIONS", "DecodePool"]
+__all__ = ["DECODER_VERSION", "DecodePool"]
 
 RULES = "1"  # of pixels.py: raise it when the same bytes may give other pixels or another reason
 
 DECODER_VERSION: str  # "1/pillow 13.0.0/heif 1.8.1"; a file known as bad is tried again when it changes
-
-# Lower case; what a scan picks up. The decoder itself goes by the content.
-IMAGE_EXTENSIONS = frozenset(
-    {".jpg", ".jpeg", ".jpe", ".jfif", ".mpo", ".png", ".apng", ".gif", ".webp"}
-    | {".bmp", ".dib", ".tif", ".tiff", ".avif", ".heic", ".heif", ".hif"}
-)
 
 AHEAD = 64  # results that may wait for the consumer: ~10 MB, more than one model call uses up
 

@@ -21,8 +21,8 @@ __all__ = ["IMAGE_EXTENSIONS", "Excluder", "ImageFile", "NotIndexed", "scan", "s
 
 # What cameras, phones, desktops and NAS systems name when they save it; the content decides what it really is.
 IMAGE_EXTENSIONS = frozenset(
-    {".jpg", ".jpeg", ".jpe", ".jfif", ".mpo", ".png", ".gif", ".webp", ".bmp", ".dib", ".tif", ".tiff"}
-    | {".avif", ".heic", ".heif", ".hif"}
+    {".jpg", ".jpeg", ".jpe", ".jfif", ".mpo", ".png", ".apng", ".gif", ".webp"}
+    | {".bmp", ".dib", ".tif", ".tiff", ".avif", ".heic", ".heif", ".hif"}
 )
 
 # Folders of copies that programs make of a person's pictures (Synology, macOS archives, desktop thumbnails, bins).
