@@ -36,6 +36,8 @@ def nfc(text: str) -> str:
 
 def shown(text: str) -> str:
     """Text that is safe in a terminal, a log line and a title: control, bidi and undecodable characters are escaped."""
+    if text.isascii() and text.isprintable():  # nearly all paths
+        return text
     return "".join(_escape(c) for c in text)
 
 

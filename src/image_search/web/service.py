@@ -108,7 +108,7 @@ class Service:
         self._opening = threading.Lock()
         self._queries: Recent[tuple[str, tuple[int, int, int, int] | None, int], Query] = Recent(QUERIES_KEPT)
         self._views: Recent[tuple[bytes, int], bytes] = Recent(VIEWS_BYTES, len)
-        self._at_generation: Recent[str, tuple[int, Any]] = Recent(4)
+        self._at_moment: Recent[str, tuple[tuple[int, bool], Any]] = Recent(8)
 
     def close(self) -> None:
         self.jobs.close()
@@ -149,12 +149,12 @@ class Service:
             return self._thumbnails
 
     def _now(self, what: str, ask: Callable[[Catalog], V]) -> V:
-        """An answer about the whole library, asked again only when the catalog has changed."""
-        generation = self.catalog.generation
-        kept = self._at_generation.get(what)
-        if kept is None or kept[0] != generation:
-            kept = (generation, ask(self.catalog))
-            self._at_generation.put(what, kept)
+        """An answer about the whole library, asked again when the catalog has changed or a run has ended (the store is ready then)."""
+        moment = (self.catalog.generation, self.jobs.running)
+        kept = self._at_moment.get(what)
+        if kept is None or kept[0] != moment:
+            kept = (moment, ask(self.catalog))
+            self._at_moment.put(what, kept)
         value: V = kept[1]
         return value
 
