@@ -96,7 +96,8 @@ def _engine(library: Path | None, *, long_lived: bool = False, **options: Any) -
 
 
 def _print_json(data: Any) -> None:
-    print(json.dumps(data, ensure_ascii=False))
+    # What could harm a terminal stands inside a string, where JSON has an escape for it.
+    print("".join(c if shown(c) == c else f"\\u{ord(c):04x}" for c in json.dumps(data, ensure_ascii=False)))
 
 
 @app.callback(invoke_without_command=True)
