@@ -107,8 +107,10 @@ class Client:
 
 
 @contextlib.contextmanager
-def serving(library: Path, **options: Any) -> Iterator[PageServer]:
+def serving(library: Path, *, near_identical: float | None = None, **options: Any) -> Iterator[PageServer]:
+    """`near_identical`: the threshold for folding; by default only the same bytes are the same picture, as the test pictures are alike."""
     server = PageServer(library, port=0, notify=lambda _: None, **options)
+    server.service.threshold = lambda model: near_identical  # type: ignore[method-assign]
     thread = threading.Thread(target=server.run, name="page-server")
     thread.start()
     try:

@@ -211,6 +211,24 @@ def test_same_pictures_are_told(tmp_path: Path) -> None:
         assert set(same_picture(catalog, contents, -1.0)) == {0}
 
 
+def test_near_identical_pictures_fold_from_the_models_threshold_on(
+    client: Client, server: PageServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from image_search.models import resolve
+    from image_search.web.service import Service
+
+    assert Service.threshold("mini") == resolve("mini").near_identical
+    plain = search(client, "id:1", n=60)
+    assert plain["near_identical"] is None and {m["same_as"] for m in plain["matches"]} == {None}
+    second = plain["matches"][1]["similarity"]
+    monkeypatch.setattr(server.service, "threshold", lambda model: second - 1e-6)
+    folded = search(client, "id:1", n=60)
+    assert folded["near_identical"] == pytest.approx(second) and folded["matches"][1]["same_as"] == 1
+    for match in folded["matches"]:
+        assert match["same_as"] is None or match["same_as"] < match["rank"]
+    assert [m["id"] for m in folded["matches"]] == [m["id"] for m in plain["matches"]], "folding reorders nothing and drops nothing"
+
+
 def test_indexing_an_allowed_folder_with_progress(tmp_path: Path) -> None:
     folder = fill(tmp_path / "new", 4)
     (folder / "Blue" / "broken.jpg").write_bytes(b"\xff\xd8\xff\xe0 no")

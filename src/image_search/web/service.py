@@ -368,7 +368,7 @@ class Service:
             min_similarity=request.min_similarity,
             exclude_self=request.exclude_self,
         )
-        threshold = resolve(matches.model).near_identical
+        threshold = self.threshold(matches.model)
         return SearchAnswer(
             queries=[shown_query for _, _, shown_query in read],
             matches=self._hits(matches, threshold),
@@ -377,6 +377,11 @@ class Service:
             complete=len(matches) < request.n,
             near_identical=threshold,
         )
+
+    @staticmethod
+    def threshold(model: str) -> float | None:
+        """Similarity from which two pictures count as the same one; None: not measured for this model."""
+        return resolve(model).near_identical
 
     def _query(self, part: QueryPart) -> tuple[Query, QueryShown]:
         """The vector (kept between searches) and what the page shows of it."""

@@ -11,6 +11,7 @@ export function showKeys() {
     [["Enter"], "key_enter"],
     [["m"], "key_m"],
     [["x"], "key_x"],
+    [["g"], "key_g"],
     [["c"], "key_c"],
     [["Ctrl", "V"], "key_paste"],
     [["Esc"], "key_esc"],
