@@ -86,19 +86,12 @@ def test_hostile_names_are_harmless_in_every_output(tmp_path: Path, program) -> 
     name = next(p for p in (folder / "names").iterdir() if "\x1b" in p.name and "red" in p.name)
     runs = [
         ["index", folder, "--model", "mini", "--store", "exact"],
-        ["index", folder, "--json", "--verify"],
         ["search", name, "-n", "50"],
         ["search", name, "-n", "50", "--json"],
-        ["search", name, "--save", tmp_path / "out\x1b.png"],
-        ["search", folder / "names" / "bad\x1b[2J\u202e.jpg"],
         ["search", folder / "nothing\u202e\x1b.jpg"],
-        ["status"],
         ["status", "--json"],
         ["index", folder / "missing\x1b\u202e"],
         ["forget", folder / "\x1bnothing"],
-        ["relocate", folder / "\x1bnothing", folder],
-        ["search", name, "--name", "\x1b[31m"],
-        ["search", name, "--path", "*\x1b*", "--json"],
         ["salvage", "--to", tmp_path / "saved\x1b\u202e"],
         ["index", folder, "--library-is-wrong\x1b"],
     ]
@@ -111,7 +104,7 @@ def test_hostile_names_are_harmless_in_every_output(tmp_path: Path, program) -> 
         assert "Traceback" not in done.stderr and "unexpected" not in done.stderr, done.stderr
         if "--json" in run and done.returncode == 0:
             json.loads(done.stdout)
-    assert ends == [0, 0, 0, 0, 0, 1, 1, 0, 0, 1, 2, 2, 0, 0, 0, 2], ends
+    assert ends == [0, 0, 0, 1, 0, 1, 2, 0, 2], ends
 
 
 # --- 4: what is seen is what is searched ---------------------------------------------------------------------------------------------

@@ -21,16 +21,18 @@ HALF, WHOLE = 30, 60  # pictures
 
 @pytest.fixture(scope="module")
 def ground(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ground]:
-    ground = Ground(tmp_path_factory.mktemp("kills"))
-    yield ground
-    ground.nursery.close()
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        work = tmp_path_factory.mktemp("kills")
+        monkeypatch.setenv("IMAGE_SEARCH_SECRET_FILE", str(work / "secret"))
+        ground = Ground(work)
+        yield ground
+        ground.nursery.close()
 
 
 class Ground:
     """Pictures, what their vectors must be, and libraries to begin with: none, and one that knows half of them."""
 
     def __init__(self, work: Path) -> None:
-        os.environ["IMAGE_SEARCH_SECRET_FILE"] = str(work / "secret")
         self.work = work
         self.photos = work / "photos"
         draw(self.photos, 0, HALF)
@@ -128,7 +130,7 @@ def _alive(run: Run) -> bool:
 @pytest.mark.parametrize(("kind", "store"), [("new", "exact"), ("half", "chroma")])
 def test_killed_at_aimed_steps(ground: Ground, kind: str, store: str) -> None:
     total = steps_of(ground, kind, store)
-    there = kill_at_steps(ground, kind, store, [1 + round(share * (total - 1)) for share in (0.02, 0.1, 0.5, 0.9)])
+    there = kill_at_steps(ground, kind, store, [1 + round(share * (total - 1)) for share in (0.1, 0.5, 0.9)])
     assert there == sorted(there)  # later kills leave more
 
 
@@ -138,7 +140,10 @@ def test_a_run_that_is_not_killed_embeds_nothing_again(ground: Ground) -> None:
     assert "embedded 0" in ground.nursery.index(ground.photos, library).output
 
 
-@pytest.mark.parametrize("sabotage", ["acknowledge_early", "no_transactions", "no_journal", "misaligned"])
+SLOW = [pytest.param(name, marks=pytest.mark.slow) for name in ("no_transactions", "no_journal")]
+
+
+@pytest.mark.parametrize("sabotage", ["acknowledge_early", "misaligned", *SLOW])
 def test_with_the_protection_off_it_is_noticed(ground: Ground, sabotage: str) -> None:
     total = steps_of(ground, "new", "exact", sabotage=sabotage)
     with pytest.raises((AssertionError, LibraryDamagedError)):
@@ -184,4 +189,4 @@ def test_killed_again_and_again(ground: Ground) -> None:
 
 
 def test_killed_while_the_library_is_made(ground: Ground) -> None:
-    kill_at_steps(ground, "new", "exact", [2, 3, 4, 5, 6, 7])
+    kill_at_steps(ground, "new", "exact", [3, 6])

@@ -233,6 +233,8 @@ def test_readers_go_on_beside_a_writer_and_see_what_it_commits(library: Path, ph
 
     reader = threading.Thread(target=search)
     reader.start()
+    while not seen and reader.is_alive():
+        time.sleep(0.01)
     with ImageSearchEngine(library, jobs=1) as writer:
         writer.index(more, progress=False)
     time.sleep(0.3)

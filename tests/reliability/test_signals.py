@@ -115,11 +115,8 @@ def check(photos: Path, library: Path, truth: dict[str, bytes], number: int, end
     ("where", "number"),
     [
         ("scan", signal.SIGTERM),
-        ("decode", signal.SIGINT),
         ("embed", signal.SIGTERM),
         ("placing", signal.SIGINT),
-        ("closeness", signal.SIGINT),
-        ("store", signal.SIGTERM),
         ("inside Chroma", signal.SIGTERM),
         ("sealing", signal.SIGINT),
     ],
