@@ -101,6 +101,8 @@ def interrupted(photos: Path, library: Path, number: int, where: str, wait: floa
 def check(photos: Path, library: Path, truth: dict[str, bytes], number: int, ended: tuple[int, str, float]) -> bool:
     """Returns whether the signal came before the end."""
     code, words, seconds = ended
+    if code == -number and "added " in words:  # in Python's own last moments: all is done and said
+        code = 0
     if code != 0:
         assert code == 128 + number, ended
         assert [line for line in words.splitlines() if "safe" in line], words
