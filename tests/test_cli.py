@@ -84,6 +84,17 @@ def test_json_keeps_its_schema(run: Callable[..., Answer], indexed: Path) -> Non
     assert by_id["matches"][0]["id"] == answer["matches"][0]["id"]
 
 
+def test_the_library_may_be_named_before_the_command(run: Callable[..., Answer], indexed: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("IMAGE_SEARCH_LIBRARY", os.environ["IMAGE_SEARCH_LIBRARY"])  # put back afterwards
+    assert run("--library", "nowhere", "status").code == 1
+    assert run("--version").out.startswith("image-search 0.")
+
+
+def test_a_class_that_does_not_exist_is_told(run: Callable[..., Answer], indexed: Path) -> None:
+    answer = run("search", "id:1", "--name", "hexagon")
+    assert (answer.code, answer.out) == (0, "nothing similar\n") and "--name" in answer.err
+
+
 def test_nothing_similar_is_no_failure(run: Callable[..., Answer], indexed: Path) -> None:
     answer = run("search", indexed / "circle" / "0.png", "--min-similarity", 1.5)
     assert (answer.code, answer.out) == (0, "nothing similar\n")
@@ -118,6 +129,9 @@ def test_save(run: Callable[..., Answer], indexed: Path, tmp_path: Path) -> None
         (("relocate", "old", "new"), 2, "no indexed folder"),
         (("rebuild", "--library", "nowhere"), 1, "no library"),
         (("frobnicate",), 2, "No such command"),
+        (("photo.jpg",), 2, "image-search search IMAGE"),
+        (("search", "id:1", "--min-closeness", 90), 2, "from 0 to 1"),
+        (("search", "id:1", "--save", "compare.xyz"), 2, ".png"),
     ],
 )
 def test_mistakes_are_one_plain_line(

@@ -311,7 +311,25 @@ def test_wrong_folders_are_one_line_and_leave_no_library(engine: ImageSearchEngi
 def test_a_folder_with_other_things_is_never_made_a_library(photos: Path) -> None:
     with ImageSearchEngine(photos, model="mini") as engine, pytest.raises(ImageSearchError, match="holds no library"):
         engine.index(photos)
-    assert not Catalog.exists(photos)
+    assert sorted(p.name for p in photos.iterdir()) == ["circle", "square", "stripes"]  # not even a lock file
+
+
+def test_a_first_run_without_its_model_leaves_nothing(photos: Path, tmp_path: Path) -> None:
+    with ImageSearchEngine(tmp_path / "library", model="dino") as engine, pytest.raises(ImageSearchError):
+        engine.index(photos)
+    assert not (tmp_path / "library").exists()
+
+
+def test_names_are_switched_for_the_whole_root(engine: ImageSearchEngine, photos: Path) -> None:
+    engine.index(photos)
+    with pytest.raises(UsageError, match="whole indexed folder"):
+        engine.index(photos / "circle", name_from="none")
+    assert {m.name for m in engine.search(picture("circle", 0), 100)} == {"circle", "square", "stripes"}
+
+
+def test_a_single_text_is_not_taken_for_its_letters(engine: ImageSearchEngine, photos: Path) -> None:
+    assert engine.index(photos, exclude="circle").added == 8
+    assert {m.name for m in engine.search(picture("square", 0), 100, names="square")} == {"square"}
 
 
 def test_large_pictures_are_skipped_with_a_way_out(engine: ImageSearchEngine, photos: Path) -> None:

@@ -183,6 +183,8 @@ def test_a_search_sees_what_another_process_has_committed(engine: ImageSearchEng
         ("http://127.0.0.1:9/x.png", "private"),
         (np.zeros((3, 3, 7), np.uint8), "no picture"),
         (np.full((3, 3), 2.0), "between 0 and 1"),
+        (5, "cannot be searched with"),
+        (None, "cannot be searched with"),
         (np.zeros((3, 3), np.complex64), "no picture"),
     ],
 )
@@ -195,8 +197,13 @@ def test_bad_queries_are_one_plain_line(big: ImageSearchEngine, source: object, 
 def test_wrong_use_is_refused(big: ImageSearchEngine, engine: ImageSearchEngine, photos: Path) -> None:
     with pytest.raises(UsageError, match="at least 1"):
         big.search("id:1", 0)
-    with pytest.raises(UsageError, match="no image"):
-        big.search([])
+    with pytest.raises(UsageError, match="whole number"):
+        big.search("id:1", "3")  # type: ignore[arg-type]
+    with pytest.raises(UsageError, match="from 0 to 1"):
+        big.search("id:1", min_closeness=90)
+    for empty in (big.search, big.embed):
+        with pytest.raises(UsageError, match="no image"):
+            empty([])
     with pytest.raises(LibraryNotFoundError, match="index FOLDER"):
         engine.search("x.jpg")
     engine.index(photos)

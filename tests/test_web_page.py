@@ -285,6 +285,11 @@ def test_comparing_with_the_keyboard_alone(tab: Tab) -> None:
     for way in ("slider", "flicker", "side"):
         press("c")
         tab.page.wait_for_selector(f".stage.{way}")
+        if way == "flicker":
+            press(" ")  # by hand from here on
+            before = tab.page.locator(".which").text_content()
+            press(" ")
+            assert tab.page.locator(".which").text_content() != before
     assert float(tab.page.locator(".big strong").text_content()) == float(tab.page.locator(".results .score b").nth(2).text_content())
     press("x")
     press("Escape")

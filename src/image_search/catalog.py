@@ -92,6 +92,10 @@ CREATE TABLE failures (sha256 BLOB PRIMARY KEY, reason TEXT NOT NULL, decoder TE
 CREATE TABLE forgotten (path BLOB PRIMARY KEY) WITHOUT ROWID;
 """
 
+# How an older format becomes the next one: its number -> statements. They run in one transaction with the new number, so a library is of
+# the old format or of the new one, whatever happens. What they leave must read like SCHEMA (a table that changes is made anew).
+UPGRADES: dict[int, tuple[str, ...]] = {}
+
 
 def item_id(number: int) -> str:
     """The id of a library item as people and stores see it."""
@@ -185,15 +189,21 @@ class Catalog:
     def exists(folder: Path) -> bool:
         return (folder / CATALOG_NAME).is_file()
 
+    @staticmethod
+    def check_place(folder: Path) -> None:
+        """LibraryError if a new library would lie among other things, such as the user's pictures."""
+        names = (CATALOG_NAME, f"{CATALOG_NAME}.new", "thumbnails.sqlite")
+        ours = {path.name for name in names for path in _files_of(folder / name)}
+        if folder.is_dir() and any(not (p.name.endswith(".lock") or p.name in ours) for p in folder.iterdir()):
+            raise LibraryError("this folder is not empty and holds no library", path=folder, hint="give --library a new folder")
+
     @classmethod
     def create(cls, folder: Path, fingerprint: Fingerprint, canonical: Float32) -> Catalog:
         """A new, empty library; complete or not there at all (built beside, renamed into place)."""
         try:
             folder.mkdir(parents=True, exist_ok=True)
             fresh = folder / f"{CATALOG_NAME}.new"
-            ours = {path.name for name in (CATALOG_NAME, fresh.name, "thumbnails.sqlite") for path in _files_of(folder / name)}
-            if any(not (p.name.endswith(".lock") or p.name in ours) for p in folder.iterdir()):
-                raise LibraryError("this folder is not empty and holds no library", path=folder, hint="give --library a new folder")
+            cls.check_place(folder)
             # Of a run that was killed here. A log without its catalog, above all: SQLite would play it into the new one.
             for path in (*_files_of(fresh), *_files_of(folder / CATALOG_NAME)):
                 path.unlink(missing_ok=True)
@@ -248,7 +258,7 @@ class Catalog:
             else:
                 connection, scratch = _connect_to_read(folder)
             try:
-                _check(folder, connection)
+                _check(folder, connection, write)
                 return cls(folder, connection, writable=write, scratch=scratch)
             except BaseException:
                 connection.close()
@@ -459,7 +469,7 @@ def _connect_to_read(folder: Path) -> tuple[sqlite3.Connection, Path | None]:
         raise
 
 
-def _check(folder: Path, connection: sqlite3.Connection) -> None:
+def _check(folder: Path, connection: sqlite3.Connection, write: bool) -> None:
     """Is this our catalog, of a version that we know, with nothing in it that we did not put there?"""
     found = _schema(connection)
     if ("table", "meta") not in found:
@@ -474,12 +484,35 @@ def _check(folder: Path, connection: sqlite3.Connection) -> None:
             path=folder,
             hint="upgrade with: pip install --upgrade ai-image-search-engine",
         )
+    if version < SCHEMA_VERSION:
+        if not write:
+            raise LibraryVersionError(
+                "the library was made by an older version of image-search",
+                path=folder,
+                hint="bring it up to date: image-search index FOLDER",
+            )
+        _upgrade(connection, version)
+        found = _schema(connection)
     ours = _our_schema()
     for kind, name in ours.keys() - found.keys():
         raise LibraryDamagedError(f"the catalog lacks the {kind} {name}", path=folder, hint=SALVAGE)
     for (kind, name), text in found.items():
         if ours.get((kind, name)) != text:
             raise LibraryDamagedError(f"the catalog holds a foreign {kind} {name!r}", path=folder, hint="do not use this library")
+
+
+def _upgrade(connection: sqlite3.Connection, version: int) -> None:
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        for number in range(version, SCHEMA_VERSION):
+            for statement in UPGRADES[number]:
+                connection.execute(statement)
+        connection.execute("UPDATE meta SET value = ? WHERE key = 'schema_version'", (SCHEMA_VERSION,))
+        connection.commit()
+    except BaseException:
+        with contextlib.suppress(sqlite3.Error):
+            connection.rollback()
+        raise
 
 
 def _schema(connection: sqlite3.Connection) -> dict[tuple[str, str], str]:

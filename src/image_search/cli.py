@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from .config import UPLOAD_LIMITS
+from .config import LIBRARY_ENV, UPLOAD_LIMITS
 from .errors import SALVAGE, ImageSearchError, LibraryDamagedError, LibraryNotFoundError, QueryError, UsageError
 from .paths import shown
 
@@ -52,6 +52,14 @@ def _set_debug(value: bool) -> bool:
     global _debug
     _debug = _debug or value
     return value
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        from . import __version__
+
+        print(f"image-search {__version__}")
+        raise typer.Exit
 
 
 Library = Annotated[
@@ -101,7 +109,13 @@ def _print_json(data: Any) -> None:
 
 
 @app.callback(invoke_without_command=True)
-def start(context: typer.Context, library: Library = None, no_browser: NoBrowser = False, debug: Debug = False) -> None:
+def start(
+    context: typer.Context,
+    library: Library = None,
+    no_browser: NoBrowser = False,
+    version: Annotated[bool, typer.Option("--version", help="Print the version.", callback=_print_version, is_eager=True)] = False,
+    debug: Debug = False,
+) -> None:
     """Give it an image; get the most similar images of your library, beside it, with how similar they are.
 
     Without a command it opens the page in your browser (see: image-search serve --help).
@@ -110,7 +124,10 @@ def start(context: typer.Context, library: Library = None, no_browser: NoBrowser
     Then:   image-search index ~/Pictures\n
             image-search search photo.jpg
     """
-    if context.invoked_subcommand is None:
+    if context.invoked_subcommand is not None:
+        if library is not None:  # given before the command: it holds for the command
+            os.environ[LIBRARY_ENV] = str(library)
+    else:
         if no_browser or _has_display():
             serve(library=library, no_browser=no_browser)
         else:
@@ -120,7 +137,7 @@ def start(context: typer.Context, library: Library = None, no_browser: NoBrowser
 
 @app.command()
 def index(
-    folders: Annotated[list[str], typer.Argument(metavar="FOLDER...", help="Folders with images; sub-folders are included.")],
+    folders: Annotated[list[str], typer.Argument(metavar="FOLDER", help="Folders with images; sub-folders are included.")],
     library: Library = None,
     model: Model = "auto",
     name_from: Annotated[
@@ -180,7 +197,7 @@ def index(
 def search(
     images: Annotated[
         list[str],
-        typer.Argument(metavar="IMAGE...", help="Path, http(s) address, id of a library item, or - for stdin; several: their mean."),
+        typer.Argument(metavar="IMAGE", help="Path, http(s) address, id of a library item, or - for stdin; several: their mean."),
     ],
     less: Annotated[
         list[str] | None, typer.Option("--less", metavar="IMAGE", help="Less like this image; may be repeated.", show_default=False)
@@ -229,6 +246,10 @@ def search(
     """
     if exact and store_only:
         raise UsageError("--exact and --store-only exclude each other")
+    if save is not None:
+        from .present.figure import check_target
+
+        check_target(save)
     how: Literal["auto", "exact", "store"] = "exact" if exact else "store" if store_only else "auto"
     with _engine(library, model=model, runtime=runtime, store=store, allow_private_urls=allow_private_urls) as engine:
         matches = engine.search(
@@ -344,7 +365,8 @@ def status(
             raise typer.Exit(1)
         return
     print(f"library     {shown(facts['library'])}")
-    print(f"images      {facts['images']:,} ({facts['contents']:,} different), {facts['classes']:,} classes")
+    print(f"images      {facts['images']:,} ({facts['contents']:,} different)")
+    print(f"classes     {facts['classes']:,}")
     for word in ("missing", "skipped", "forgotten"):
         if facts[word]:
             print(f"{word:<12}{facts[word]:,}")
@@ -433,7 +455,7 @@ def _bars() -> Iterator[Callable[[str, int, int], None]]:
 
 @app.command()
 def forget(
-    paths: Annotated[list[str], typer.Argument(metavar="PATH...", help="Files, folders or ids.")],
+    paths: Annotated[list[str], typer.Argument(metavar="PATH", help="Files, folders or ids.")],
     library: Library = None,
     debug: Debug = False,
 ) -> None:
@@ -553,12 +575,13 @@ def _has_display() -> bool:
 
 
 def _open_picture(matches: Matches) -> None:
-    """Save the comparison to a temporary file and open it where there is a display; else say where it lies."""
+    """Save the comparison into the cache folder (the one before is replaced) and open it where there is a display."""
     import subprocess
-    import tempfile
+
+    import platformdirs
 
     _advise_fonts(matches)
-    file = Path(tempfile.mkdtemp(prefix="image-search-")) / "comparison.png"
+    file = Path(platformdirs.user_cache_dir("image-search", appauthor=False, ensure_exists=True)) / "comparison.png"
     matches.plot(file)
     opener = {"darwin": ["open"], "win32": ["cmd", "/c", "start", ""]}.get(sys.platform, ["xdg-open"])
     if _has_display():
@@ -589,6 +612,8 @@ def _errors() -> Iterator[None]:
     except typer.TyperException as error:  # wrong usage, in typer's own words
         show = getattr(error, "show", None)
         show() if show else note(f"error: {error}")
+        if "No such command" in str(error):
+            note("To search with an image: image-search search IMAGE")
         sys.exit(getattr(error, "exit_code", 2))
     except _StoppedError as stopped:
         (number,) = stopped.args

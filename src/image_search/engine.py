@@ -9,6 +9,7 @@ import logging
 import os
 import tempfile
 import threading
+import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
@@ -135,7 +136,7 @@ class ImageSearchEngine:
         folders: Folder | Sequence[Folder],
         *,
         name_from: str | None = None,
-        exclude: Sequence[str] = (),
+        exclude: str | Sequence[str] = (),
         max_megapixels: float | None = None,
         verify: bool = False,
         prune: bool = False,
@@ -167,7 +168,8 @@ class ImageSearchEngine:
             if os.path.isfile(os.path.expanduser(folder)):
                 raise UsageError("this is a file, not a folder", path=folder, hint="give the folder that holds the images")
         limits = LIBRARY_LIMITS if max_megapixels is None else replace(LIBRARY_LIMITS, megapixels=max_megapixels)
-        excluder = Excluder(exclude)
+        excluder = Excluder(_texts(exclude))
+        started = time.monotonic()
         if dry_run:
             return self._dry_run(chosen, name_from, excluder, limits, verify)
         with self._writing(chosen) as catalog:
@@ -176,6 +178,7 @@ class ImageSearchEngine:
             report = self._work(catalog, plan, limits, excluder, prune, progress)
             self._renew_closeness(catalog)
             self._follow(catalog, storing.follow)
+        report.seconds = time.monotonic() - started
         return report
 
     def _plan(
@@ -233,6 +236,9 @@ class ImageSearchEngine:
             for folder in folders or ():
                 if not os.path.isdir(os.path.expanduser(folder)):
                     raise UsageError("there is no such folder", path=folder, hint="give the folder that holds the images")
+            # Whatever can go wrong goes wrong before anything lies in a folder that may not be ours.
+            Catalog.check_place(self.library)
+            self._choose_model()
             _make_folder(self.library)
         with self._writer_lock():
             catalog = Catalog.open(self.library, write=True) if Catalog.exists(self.library) else self._create()
@@ -250,14 +256,19 @@ class ImageSearchEngine:
     def _writer_lock(self) -> contextlib.AbstractContextManager[object]:
         return contextlib.nullcontext() if self._owned else ProcessLock(self.library / "writer.lock", what="index")
 
+    def _choose_model(self) -> Embedder:
+        """The model of a new library: the one that was asked for, or the best that is here."""
+        if self._embedder is None:
+            name, line = (self._model, None) if self._model else choose_auto()
+            if line:
+                self._notify(line)
+            self._embedder = load_model(name, runtime=self._runtime, threads=self.jobs)
+        return self._embedder
+
     def _create(self) -> Catalog:
-        name, line = (self._model, None) if self._model else choose_auto()
-        if line:
-            self._notify(line)
-        self._embedder = load_model(name, runtime=self._runtime, threads=self.jobs)
-        canonical = self._embedder.embed(canonical_pictures(self._embedder.fingerprint.preprocess))
-        catalog = Catalog.create(self.library, self._embedder.fingerprint, canonical)
-        catalog.set_meta("runtime", self._embedder.runtime)
+        model = self._choose_model()
+        catalog = Catalog.create(self.library, model.fingerprint, model.embed(canonical_pictures(model.fingerprint.preprocess)))
+        catalog.set_meta("runtime", model.runtime)
         return catalog
 
     def _renew_closeness(self, catalog: Catalog) -> None:
@@ -292,7 +303,7 @@ class ImageSearchEngine:
         n_results: int = 3,
         *,
         less: Source | Sequence[Source] = (),
-        names: Sequence[str] = (),
+        names: str | Sequence[str] = (),
         path: str | None = None,
         min_similarity: float | None = None,
         min_closeness: float | None = None,
@@ -322,8 +333,10 @@ class ImageSearchEngine:
             raise UsageError(f"search how: auto, exact or store, not {how!r}")
         if region is not None and len(likes) > 1:
             raise UsageError("a region needs a single image")
-        if n_results < 1:
-            raise UsageError("the number of results must be at least 1", hint="use -n 1 or more")
+        if not isinstance(n_results, int) or n_results < 1:
+            raise UsageError("the number of results must be a whole number, at least 1", hint="use -n 1 or more")
+        if min_closeness is not None and not 0 <= min_closeness <= 1:
+            raise UsageError("closeness goes from 0 to 1", hint="for example --min-closeness .5")
         box = Region(*region) if isinstance(region, tuple) else region
         searcher = self._open()
         assert self._catalog is not None
@@ -331,14 +344,18 @@ class ImageSearchEngine:
         queries = [reader.read(source, region=box) for source in likes] + [reader.read(source, less=True) for source in lesses]
         wanted = combine([q.vector for q in queries if not q.less], [q.vector for q in queries if q.less])
         same = frozenset(q.sha256 for q in queries if q.sha256 is not None and not q.less)
-        filters = Filters(tuple(names), path, min_similarity, min_closeness, same if exclude_self else frozenset())
+        filters = Filters(_texts(names), path, min_similarity, min_closeness, same if exclude_self else frozenset())
         found, exact = searcher.search(wanted, n_results, filters, how, same)
+        if not found and filters.by_file and not searcher.passes(filters):
+            self._notify("No image in the library has this class and path (--name, --path)")
         return Matches(found, queries=queries, model=self._catalog.fingerprint.name, exact=exact, library=self.library)
 
     def embed(self, images: Source | Sequence[Source]) -> Float32:
         """Vectors of images, float32 (N, D), each of unit length; with the library's model, or without a library the engine's."""
         if Catalog.exists(self.library):
             self._open()
+        if not _as_list(images):
+            raise UsageError("no image was given")
         reader = self._reader(self._catalog)
         return np.stack([reader.read(source).vector for source in _as_list(images)])
 
@@ -377,7 +394,7 @@ class ImageSearchEngine:
             return self._searcher
 
     def _reader(self, catalog: Catalog | None) -> QueryReader:
-        model = self._model_for_nothing if catalog is None else functools.partial(self._model_of, catalog)
+        model = self._choose_model if catalog is None else functools.partial(self._model_of, catalog)
         recipe = (model() if catalog is None else catalog).fingerprint.preprocess
         return QueryReader(
             catalog,
@@ -413,12 +430,6 @@ class ImageSearchEngine:
                     check_same_vectors(embedder, catalog.canonical)
                 self._embedder = embedder
             return self._embedder
-
-    def _model_for_nothing(self) -> Embedder:
-        """The model that was asked for, where there is no library to keep to."""
-        if self._embedder is None:
-            self._embedder = load_model(self._model or choose_auto()[0], runtime=self._runtime, threads=self.jobs)
-        return self._embedder
 
     # --- the library --------------------------------------------------------------------------------------------------------
 
@@ -504,6 +515,11 @@ class ImageSearchEngine:
 
 class _TakenBackError(Exception):
     """Ends a transaction that was only to be looked at."""
+
+
+def _texts(values: str | Sequence[str]) -> tuple[str, ...]:
+    """A single text is meant as one, not as its letters."""
+    return (values,) if isinstance(values, str) else tuple(values)
 
 
 def _as_list(images: Source | Sequence[Source]) -> list[Any]:

@@ -312,7 +312,7 @@ def _all_below(catalog: Catalog, target: Target) -> list[tuple[int, bytes, str]]
 def _offline_line(target: Target, files: int) -> str:
     return (
         f"cannot be reached, or most of its images vanished at once: {shown(from_bytes(target.folder))}. "
-        f"Its {files} images stay in the library, marked offline; if they are really gone: image-search index --prune"
+        f"Its {files} images stay in the library, marked offline; if they are really gone, index that folder with --prune"
     )
 
 
@@ -332,12 +332,10 @@ def run(
 
     Returns the report, and one line for each folder that is offline.
     """
-    started = time.monotonic()
     work = _Run(catalog, plan, embedder, thumbnails, decoder, progress)
     if pool is not None:
         work.work(pool)
     lines = work.say_gone(excluder, prune)
-    work.report.seconds = time.monotonic() - started
     return work.report, lines
 
 

@@ -103,6 +103,12 @@ def adopt_roots(catalog: Catalog, folders: Sequence[str | os.PathLike[str]], nam
         if os.path.exists(path) and not os.path.isdir(path):
             raise UsageError("is a file, not a folder", path=os.fspath(folder), hint="give the folder that holds the images")
         if name_from is not None and name_from != names:
+            if path != root:
+                raise UsageError(
+                    "names are switched for a whole indexed folder",
+                    path=from_bytes(root),
+                    hint=f"index that one with --name-from {name_from}",
+                )
             catalog.execute("UPDATE roots SET name_from = ? WHERE id = ?", (name_from, root_id))
         below = b"" if path == root else os.path.relpath(path, root)
         targets.append(Target(root_id, root, below, name_from or names))

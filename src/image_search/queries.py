@@ -126,7 +126,7 @@ class QueryReader:
             return "array", encoded(_from_array(source)), True
         if hasattr(source, "save") and hasattr(source, "mode"):
             return "image", encoded(source), True
-        text = os.fspath(source)
+        text = os.fspath(source) if isinstance(source, (str, os.PathLike)) else None
         if not isinstance(text, str):
             raise QueryError(
                 f"a {type(source).__name__} cannot be searched with", hint="give a path, an address, bytes, an array or a PIL image"

@@ -146,6 +146,10 @@ class Searcher:
             self._generation = generation
         return self._contents, self._matrix
 
+    def passes(self, filters: Filters) -> bool:
+        """Is there any image that passes the filters, however far it is?"""
+        return bool(self._files_passing(filters))
+
     def close(self) -> None:
         with self._using:
             self._mirror.close()  # the store, and the copy of its files that this process reads

@@ -36,7 +36,7 @@ from .table import marks
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["LESS_LIKE", "Panel", "draw_comparison", "match_panel", "png_bytes", "save_comparison"]
+__all__ = ["LESS_LIKE", "Panel", "check_target", "draw_comparison", "match_panel", "png_bytes", "save_comparison"]
 
 LESS_LIKE = "less like"  # badge of a query picture that the matches should not resemble
 
@@ -241,11 +241,8 @@ def png_bytes(figure: Figure) -> bytes:
     return _encoded(figure, ".png")
 
 
-def save_comparison(figure: Figure, path: str | os.PathLike[str]) -> None:
-    """Write the figure; the extension says how. The file is there whole or not at all, and one that was there stays until then.
-
-    Raises UsageError (unknown extension, no such folder, not a file), DiskFullError, or ImageSearchError (no permission, ...).
-    """
+def check_target(path: str | os.PathLike[str]) -> tuple[str, str]:
+    """(file to be written, extension) of a picture's name; UsageError if no picture can be saved under it."""
     target = os.path.realpath(path)  # a link keeps pointing at its file
     extension = os.path.splitext(os.fspath(path))[1].lower()
     if extension not in FORMATS:
@@ -254,6 +251,15 @@ def save_comparison(figure: Figure, path: str | os.PathLike[str]) -> None:
         raise UsageError("not a file", path=path, hint="give the name of a picture file")
     if not os.path.isdir(os.path.dirname(target)):
         raise UsageError("there is no such folder", path=os.path.dirname(target), hint="create it first")
+    return target, extension
+
+
+def save_comparison(figure: Figure, path: str | os.PathLike[str]) -> None:
+    """Write the figure; the extension says how. The file is there whole or not at all, and one that was there stays until then.
+
+    Raises UsageError (unknown extension, no such folder, not a file), DiskFullError, or ImageSearchError (no permission, ...).
+    """
+    target, extension = check_target(path)
     data = _encoded(figure, extension)
     temporary = os.path.join(os.path.dirname(target), f".{secrets.token_hex(8)}.part")
     try:

@@ -178,7 +178,7 @@ export function makeCompare({ selection, onMore, onLike, onLess }) {
     else if (event.key === "c") choose(WAYS[(WAYS.indexOf(way) + 1) % WAYS.length]);
     else if (event.key === "m") onMore(match.id);
     else if (event.key === "x") pick();
-    else if (event.key === " " && way === "flicker" && event.target.tagName !== "BUTTON") swap();
+    else if (event.key === " " && way === "flicker" && (event.target.tagName !== "BUTTON" || event.target.getAttribute("role") === "radio")) swap();
     else return;
     event.preventDefault();
     event.stopPropagation();
