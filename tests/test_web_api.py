@@ -392,7 +392,7 @@ def test_made_up_requests_get_documented_answers(documented: Any, server: PageSe
         operation = result.ok()
 
         @hypothesis.settings(
-            max_examples=6, deadline=None, database=None, derandomize=True, suppress_health_check=list(hypothesis.HealthCheck)
+            max_examples=4, deadline=None, database=None, derandomize=True, suppress_health_check=list(hypothesis.HealthCheck)
         )
         @hypothesis.given(case=operation.as_strategy())
         def ask(case: Any) -> None:
