@@ -244,6 +244,17 @@ def _any_name(engine: ImageSearchEngine, tmp_path: Path) -> None:
     assert engine.index(folder).unchanged == len(names)
 
 
+def test_a_class_name_that_is_no_unicode(engine: ImageSearchEngine, tmp_path: Path) -> None:
+    folder = os.path.join(os.fsencode(tmp_path), b"photos", b"\xff\xfe 100%")
+    os.makedirs(folder)
+    picture("circle", 0).save(tmp_path / "x.png")
+    os.rename(os.path.join(os.fsencode(tmp_path), b"x.png"), os.path.join(folder, b"x.png"))
+    assert engine.index(tmp_path / "photos").added == 1
+    (match,) = engine.search("id:1")
+    assert match.name == "%FF%FE 100%25"
+    assert len(engine.search("id:1", names=match.name)) == len(engine.search("id:1", names=os.fsdecode(b"\xff\xfe 100%"))) == 1
+
+
 def test_names_can_be_switched_off(engine: ImageSearchEngine, photos: Path) -> None:
     engine.index(photos, name_from="none")
     assert {m.name for m in engine.search(picture("circle", 0), 100)} == {""}

@@ -200,9 +200,9 @@ class Catalog:
     @classmethod
     def create(cls, folder: Path, fingerprint: Fingerprint, canonical: Float32) -> Catalog:
         """A new, empty library; complete or not there at all (built beside, renamed into place)."""
+        fresh = folder / f"{CATALOG_NAME}.new"
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            fresh = folder / f"{CATALOG_NAME}.new"
             cls.check_place(folder)
             # Of a run that was killed here. A log without its catalog, above all: SQLite would play it into the new one.
             for path in (*_files_of(fresh), *_files_of(folder / CATALOG_NAME)):
@@ -222,10 +222,12 @@ class Catalog:
                 if connection.execute("PRAGMA journal_mode=WAL").fetchone() != ("wal",):
                     raise LibraryError("this disk fails, or is of a kind that cannot hold a library", path=folder, hint=LOCAL)
             os.replace(fresh, folder / CATALOG_NAME)
-            for path in _files_of(fresh):
-                path.unlink(missing_ok=True)
         except OSError as error:
             raise _folder_error(folder, error) from error
+        finally:  # also when it was stopped on the way
+            with contextlib.suppress(OSError):
+                for path in _files_of(fresh):
+                    path.unlink(missing_ok=True)
         return cls.open(folder, write=True)
 
     @staticmethod

@@ -16,7 +16,7 @@ from pathlib import Path
 from .catalog import Catalog
 from .errors import HINTS as _HINTS
 from .errors import ImageSearchError, SkipReason, UsageError
-from .paths import from_bytes, shown, to_bytes
+from .paths import from_bytes, shown, to_bytes, uri_of
 from .scan import Excluder, ImageFile, NotIndexed, scan
 from .types import FileStat, Skipped
 
@@ -69,11 +69,14 @@ def skipped(path: str, reason: SkipReason | str) -> Skipped:
 
 
 def class_of(target_name_from: str, root: bytes, relative: bytes) -> str:
-    """The image's class: the folder it lies in (for files at the top, the root's own name), or "" if names were switched off."""
+    """The image's class: the folder it lies in (for files at the top, the root's own name), or "" if names were switched off.
+
+    Valid Unicode: a class is text, in the catalog and in every store; bytes that are none are percent-encoded, as in a uri.
+    """
     if target_name_from == "none":
         return ""
     folder = os.path.dirname(relative) or root
-    return from_bytes(os.path.basename(folder))
+    return uri_of(from_bytes(os.path.basename(folder)))
 
 
 def adopt_roots(catalog: Catalog, folders: Sequence[str | os.PathLike[str]], name_from: str | None) -> list[Target]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fnmatch
+import json
 import os
 import re
 import threading
@@ -191,18 +192,20 @@ class Searcher:
         ]
 
     def _files_passing(self, filters: Filters) -> list[_File]:
-        wanted = {nfc(name) for name in filters.names}
+        roots = {number: from_bytes(path) for number, path in self._catalog.rows("SELECT id, path FROM roots")}
         pattern = re.compile(fnmatch.translate(nfc(filters.path))) if filters.path is not None else None
+        sql = "SELECT id, content_id, name, root_id, path FROM files WHERE state = 'present'"
+        values: tuple[str, ...] = ()
+        if filters.names:
+            wanted = {nfc(uri_of(name)) for name in filters.names}
+            known = [name for (name,) in self._catalog.rows("SELECT DISTINCT name FROM files") if nfc(name) in wanted]
+            sql += " AND name IN (SELECT value FROM json_each(?))"
+            values = (json.dumps(known),)
         passing = []
-        for page in self._catalog.pages(
-            "SELECT f.id, f.content_id, f.name, r.path, f.path FROM files AS f JOIN roots AS r ON r.id = f.root_id"
-            " WHERE f.state = 'present'"
-        ):
+        for page in self._catalog.pages(sql, values):
             for number, content, name, root, relative in page:
-                if wanted and nfc(name) not in wanted:
-                    continue
-                path = from_bytes(os.path.join(root, relative))
-                if pattern is None or pattern.match(nfc(path)):
+                path = os.path.join(roots[root], os.fsdecode(relative))
+                if pattern is None or pattern.match(path if path.isascii() else nfc(path)):
                     passing.append(_File(number, content, name, path))
         return passing
 

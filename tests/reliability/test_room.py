@@ -41,8 +41,11 @@ def truth(photos: Path) -> dict[str, bytes]:
 
 @pytest.fixture
 def library(tmp_path: Path, photos: Path) -> Path:
-    with ImageSearchEngine(tmp_path / "library", store="exact", jobs=1) as engine:
-        engine.index(photos, progress=False)
+    made = photos.with_name("library")
+    if not made.exists():
+        with ImageSearchEngine(made, store="exact", jobs=1) as engine:
+            engine.index(photos, progress=False)
+    shutil.copytree(made, tmp_path / "library")
     return tmp_path / "library"
 
 

@@ -23,16 +23,20 @@ def _plain(plain: None) -> None:
     pass
 
 
-@pytest.fixture
-def photos(tmp_path: Path) -> Path:
-    draw(tmp_path / "photos", 0, 6)
-    return tmp_path / "photos"
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("strangers") / "photos"
+    draw(folder, 0, 6)
+    return folder
 
 
 @pytest.fixture
 def library(tmp_path: Path, photos: Path) -> Path:
-    with ImageSearchEngine(tmp_path / "library", store="exact", jobs=1) as engine:
-        engine.index(photos, progress=False)
+    made = photos.with_name("library")
+    if not made.exists():
+        with ImageSearchEngine(made, store="exact", jobs=1) as engine:
+            engine.index(photos, progress=False)
+    shutil.copytree(made, tmp_path / "library")
     return tmp_path / "library"
 
 
@@ -168,10 +172,13 @@ def test_a_foreign_thumbnail_cache_is_begun_anew(library: Path, photos: Path, st
 def test_thumbnails_that_are_no_pictures_are_not_shown(library: Path, photos: Path) -> None:
     alter(library / "thumbnails.sqlite", "UPDATE thumbnails SET webp = zeroblob(100000)")
     away = photos.rename(photos.with_name("away"))
-    with ImageSearchEngine(library, jobs=1) as engine:
-        matches = engine.search(away / "0" / "00001.png", 3)
-        assert all(match.offline for match in matches)
-        assert matches.figure() is not None
+    try:
+        with ImageSearchEngine(library, jobs=1) as engine:
+            matches = engine.search(away / "0" / "00001.png", 3)
+            assert all(match.offline for match in matches)
+            assert matches.figure() is not None
+    finally:
+        away.rename(photos)
 
 
 @pytest.mark.parametrize("name", ["catalog.sqlite-wal", "catalog.sqlite-shm", "thumbnails.sqlite", "writer.lock", "catalog.sqlite.new"])
