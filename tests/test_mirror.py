@@ -596,6 +596,7 @@ def kills(built, work, what, steps):
 AIMED = {"update": [10, 24, 32, 35, 45, 48, 49, 500], "rebuild": [5, 15, 19, 30, 33, 34, 500]}
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system cannot fork")
 @pytest.mark.parametrize("what", ["update", "rebuild"])
 def test_killed_while_writing(built, tmp_path, what):

@@ -79,6 +79,7 @@ def test_an_interrupted_run_ends_as_one_that_was_not(work: Path) -> None:
     assert len((work / "runs" / "parts" / "log.jsonl").read_text().splitlines()) == 4
 
 
+@pytest.mark.slow
 def test_it_learns(work: Path) -> None:
     run = open_run(work, settings=[*SMALL, *CALM, "lr=0.01"])
     losses = [run.advance()[0]["distil"] for _ in range(80)]
