@@ -37,7 +37,7 @@ def photos(tmp_path: Path) -> Path:
 @pytest.fixture
 def engine(tmp_path: Path) -> Iterator[ImageSearchEngine]:
     """A library without a store, which is quick; the stores have tests of their own."""
-    with ImageSearchEngine(tmp_path / "library", model="mini", store="exact", notify=lambda line: None) as engine:
+    with ImageSearchEngine(tmp_path / "library", model="mini", store="exact", jobs=1, notify=lambda line: None) as engine:
         yield engine
 
 

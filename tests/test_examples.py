@@ -87,6 +87,7 @@ def user(own_home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Pat
     return tmp_path
 
 
+@pytest.mark.slow
 def test_the_readme_used_from_top_to_bottom(user: Path, own_home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     chapter = text_of(READMES[0]).split("### The commands\n")[1].split("\n### ")[0]
     ran = 0

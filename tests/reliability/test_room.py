@@ -240,7 +240,9 @@ def test_readers_go_on_beside_a_writer_and_see_what_it_commits(library: Path, ph
         time.sleep(0.01)
     with ImageSearchEngine(library, jobs=1) as writer:
         writer.index(more, progress=False)
-    time.sleep(0.3)
+    enough = len(seen) + 2  # a search that began after the last commit
+    while len(seen) < enough and reader.is_alive():
+        time.sleep(0.01)
     stop.set()
     reader.join()
     assert failed == []
