@@ -13,8 +13,9 @@ from pictures import fill, picture
 
 from image_search import ImageSearchEngine, UsageError
 from image_search.copies import COPIES
-from image_search.evaluating import evaluate
+from image_search.evaluating import Evaluation, evaluate
 from image_search.metrics import leave_one_out
+from image_search.present.table import evaluation_table
 
 
 def test_the_figures_are_those_of_the_model_s_vectors(engine: ImageSearchEngine, photos: Path) -> None:
@@ -50,6 +51,7 @@ def test_a_folder_without_classes_is_refused(tmp_path: Path) -> None:
 
 def test_the_command(program: Callable[..., subprocess.CompletedProcess[str]], photos: Path) -> None:
     answer = program("evaluate", photos, "--model", "mini", "--json")
-    assert json.loads(answer.stdout)[0]["images"] == 12 and answer.returncode == 0
-    table = program("evaluate", photos, "--model", "mini").stdout.splitlines()
+    (found,) = json.loads(answer.stdout)
+    assert answer.returncode == 0 and found["images"] == 12
+    table = evaluation_table([Evaluation(**found)]).splitlines()
     assert table[0].split()[:4] == ["model", "images", "classes", "k1"] and table[1].split()[:3] == ["mini", "12", "3"]
