@@ -229,13 +229,12 @@ def start_indexing(folder: Path, library: Path) -> subprocess.Popen[bytes]:
     return process
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_interrupted_runs_end_cleanly_and_go_on(tmp_path: Path, run: Callable[..., Answer], number: int, code: int) -> None:
+def test_an_interrupted_run_ends_cleanly_and_goes_on(tmp_path: Path, run: Callable[..., Answer]) -> None:
     paths = fill(tmp_path / "photos", 120)
     process = start_indexing(tmp_path / "photos", tmp_path / "library")
-    process.send_signal(number)
+    process.send_signal(signal.SIGINT)
     _, err = process.communicate(timeout=30)
-    assert process.returncode == code and b"Traceback" not in err and b"go on" in err
+    assert process.returncode == 130 and b"Traceback" not in err and b"go on" in err
     done = json.loads(run("status", "--library", tmp_path / "library", "--json").out)["images"]
     assert 0 < done < len(paths)
     report = json.loads(run("index", tmp_path / "photos", "--library", tmp_path / "library", "--json").out)
