@@ -169,7 +169,8 @@ def truth(photos: Path) -> dict[str, bytes]:
 
 
 def test_the_power_is_cut(photos: Path, truth: dict[str, bytes], tmp_path: Path) -> None:
-    assert cut_everywhere(record(photos, tmp_path), tmp_path, truth, every=12, tries=2) >= 40
+    # How many calls a run makes depends on how many seconds, and so commits, it takes: at every 12th 36 to over 40 disks were judged.
+    assert cut_everywhere(record(photos, tmp_path), tmp_path, truth, every=8, tries=2) >= 40
 
 
 def test_with_the_protection_off_it_is_noticed(photos: Path, truth: dict[str, bytes], tmp_path: Path) -> None:
