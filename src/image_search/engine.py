@@ -165,14 +165,15 @@ class ImageSearchEngine:
         if not chosen:
             raise UsageError("no folder was given")
         for folder in chosen:
-            if os.path.isfile(os.path.expanduser(folder)):
-                raise UsageError("this is a file, not a folder", path=folder, hint="give the folder that holds the images")
+            # A folder that the library knows may be away; anything else must be one.
+            if os.path.exists(os.path.expanduser(folder)) or not Catalog.exists(self.library):
+                planning.need_folder(folder)
         limits = LIBRARY_LIMITS if max_megapixels is None else replace(LIBRARY_LIMITS, megapixels=max_megapixels)
         excluder = Excluder(_texts(exclude))
         started = time.monotonic()
         if dry_run:
             return self._dry_run(chosen, name_from, excluder, limits, verify)
-        with self._writing(chosen) as catalog:
+        with self._writing(make=True) as catalog:
             with catalog.transaction():
                 plan = self._plan(catalog, chosen, name_from, excluder, limits, verify)
             report = self._work(catalog, plan, limits, excluder, prune, progress)
@@ -227,15 +228,12 @@ class ImageSearchEngine:
         return report
 
     @contextlib.contextmanager
-    def _writing(self, folders: Sequence[Folder] | None = None) -> Iterator[Catalog]:
-        """The catalog, to write, with nobody else writing. `folders`: make the library if there is none."""
+    def _writing(self, *, make: bool = False) -> Iterator[Catalog]:
+        """The catalog, to write, with nobody else writing. `make`: the library, if there is none."""
         fresh = not Catalog.exists(self.library)
-        if fresh and folders is None:
+        if fresh and not make:
             raise LibraryNotFoundError("there is no library", path=self.library, hint="make one with: image-search index FOLDER")
         if fresh:
-            for folder in folders or ():
-                if not os.path.isdir(os.path.expanduser(folder)):
-                    raise UsageError("there is no such folder", path=folder, hint="give the folder that holds the images")
             # Whatever can go wrong goes wrong before anything lies in a folder that may not be ours.
             Catalog.check_place(self.library)
             self._choose_model()

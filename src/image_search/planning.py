@@ -20,7 +20,7 @@ from .paths import from_bytes, shown, to_bytes, uri_of
 from .scan import Excluder, ImageFile, NotIndexed, scan
 from .types import FileStat, Skipped
 
-__all__ = ["Plan", "Target", "Todo", "adopt_roots", "class_of", "inside", "make_plan", "skipped", "todo"]
+__all__ = ["Plan", "Target", "Todo", "adopt_roots", "class_of", "inside", "make_plan", "need_folder", "need_images", "skipped", "todo"]
 
 
 @dataclass(slots=True)
@@ -79,11 +79,19 @@ def class_of(target_name_from: str, root: bytes, relative: bytes) -> str:
     return uri_of(from_bytes(os.path.basename(folder)))
 
 
+def need_folder(folder: str | os.PathLike[str]) -> None:
+    """UsageError unless this is a folder."""
+    path = os.path.expanduser(os.fspath(folder))
+    if not os.path.isdir(path):
+        what = "this is a file, not a folder" if os.path.exists(path) else "there is no such folder"
+        raise UsageError(what, path=folder, hint="give the folder that holds the images")
+
+
 def adopt_roots(catalog: Catalog, folders: Sequence[str | os.PathLike[str]], name_from: str | None) -> list[Target]:
     """Every folder gets its root; inside the caller's transaction.
 
     A folder inside a known root is a part of that root; a known root inside a new folder becomes part of the new one: so a file
-    counts once, however often it is named. Raises UsageError for a file, or for a folder that is not there and not known either.
+    counts once, however often it is named. Raises UsageError for what is no folder and not known either.
     """
     targets: list[Target] = []
     for folder in folders:
@@ -92,9 +100,7 @@ def adopt_roots(catalog: Catalog, folders: Sequence[str | os.PathLike[str]], nam
         catalog.execute("DELETE FROM forgotten WHERE path = ?", (path,))
         home = next(((i, root, names) for i, root, names in roots if inside(path, root)), None)
         if home is None:
-            if not os.path.isdir(path):
-                what = "is a file, not a folder" if os.path.exists(path) else "there is no such folder"
-                raise UsageError(what, path=os.fspath(folder), hint="give the folder that holds the images")
+            need_folder(folder)
             names = name_from or "folder"
             root_id = catalog.execute("INSERT INTO roots (path, name_from) VALUES (?, ?)", (path, names)).lastrowid
             assert root_id is not None
@@ -103,8 +109,6 @@ def adopt_roots(catalog: Catalog, folders: Sequence[str | os.PathLike[str]], nam
                     _absorb(catalog, inner_id, os.path.relpath(inner, path), root_id)
             home = (root_id, path, names)
         root_id, root, names = home
-        if os.path.exists(path) and not os.path.isdir(path):
-            raise UsageError("is a file, not a folder", path=os.fspath(folder), hint="give the folder that holds the images")
         if name_from is not None and name_from != names:
             if path != root:
                 raise UsageError(

@@ -100,17 +100,15 @@ class Searcher:
         """The n nearest files that pass the filters.
 
         Args:
-            query: float32 (D,), unit length.
+            query: float32 (D,), unit length. n: >= 1.
             same: contents (sha256) whose files are "identical".
 
         Returns:
             matches, nearest first, equal ones by id; and whether every image was compared (True) or the store answered.
 
         Raises:
-            UsageError: n < 1, or closeness asked for in a small library. StoreError: the store was demanded and cannot answer.
+            UsageError: closeness asked for in a small library. StoreError: the store was demanded and cannot answer.
         """
-        if n < 1:
-            raise UsageError("the number of results must be at least 1", hint="use -n 1 or more")
         with self._using, self._catalog.snapshot():
             scale = self.closeness_sample()
             if filters.min_closeness is not None and scale is None:
