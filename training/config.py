@@ -38,6 +38,7 @@ class Config:
     label_smoothing: float = 0.1
 
     # optimiser
+    muon: bool = True  # for the 3 x 3 kernels (Jordan et al. 2024); AdamW for the rest, and for all where false
     lr: float = 6e-4  # AdamW; 1e-3 tore apart what the start brings
     min_lr_share: float = 0.01  # what the cooldown ends at, of lr
     warmup_steps: int = 300

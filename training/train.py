@@ -91,11 +91,15 @@ class Run:
                 weight.data[label] = F.normalize(mine.mean(0), dim=0) if len(mine) else weight.data[label]
         self.average: Student | None = Student(config).to(self.device, memory_format=torch.channels_last)
         self.average.load_state_dict(self.student.state_dict())
-        slow, free = [], []
+        kernels, slow, free = [], [], []
         for parameter in (*self.student.parameters(), *self.heads.parameters()):
-            (slow if parameter.ndim > 1 else free).append(parameter)
+            (kernels if _is_kernel(parameter) and config.muon else slow if parameter.ndim > 1 else free).append(parameter)
         groups = [{"params": slow, "weight_decay": config.weight_decay}, {"params": free, "weight_decay": 0.0}]
-        self.optimiser = torch.optim.AdamW(groups, lr=config.lr, betas=(0.9, 0.99))
+        self.optimisers: list[torch.optim.Optimizer] = [torch.optim.AdamW(groups, lr=config.lr, betas=(0.9, 0.99))]
+        self.kernels, self.matrices = kernels, [_matrix(kernel.detach()) for kernel in kernels]
+        if kernels:
+            muon = torch.optim.Muon(self.matrices, lr=config.lr, weight_decay=config.weight_decay, adjust_lr_fn="match_rms_adamw")
+            self.optimisers.append(muon)
 
     # ---- one step --------------------------------------------------------------------------------------------------------------
 
@@ -131,24 +135,30 @@ class Run:
         return torch.stack(weighted).sum()
 
     def parameters(self) -> list[Tensor]:
-        return [parameter for group in self.optimiser.param_groups for parameter in group["params"]]
+        return [*self.student.parameters(), *self.heads.parameters()]
 
     def advance(self, stop: bool = False) -> tuple[dict[str, float], bool]:
         """One step. Returns the losses, and whether any of the processes wanted this step to be the last."""
         config = self.config
-        for group in self.optimiser.param_groups:
-            group["lr"] = self.rate(self.step)
+        for optimiser in self.optimisers:
+            for group in optimiser.param_groups:
+                group["lr"] = self.rate(self.step)
         self.student.train()
         losses = self.losses(*self.batch(self.step))
         total = self.total(losses)
-        self.optimiser.zero_grad(set_to_none=True)
-        total.backward()
         parameters = self.parameters()
+        for parameter in parameters:
+            parameter.grad = None
+        total.backward()
         if self.crew is not None:
             stop = self.crew.share(parameters, stop)
         norm = torch.nn.utils.clip_grad_norm_(parameters, config.clip)
         if bool(torch.isfinite(norm)):  # a step that would spoil the weights is left out
-            self.optimiser.step()
+            for kernel, matrix in zip(self.kernels, self.matrices, strict=True):
+                assert kernel.grad is not None
+                matrix.grad = _matrix(kernel.grad)
+            for optimiser in self.optimisers:
+                optimiser.step()
         if self.average is not None:
             keep = min(config.ema_decay, (1 + self.step) / (10 + self.step))
             with torch.no_grad():
@@ -185,7 +195,7 @@ class Run:
             "student": self.student.state_dict(),
             "average": self.average.state_dict(),
             "heads": self.heads.state_dict(),
-            "optimiser": self.optimiser.state_dict(),
+            "optimisers": [optimiser.state_dict() for optimiser in self.optimisers],
             "step": self.step,
             "seconds": self.seconds,
             "cooldown": self.cooldown,
@@ -201,9 +211,21 @@ class Run:
         if self.average is not None:
             self.average.load_state_dict(state["average"])
         self.heads.load_state_dict(state["heads"])
-        self.optimiser.load_state_dict(state["optimiser"])
+        if len(state.get("optimisers", [])) == len(self.optimisers):  # else the run goes on with another optimiser, which starts afresh
+            for optimiser, own in zip(self.optimisers, state["optimisers"], strict=True):
+                optimiser.load_state_dict(own)
         self.step, self.seconds = state["step"], state["seconds"]
         self.cooldown = tuple(state["cooldown"]) if state["cooldown"] else None
+
+
+def _is_kernel(parameter: Tensor) -> bool:
+    """Of a 3 x 3 convolution behind the stem: nearly all weights, and those that Muon is for."""
+    return parameter.ndim == 4 and parameter.shape[1] > 3 and parameter.shape[-1] == 3
+
+
+def _matrix(kernel: Tensor) -> Tensor:
+    """(outside, inside, 3, 3), channels last -> (outside, 9 * inside), the same memory."""
+    return kernel.permute(0, 2, 3, 1).flatten(1)
 
 
 def _relation(unit: Tensor, target: Tensor) -> Tensor:
