@@ -348,6 +348,18 @@ def test_top_k_is_what_sorting_everything_gives(share, n):
         assert values.dtype == np.float64
 
 
+def test_ties_are_all_there_if_asked_for():
+    rng = np.random.default_rng(15)
+    matrix = unit(rng, 300, 24)
+    matrix[[5, 50, 250]] = matrix[7]
+    for n, expected in [(1, [5, 7, 50, 250]), (3, [5, 7, 50, 250]), (4, [5, 7, 50, 250]), (300, list(range(300)))]:
+        (rows,), (values,) = top_k(matrix, matrix[7:8], n, ties=True)
+        assert rows[: len(expected)].tolist() == expected or n == 300
+        assert len(rows) == len(expected) == len(values)
+    (rows,), _ = top_k(matrix, matrix[7:8], 1, mask=np.arange(300) > 6, ties=True)
+    assert rows.tolist() == [7, 50, 250]
+
+
 def test_the_answer_does_not_depend_on_how_it_is_computed(monkeypatch):
     """Alone or among others, all rows or a few of them, whole or in pieces: the same bits."""
     rng = np.random.default_rng(11)

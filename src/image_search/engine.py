@@ -36,6 +36,7 @@ from .errors import (
 from .indexing import Progress, plan_only, run
 from .locking import ProcessLock
 from .matches import Matches
+from .matrix import Matrix
 from .models import canonical_pictures, check_same_vectors, choose_auto, load_model, resolve
 from .paths import from_bytes
 from .queries import Query, QueryReader, Source
@@ -273,7 +274,10 @@ class ImageSearchEngine:
         generation = catalog.generation
         if catalog.meta_or_none("closeness_generation") == generation:
             return
-        values = sample(catalog.vectors()[1])
+        matrix = Matrix(catalog)
+        with catalog.snapshot():
+            matrix.follow()
+        values = sample(matrix.rows)
         catalog.set_meta("closeness_generation", generation)
         if values is None:
             catalog.execute("DELETE FROM meta WHERE key = 'closeness'")

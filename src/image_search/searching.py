@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fnmatch
+import itertools
 import json
 import os
 import re
@@ -17,6 +18,7 @@ import numpy as np
 from .catalog import Catalog, item_id, item_number
 from .closeness import percentile
 from .errors import SALVAGE, LibraryDamagedError, StoreError, UsageError
+from .matrix import Matrix
 from .paths import from_bytes, nfc, uri_of
 from .stores.exact import top_k
 from .stores.mirror import Mirror
@@ -77,6 +79,14 @@ class _File:
     path: str
 
 
+@dataclass(frozen=True, slots=True)
+class _Passing:
+    """The files that pass a filter, and their contents: int64 (F,) each."""
+
+    files: np.ndarray[Any, np.dtype[np.int64]]
+    contents: np.ndarray[Any, np.dtype[np.int64]]
+
+
 class Searcher:
     """Searches one library; keeps the matrix between queries and renews it when the catalog has moved on.
 
@@ -88,9 +98,8 @@ class Searcher:
         self._catalog = catalog
         self._mirror = mirror
         self._long_lived = long_lived
-        self._generation = -1
-        self._contents = np.empty(0, np.int64)  # (N,) content ids, in the matrix's order
-        self._matrix: Float32 = np.empty((0, catalog.dim), np.float32)
+        self._matrix = Matrix(catalog)
+        self._passed: tuple[object, _Passing] | None = None  # the last filter's answer, and for what it is good
         self._store: VectorStore | None = None
         self._store_generation = -1
         self._ask_again = 0.0
@@ -137,17 +146,10 @@ class Searcher:
         blob = self._catalog.meta_or_none("closeness")
         return None if blob is None else np.frombuffer(blob, "<f4")
 
-    def matrix(self) -> tuple[np.ndarray[Any, np.dtype[np.int64]], Float32]:
-        """Content ids and unit vectors as of now, read again only if the catalog has changed."""
-        generation = self._catalog.generation
-        if generation != self._generation:
-            self._contents, self._matrix = self._catalog.vectors()
-            self._generation = generation
-        return self._contents, self._matrix
-
     def passes(self, filters: Filters) -> bool:
         """Is there any image that passes the filters, however far it is?"""
-        return bool(self._files_passing(filters))
+        with self._using, self._catalog.snapshot():
+            return len(self._passing(filters).files) > 0
 
     def close(self) -> None:
         with self._using:
@@ -158,19 +160,21 @@ class Searcher:
     # --- exact --------------------------------------------------------------------------------------------------------------
 
     def _exactly(self, query: Float32, n: int, filters: Filters, left_out: set[int]) -> list[tuple[_File, float]]:
-        contents, matrix = self.matrix()
-        chosen = self._files_passing(filters) if filters.by_file else None
-        mask = None
-        if chosen is not None:
-            mask = np.isin(contents, np.fromiter({f.content for f in chosen}, np.int64))
+        self._matrix.follow()
+        contents = self._matrix.contents
+        passing = self._passing(filters) if filters.by_file else None
+        mask = None if passing is None else np.isin(contents, passing.contents)
         if left_out:
             keep = ~np.isin(contents, np.fromiter(left_out, np.int64))
             mask = keep if mask is None else mask & keep
-        (rows,), (cosines,) = top_k(matrix, query[None, :], n, mask=mask)
+        (rows,), (cosines,) = top_k(self._matrix.rows, query[None, :], n, mask=mask, ties=True)
         similarity = dict(zip(contents[rows].tolist(), cosines.tolist(), strict=True))
-        files = self._files_with(similarity) if chosen is None else [f for f in chosen if f.content in similarity]
-        if chosen is None and {f.content for f in files} != similarity.keys():  # never fewer, silently
+        files = self._files_with(similarity)
+        if {f.content for f in files} != similarity.keys():  # never fewer, silently
             raise LibraryDamagedError("the catalog has lost the files of some images", path=self._catalog.folder, hint=SALVAGE)
+        if passing is not None:
+            chosen = set(passing.files[np.isin(passing.contents, contents[rows])].tolist())
+            files = [file for file in files if file.number in chosen]
         found = sorted(((f, similarity[f.content]) for f in files), key=lambda pair: (-pair[1], pair[0].number))
         return found[:n]
 
@@ -189,23 +193,35 @@ class Searcher:
             )
         ]
 
-    def _files_passing(self, filters: Filters) -> list[_File]:
-        roots = {number: from_bytes(path) for number, path in self._catalog.rows("SELECT id, path FROM roots")}
-        pattern = re.compile(fnmatch.translate(nfc(filters.path))) if filters.path is not None else None
-        sql = "SELECT id, content_id, name, root_id, path FROM files WHERE state = 'present'"
+    def _passing(self, filters: Filters) -> _Passing:
+        """The files that pass; kept until the catalog or the filter changes, for people ask several questions of one choice."""
+        asked = (self._catalog.generation, filters.names, filters.path)
+        if self._passed is None or self._passed[0] != asked:
+            self._passed = asked, self._find_passing(filters)
+        return self._passed[1]
+
+    def _find_passing(self, filters: Filters) -> _Passing:
+        roots = {number: os.path.join(from_bytes(path), "") for number, path in self._catalog.rows("SELECT id, path FROM roots")}
+        sql = "SELECT id, content_id, root_id, path FROM files WHERE state = 'present'"
         values: tuple[str, ...] = ()
         if filters.names:
             wanted = {nfc(uri_of(name)) for name in filters.names}
             known = [name for (name,) in self._catalog.rows("SELECT DISTINCT name FROM files") if nfc(name) in wanted]
             sql += " AND name IN (SELECT value FROM json_each(?))"
             values = (json.dumps(known),)
-        passing = []
+        if filters.path is None:
+            sql = sql.replace(", root_id, path", "")
+        matches = re.compile(fnmatch.translate(nfc(filters.path or "*"))).match
+        found: list[tuple[int, int]] = []
         for page in self._catalog.pages(sql, values):
-            for number, content, name, root, relative in page:
-                path = os.path.join(roots[root], os.fsdecode(relative))
-                if pattern is None or pattern.match(path if path.isascii() else nfc(path)):
-                    passing.append(_File(number, content, name, path))
-        return passing
+            if filters.path is None:
+                found += page
+            else:
+                texts = [roots[root] + from_bytes(relative) for _, _, root, relative in page]
+                passes = [matches(text if text.isascii() else nfc(text)) is not None for text in texts]
+                found += [row[:2] for row in itertools.compress(page, passes)]
+        pairs = np.array(found, np.int64).reshape(-1, 2)
+        return _Passing(pairs[:, 0], pairs[:, 1])
 
     def _contents_of(self, hashes: Iterable[bytes]) -> set[int]:
         rows = (self._catalog.one("SELECT id FROM content WHERE sha256 = ?", (h,)) for h in hashes)

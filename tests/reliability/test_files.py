@@ -22,6 +22,7 @@ from hostile import encoded, make_hostile, scene
 from PIL import Image
 
 from image_search import ImageSearchEngine, SkipReason
+from image_search.matrix import Matrix
 from image_search.scan import IMAGE_EXTENSIONS
 
 # --- 3, 11: hostile files ---------------------------------------------------------------------------------------------------------
@@ -69,7 +70,9 @@ def test_five_thousand_hostile_files_stop_nothing(tmp_path: Path, program) -> No
     reasons = index_hostile(tmp_path / "hostile", tmp_path / "library", count, 7, program)
     print(f"\n{count} hostile files:", *reasons.most_common(), sep="\n  ")
     with ImageSearchEngine(tmp_path / "library") as engine:
-        _, matrix = engine._open().matrix()
+        kept = Matrix(engine._open()._catalog)
+        kept.follow()
+        matrix = kept.rows
         assert np.isfinite(matrix).all()
         assert np.abs(np.linalg.norm(matrix.astype(np.float64), axis=1) - 1).max() < 1e-5
         print(len(matrix), "vectors, all finite and of unit length")

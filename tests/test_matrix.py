@@ -1,0 +1,178 @@
+"""The vectors in memory follow the catalog, and read only what changed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import image_search.matrix
+from image_search import LibraryDamagedError
+from image_search.catalog import Catalog, checksum
+from image_search.matrix import Matrix
+from image_search.types import Fingerprint, Preprocess
+
+DIM = 8
+
+
+class Library:
+    """A catalog whose files and contents are numbers; the vector of a content is drawn from its own seed."""
+
+    def __init__(self, folder: Path) -> None:
+        model = Fingerprint("m", "m", "", "0" * 64, "cls", DIM, Preprocess(size=(8, 8)))
+        self.catalog = Catalog.create(folder, model, np.zeros((8, DIM), np.float32))
+        self.catalog.execute("INSERT INTO roots (id, path) VALUES (1, ?)", (b"/r",))
+        self.seeds = 0
+
+    def content(self, number: int) -> None:
+        self.seeds += 1
+        vector = np.random.default_rng(self.seeds).normal(size=DIM).astype("<f4")
+        blob = (vector / np.linalg.norm(vector)).astype("<f4").tobytes()
+        row = (number, self.seeds.to_bytes(32, "big"), blob, checksum(blob))
+        self.catalog.execute(
+            "INSERT INTO content (id, sha256, vector, checksum, width, height, format) VALUES (?, ?, ?, ?, 1, 1, 'PNG')", row
+        )
+
+    def change(self, files: dict[int, int | None], new: tuple[int, ...] = (), drop: tuple[int, ...] = ()) -> None:
+        """One commit: file -> its content, None: missing; `new` contents are made first, `drop`ped ones are deleted last."""
+        with self.catalog.transaction() as generation:
+            for content in drop:
+                self.catalog.execute("DELETE FROM content WHERE id = ?", (content,))
+            for content in new:
+                self.content(content)
+            for file, content in files.items():
+                state = "missing" if content is None else "present"
+                self.catalog.execute(
+                    "INSERT INTO files (id, root_id, path, name, state, content_id, size, mtime_ns, ctime_ns, inode, generation)"
+                    " VALUES (?, 1, ?, '', ?, ?, 1, 1, 1, 1, ?)"
+                    " ON CONFLICT (id) DO UPDATE SET state = excluded.state, content_id = coalesce(excluded.content_id, content_id),"
+                    " generation = excluded.generation",
+                    (file, str(file).encode(), state, content, generation),
+                )
+
+    def truth(self) -> dict[int, bytes]:
+        sql = "SELECT c.id, c.vector FROM content AS c WHERE c.id IN (SELECT content_id FROM files WHERE state = 'present')"
+        return dict(self.catalog.rows(sql))
+
+
+@pytest.fixture
+def library(tmp_path: Path) -> Iterator[Library]:
+    made = Library(tmp_path / "library")
+    made.change({n: n for n in range(1, 41)}, new=tuple(range(1, 41)))
+    yield made
+    made.catalog.close()
+
+
+@pytest.fixture
+def read(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """How many vectors each reading took from the catalog."""
+    counts: list[int] = []
+    real = image_search.matrix._pages
+
+    def counted(catalog: Catalog, contents: np.ndarray) -> Iterator[list[object]]:  # type: ignore[type-arg]
+        for page in real(catalog, contents):
+            counts.append(len(page))
+            yield page
+
+    monkeypatch.setattr(image_search.matrix, "_pages", counted)
+    return counts
+
+
+def held(matrix: Matrix) -> dict[int, bytes]:
+    assert len(set(matrix.contents.tolist())) == len(matrix.contents) == len(matrix.rows)
+    return {content: row.tobytes() for content, row in zip(matrix.contents.tolist(), matrix.rows, strict=True)}
+
+
+def test_only_what_changed_is_read(library: Library, read: list[int]) -> None:
+    matrix = Matrix(library.catalog)
+    for changes, expected in [
+        (None, 40),  # everything, once
+        (({}, (), ()), 0),
+        (({41: 41, 42: 42}, (41, 42), ()), 2),  # new
+        (({3: 43}, (43,), ()), 1),  # another content
+        (({5: None, 6: None}, (), ()), 0),  # gone
+        (({44: 7}, (), ()), 1),  # a copy
+    ]:
+        if changes is not None:
+            library.change(changes[0], new=changes[1], drop=changes[2])
+        read.clear()
+        matrix.follow()
+        assert held(matrix) == library.truth()
+        assert sum(read) == expected
+
+
+def test_a_content_number_that_was_given_again(library: Library) -> None:
+    matrix = Matrix(library.catalog)
+    matrix.follow()
+    library.change({40: None}, drop=(40,))
+    library.change({50: 40}, new=(40,))  # another picture
+    matrix.follow()
+    assert held(matrix) == library.truth()
+
+
+def test_a_catalog_that_was_replaced_is_read_anew(library: Library, read: list[int]) -> None:
+    """A row with the generation that we know is the proof that it is the same history; without one nothing is taken for granted."""
+    matrix = Matrix(library.catalog)
+    matrix.follow()
+    library.change({1: 41}, new=(41,))
+    matrix.follow()
+    library.catalog.execute("UPDATE files SET generation = generation + 1 WHERE id = 1")
+    library.catalog.execute("UPDATE meta SET value = value + 1 WHERE key = 'generation'")
+    read.clear()
+    matrix.follow()
+    assert sum(read) >= 40
+    assert held(matrix) == library.truth()
+
+
+def test_any_history_gives_what_reading_anew_gives(library: Library) -> None:
+    dice = np.random.default_rng(3)
+    matrix = Matrix(library.catalog)
+    contents, files = 40, 40
+    for _ in range(60):
+        fresh = tuple(range(contents + 1, contents + 1 + int(dice.integers(0, 6))))
+        contents += len(fresh)
+        changed: dict[int, int | None] = {}
+        for content in fresh:
+            if dice.random() < 0.6:
+                files += 1
+                changed[files] = content
+            else:
+                changed[int(dice.integers(1, files + 1))] = content
+        for _ in range(int(dice.integers(0, 5))):
+            changed[int(dice.integers(1, files + 1))] = None
+        library.change(changed, new=fresh)
+        if dice.random() < 0.7:
+            matrix.follow()
+            assert held(matrix) == library.truth()
+
+
+def test_damage_is_an_error_and_not_forgotten(library: Library) -> None:
+    matrix = Matrix(library.catalog)
+    matrix.follow()
+    library.change({41: 41}, new=(41,))
+    library.catalog.execute("UPDATE content SET checksum = checksum + 1 WHERE id = 41")
+    for _ in range(2):
+        with pytest.raises(LibraryDamagedError, match="content 41"):
+            matrix.follow()
+    library.catalog.execute("UPDATE content SET checksum = checksum - 1 WHERE id = 41")
+    matrix.follow()
+    assert held(matrix) == library.truth()
+
+
+def test_a_lost_vector_is_an_error(library: Library) -> None:
+    library.catalog.execute("DELETE FROM content WHERE id = 9")
+    with pytest.raises(LibraryDamagedError, match="40 contents and holds 39"):
+        Matrix(library.catalog).follow()
+
+
+def test_an_empty_library(tmp_path: Path) -> None:
+    empty = Library(tmp_path / "empty")
+    matrix = Matrix(empty.catalog)
+    matrix.follow()
+    assert matrix.rows.shape == (0, DIM)
+    empty.change({1: 1}, new=(1,))
+    matrix.follow()
+    assert held(matrix) == empty.truth()
+    empty.catalog.close()
