@@ -46,17 +46,17 @@ SMALL_PREPROCESSOR = DINO_PREPROCESSOR | {"size": 64}
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 
 
-def save(kind: str, folder: Path, *, preprocessor: dict[str, Any], pooler: bool = False, **config: Any) -> Path:
+def save(kind: str, folder: Path, *, preprocessor: dict[str, Any], pooler: bool = False, spread: float = 0.2, **config: Any) -> Path:
     """Save a randomly initialised `kind` ("ViT", "Dinov2", "Dinov2WithRegisters", "DINOv3ViT") and return its folder.
 
-    The weights are drawn wider than for training (.2, not .02), so that different pictures get clearly different vectors.
+    The weights are drawn wider than for training (`spread`: .2, not .02), so that different pictures get clearly different vectors.
     """
     import torch
     import transformers
 
     transformers.utils.logging.disable_progress_bar()
     torch.manual_seed(7)
-    made = getattr(transformers, f"{kind}Config")(initializer_range=0.2, **config)
+    made = getattr(transformers, f"{kind}Config")(initializer_range=spread, **config)
     options = {"add_pooling_layer": pooler} if kind == "ViT" else {}
     model = getattr(transformers, f"{kind}Model")(made, **options)
     with torch.no_grad():  # as if trained: no parameter keeps the value it was made with

@@ -39,7 +39,7 @@ def mini() -> Embedder:
 
 
 def test_importing_the_table_imports_no_runtime() -> None:
-    heavy = {"onnxruntime", "torch", "transformers", "huggingface_hub"}
+    heavy = {"onnxruntime", "openvino", "torch", "transformers", "huggingface_hub"}
     code = f"import sys, image_search.models; print(sorted({heavy} & set(sys.modules)))"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == "[]"
 
@@ -74,21 +74,24 @@ def test_an_unknown_model_names_the_rows(name: str) -> None:
 
 
 def test_an_unknown_runtime_and_torch_for_mini_are_wrong_usage() -> None:
-    with pytest.raises(errors.UsageError, match="Use onnx or torch"):
+    with pytest.raises(errors.UsageError, match="Use one of onnx, openvino, torch"):
         load_model("mini", runtime="cuda")
-    with pytest.raises(errors.UsageError, match="onnx only"):
+    with pytest.raises(errors.UsageError, match="does not run on torch"):
         load_model("mini", runtime="torch")
 
 
+@pytest.mark.parametrize("runtime", [None, "openvino"])
 @pytest.mark.parametrize("row", MODELS, ids=lambda row: row.name)
-def test_contract(row: ModelRow, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_contract(row: ModelRow, runtime: str | None, monkeypatch: pytest.MonkeyPatch) -> None:
     """What every embedder must do; a row whose files are not on this machine is skipped, saying so."""
     from huggingface_hub import constants
 
     monkeypatch.setattr(constants, "HF_HUB_CACHE", HF_HUB_CACHE)
     if not models.is_available(row):
         pytest.skip(f"{row.name} is not on this machine")
-    embedder = load_model(row.name, download=False)
+    if runtime == "openvino":
+        pytest.importorskip("openvino", reason="needs the openvino extra")
+    embedder = load_model(row.name, runtime=runtime, download=False)
     print_ = embedder.fingerprint
     assert isinstance(embedder, Embedder)
     assert (print_.name, print_.source, print_.revision) == (row.name, row.source, row.revision)
@@ -123,15 +126,19 @@ def test_mini_s_row_tells_the_truth_about_its_file() -> None:
     assert row.megabytes == pytest.approx(len(content) / 1e6, abs=0.05)
 
 
-def test_mini_s_bits_depend_on_the_pixels_alone(mini: Embedder) -> None:
+@pytest.mark.parametrize("runtime", ["onnx", "openvino"])
+def test_mini_s_bits_depend_on_the_pixels_alone(runtime: str) -> None:
     """Not on threads, batch, place in the batch, other callers, or the process."""
+    if runtime == "openvino":
+        pytest.importorskip("openvino", reason="needs the openvino extra")
+    mini = load_model("mini", runtime=runtime)
     recipe = mini.fingerprint.preprocess
     pictures = np.concatenate(
         [canonical_pictures(recipe), np.random.default_rng(0).integers(0, 256, (9, *recipe.output_size, 3), np.uint8)]
     )
     alone = np.concatenate([mini.embed(p[None]) for p in pictures])
     for threads in (1, 2, 5):
-        other = load_model("mini", threads=threads)
+        other = load_model("mini", runtime=runtime, threads=threads)
         np.testing.assert_array_equal(other.embed(pictures), alone)
         np.testing.assert_array_equal(other.embed(pictures[::-1])[::-1], alone)
         other.close()
@@ -139,11 +146,11 @@ def test_mini_s_bits_depend_on_the_pixels_alone(mini: Embedder) -> None:
         for found in callers.map(mini.embed, [pictures] * 3):
             np.testing.assert_array_equal(found, alone)
     code = (
-        "import sys; from image_search.models import *; e = load_model('mini', threads=int(sys.argv[1]));"
+        "import sys; from image_search.models import *; e = load_model('mini', runtime=sys.argv[2], threads=int(sys.argv[1]));"
         "sys.stdout.buffer.write(e.embed(canonical_pictures(e.fingerprint.preprocess)).tobytes())"
     )
     for threads in (1, 2):
-        there = subprocess.run([sys.executable, "-c", code, str(threads)], capture_output=True, check=True).stdout
+        there = subprocess.run([sys.executable, "-c", code, str(threads), runtime], capture_output=True, check=True).stdout
         assert there == alone[:8].tobytes()
 
 
@@ -293,6 +300,14 @@ def test_weights_kept_beside_the_onnx_file_are_loaded_and_hashed(tmp_path: Path)
     (folder / "model.onnx.data").unlink()
     with pytest.raises(errors.ModelDamagedError, match=r"does not load: .*model\.onnx"):
         load_model(str(folder))
+
+
+def test_a_folder_whose_name_is_no_unicode(tmp_path: Path) -> None:
+    try:
+        folder = tiny_onnx(tmp_path / "m").rename(tmp_path / "m\udcff")
+    except OSError:
+        pytest.skip("this file system has no such names")
+    assert load_model(str(folder)).fingerprint.dim == 3
 
 
 @pytest.mark.parametrize("damage", ["empty", "cut", "noise", "name"])

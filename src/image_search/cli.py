@@ -74,7 +74,14 @@ Model = Annotated[
         "--model", help="mini, dino, dinov2-s, vit-in21k, a Hugging Face id or a folder; auto: the library's, else the best here."
     ),
 ]
-Runtime = Annotated[str | None, typer.Option("--runtime", help="onnx or torch. Default: what suits the model.", show_default=False)]
+Runtime = Annotated[
+    str | None,
+    typer.Option(
+        "--runtime",
+        help="onnx, openvino (about twice as fast where processor and model allow bf16) or torch. Default: onnx where the model has such a file.",
+        show_default=False,
+    ),
+]
 Store = Annotated[
     str | None, typer.Option("--store", help="chroma, chroma:http://HOST:PORT or exact. Default: as before.", show_default=False)
 ]

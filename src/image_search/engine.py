@@ -61,7 +61,7 @@ class ImageSearchEngine:
         library: the library's folder (made by the first `index`); None: $IMAGE_SEARCH_LIBRARY or the per-user data folder.
         model: a row's name ("mini", "dino", ...), a Hugging Face id or a folder; None or "auto": the library's own model, for a
             new library the best that is on this machine. A library keeps its model for life.
-        runtime: "onnx" or "torch"; None: what suits the model.
+        runtime: "onnx", "openvino" or "torch" (see `models.load_model`); None: what suits the model.
         store: "chroma" or "chroma:http://host:port"; None: the one the library had last.
         jobs: decode workers and model threads; None: one for each CPU.
         allow_private_urls: queries may be fetched from this machine and local networks.

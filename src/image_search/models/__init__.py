@@ -1,7 +1,7 @@
 """The model table: a model is a row of data. `load_model(name)` turns a row, a hub id or a folder into an `Embedder`.
 
     load_model(name) -> resolve: which row -> files.py / hub.py: which files -> recipe.py: how it wants its pixels
-                     -> onnx.py | torch.py: one runtime each -> Embedder
+                     -> onnx.py | openvino.py | torch.py: one runtime each -> Embedder
 
 To add a model, add a row. Nothing heavy is imported until a model is loaded.
 """
@@ -33,6 +33,7 @@ __all__ = [
 ]
 
 BUNDLED = "bundled"
+RUNTIMES = ("onnx", "openvino", "torch")
 HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*", re.ASCII)
 
 
@@ -176,7 +177,8 @@ def load_model(name: str, *, runtime: str | None = None, threads: int | None = N
 
     Args:
         name: a row's name, "auto", a hub id or a local folder.
-        runtime: "onnx", "torch", or None: ONNX where the model has such a file, else torch.
+        runtime: "onnx", "openvino" (the same ONNX files, in bf16 where that gives the same vectors), "torch", or None: ONNX Runtime
+            where the model has an ONNX file, else torch.
         threads: pictures embedded at once on the CPU; None: one for each CPU this process may use.
         download: fetch what is not on this machine. Never the network otherwise.
 
@@ -185,14 +187,18 @@ def load_model(name: str, *, runtime: str | None = None, threads: int | None = N
         ModelMissingError: its files are not here and were not to be, or could not be, fetched.
         ModelDamagedError: a file does not load or is not what it should be.
         ModelError: an architecture or a file format that is not supported.
-        MissingExtraError: it needs torch and transformers.
+        MissingExtraError: it needs torch and transformers, or openvino.
     """
-    if runtime not in (None, "onnx", "torch"):
-        raise UsageError(f"there is no runtime {runtime!r}", hint="Use onnx or torch")
-    wanted: Runtime | None = "onnx" if runtime == "onnx" else "torch" if runtime == "torch" else None
+    if runtime not in (None, *RUNTIMES):
+        raise UsageError(f"there is no runtime {runtime!r}", hint=f"Use one of {', '.join(RUNTIMES)}")
+    wanted: Runtime | None = None if runtime is None else "torch" if runtime == "torch" else "onnx"
     row = resolve(name)
     if row.is_bundled and wanted == "torch":
-        raise UsageError(f"model {row.name} runs on onnx only", hint="Leave out --runtime")
+        raise UsageError(f"model {row.name} does not run on torch", hint="Leave out --runtime")
+    if runtime == "openvino":
+        from .openvino import import_openvino
+
+        import_openvino()  # before anything is fetched for it
     files = _find(row, wanted)
     if files is None:
         files = _fetch(row, wanted, download)
@@ -200,7 +206,9 @@ def load_model(name: str, *, runtime: str | None = None, threads: int | None = N
     if files.config is not None:
         model_type = read_architecture(read_json(files.config), files.config)
     recipe = row.preprocess or _recipe(files, model_type)
-    return _open_onnx(row, files, recipe, model_type, threads) if files.runtime == "onnx" else _open_torch(row, files, recipe, model_type)
+    if files.runtime == "torch":
+        return _open_torch(row, files, recipe, model_type)
+    return _open_onnx(row, files, recipe, model_type, threads, runtime)
 
 
 def _find(row: ModelRow, runtime: Runtime | None) -> ModelFiles | None:
@@ -270,8 +278,13 @@ def _recipe(files: ModelFiles, model_type: str | None) -> Preprocess:
     return read_recipe(read_json(files.preprocessor), path=str(files.preprocessor), model_type=model_type)
 
 
-def _open_onnx(row: ModelRow, files: ModelFiles, recipe: Preprocess, model_type: str | None, threads: int | None) -> Embedder:
-    from .onnx import open_onnx
+def _open_onnx(
+    row: ModelRow, files: ModelFiles, recipe: Preprocess, model_type: str | None, threads: int | None, runtime: str | None
+) -> Embedder:
+    if runtime == "openvino":
+        from .openvino import open_openvino as open_model
+    else:
+        from .onnx import open_onnx as open_model
 
     path = files.weights[0]
     try:
@@ -282,7 +295,7 @@ def _open_onnx(row: ModelRow, files: ModelFiles, recipe: Preprocess, model_type:
     if row.sha256 is not None and digest != row.sha256:
         raise ModelDamagedError("this model file is damaged (its sha256 is another)", path=path, hint=_repair(row))
     beside = files_in(files.folder, "torch") if row.is_folder else None  # the checkpoint it was made from
-    return open_onnx(
+    return open_model(
         model,
         path,
         name=row.name,

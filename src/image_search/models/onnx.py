@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -22,19 +23,22 @@ __all__ = ["OnnxEmbedder", "open_onnx"]
 OUTPUTS = {"embedding": "embedding", "pooler": "pooler_output", "cls": "last_hidden_state"}
 
 
+# float32 (1, 3, H, W) -> the chosen output as float32, (1, D) or (1, T, D).
+Run = Callable[[Float32], Float32]
+
+
 class OnnxEmbedder:
-    """See `types.Embedder`.
+    """See `types.Embedder`. An ONNX file, run by ONNX Runtime or by OpenVINO.
 
     One picture a run and one thread a run: the bits of a vector then cannot depend on the batch or on the number of threads, and
     it costs nothing (batches of 8 or 32 are no faster on a CPU: 109 against 119 and 126 ms a picture for ViT-S/16). The cores are
     kept busy by several pictures at once.
     """
 
-    def __init__(self, session: Any, path: Path, fingerprint: Fingerprint, threads: int) -> None:
-        self._session = session
-        self._path = path
-        self._input = session.get_inputs()[0].name
-        self._output = OUTPUTS[fingerprint.output]
+    def __init__(self, run: Run, runtime: str, fingerprint: Fingerprint, threads: int) -> None:
+        """`run` may be called from `threads` threads at once, or more; `threads`: pictures at once."""
+        self._run = run
+        self._runtime = runtime
         self._table = number_table(fingerprint.preprocess)
         self._fingerprint = fingerprint
         self._threads = threads
@@ -47,7 +51,7 @@ class OnnxEmbedder:
 
     @property
     def runtime(self) -> str:
-        return "onnx (cpu)"
+        return self._runtime
 
     def embed(self, pixels: UInt8) -> Float32:
         check_pixels(pixels, self._fingerprint.preprocess)
@@ -64,8 +68,7 @@ class OnnxEmbedder:
                 self._pool = None
 
     def _embed_one(self, picture: UInt8) -> Float32:
-        numbers = model_input(picture, self._table)[None]  # (1, 3, H, W)
-        out = run(self._session, self._output, {self._input: numbers}, self._path)
+        out = self._run(model_input(picture, self._table)[None])
         return unit_row(out[0, 0] if out.ndim == 3 else out[0])  # (1, T, D): the class token is the first, registers come after it
 
     def _threads_pool(self) -> ThreadPoolExecutor:
@@ -89,7 +92,8 @@ def open_session(model: bytes, path: Path) -> Any:
     options.inter_op_num_threads = 1
     options.log_severity_level = 4  # what goes wrong is raised; its own lines would stand beside ours
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # waiting threads must not eat the decoders' cores
-    options.add_session_config_entry("session.model_external_initializers_file_folder_path", str(path.parent))
+    with contextlib.suppress(TypeError):  # a folder whose name is no Unicode: what lies in it alone is not found there
+        options.add_session_config_entry("session.model_external_initializers_file_folder_path", str(path.parent))
     try:
         session = ort.InferenceSession(model, options, providers=["CPUExecutionProvider"], enable_fallback=False)  # it prints to stdout
         _ = [(end.name, end.shape) for end in (*session.get_inputs(), *session.get_outputs())]  # names that are no UTF-8 fail here
@@ -153,7 +157,10 @@ def open_onnx(
     chosen = choose_output(session, output, model_type, pooler_is_trained, path)
     dim = _dimension(session, chosen, preprocess, path)
     fingerprint = Fingerprint(name, source, revision, weights_sha256, chosen, dim, preprocess)
-    return OnnxEmbedder(session, path, fingerprint, threads or available_cpus())
+    feed = session.get_inputs()[0].name
+    return OnnxEmbedder(
+        lambda numbers: run(session, OUTPUTS[chosen], {feed: numbers}, path), "onnx (cpu)", fingerprint, threads or available_cpus()
+    )
 
 
 def _dimension(session: Any, output: str, preprocess: Preprocess, path: Path) -> int:
