@@ -78,7 +78,7 @@ Runtime = Annotated[
     str | None,
     typer.Option(
         "--runtime",
-        help="onnx, openvino (about twice as fast where processor and model allow bf16) or torch. Default: onnx where the model has such a file.",
+        help="onnx, openvino (about twice as fast where processor and model allow bf16) or torch. Default: what suits the model.",
         show_default=False,
     ),
 ]
