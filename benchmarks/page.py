@@ -1,4 +1,4 @@
-"""How quick the page is: `python benchmarks/page.py [--images 100000] [--browser chromium]`; prints a table and the machine it ran on.
+"""How quick the page is: `python -m benchmarks.page [--images 100000] [--browser chromium]`; prints a table and the machine it ran on.
 
 A library of that many images is made up (clustered unit vectors, D = 384; no pictures), served by `image-search serve` in a process of
 its own, and asked. Times of the server are CPU times of its process, so a busy machine does not spoil them; of the browser, wall times.
@@ -23,40 +23,12 @@ from typing import Any
 
 import numpy as np
 
-from image_search.catalog import Catalog, checksum
 from image_search.demo import draw
 from image_search.thumbnails import Thumbnails
-from image_search.types import Fingerprint, Preprocess
 
-DIM, CLUSTERS, CLASSES = 384, 500, 200
+from .library import DIM, make_library
+
 ASKED = 60  # searches of each kind
-
-
-def make_library(folder: Path, images: int) -> None:
-    dice = np.random.default_rng(0)
-    centres = dice.normal(size=(CLUSTERS, DIM)).astype(np.float32)
-    model = Fingerprint("dino", "facebook/dino-vits16", "main", "0" * 64, "cls", DIM, Preprocess(size=(224, 224)))
-    catalog = Catalog.create(folder, model, np.zeros((8, DIM), np.float32))
-    catalog.set_meta("store", "exact")
-    with catalog.transaction() as generation:
-        catalog.execute("INSERT INTO roots (id, path) VALUES (1, ?)", (b"/nowhere/pictures",))
-        for start in range(0, images, 10_000):
-            count = min(10_000, images - start)
-            vectors = centres[dice.integers(0, CLUSTERS, count)] + 0.8 * dice.normal(size=(count, DIM)).astype(np.float32)
-            vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
-            rows = [(start + n, vector.astype("<f4").tobytes()) for n, vector in enumerate(vectors)]
-            catalog.execute_many(
-                "INSERT INTO content (id, sha256, vector, checksum, width, height, format) VALUES (?, ?, ?, ?, 640, 480, 'JPEG')",
-                [(n + 1, n.to_bytes(32, "big"), blob, checksum(blob)) for n, blob in rows],
-            )
-            catalog.execute_many(
-                "INSERT INTO files (id, root_id, path, name, state, content_id, size, mtime_ns, ctime_ns, inode, generation)"
-                " VALUES (?, 1, ?, ?, 'present', ?, 1, 1, 1, 1, ?)",
-                [(n + 1, f"{n % CLASSES}/{n}.jpg".encode(), f"class {n % CLASSES}", n + 1, generation) for n, _ in rows],
-            )
-    sample = np.sort(dice.uniform(0.3, 0.9, 1000)).astype("<f4")
-    catalog.set_meta("closeness", sample.tobytes())
-    catalog.close()
 
 
 class Served:
