@@ -8,12 +8,39 @@ with ImageSearchEngine("photos.library") as engine:
     matches.plot("compare.png")
 """
 
-from .engine import ImageSearchEngine
+from typing import TYPE_CHECKING, Any
+
 from .errors import *  # noqa: F403
 from .errors import __all__ as _errors
-from .matches import Matches
-from .types import IndexReport, Match, Region, Skipped
+
+if TYPE_CHECKING:
+    from .engine import ImageSearchEngine
+    from .matches import Matches
+    from .types import IndexReport, Match, Region, Skipped
 
 __version__ = "0.1.0"
 
 __all__ = ["ImageSearchEngine", "IndexReport", "Match", "Matches", "Region", "Skipped", "__version__", *_errors]
+
+# Loaded when first asked for: every decode worker comes through this door too, and needs neither engine nor numpy (.09 CPU s each).
+_ROOMS = {
+    "ImageSearchEngine": "engine",
+    "Matches": "matches",
+    "IndexReport": "types",
+    "Match": "types",
+    "Region": "types",
+    "Skipped": "types",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _ROOMS:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib import import_module
+
+    globals()[name] = found = getattr(import_module(f"{__name__}.{_ROOMS[name]}"), name)
+    return found
+
+
+def __dir__() -> list[str]:
+    return [*globals(), *_ROOMS]
