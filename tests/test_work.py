@@ -1,0 +1,149 @@
+"""How much is done, counted: a lost optimisation fails here. No test looks at a clock."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pictures import fill, picture
+
+from image_search import ImageSearchEngine
+from image_search.catalog import Catalog
+from image_search.decode import DecodePool
+from image_search.models.onnx import OnnxEmbedder
+
+
+class Work:
+    """Pictures decoded, pictures embedded, SQL statements started; `count(what)` says what one call needed."""
+
+    def __init__(self) -> None:
+        self.decoded = self.embedded = self.statements = 0
+
+    def count(self, what: Callable[[], object]) -> tuple[int, int, int]:
+        self.decoded = self.embedded = self.statements = 0
+        what()
+        return self.decoded, self.embedded, self.statements
+
+
+@pytest.fixture
+def work(monkeypatch: pytest.MonkeyPatch) -> Work:
+    work = Work()
+    init, embed_one, decode = Catalog.__init__, OnnxEmbedder._embed_one, DecodePool.decode
+
+    def opened(self: Catalog, folder: Path, connection: Any, **rest: Any) -> None:
+        def started(_: str) -> None:
+            work.statements += 1
+
+        connection.set_trace_callback(started)
+        init(self, folder, connection, **rest)
+
+    def embedding(self: OnnxEmbedder, picture: Any) -> Any:
+        work.embedded += 1
+        return embed_one(self, picture)
+
+    def decoding(self: DecodePool, source: Any, **rest: Any) -> Any:
+        outcome = decode(self, source, **rest)
+        work.decoded += outcome.pixels is not None  # else its bytes were known
+        return outcome
+
+    monkeypatch.setattr(Catalog, "__init__", opened)
+    monkeypatch.setattr(OnnxEmbedder, "_embed_one", embedding)
+    monkeypatch.setattr(DecodePool, "decode", decoding)
+    return work
+
+
+def library(folder: Path, each: int) -> ImageSearchEngine:
+    """3 classes of `each` different pictures."""
+    fill(folder / "photos", each)
+    return ImageSearchEngine(folder / "library", model="mini", store="exact")
+
+
+def test_an_index_run_decodes_and_embeds_each_content_once(tmp_path: Path, work: Work) -> None:
+    with library(tmp_path, 5) as engine:
+        (tmp_path / "photos" / "copy.png").write_bytes(next((tmp_path / "photos").rglob("*.png")).read_bytes())
+        decoded, embedded, _ = work.count(lambda: engine.index(tmp_path / "photos", progress=False))
+        assert (decoded, embedded) == (15, 15 + 8)  # and the canonical pictures of a new library
+        decoded, embedded, _ = work.count(lambda: engine.index(tmp_path / "photos", progress=False))
+        assert (decoded, embedded) == (0, 0)
+
+
+def test_an_unchanged_file_costs_two_statements(tmp_path: Path, work: Work) -> None:
+    """Look it up, note that it was seen."""
+    counts = []
+    for each in (5, 20):
+        folder = tmp_path / str(each)
+        with library(folder, each) as engine:
+            engine.index(folder / "photos", progress=False)
+            decoded, embedded, statements = work.count(lambda e=engine, f=folder: e.index(f / "photos", progress=False))  # type: ignore[misc]
+            assert (decoded, embedded) == (0, 0)
+            counts.append(statements)
+    few, many = counts
+    assert many - few == 2 * 45
+    assert few - 2 * 15 <= 40
+
+
+def test_a_search_costs_the_same_in_any_library(tmp_path: Path, work: Work) -> None:
+    """One decoding and one embedding for a new picture, none for one of the library; a statement for each match, none for the others."""
+    counts = []
+    for each in (20, 60):
+        folder = tmp_path / str(each)
+        with library(folder, each) as engine:
+            engine.index(folder / "photos", progress=False)
+            new = picture("circle", 777)
+            engine.search(new, 5)  # reads the vectors
+            counts.append([work.count(lambda q=q, e=engine: e.search(q, 5)) for q in (new, "id:1")])  # type: ignore[misc]
+    assert counts[0] == counts[1]
+    (new_decoded, new_embedded, _), (known_decoded, known_embedded, statements) = counts[0]
+    assert (new_decoded, new_embedded) == (1, 1)
+    assert (known_decoded, known_embedded) == (0, 0)
+    assert statements <= 15
+
+
+HEAVY = ("PIL", "chromadb", "fastapi", "huggingface_hub", "matplotlib", "numpy", "onnxruntime", "openvino", "sqlite3", "torch", "transformers")
+    "numpy",
+    "PIL",
+    "sqlite3",
+    "onnxruntime",
+    "chromadb",
+    "torch",
+    "transformers",
+    "matplotlib",
+    "fastapi",
+    "openvino",
+    "huggingface_hub",
+)
+
+
+SEARCH = ["search", "--library", "{library}"]
+
+
+@pytest.mark.parametrize(
+    ("code", "needed"),
+    [
+        ("import image_search", ()),
+        ("import image_search.decode_worker, image_search.pixels", ("PIL",)),
+        ("from image_search import ImageSearchEngine", ("numpy", "sqlite3")),
+        (["--help"], ()),
+        ([*SEARCH, "{query}"], ("numpy", "onnxruntime", "sqlite3")),
+        ([*SEARCH, "id:1"], ("numpy", "sqlite3")),
+        (["index", "--library", "{library}", "{photos}"], ("numpy", "sqlite3")),  # nothing is new
+        (["status", "--library", "{library}"], ("numpy", "sqlite3")),
+    ],
+)
+def test_nothing_is_imported_that_is_not_needed(tmp_path: Path, code: str | list[str], needed: tuple[str, ...]) -> None:
+    query, folder = tmp_path / "query.png", tmp_path / "library"
+    picture("circle", 777).save(query)
+    with library(tmp_path, 2) as engine:
+        engine.index(tmp_path / "photos", progress=False)
+    if isinstance(code, list):
+        words = [word.format(library=folder, query=query, photos=tmp_path / "photos") for word in code]
+        code = f"sys.argv[1:] = {words!r}; from image_search.cli import main; main()"
+    watch = f"import atexit, sys; atexit.register(lambda: print('LOADED', *sorted(sys.modules.keys() & {{*{HEAVY}}})))"
+    done = subprocess.run([sys.executable, "-c", f"{watch}\n{code}"], capture_output=True, text=True, check=False, timeout=120)
+    assert done.returncode == 0, done.stderr
+    (loaded,) = (line for line in done.stdout.splitlines() if line.startswith("LOADED"))
+    assert loaded.split()[1:] == list(needed)
