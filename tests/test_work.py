@@ -103,21 +103,7 @@ def test_a_search_costs_the_same_in_any_library(tmp_path: Path, work: Work) -> N
     assert statements <= 15
 
 
-HEAVY = ("PIL", "chromadb", "fastapi", "huggingface_hub", "matplotlib", "numpy", "onnxruntime", "openvino", "sqlite3", "torch", "transformers")
-    "numpy",
-    "PIL",
-    "sqlite3",
-    "onnxruntime",
-    "chromadb",
-    "torch",
-    "transformers",
-    "matplotlib",
-    "fastapi",
-    "openvino",
-    "huggingface_hub",
-)
-
-
+HEAVY = "PIL chromadb fastapi huggingface_hub matplotlib numpy onnxruntime openvino sqlite3 torch transformers uvicorn".split()
 SEARCH = ["search", "--library", "{library}"]
 
 
