@@ -103,7 +103,20 @@ def test_a_search_costs_the_same_in_any_library(tmp_path: Path, work: Work) -> N
     assert statements <= 15
 
 
-HEAVY = "PIL chromadb fastapi huggingface_hub matplotlib numpy onnxruntime openvino sqlite3 torch transformers uvicorn".split()
+HEAVY = [
+    "PIL",
+    "chromadb",
+    "fastapi",
+    "huggingface_hub",
+    "matplotlib",
+    "numpy",
+    "onnxruntime",
+    "openvino",
+    "sqlite3",
+    "torch",
+    "transformers",
+    "uvicorn",
+]
 SEARCH = ["search", "--library", "{library}"]
 
 
