@@ -50,6 +50,7 @@ def index(folder: str, library: str, model: str, runtime: str, jobs: str) -> dic
         ("store", "image_search.storing:follow"),
     ):
         stages.watch(words, place)
+    stages.watch("a new library: 8 canonical pictures", "image_search.engine:ImageSearchEngine._create", whole=True)
     began, imported = time.monotonic(), time.process_time()
     with ImageSearchEngine(library, model=model, runtime=runtime or None, jobs=int(jobs)) as engine:
         report = engine.index(folder, progress=False)
@@ -65,7 +66,6 @@ def search(picture: str, library: str) -> dict[str, Any]:
     stages = Stages()
     from image_search import cli
 
-    imported = time.process_time()
     _watch_model(stages)
     for words, place in (
         ("open the library", "image_search.engine:ImageSearchEngine._open"),
@@ -75,12 +75,13 @@ def search(picture: str, library: str) -> dict[str, Any]:
         ("the rest of the search: files, closeness", "image_search.engine:ImageSearchEngine.search"),
     ):
         stages.watch(words, place)
+    imported = time.process_time()
     out, sys.stdout = sys.stdout, open(os.devnull, "w")  # noqa: SIM115
     sys.argv = ["image-search", "search", picture, "--library", library, "--json"]
     cli.main()
     sys.stdout = out
     cpu = time.process_time()
-    parts = {"start Python": STARTED, "import the command": imported - STARTED} | stages.cpu
+    parts = {"start Python": STARTED, "imports: command line, engine, NumPy": imported - STARTED} | stages.cpu
     parts["the command line, output, closing"] = cpu - imported - sum(stages.cpu.values())
     return {"cpu": cpu + children(), "stages": parts | {"decode worker": children()}}
 

@@ -51,7 +51,7 @@ def model(setting: Setting) -> Iterator[Row]:
         with torch.inference_mode():
             return reference(pixel_values=tensor).last_hidden_state[:, 0].numpy()  # type: ignore[no-any-return]
 
-    ways: dict[str, Callable[[int], Float32] | str] = {"OpenVINO, f32": openvino_f32(folder, numbers)}
+    ways: dict[str, Callable[[int], Float32] | str] = {"OpenVINO, f32": openvino_f32(folder, numbers), "int8": int8(folder, numbers)}
     names = {}
     for words, runtime, _ in RUNTIMES:
         embedder, why = load(folder, runtime, 1)
@@ -64,12 +64,12 @@ def model(setting: Setting) -> Iterator[Row]:
     found = medians(calls, setting.size(7, 1), per={name: wide if name.startswith("transformers") else few for name in calls})
     right = in_batches()
     beside = {name: found[name] for name in ("original", "transformers, batch 32")}
-    for words, kind in (("ONNX Runtime", "fp32"), ("OpenVINO, f32", "fp32"), ("OpenVINO", "bf16")):
+    for words, kind in (("ONNX Runtime", "fp32"), ("OpenVINO, f32", "fp32"), ("OpenVINO", "bf16"), ("int8", "int8")):
         way = ways[words]
         ran = names.get(words, "")
         note = way if isinstance(way, str) else f"{ran}lowest cosine with transformers {worst_cosine(way(wide), right):.6f}"
         limit = milliseconds(setting.limits, kind, VIT_S16_GFLOP)
-        yield Row("model", f"ViT-S/16, {words}", "CPU ms an image", found.get(words), beside, limit, GOALS[words], note=note)
+        yield Row("model", f"ViT-S/16, {words}", "CPU ms an image", found.get(words), beside, limit, GOALS.get(words), note=note)
     yield from _mini(setting)
 
 
@@ -86,6 +86,19 @@ def openvino_f32(folder: Path, numbers: Float32) -> Callable[[int], Float32] | s
     request = openvino.Core().compile_model(graph, "CPU", {"INFERENCE_PRECISION_HINT": "f32", "INFERENCE_NUM_THREADS": 1})
     request = request.create_infer_request()
     return lambda n: np.stack([request.infer([numbers[i : i + 1]])[0][0, 0] for i in range(n)])
+
+
+def int8(folder: Path, numbers: Float32) -> Callable[[int], Float32] | str:
+    """The program's opt-in for 8-bit weights: the first n pictures to vectors, or why not."""
+    try:
+        from image_search.models.int8 import in_8_bits
+        from image_search.models.onnx import open_session
+
+        path = folder / "onnx" / "model.onnx"
+        session = open_session(in_8_bits(path.read_bytes(), path), path)
+    except ImportError as error:
+        return f"not run: {error}"
+    return lambda n: np.stack([session.run(None, {"pixel_values": numbers[i : i + 1]})[0][0, 0] for i in range(n)])
 
 
 def _mini(setting: Setting) -> Iterator[Row]:
