@@ -122,7 +122,7 @@ def test_save(run: Callable[..., Answer], indexed: Path, tmp_path: Path) -> None
         (("search", "http://127.0.0.1:1/a.png"), 1, "--allow-private-urls"),
         (("index", "absent"), 2, "no such folder"),
         (("index", __file__), 2, "is a file"),
-        (("index", ".", "--model", "no-such-model", "--library", "other"), 2, "mini, dino, dinov2-s, vit-in21k"),
+        (("index", ".", "--model", "no-such-model", "--library", "other"), 2, "mini, dino, dinov2-s, vit-in21k, dino-int8"),
         (("index", ".", "--store", "cassandra", "--library", "other"), 2, "no store"),
         (("status", "--library", "nowhere"), 1, "image-search index FOLDER"),
         (("forget", "nothing.jpg"), 2, "not in the library"),
@@ -172,7 +172,7 @@ def test_stdin_and_the_other_commands(
     assert "1 images left" in run("forget", path).out
     indexed.rename(tmp_path / "moved")
     assert "11 images" in run("relocate", indexed, tmp_path / "moved").out
-    assert "dino" in run("models").out and [m["here"] for m in json.loads(run("models", "--json").out)] == [True, False, False, False]
+    assert "dino" in run("models").out and [m["here"] for m in json.loads(run("models", "--json").out)] == [True, False, False, False, False]
 
 
 def test_ask_asks_again_after_a_mistake(program: Callable[..., subprocess.CompletedProcess[str]], indexed: Path) -> None:

@@ -45,7 +45,7 @@ def test_importing_the_table_imports_no_runtime() -> None:
 
 
 def test_rows_are_told_apart_and_complete() -> None:
-    assert [row.name for row in MODELS] == ["mini", "dino", "dinov2-s", "vit-in21k"]
+    assert [row.name for row in MODELS] == ["mini", "dino", "dinov2-s", "vit-in21k", "dino-int8"]
     for row in MODELS:
         assert row.licence and row.megabytes and row.about
         assert (row.onnx_repo is None) or row.onnx_file
@@ -69,7 +69,8 @@ def test_a_relative_folder_is_remembered_as_absolute(tmp_path: Path, monkeypatch
     "name", ["", "dno", "bundled", "/no/such/folder", "./nothing", "a/b/c", "org/na me", "~nobody/x", "x" * 300, "a\0b"]
 )
 def test_an_unknown_model_names_the_rows(name: str) -> None:
-    with pytest.raises(errors.UnknownModelError, match=r"mini, dino, dinov2-s, vit-in21k, a Hugging Face id \(org/name\) or a folder"):
+    known = ", ".join(row.name for row in MODELS)
+    with pytest.raises(errors.UnknownModelError, match=known + r", a Hugging Face id \(org/name\) or a folder"):
         resolve(name)
 
 

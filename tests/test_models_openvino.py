@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from checkpoints import DINO_PREPROCESSOR, DINO_VIT_S16, SMALL, SMALL_PREPROCESSOR, export_onnx, save, tiny_onnx
+from PIL import Image
 
 from image_search import ImageSearchEngine, errors, models
 from image_search.models import canonical_pictures, check_same_vectors, load_model
@@ -165,6 +166,7 @@ def test_weights_beside_the_file(tmp_path: Path) -> None:
 def test_an_engine_makes_a_library_with_it_and_asks_it_with_the_other(photos: Path, tmp_path: Path) -> None:
     with ImageSearchEngine(tmp_path / "library", model="mini", runtime="openvino", store="exact", jobs=1) as engine:
         assert engine.index(photos).added == 12
-    one = next(photos.rglob("*.*"))
+    with Image.open(next(photos.rglob("*.*"))) as picture:
+        one = np.asarray(picture.convert("RGB"))  # so that its vector is made and not looked up
     with ImageSearchEngine(tmp_path / "library", store="exact", jobs=1) as engine:
         assert engine.search(one)[0].similarity == pytest.approx(1, abs=2e-4)

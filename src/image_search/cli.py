@@ -70,9 +70,7 @@ Library = Annotated[
 ]
 Model = Annotated[
     str,
-    typer.Option(
-        "--model", help="mini, dino, dinov2-s, vit-in21k, a Hugging Face id or a folder; auto: the library's, else the best here."
-    ),
+    typer.Option("--model", help="A name that `models` lists, a Hugging Face id or a folder; auto: the library's, else the best here."),
 ]
 Runtime = Annotated[
     str | None,
