@@ -26,6 +26,7 @@ from PIL import Image
 from image_search import errors, pixels
 from image_search.config import LIBRARY_LIMITS
 from image_search.models import canonical_pictures, check_same_vectors, load_model, recipe
+from image_search.models import torch as torch_runtime
 from image_search.models.vectors import model_input, number_table
 from image_search.types import Embedder, Float32, Preprocess, UInt8
 
@@ -43,6 +44,8 @@ def saved(tmp_path_factory: pytest.TempPathFactory) -> Path:
     home = tmp_path_factory.mktemp("checkpoints")
     save("ViT", home / "dino", preprocessor=DINO_PREPROCESSOR, **DINO_VIT_S16)
     save("ViT", home / "vit", preprocessor=SMALL_PREPROCESSOR, **SMALL)
+    save("ViT", home / "soft", preprocessor=SMALL_PREPROCESSOR, spread=0.02, **SMALL)  # bf16 keeps its vectors, and not those of
+    save("ViT", home / "wild", preprocessor=SMALL_PREPROCESSOR, spread=0.6, **SMALL | {"num_hidden_layers": 6})
     save("ViT", home / "vit_other", preprocessor=SMALL_PREPROCESSOR, **SMALL | {"num_hidden_layers": 1})
     save("ViT", home / "vit_pooler", preprocessor=SMALL_PREPROCESSOR, pooler=True, **SMALL)
     save("ViT", home / "vit_stretched", preprocessor=DINO_PREPROCESSOR | {"size": 96}, **SMALL)
@@ -195,6 +198,52 @@ def test_bits_are_the_same_in_every_process_and_batch(saved: Path, exported: Pat
         np.testing.assert_array_equal(embedder.embed(pictures[:0:-1]), here[:0:-1])
 
 
+def on_a_device(checkpoint: Path, **options: object) -> torch_runtime.TorchEmbedder:
+    """As on an accelerator, on the CPU: batches of one size, pixels looked up there, bfloat16 by autocast. The streams are not tried."""
+    plain = load_model(str(checkpoint), runtime="torch")
+    model = transformers.AutoModel.from_pretrained(checkpoint).eval()
+    return torch_runtime.TorchEmbedder(model, "cpu", plain.fingerprint, {"interpolate_pos_encoding": False}, **options)
+
+
+@pytest.mark.parametrize("bf16", [False, True])
+def test_batches_of_one_size_keep_neighbours_apart(saved: Path, bf16: bool) -> None:
+    embedder = on_a_device(saved / "soft", batch=4, bf16=bf16)
+    pictures = canonical_pictures(embedder.fingerprint.preprocess)
+    pictures = np.concatenate([pictures, pictures[:2, ::-1]])  # 10: two full batches and a half
+    found = embedder.embed(pictures)
+    assert found.shape == (10, 48) and len(embedder._lanes) == 1
+    for first in range(0, 10, 4):
+        for count in (1, 2, 3):  # its places filled with black instead
+            np.testing.assert_array_equal(embedder.embed(pictures[first : first + count]), found[first : first + count])
+    others = pictures.copy()
+    others[1::2] = 255 - others[1::2]
+    again = embedder.embed(others)
+    np.testing.assert_array_equal(again[::2], found[::2])
+    assert (again[1::2] != found[1::2]).any(axis=1).all()
+    exact = load_model(str(saved / "soft"), runtime="torch").embed(pictures)
+    assert worst_cosine(found, exact) >= (0.9999 if bf16 else 0.999999)
+    assert (found != exact).any() or not bf16, "bfloat16 was not used"
+    assert embedder.embed(pictures[:0]).shape == (0, 48)
+
+
+def test_the_numbers_looked_up_on_the_device_are_the_processor_s(saved: Path) -> None:
+    embedder = on_a_device(saved / "vit", batch=2)
+    recipe_ = embedder.fingerprint.preprocess
+    pictures = np.random.default_rng(0).integers(0, 256, (2, *recipe_.output_size, 3), np.uint8)
+    numbers = torch_runtime._Lane(embedder, 2).numbers(pictures).numpy()
+    np.testing.assert_array_equal(numbers, np.stack([model_input(p, number_table(recipe_)) for p in pictures]))
+
+
+def test_bf16_is_used_only_where_the_vectors_stay(saved: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    monkeypatch.setattr(torch_runtime, "_has_bf16", lambda device: True)
+    quick = load_model(str(saved / "soft"), runtime="torch")
+    assert quick.runtime == "torch (cpu, bf16)" and caplog.text == ""
+    plain = load_model(str(saved / "wild"), runtime="torch")
+    assert plain.runtime == "torch (cpu)" and "runs in full precision" in caplog.text
+    plain.embed(canonical_pictures(plain.fingerprint.preprocess))  # the refused one was closed, the model is still there
+    assert plain._model.config._attn_implementation == "sdpa"  # type: ignore[attr-defined]
+
+
 def test_dino_from_the_cache_on_both_runtimes_is_one_model(
     saved: Path, exported: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -242,6 +291,7 @@ def test_a_row_of_a_torch_model_without_numbers_is_nan_and_its_neighbours_stay(s
     table = embedder._table.copy()  # type: ignore[attr-defined]
     table[0, 255] = np.inf  # pictures with full red: 0 (a field of colours), 1 (chessboard), ...
     embedder._table = table  # type: ignore[attr-defined]
+    embedder._lanes.clear()  # type: ignore[attr-defined]  # they keep it on the device
     hit = (pictures[..., 0] == 255).any(axis=(1, 2))
     assert 0 < hit.sum() < 8
     found = embedder.embed(pictures)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 
 import numpy as np
@@ -9,7 +10,9 @@ import numpy as np
 from ..errors import ModelMismatchError
 from ..types import Embedder, Float32, Preprocess, UInt8
 
-__all__ = ["canonical_pictures", "check_pixels", "check_same_vectors", "model_input", "number_table", "unit_row"]
+__all__ = ["agrees", "canonical_pictures", "check_pixels", "check_same_vectors", "model_input", "number_table", "unit_row"]
+
+log = logging.getLogger("image_search")
 
 SAME_COSINE = 0.9999  # two fp32 runtimes of one model agree to > .99999; bf16 on OpenVINO, the loosest we want, to .99995
 
@@ -116,3 +119,14 @@ def check_same_vectors(embedder: Embedder, expected: Float32) -> None:
             f"model {name} on {embedder.runtime} gives other vectors than it should (cosine {worst:.5f})",
             hint="use the runtime that made the library, or index into another one",
         )
+
+
+def agrees(quick: Embedder, expected: Float32) -> bool:
+    """Whether a way to run the model in fewer bits draws these vectors (as for `check_same_vectors`). If not, it says so and closes it."""
+    try:
+        check_same_vectors(quick, expected)
+    except ModelMismatchError as error:
+        log.warning("%s; it runs in full precision, which is slower", error.what)
+        quick.close()
+        return False
+    return True
