@@ -8,6 +8,7 @@ STARTED = time.process_time()  # the interpreter itself, and `-m`
 
 import json  # noqa: E402
 import os  # noqa: E402
+import resource  # noqa: E402
 import sys  # noqa: E402
 from typing import Any  # noqa: E402
 
@@ -18,8 +19,8 @@ MODEL = "model"
 
 def children() -> float:
     """CPU seconds of the decode workers that have ended."""
-    used = os.times()
-    return used.children_user + used.children_system
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 def _watch_model(stages: Stages) -> None:

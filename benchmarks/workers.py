@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import queue
 import statistics
 import tempfile
@@ -13,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
+from image_search import models
 from image_search.config import LIBRARY_LIMITS, THUMBNAIL_SIDE
 from image_search.decode import DecodePool
 from image_search.errors import DecodeError
@@ -23,6 +23,7 @@ from image_search.types import Embedder, Float32, Preprocess, UInt8
 
 from . import checkpoint, pictures
 from .clock import pin
+from .drive import children
 from .report import Table
 from .setting import Setting
 
@@ -82,16 +83,16 @@ def in_threads(folder: Path, recipe: Preprocess, model: Embedder) -> None:
 def workers(setting: Setting) -> Iterator[Table]:
     pin(CORES)
     folder = checkpoint.dino(setting.cache)
-    for name, source, file in (("DINO ViT-S/16, ONNX Runtime", str(folder), folder / "onnx" / "model.onnx"), ("mini", "mini", None)):
-        yield _table(setting, name, source, file)
+    mini = Path(models.__file__).parent / "mini" / "mini.onnx"
+    yield _table(setting, "DINO ViT-S/16, ONNX Runtime", str(folder), folder / "onnx" / "model.onnx", setting.size(64, 8))
+    yield _table(setting, "mini", "mini", mini, setting.size(320, 8))
 
 
-def _table(setting: Setting, name: str, source: str, file: Path | None) -> Table:
+def _table(setting: Setting, name: str, source: str, file: Path, count: int) -> Table:
     two, one = load_model(source, runtime="onnx", threads=2), load_model(source, runtime="onnx", threads=1)
     recipe = two.fingerprint.preprocess
     numbers = number_table(recipe)
-    path = file or Path(str(load_model.__code__.co_filename)).parent / "mini" / "mini.onnx"
-    wide = wide_session(path)
+    wide = wide_session(file)
 
     def both_cores(pixels: UInt8) -> None:
         wide(np.stack([model_input(picture, numbers) for picture in pixels]))
@@ -105,11 +106,9 @@ def _table(setting: Setting, name: str, source: str, file: Path | None) -> Table
         "2 workers, each decodes and embeds, no processes": lambda f: in_threads(f, recipe, two),
     }
     seen: dict[str, dict[str, list[tuple[float, float]]]] = {words: {size: [] for size in pictures.SIZES} for words in ways}
-    counts = {}
     with tempfile.TemporaryDirectory() as place:
         for size in pictures.SIZES:
-            counts[size] = setting.size(64 if file else 320, 8)
-            files = pictures.copies(pictures.make(setting.cache, size, setting.size(6, 2)), Path(place) / size, counts[size])
+            files = pictures.copies(pictures.make(setting.cache, size, setting.size(6, 2)), Path(place) / size, count)
             for _ in range(setting.size(3, 1)):
                 for words, way in ways.items():
                     wall, cpu = time.monotonic(), _cpu()
@@ -118,10 +117,10 @@ def _table(setting: Setting, name: str, source: str, file: Path | None) -> Table
     rows = []
     for words, sizes in seen.items():
         cells = []
-        for size, runs in sizes.items():
+        for runs in sizes.values():
             wall = statistics.median(run[0] for run in runs)
             cpu = statistics.median(run[1] for run in runs)
-            cells.append(f"{counts[size] / wall:.1f} ({cpu / wall / CORES:.0%})")
+            cells.append(f"{count / wall:.1f} ({cpu / wall / CORES:.0%})")
         rows.append([words, *cells])
     head = ["way", *(f"{size}, images/s (share of both cores used)" for size in pictures.SIZES)]
     return Table("workers", f"{CORES} cores, {name}: models, threads, decoders", head, rows)
@@ -129,4 +128,4 @@ def _table(setting: Setting, name: str, source: str, file: Path | None) -> Table
 
 def _cpu() -> float:
     """CPU seconds of this process and of the decode workers that have ended."""
-    return sum(os.times()[:4])
+    return time.process_time() + children()
