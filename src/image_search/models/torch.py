@@ -155,7 +155,7 @@ def open_torch(
     output: str,
     model_type: str,
 ) -> TorchEmbedder:
-    """Load a safetensors checkpoint.
+    """Load a safetensors checkpoint; on a card that knows bfloat16 in that, if its vectors stay the same, else in float32.
 
     Args:
         files: its folder and weights.
