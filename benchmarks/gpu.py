@@ -191,7 +191,6 @@ def main() -> None:
         print(why, file=sys.stderr)
     else:
         import torch
-
         import transformers
 
         transformers.utils.logging.disable_progress_bar()

@@ -87,6 +87,7 @@ def open_openvino(
     fingerprint = judge.fingerprint
     expected = judge.embed(canonical_pictures(preprocess))
     judge.close()
+    del judge  # its copy of the weights, before there are two more
     core = openvino.Core()
     core.set_property({"ENABLE_MMAP": False})  # a file that is replaced later must not matter
     threads = threads or available_cpus()
