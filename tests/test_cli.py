@@ -172,7 +172,8 @@ def test_stdin_and_the_other_commands(
     assert "1 images left" in run("forget", path).out
     indexed.rename(tmp_path / "moved")
     assert "11 images" in run("relocate", indexed, tmp_path / "moved").out
-    assert "dino" in run("models").out and [m["here"] for m in json.loads(run("models", "--json").out)] == [True, False, False, False, False]
+    assert "dino" in run("models").out
+    assert [m["here"] for m in json.loads(run("models", "--json").out)] == [True, False, False, False, False]
 
 
 def test_ask_asks_again_after_a_mistake(program: Callable[..., subprocess.CompletedProcess[str]], indexed: Path) -> None:
