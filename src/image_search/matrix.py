@@ -13,7 +13,7 @@ from .catalog import Catalog, check_vector, checksum
 from .errors import SALVAGE, LibraryDamagedError
 from .types import Float32
 
-__all__ = ["Matrix"]
+__all__ = ["Matrix", "Numbers"]
 
 _SPARE = 0.125  # room for later rows, as a share: memory that is not touched is not taken, and a matrix that is full has to be copied
 _AGAIN = 0.3  # above this share of changed files everything is read again: it is no slower, and takes no room twice
