@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from .catalog import Catalog, checksum
-from .config import COMMIT_SECONDS
+from .config import COMMIT_SECONDS, available_cpus
 from .decode import DecodePool
 from .errors import DecodeError, SkipReason
 from .paths import from_bytes, shown
@@ -92,7 +92,8 @@ class _Run:
         self.batch: list[tuple[Todo, Decoded]] = []
         self.waiting: dict[bytes, list[tuple[Todo, Decoded]]] = {}  # copies of contents that are in work
         self.embedded: set[bytes] = set()  # contents in the buffer
-        self.batch_size = 4
+        self.cpus = available_cpus()
+        self.batch_size = self.cpus
         self.committed_at = time.monotonic()
         self.done = 0
 
@@ -159,7 +160,8 @@ class _Run:
             vectors = self.embedder.embed(pixels)  # (N, D) float32, a bad row is NaN
             seconds = (time.monotonic() - started) / len(part)
             self.report.embedded += len(part)
-            self.batch_size = max(1, min(MAX_BATCH, int(MODEL_CALL_SECONDS / max(seconds, 1e-4))))
+            wanted = min(MAX_BATCH, int(MODEL_CALL_SECONDS / max(seconds, 1e-4)))
+            self.batch_size = max(1, wanted // self.cpus) * self.cpus  # else some have nothing to do at the end of each call
             for (item, decoded), vector in zip(part, vectors, strict=True):
                 if np.isfinite(vector).all():
                     self.buffer.new.append((item, decoded, vector))

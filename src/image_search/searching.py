@@ -213,7 +213,7 @@ class Searcher:
         return self._passed[1]
 
     def _of_class(self, names: Sequence[str]) -> _Passing:
-        """Each file's class is kept as a number until the catalog changes (60 CPU ms at 100,000): any other class is one comparison then."""
+        """Each file's class is kept as a number until the catalog changes (60 CPU ms at 100,000): any other class is one comparison."""
         generation = self._catalog.generation
         if self._classes is None or self._classes[0] != generation:
             known: dict[str, int] = {}
