@@ -85,17 +85,17 @@ def share(setting: Setting) -> Iterator[Row]:
     pin(2)
     folder = checkpoint.dino(setting.cache)
     for words, model, runtime, size, count in (
-        ("DINO, ONNX Runtime, 2 MP", str(folder), "onnx", "2 MP", setting.size(240, 12)),
-        ("DINO, OpenVINO, 2 MP", str(folder), "openvino", "2 MP", setting.size(400, 12)),
+        ("DINO, ONNX Runtime, 2 MP", str(folder), "onnx", "2 MP", setting.size(600, 12)),
+        ("DINO, OpenVINO, 2 MP", str(folder), "openvino", "2 MP", setting.size(1000, 12)),
         ("mini, 2 MP", "mini", "", "2 MP", setting.size(1500, 60)),
-        ("mini, 12 MP", "mini", "", "12 MP", setting.size(500, 12)),
+        ("mini, 12 MP", "mini", "", "12 MP", setting.size(800, 12)),
     ):
         why = load(folder, runtime, 1)[1] if runtime else ""
         shares, speeds = [], []
         if not why:
             with tempfile.TemporaryDirectory() as place:
                 where = pictures.copies(pictures.make(setting.cache, size, setting.size(6, 2)), Path(place) / "files", count)
-                for _ in range(setting.size(3, 1)):
+                for _ in range(setting.size(2, 1)):
                     seen = one_run(where, model, runtime, 2)
                     useful = seen["stages"]["decode workers"] + seen["stages"]["model"]
                     shares.append(useful / (2 * seen["wall"]))
