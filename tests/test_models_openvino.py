@@ -7,6 +7,7 @@ import logging
 import os
 import subprocess
 import sys
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -78,6 +79,21 @@ def test_a_model_that_bf16_would_change_runs_in_f32_and_says_so(tmp_path: Path, 
     assert "openvino (cpu, bf16) gives other vectors than it should" in caplog.text and "runs in full precision" in caplog.text
     pictures = canonical_pictures(embedder.fingerprint.preprocess)
     assert np.sum(load_model(model).embed(pictures) * embedder.embed(pictures), axis=1).min() > 0.99999
+
+
+def test_the_first_call_is_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two first calls at once can hang for ever inside OpenVINO."""
+    callers: list[str] = []
+    infer = openvino.InferRequest.infer
+
+    def watched(*arguments: object, **named: object) -> object:
+        callers.append(threading.current_thread().name)
+        return infer(*arguments, **named)
+
+    monkeypatch.setattr(openvino.InferRequest, "infer", watched)
+    load_model("mini", runtime="openvino", threads=2)
+    assert callers[0] == threading.current_thread().name
+    assert any(name.startswith("embed") for name in callers[1:]), "only then several at once"
 
 
 def test_never_other_vectors_than_onnx_runtime_s(monkeypatch: pytest.MonkeyPatch) -> None:

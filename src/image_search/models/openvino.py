@@ -15,6 +15,8 @@ import threading
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from ..config import available_cpus
 from ..errors import MissingExtraError, ModelDamagedError, ModelError, ModelMismatchError
 from ..types import Float32, Preprocess
@@ -24,7 +26,7 @@ from .vectors import agrees, canonical_pictures, check_same_vectors
 __all__ = ["import_openvino", "open_openvino"]
 
 _REPORTING = "openvino.tools.ovc"
-_importing = threading.Lock()
+_alone = threading.Lock()
 
 
 def import_openvino() -> Any:
@@ -36,7 +38,7 @@ def import_openvino() -> Any:
     Raises:
         MissingExtraError: it is not installed, or not for this machine.
     """
-    with _importing:
+    with _alone:
         hidden = "openvino" not in sys.modules and _REPORTING not in sys.modules
         if hidden:
             sys.modules[_REPORTING] = None  # type: ignore[assignment]  # what `import` takes for "there is no such module"
@@ -141,4 +143,8 @@ def _compile(core: Any, path: Path, output: str, preprocess: Preprocess, precisi
             free.put(request)
         return found
 
+    # Its first call in a process sets up tables inside: two threads at once can then wait for each other for ever (a C++ static's
+    # guard against Python's lock; seen with 2026.4). So the first one is alone.
+    with _alone:
+        run(np.zeros((1, 3, *preprocess.output_size), np.float32))
     return run
