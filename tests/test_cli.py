@@ -225,7 +225,7 @@ def start_indexing(folder: Path, library: Path) -> subprocess.Popen[bytes]:
         stderr=subprocess.PIPE,
     )
     log = library / "catalog.sqlite-wal"
-    while process.poll() is None and not (log.exists() and log.stat().st_size > 60_000):
+    while process.poll() is None and not (log.exists() and log.stat().st_size > 240_000):
         time.sleep(0.01)
     return process
 
