@@ -122,8 +122,11 @@ def _read_vectors(catalog: Catalog, contents: Numbers, into: Float32) -> None:
                 check_vector(vector, check, catalog.dim, f"content {content}", catalog.folder)
         places = np.searchsorted(contents, numbers).clip(max=len(contents) - 1)
         wanted = contents[places] == numbers  # the others are of files that are missing
-        into[places[wanted]] = np.frombuffer(b"".join(vectors), "<f4").reshape(len(page), catalog.dim)[wanted]
-        found += int(wanted.sum())
+        rows = np.frombuffer(b"".join(vectors), "<f4").reshape(len(page), catalog.dim)
+        if not wanted.all():
+            places, rows = places[wanted], rows[wanted]
+        into[places] = rows
+        found += len(rows)
     if found != len(contents):  # a file without its vector
         text = f"the catalog names {len(contents)} contents and holds {found} of them"
         raise LibraryDamagedError(text, path=catalog.folder, hint=SALVAGE)
