@@ -84,8 +84,8 @@ def workers(setting: Setting) -> Iterator[Table]:
     pin(CORES)
     folder = checkpoint.dino(setting.cache)
     mini = Path(models.__file__).parent / "mini" / "mini.onnx"
-    yield _table(setting, "DINO ViT-S/16, ONNX Runtime", str(folder), folder / "onnx" / "model.onnx", setting.size(64, 8))
-    yield _table(setting, "mini", "mini", mini, setting.size(320, 8))
+    yield _table(setting, "DINO ViT-S/16, ONNX Runtime", str(folder), folder / "onnx" / "model.onnx", setting.size(48, 8))
+    yield _table(setting, "mini", "mini", mini, setting.size(240, 8))
 
 
 def _table(setting: Setting, name: str, source: str, file: Path, count: int) -> Table:
@@ -109,7 +109,7 @@ def _table(setting: Setting, name: str, source: str, file: Path, count: int) -> 
     with tempfile.TemporaryDirectory() as place:
         for size in pictures.SIZES:
             files = pictures.copies(pictures.make(setting.cache, size, setting.size(6, 2)), Path(place) / size, count)
-            for _ in range(setting.size(3, 1)):
+            for _ in range(setting.size(2, 1)):
                 for words, way in ways.items():
                     wall, cpu = time.monotonic(), _cpu()
                     way(files)
