@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -159,6 +160,20 @@ def test_damage_is_an_error_and_not_forgotten(library: Library) -> None:
     library.catalog.execute("UPDATE content SET checksum = checksum - 1 WHERE id = 41")
     matrix.follow()
     assert held(matrix) == library.truth()
+
+
+@pytest.mark.parametrize("value", [None, "text", 5, b"short"])
+def test_what_is_no_vector_is_an_error(library: Library, monkeypatch: pytest.MonkeyPatch, value: object) -> None:
+    """A damaged row may hold anything, whatever the schema says."""
+    real = image_search.matrix._pages
+
+    def damaged(*given: Any) -> Iterator[list[Any]]:
+        for page in real(*given):
+            yield [(content, value if content == 9 else vector, check) for content, vector, check in page]
+
+    monkeypatch.setattr(image_search.matrix, "_pages", damaged)
+    with pytest.raises(LibraryDamagedError, match="content 9"):
+        Matrix(library.catalog).follow()
 
 
 def test_a_lost_vector_is_an_error(library: Library) -> None:

@@ -45,7 +45,7 @@ from .errors import (
 )
 from .types import Fingerprint, Float32
 
-__all__ = ["CATALOG_NAME", "SCHEMA_VERSION", "Catalog", "check_vector", "checksum", "item_id", "item_number", "translated"]
+__all__ = ["CATALOG_NAME", "PAGE_BYTES", "SCHEMA_VERSION", "Catalog", "check_vector", "checksum", "item_id", "item_number", "translated"]
 
 CATALOG_NAME = "catalog.sqlite"
 SCHEMA_VERSION = 1
@@ -122,9 +122,9 @@ def _no_room(folder: Path) -> bool:
         return False
 
 
-def check_vector(vector: bytes, check: int, dim: int, whose: str, folder: Path) -> None:
+def check_vector(vector: object, check: int, dim: int, whose: str, folder: Path) -> None:
     """LibraryDamagedError unless these are the bytes that were written."""
-    if zlib.crc32(vector) != check or len(vector) != 4 * dim:
+    if not isinstance(vector, bytes) or zlib.crc32(vector) != check or len(vector) != 4 * dim:
         raise LibraryDamagedError(f"the vector of {whose} is damaged", path=folder, hint=SALVAGE)
 
 

@@ -37,7 +37,7 @@ from .indexing import Progress, plan_only, run
 from .locking import ProcessLock
 from .matches import Matches
 from .matrix import Matrix
-from .models import canonical_pictures, check_same_vectors, choose_auto, load_model, loss_in_int8, resolve
+from .models import canonical_pictures, check_same_vectors, choose_auto, exact_of, load_model, loss_in_int8, resolve
 from .paths import from_bytes
 from .queries import Query, QueryReader, Source
 from .salvage import find_damage
@@ -430,7 +430,7 @@ class ImageSearchEngine:
                 mine, theirs = embedder.fingerprint, catalog.fingerprint
                 if (mine.dim, mine.output, mine.preprocess) != (theirs.dim, theirs.output, theirs.preprocess):
                     raise _mismatch(mine.name, theirs, self.library)
-                moved = resolve(mine.name).int8_of is not None  # 8-bit kernels differ from processor to processor
+                moved = exact_of(mine.name) is not None  # 8-bit kernels differ from processor to processor
                 if moved or mine.weights_sha256 != theirs.weights_sha256 or embedder.runtime != catalog.meta_or_none("runtime"):
                     check_same_vectors(embedder, catalog.canonical)
                 self._embedder = embedder

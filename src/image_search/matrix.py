@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -117,7 +117,7 @@ def _read_vectors(catalog: Catalog, contents: Numbers, into: Float32) -> None:
     found = 0
     for page in _pages(catalog, contents):
         numbers, vectors, checks = zip(*page, strict=True)
-        if tuple(map(checksum, vectors)) != checks or set(map(len, vectors)) != {4 * catalog.dim}:
+        if not _all_right(vectors, checks, catalog.dim):
             for content, vector, check in page:
                 check_vector(vector, check, catalog.dim, f"content {content}", catalog.folder)
         places = np.searchsorted(contents, numbers).clip(max=len(contents) - 1)
@@ -130,6 +130,13 @@ def _read_vectors(catalog: Catalog, contents: Numbers, into: Float32) -> None:
     if found != len(contents):  # a file without its vector
         text = f"the catalog names {len(contents)} contents and holds {found} of them"
         raise LibraryDamagedError(text, path=catalog.folder, hint=SALVAGE)
+
+
+def _all_right(vectors: Sequence[Any], checks: Sequence[Any], dim: int) -> bool:
+    try:
+        return tuple(map(checksum, vectors)) == checks and set(map(len, vectors)) == {4 * dim}
+    except TypeError:  # not even bytes: a damaged row
+        return False
 
 
 def _pages(catalog: Catalog, contents: Numbers) -> Iterator[list[Any]]:

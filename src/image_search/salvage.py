@@ -20,14 +20,14 @@ from typing import Any
 
 import numpy as np
 
-from .catalog import CATALOG_NAME, Catalog, item_id, translated
+from .catalog import CATALOG_NAME, PAGE_BYTES, Catalog, item_id, translated
 from .errors import LibraryDamagedError, LibraryError, LibraryNotFoundError
 from .paths import from_bytes
 from .types import Fingerprint
 
 __all__ = ["Saved", "find_damage", "salvage"]
 
-PAGE = 4096  # bytes; SQLite's own choice, and so ours
+PAGES = (PAGE_BYTES, 4096)  # bytes; catalogs had the second at first
 TABLE_LEAF, INDEX_LEAF, INDEX_INNER = 13, 10, 2  # kinds of pages that hold rows
 STATES = {"present", "missing", "skipped", "forgotten"}
 
@@ -75,7 +75,8 @@ def salvage(damaged: Path, to: Path) -> Saved:
     """Save what is good of the library in `damaged` into a new library in `to`.
 
     Raises:
-        LibraryNotFoundError: there is no catalog. LibraryError: `to` is not empty. LibraryDamagedError: what made its vectors is lost.
+        LibraryNotFoundError: there is no catalog. LibraryError: `to` is not empty. LibraryDamagedError: what made its vectors is lost,
+            or every image.
         DiskFullError, LibraryReadOnlyError: of `to`.
     """
     file = damaged / CATALOG_NAME
@@ -85,7 +86,7 @@ def salvage(damaged: Path, to: Path) -> Saved:
         raise LibraryError("there is something already", path=to, hint="give a new folder with --to")
     with translated(to), tempfile.TemporaryDirectory(prefix="image-search-") as scratch:
         try:
-            rows = _Rows(_whole_copy(file, Path(scratch)))
+            rows = _all_rows(_whole_copy(file, Path(scratch)))
         except OSError as error:
             raise LibraryDamagedError(f"the catalog cannot be read ({error.strerror})", path=file) from error
     try:
@@ -95,6 +96,8 @@ def salvage(damaged: Path, to: Path) -> Saved:
         raise LibraryDamagedError(
             "nothing can be saved: the record of the model that made the vectors is lost", path=damaged, hint="index your folders anew"
         ) from error
+    if not rows.files and not rows.content:
+        raise LibraryDamagedError("nothing can be saved: no image is left in this catalog", path=damaged, hint="index your folders anew")
     with contextlib.closing(Catalog.create(to, fingerprint, canonical)) as catalog:
         return _fill(catalog, rows, to)
 
@@ -149,11 +152,17 @@ def _good_vector(row: tuple[Any, ...], dim: int) -> bool:
     return abs(float(np.linalg.norm(np.frombuffer(vector, "<f4").astype(np.float64))) - 1) < 1e-3
 
 
+def _all_rows(data: bytes) -> _Rows:
+    """With the page size that finds more: the place where it is written may be damaged."""
+    return max((_Rows(data, size) for size in PAGES), key=lambda rows: ("fingerprint" in rows.meta, len(rows.content) + len(rows.files)))
+
+
 class _Rows:
     """Every row of our tables that can be taken out of a catalog's bytes."""
 
-    def __init__(self, data: bytes) -> None:
+    def __init__(self, data: bytes, page_size: int) -> None:
         self.data = data
+        self.page_size = page_size  # bytes
         self.meta: dict[str, Any] = {}
         self.roots: dict[int, tuple[bytes, str, int]] = {}
         self.content: dict[int, tuple[Any, ...]] = {}
@@ -162,7 +171,7 @@ class _Rows:
         self.forgotten: list[bytes] = []
         self.last_file = 0
         unused = self._unused()
-        for page in range(1, len(data) // PAGE + 1):
+        for page in range(1, len(data) // self.page_size + 1):
             if page not in unused:
                 for number, row in self._rows(page):
                     self._sort_in(number, row)
@@ -204,16 +213,16 @@ class _Rows:
         """Pages on the list of free ones: what they hold was deleted."""
         found: set[int] = set()
         trunk = int.from_bytes(self.data[32:36], "big")
-        while 0 < trunk <= len(self.data) // PAGE and trunk not in found:
+        while 0 < trunk <= len(self.data) // self.page_size and trunk not in found:
             found.add(trunk)
             page = self._page(trunk)
-            count = min(int.from_bytes(page[4:8], "big"), PAGE // 4 - 2)
+            count = min(int.from_bytes(page[4:8], "big"), self.page_size // 4 - 2)
             found.update(int.from_bytes(page[8 + 4 * n : 12 + 4 * n], "big") for n in range(count))
             trunk = int.from_bytes(page[:4], "big")
         return found
 
     def _page(self, number: int) -> bytes:
-        return self.data[(number - 1) * PAGE : number * PAGE]
+        return self.data[(number - 1) * self.page_size : number * self.page_size]
 
     def _rows(self, number: int) -> Iterator[tuple[int, tuple[Any, ...]]]:
         page = self._page(number)
@@ -222,7 +231,7 @@ class _Rows:
         if kind not in (TABLE_LEAF, INDEX_LEAF, INDEX_INNER):
             return
         first = head + (12 if kind == INDEX_INNER else 8)
-        for n in range(min(int.from_bytes(page[head + 3 : head + 5], "big"), (PAGE - first) // 2)):
+        for n in range(min(int.from_bytes(page[head + 3 : head + 5], "big"), (self.page_size - first) // 2)):
             at = int.from_bytes(page[first + 2 * n : first + 2 * n + 2], "big")
             with contextlib.suppress(IndexError, ValueError):
                 yield self._cell(page, at + 4 if kind == INDEX_INNER else at, kind)
@@ -232,15 +241,15 @@ class _Rows:
         number = 0
         if kind == TABLE_LEAF:
             number, at = _varint(page, at)
-        most = PAGE - 35 if kind == TABLE_LEAF else (PAGE - 12) * 64 // 255 - 23
+        most = self.page_size - 35 if kind == TABLE_LEAF else (self.page_size - 12) * 64 // 255 - 23
         if size <= most:
             return number, _record(page[at : at + size], size)
-        least = (PAGE - 12) * 32 // 255 - 23
-        local = least + (size - least) % (PAGE - 4)
+        least = (self.page_size - 12) * 32 // 255 - 23
+        local = least + (size - least) % (self.page_size - 4)
         local = local if local <= most else least
         body = bytearray(page[at : at + local])
         following = int.from_bytes(page[at + local : at + local + 4], "big")
-        while len(body) < size and 0 < following <= len(self.data) // PAGE:
+        while len(body) < size and 0 < following <= len(self.data) // self.page_size:
             more = self._page(following)
             body += more[4 : 4 + size - len(body)]
             following = int.from_bytes(more[:4], "big")

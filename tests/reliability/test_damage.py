@@ -185,6 +185,22 @@ def test_what_is_still_in_the_log_is_saved_too(library: Path, ground: Path) -> N
         assert {m.name for m in engine.search(sorted((ground / "photos").rglob("*.png"))[0], COUNT)} == {"fresh"}
 
 
+@pytest.mark.parametrize("size", [4096, 16384])
+@pytest.mark.parametrize("head", [True, False])
+def test_pages_of_either_size_and_without_the_file_s_head(library: Path, truth: dict[str, bytes], size: int, head: bool) -> None:
+    file = library / "catalog.sqlite"
+    with contextlib.closing(sqlite3.connect(file)) as connection:
+        connection.execute("PRAGMA journal_mode=DELETE")
+        connection.execute(f"PRAGMA page_size={size}")
+        connection.execute("VACUUM")
+    assert int.from_bytes(file.read_bytes()[16:18], "big") == size
+    if not head:
+        file.write_bytes(bytes(100) + file.read_bytes()[100:])
+    saved = salvage(library, library.with_name("saved"))
+    assert (saved.images, saved.lost) == (COUNT, [])
+    assert answers(saved.library, truth)
+
+
 def test_salvage_goes_nowhere_else(library: Path, tmp_path: Path) -> None:
     (tmp_path / "there").mkdir()
     with pytest.raises(ImageSearchError, match="something already"):

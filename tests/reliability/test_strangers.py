@@ -70,13 +70,13 @@ def hot_journal(database: Path, victim: Path) -> bytes:
     """A rollback journal that SQLite plays back when it opens the database, and then deletes the file that is named in it as the
     head of a transaction over several files."""
     magic, nonce, name = bytes.fromhex("d9d505f920a163d7"), 12345, os.fsencode(victim)
-    page = database.read_bytes()[:4096]
+    size = int.from_bytes(database.read_bytes()[16:18], "big")  # of a page
+    page = database.read_bytes()[:size]
     check = nonce + sum(page[at] for at in range(len(page) - 200, 0, -200))
-    head = magic + struct.pack(">IIIII", 1, nonce, database.stat().st_size // 4096, 512, 4096)
+    head = magic + struct.pack(">IIIII", 1, nonce, database.stat().st_size // size, 512, size)
     body = struct.pack(">I", 1) + page + struct.pack(">I", check & 0xFFFFFFFF)
-    return (
-        head.ljust(512, b"\0") + body + struct.pack(">I", 0x40000000 // 4096 + 1) + name + struct.pack(">II", len(name), sum(name)) + magic
-    )
+    end = struct.pack(">I", 0x40000000 // size + 1) + name + struct.pack(">II", len(name), sum(name)) + magic
+    return head.ljust(512, b"\0") + body + end
 
 
 @pytest.mark.parametrize("name", ["catalog.sqlite", "thumbnails.sqlite"])

@@ -28,6 +28,7 @@ __all__ = [
     "canonical_pictures",
     "check_same_vectors",
     "choose_auto",
+    "exact_of",
     "is_available",
     "load_model",
     "loss_in_int8",
@@ -231,9 +232,14 @@ def load_model(name: str, *, runtime: str | None = None, threads: int | None = N
     return _open_onnx(row, files, recipe, model_type, threads, runtime)
 
 
+def exact_of(name: str) -> str | None:
+    """The model that this one is in 8-bit numbers; None for any other."""
+    return next((row.int8_of for row in MODELS if row.name == name), None)
+
+
 def loss_in_int8(embedder: Embedder) -> str | None:
     """What a model in 8-bit numbers loses against its own exact one, measured here, as one line for people; None for any other."""
-    exact_name = resolve(embedder.fingerprint.name).int8_of
+    exact_name = exact_of(embedder.fingerprint.name)
     if exact_name is None:
         return None
     from .int8 import loss
