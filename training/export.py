@@ -1,6 +1,6 @@
 """A trained student as one ONNX file: what the package ships.
 
-    python -m training.export --work DIR --run final --to mini.onnx
+    python -m training.export --work DIR --run final --whiten 0.3 --to mini.onnx
 
 input   pixels     (N, 3, H, W) float32 RGB in [0, 1], the whole picture resized to H x W
 output  embedding  (N, D) float32, unit length
@@ -22,6 +22,7 @@ import torch
 from onnx import TensorProto, helper, numpy_helper
 from torch import Tensor, nn
 
+from training import augment, data
 from training.config import Config
 from training.student import Block, ConvNorm, Student
 
@@ -108,6 +109,27 @@ def export(student: Student, target: Path) -> None:
     target.write_bytes(model.SerializeToString(deterministic=True))
 
 
+def whiten(student: Student, pictures: Tensor, power: float) -> None:
+    """Fold the removal of the mean and a partial whitening of the student's own vectors into its projection.
+
+    Each principal axis is divided by its variance to the power of `power` (.5 would be all of it). It evens out what the student has not
+    learnt to tell apart as strongly as its teachers do.
+
+    Args:
+        pictures: float32 (N, 3, H, W) whole training pictures, as the shipped model sees them; N well above D.
+    """
+    with torch.no_grad():
+        raw = torch.cat([student(part).double() for part in pictures.split(64)])  # (N, D)
+        mean = raw.mean(0)
+        spread, axes = torch.linalg.eigh(torch.cov((raw - mean).T))
+        change = axes @ torch.diag(spread.clamp_min(1e-9) ** -power) @ axes.T
+        change /= change.diagonal().mean()  # only directions matter: keep the numbers in float16's range
+        weight, bias = student.project.weight, student.project.bias
+        assert bias is not None
+        bias.copy_((change @ (bias.double() - mean)).float())
+        weight.copy_((change @ weight.flatten(1).double()).float().view_as(weight))
+
+
 def load_student(file: Path, which: str = "average") -> Student:
     """The student in a run's state; `which`: "average" (of the last steps) or "student" (the last step's)."""
     state = torch.load(file, map_location="cpu", weights_only=True)
@@ -123,8 +145,16 @@ def main() -> None:
     parser.add_argument("--run", required=True)
     parser.add_argument("--to", type=Path, required=True)
     parser.add_argument("--weights", choices=["average", "student"], default="average")
+    parser.add_argument("--whiten", type=float, default=0.0, help="power of the variance by which each axis is divided; 0: none")
+    parser.add_argument("--side", type=int, default=96, help="of the pictures that the whitening is fitted on")
     args = parser.parse_args()
-    export(load_student(args.work / "runs" / args.run / "last.pt", args.weights), args.to)
+    student = load_student(args.work / "runs" / args.run / "last.pt", args.weights)
+    if args.whiten:
+        pictures = data.load(args.work)
+        usable = np.flatnonzero(pictures.usable)
+        rows = np.sort(np.random.default_rng(0).choice(usable, min(len(usable), 10_000), replace=False))
+        whiten(student, augment.whole(torch.from_numpy(np.asarray(pictures.pixels[rows])), args.side), args.whiten)
+    export(student, args.to)
     raw = args.to.read_bytes()
     print(f"{args.to}: {len(raw):,} bytes, sha256 {hashlib.sha256(raw).hexdigest()}")
 
