@@ -41,7 +41,9 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_a_library_made_with_onnx_runtime_may_be_asked_with_it(name: str, request: pytest.FixtureRequest) -> None:
     model = name if name == "mini" else str(request.getfixturevalue("made") / name)
     by_onnx, by_openvino = load_model(model), load_model(model, runtime="openvino")
-    assert (by_onnx.runtime, by_openvino.runtime) == ("onnx (cpu)", QUICK)
+    assert by_onnx.runtime == "onnx (cpu)"
+    # mini's vectors, whitened, do not stand bf16; which weights do is known only when it is tried.
+    assert by_openvino.runtime == ("openvino (cpu, f32)" if name == "mini" else QUICK)
     assert by_onnx.fingerprint == by_openvino.fingerprint
     expected = by_onnx.embed(canonical_pictures(by_onnx.fingerprint.preprocess))
     check_same_vectors(by_openvino, expected)
@@ -64,7 +66,8 @@ def test_its_bits_are_the_same_in_every_process_and_batch(name: str, request: py
         "sys.stdout.buffer.write(e.embed(canonical_pictures(e.fingerprint.preprocess)).tobytes())"
     )
     there = subprocess.run([sys.executable, "-c", code, model], capture_output=True, check=True)
-    assert (there.stdout, there.stderr) == (found.tobytes(), b"")
+    assert there.stdout == found.tobytes()
+    assert there.stderr == b"" or (name == "mini" and HAS_BF16 and there.stderr.endswith(b"it runs in full precision, which is slower\n"))
 
 
 @pytest.mark.skipif(not HAS_BF16, reason="this processor has no bf16")

@@ -159,7 +159,7 @@ def test_paste(tab: Tab) -> None:
         base64.b64encode(picture(1, 50, format="PNG")).decode(),
     )
     tab.loaded()
-    assert tab.names()[0] == "Green"
+    assert "Green" in tab.names()[:3]  # two of another name are of the same kind
 
 
 def test_more_like_this_back_forward_reload(tab: Tab) -> None:
@@ -216,7 +216,7 @@ def test_combining_images(tab: Tab) -> None:
     tab.give(picture(2, 2), by="text=More like…")
     tab.page.wait_for_selector(".parts .part")
     tab.loaded()
-    assert {"Blue", "Red"} <= set(tab.names()[:12])
+    assert {"Blue", "Red"} <= set(tab.names()[:30]) and "Green" not in tab.names()[:30]
     drop(tab, picture(0, 3), zone="less")
     tab.page.wait_for_selector(".part.less")
     tab.loaded()
