@@ -3,7 +3,8 @@
 ViT-S/16 takes 49 CPU ms a picture in bf16 against 93 with ONNX Runtime (AVX-512 BF16, one core). bf16 keeps 8
 bits of a number; what that does to a vector depends on the weights (mini's lowest cosine is .9995: too far). So it is not believed but
 tried, each time a model is loaded: the canonical pictures must come out as from ONNX Runtime (cosine >= .9999 each), else the model
-runs in f32, as exact and about as fast as on ONNX Runtime. That costs 8 pictures on each, which is why this runtime is for indexing and for the page, not for single searches.
+runs in f32, as exact and about as fast as on ONNX Runtime. That costs 8 pictures on each, which is why this runtime is for indexing
+and for the page, not for single searches.
 """
 
 from __future__ import annotations
