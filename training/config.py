@@ -16,6 +16,8 @@ class Config:
     store_side: int = 96  # the training pictures are kept squashed to this side: no more is in most of them
     side: int = 64  # px that the student sees while training; 2.25 times cheaper than 96, and most training pictures are 64 px
     batch: int = 256
+    flock: int = 1  # views that enter a batch together, if more than 1: two of a picture drawn by chance, the others of its `neighbours`
+    neighbours: int = 32
     crop_area: tuple[float, float] = (0.4, 1.0)
     crop_ratio: float = 4 / 3  # how much a crop may be squashed, either way
     whole_share: float = 0.35  # of the samples are not cropped: that is what the shipped model sees

@@ -77,6 +77,7 @@ class Run:
         self.labels = torch.from_numpy(self.pictures.labels).to(self.device)
         self.sources = torch.from_numpy(self.pictures.sources).to(self.device)
         self.targets = torch.from_numpy(targets(work, self.pictures, config)).to(self.device)  # (N, D)
+        self.neighbours = neighbours(work, self.targets, self.pictures, config) if config.flock > 1 else None  # (N, K)
         self.chances = torch.from_numpy(_chances(self.pictures))  # (N,), rising to 1
         self.step = 0
         self.seconds = 0.0
@@ -107,8 +108,14 @@ class Run:
         """Rows (B,) of this step's pictures and their views (B, 3, V, V)."""
         count, place = (self.crew.count, self.crew.place) if self.crew else (1, 0)
         chance = torch.Generator().manual_seed((self.config.seed * 1_000_003 + step) * 64 + place)
-        rows = torch.searchsorted(self.chances, torch.rand(self.config.batch // count, generator=chance, dtype=torch.float64))
-        rows = rows.clamp_max(len(self.chances) - 1).to(self.device)
+        flocks = self.config.batch // count // self.config.flock
+        rows = torch.searchsorted(self.chances, torch.rand(flocks, generator=chance, dtype=torch.float64))
+        rows = rows.clamp_max(len(self.chances) - 1)
+        if self.neighbours is not None:  # what tells a picture from those alike, in any view, is learnt where they meet
+            near = self.neighbours[rows]  # (flocks, K)
+            few = torch.rand(near.shape, generator=chance).argsort(1)[:, : self.config.flock - 2]
+            rows = torch.cat([rows[:, None], rows[:, None], near.gather(1, few)], 1).flatten()
+        rows = rows.to(self.device)
         pixels = augment.views(self.pixels[rows], self.config.side, self.config, chance)
         return rows, pixels.contiguous(memory_format=torch.channels_last)
 
@@ -127,7 +134,8 @@ class Run:
         distil = (1 - (unit * target).sum(1)).mean()
         label = self.heads.loss(unit, self.labels[rows], self.sources[rows], config.label_scale, config.label_smoothing)
         own = torch.arange(len(rows), device=unit.device)
-        contrast = F.cross_entropy(unit @ target.T / _TEMPERATURE, own)
+        again = (rows[:, None] == rows) & (own[:, None] != own)  # another view of the same picture: neither right nor wrong
+        contrast = F.cross_entropy((unit @ target.T / _TEMPERATURE).masked_fill(again, -1e4), own)
         return {"distil": distil, "label": label, "relation": _relation(unit, target), "contrast": contrast}
 
     def total(self, losses: dict[str, Tensor]) -> Tensor:
@@ -252,6 +260,21 @@ def targets(work: Path, pictures: data.Pictures, config: Config) -> np.ndarray[A
         np.save(file, target(features))
     out: np.ndarray[Any, np.dtype[np.float32]] = np.load(file)
     return out
+
+
+def neighbours(work: Path, target: Tensor, pictures: data.Pictures, config: Config) -> Tensor:
+    """int64 (N, K): each picture's nearest usable others in the target space, on the CPU; kept in DIR/neighbours.npy."""
+    file = work / "neighbours.npy"
+    if not file.exists():
+        barred = torch.from_numpy(~pictures.usable).to(target.device)
+        near = []
+        for start in range(0, len(target), 4096):
+            alike = target[start : start + 4096] @ target.T  # (4096, N)
+            alike[:, barred] = -2.0
+            alike[torch.arange(len(alike)), torch.arange(start, start + len(alike))] = -2.0
+            near.append(alike.topk(config.neighbours).indices.cpu())
+        np.save(file, torch.cat(near).numpy())
+    return torch.from_numpy(np.load(file))
 
 
 def changed(config: Config, settings: list[str]) -> Config:
