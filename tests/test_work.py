@@ -112,6 +112,7 @@ HEAVY = [
     "numpy",
     "onnxruntime",
     "openvino",
+    "pydantic",
     "sqlite3",
     "torch",
     "transformers",
