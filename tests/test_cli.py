@@ -291,3 +291,62 @@ def test_the_first_picture_can_be_found_in_korean(run: Callable[..., Answer], tm
     run("index", tmp_path / "사진", "--store", "exact")
     assert "고양이" in run("search", "id:1").out
     assert run("search", "id:1", "--name", "고양이").out.count("나비.png") == 1
+
+
+def test_options_before_the_command_hold_for_the_command(
+    run: Callable[..., Answer], indexed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    library = os.environ["IMAGE_SEARCH_LIBRARY"]
+    monkeypatch.setenv("IMAGE_SEARCH_LIBRARY", str(tmp_path / "none"))
+    assert run("--library", library, "status").code == 0
+    assert run("status").code == 1
+    assert run("--library", tmp_path / "none", "status", "--library", library).code == 0
+    started: list[dict[str, object]] = []
+    monkeypatch.setattr("image_search.web.server.serve", lambda library, **options: started.append({"library": library, **options}))
+    monkeypatch.setenv("DISPLAY", ":0")
+    for words in (["--no-browser", "serve"], ["--no-browser"], ["serve", "--no-browser"], ["serve"]):
+        assert run(*words).code == 0
+    assert [one["browser"] for one in started] == [False, False, False, True]
+    assert {(one["library"], one["host"], one["folders"]) for one in started} == {(None, "127.0.0.1", ())}
+
+
+@pytest.mark.parametrize("words", [["--library", "", "status"], ["status", "--library", ""], ["demo", "--library", ""]])
+def test_an_empty_library_name_is_not_the_current_folder(run: Callable[..., Answer], words: list[str]) -> None:
+    answer = run(*words)
+    assert answer.code == 2 and "the library's name is empty" in answer.err
+
+
+def test_wrong_words_do_no_harm_to_the_terminal(run: Callable[..., Answer]) -> None:
+    for words in (["status", "x\x1b\u202e"], ["--bad\x1b\u202e"], ["index", "x", "--jobs", "\x1b\u202e"]):
+        answer = run(*words)
+        assert answer.code == 2 and "\x1b" not in answer.err and "\u202e" not in answer.err
+
+
+def test_a_reader_that_leaves_is_no_error() -> None:
+    """`image-search ... | head`, also where the output is larger than the pipe."""
+    code = "from image_search import cli; cli.app.command('flood')(lambda: print('x' * 1_000_000)); cli.main()"
+    child = subprocess.Popen([sys.executable, "-c", code, "flood"], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    assert child.stdout is not None and child.stderr is not None
+    child.stdout.read(10)
+    child.stdout.close()
+    assert (child.stderr.read(), child.wait(30)) == (b"", 0)
+    child.stderr.close()
+
+
+def test_stdin_may_be_what_the_results_should_not_resemble(indexed: Path, program: Callable[..., subprocess.CompletedProcess[str]]) -> None:
+    unwanted = (indexed / "circle" / "1.png").read_bytes()
+    done = program("search", indexed / "square" / "1.png", "--less", "-", "--json", stdin=unwanted)
+    named = program("search", indexed / "square" / "1.png", "--less", indexed / "circle" / "1.png", "--json")
+    assert done.returncode == 0, done.stderr
+    assert [m["id"] for m in json.loads(done.stdout)["matches"]] == [m["id"] for m in json.loads(named.stdout)["matches"]]
+
+
+def test_rebuild_says_where_there_is_no_store(run: Callable[..., Answer], indexed: Path) -> None:
+    assert "no store" in run("rebuild").out
+
+
+def test_json_where_the_output_knows_no_unicode(indexed: Path, program: Callable[..., subprocess.CompletedProcess[str]]) -> None:
+    shutil.copytree(indexed / "circle", indexed.parent / "😀")
+    assert program("index", indexed.parent / "😀").returncode == 0
+    done = program("status", "--json", env={**os.environ, "PYTHONIOENCODING": "cp1252"})
+    assert any(root["path"].endswith("😀") for root in json.loads(done.stdout)["roots"])

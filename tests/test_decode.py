@@ -322,7 +322,8 @@ def test_the_thumbnail_is_the_upright_picture_and_carries_no_metadata() -> None:
 
 def test_a_picture_keeps_its_proportions_and_is_never_enlarged(pool: DecodePool) -> None:
     data = encoded(PLAIN, "PNG")
-    array, wide, high = pool.picture(data, max_side=60)
+    array, wide, high, digest = pool.picture(data, max_side=60)
+    assert digest == hashlib.sha256(data).digest()
     assert (array.shape, wide, high) == ((40, 60, 3), 240, 160)
     assert np.array_equal(pool.picture(data, max_side=5000)[0], np.asarray(PLAIN))
     assert pool.picture(data, max_side=50, region=Region(0, 0, 100, 80))[0].shape == (40, 50, 3)

@@ -32,13 +32,14 @@ class Handler(http.server.BaseHTTPRequestHandler):
             "/inside": f"http://127.0.0.1:{port}/picture.png",
             "/file": "file:///etc/passwd",
             "/user": f"http://user:secret@127.0.0.1:{port}/picture.png",
+            "/korean": "/사진 1.png".encode().decode("latin-1"),  # as many servers send it
         }
         if self.path in redirects:
             self.send_response(302)
             self.send_header("Location", redirects[self.path])
             self.send_header("Content-Length", "0")
             self.end_headers()
-        elif self.path == "/picture.png":
+        elif self.path in ("/picture.png", "/%EC%82%AC%EC%A7%84%201.png", "/%EC%82%AC%EC%A7%84?q=%EA%B0%80"):
             self.answer(png(), "image/png")
         elif self.path == "/page":
             self.answer(b"<html></html>", "text/html; charset=utf-8")
@@ -77,7 +78,7 @@ def server() -> Iterator[str]:
         httpd.shutdown()
 
 
-@pytest.mark.parametrize("path", ["/picture.png", "/hop"])
+@pytest.mark.parametrize("path", ["/picture.png", "/hop", "/korean", "/사진?q=가"])
 def test_a_picture_is_fetched(server: str, path: str) -> None:
     assert fetch(server + path, allow_private=True) == png()
 
@@ -134,6 +135,26 @@ def test_a_public_name_must_not_lead_inside(server: str, monkeypatch: pytest.Mon
     assert connected == ["93.184.215.14"]
 
 
+def test_the_next_address_is_tried_where_one_is_dead(server: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = socket.getaddrinfo
+    tried: list[str] = []
+
+    def resolve(host: str, port: int, *args: object, **options: object) -> list[tuple]:
+        names = ["127.0.0.2", "127.0.0.1"] if host == "pictures.example" else [host]
+        return [found for name in names for found in real(name, port, *args, **options)]
+
+    connect = socket.create_connection
+
+    def connect_to(address: tuple[str, int], *args: object, **options: object) -> socket.socket:
+        tried.append(address[0])
+        return connect(address, *args, **options)
+
+    monkeypatch.setattr(socket, "getaddrinfo", resolve)
+    monkeypatch.setattr(socket, "create_connection", connect_to)
+    assert fetch(f"http://pictures.example:{server.rpartition(':')[2]}/picture.png", allow_private=True) == png()
+    assert tried == ["127.0.0.2", "127.0.0.1"]
+
+
 def test_closed_and_open_private_ports_look_alike(server: str) -> None:
     with pytest.raises(QueryError) as open_port:
         fetch(f"{server}/picture.png")
@@ -176,6 +197,10 @@ def test_one_deadline_for_everything() -> None:
         ("2002:7f00:1::", False),
         ("fe80::1%eth0", False),
         ("fc00::1", False),
+        ("fec0::1", False),
+        ("64:ff9b:1::7f00:1", False),
+        ("::7f00:1", False),
+        ("::ffff:0:7f00:1", False),
     ],
 )
 def test_which_addresses_are_public(address: str, public: bool) -> None:

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from pictures import fill, picture
 
+import image_search.decode
 import image_search.engine
 from image_search import ImageSearchEngine, ImageSearchError, UsageError
 from image_search.catalog import Catalog
@@ -407,3 +408,77 @@ def test_a_restored_backup_is_not_taken_for_the_catalog_of_the_store(photos: Pat
         assert engine.status()["store_ready"]
         by_store = {m.path for m in engine.search("id:1", 100, how="store")}
         assert by_store == {str(p) for p in photos.rglob("*.png")}
+
+
+def test_a_folder_whose_name_begins_like_another_s_is_another(engine: ImageSearchEngine, photos: Path) -> None:
+    for name in ("2024", "2024-summer"):
+        (photos / name).mkdir()
+        for number in range(2):
+            picture("circle", 700 + number + 10 * len(name)).save(photos / name / f"{number}.png")
+    engine.index(photos)
+    before = ids(engine)
+    shutil.copy(photos / "2024-summer" / "0.png", photos / "2024" / "copy.png")
+    assert engine.index(photos / "2024").moved == 0
+    shutil.rmtree(photos / "2024")
+    assert engine.index(photos / "2024", prune=True).missing == 3
+    after = ids(engine)
+    assert {path: after.get(path) for path in before if "2024-summer" in path} == {p: i for p, i in before.items() if "2024-summer" in p}
+
+
+def test_times_and_inodes_that_no_database_holds(engine: ImageSearchEngine, photos: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = image_search.decode.FileStat.of
+    huge = lambda size, *_: real(size, 2**80, -(2**80), 2**64 - 1)  # noqa: E731
+    monkeypatch.setattr(image_search.decode.FileStat, "of", huge)  # as some file systems say
+    assert engine.index(photos).added == 12
+    assert engine.index(photos).unchanged == 12
+
+
+@pytest.mark.parametrize("store", ["exact", "chroma"])
+def test_a_first_run_that_finds_nothing_to_keep_leaves_nothing(tmp_path: Path, store: str) -> None:
+    (tmp_path / "links").mkdir()
+    picture("circle", 1).save(tmp_path / "picture.png")
+    (tmp_path / "links" / "a.png").symlink_to(tmp_path / "picture.png")
+    fill(tmp_path / "photos", 1)
+    with ImageSearchEngine(tmp_path / "library", model="mini", store=store, notify=lambda _: None) as engine:
+        assert engine.index(tmp_path / "links").skipped
+        assert {path.name for path in (tmp_path / "library").iterdir()} <= {"writer.lock", "store.lock"}
+        assert engine.index(tmp_path / "photos").added == 3
+
+
+def test_a_store_that_does_not_exist_is_refused_before_anything_is_done(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="croma"):
+        ImageSearchEngine(tmp_path / "library", store="croma")
+
+
+def test_a_file_that_was_forgotten_comes_back_by_its_own_name(engine: ImageSearchEngine, photos: Path) -> None:
+    engine.index(photos)
+    file = photos / "circle" / "0.png"
+    engine.forget(file)
+    assert engine.index(photos).added == 0
+    with pytest.raises(UsageError, match="a file, not a folder"):
+        engine.index(photos / "circle" / "1.png")
+    assert engine.index(file).added == 1
+    assert str(file) in ids(engine)
+
+
+def test_a_folder_is_forgotten_by_the_name_of_a_link_to_it(engine: ImageSearchEngine, photos: Path, tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to(photos)
+    engine.index(tmp_path / "link")
+    assert engine.forget(tmp_path / "link" / "circle" / "0.png") == 1
+    assert engine.forget(tmp_path / "link") == 11
+
+
+def test_each_offline_folder_is_told_with_its_own_number(tmp_path: Path) -> None:
+    said: list[str] = []
+    with ImageSearchEngine(tmp_path / "library", model="mini", store="exact", notify=said.append) as engine:
+        folders = [tmp_path / "a", tmp_path / "b"]
+        for number, folder in enumerate(folders):
+            folder.mkdir()
+            for seed in range(4 + number):
+                picture("circle", 10 * number + seed).save(folder / f"{seed}.png")
+        engine.index(folders)
+        for folder in folders:
+            for file in folder.iterdir():
+                file.unlink()
+        engine.index(folders)
+    assert ["Its 4 images" in said[0], "Its 5 images" in said[1]] == [True, True]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ from pictures import fill, picture
 from PIL import Image
 
 import image_search.engine
+import image_search.searching
 from image_search import (
     ImageSearchEngine,
     ImageSearchError,
@@ -20,11 +22,13 @@ from image_search import (
     ModelMismatchError,
     QueryError,
     Region,
+    StoreError,
     UsageError,
 )
 from image_search.catalog import Catalog
 from image_search.closeness import percentile, sample
 from image_search.searching import combine
+from image_search.types import Embedder
 
 
 @pytest.fixture(scope="module")
@@ -263,3 +267,94 @@ def test_the_store_and_exact_search_agree(tmp_path: Path) -> None:
         assert len(engine.search(query, 60)) == 60
         assert engine.rebuild() == 60
         assert not engine.search(query, how="store").exact
+
+
+def test_a_store_that_fails_while_it_is_asked_leaves_the_answer_to_the_catalog(
+    big: ImageSearchEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[int] = []
+
+    class Failing:
+        def query(self, vectors: object, n: int) -> object:
+            asked.append(n)
+            raise StoreError("the server has gone")
+
+    wanted = [m.id for m in big.search("id:1", 5, how="exact")]
+    searcher = big._open()
+    monkeypatch.setattr(image_search.searching, "STORE_PAYS_FROM", 1)
+    monkeypatch.setattr(searcher._mirror, "open", lambda generation: Failing())
+    try:
+        for _ in range(2):
+            matches = big.search("id:1", 5)
+            assert ([m.id for m in matches], matches.exact) == (wanted, True)
+        assert len(asked) == 1  # it is left alone for a while
+        searcher.close()
+        with pytest.raises(StoreError, match="has gone"):
+            big.search("id:1", 5, how="store")
+    finally:
+        searcher.close()
+
+
+def test_a_model_loaded_before_there_was_a_library_is_not_taken_for_the_library_s(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another process makes the library meanwhile, with another model."""
+    real = image_search.engine.load_model
+
+    class Other:
+        """mini with its vectors turned round, under another name."""
+
+        def __init__(self, inner: Embedder) -> None:
+            self._inner = inner
+            self.fingerprint = replace(inner.fingerprint, name="other", weights_sha256="0" * 64)
+            self.runtime = inner.runtime
+
+        def embed(self, pixels: np.ndarray) -> np.ndarray:
+            return -self._inner.embed(pixels)
+
+        def close(self) -> None:
+            self._inner.close()
+
+    def load(name: str | None = None, **options: object) -> object:
+        return Other(real("mini", threads=1)) if name == "other" else real(name, **options)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(image_search.engine, "load_model", load)
+    fill(tmp_path / "photos", 2)
+    with ImageSearchEngine(tmp_path / "library", store="exact") as early:
+        vector = early.embed(picture("circle", 5))
+        with ImageSearchEngine(tmp_path / "library", store="exact") as late:
+            late._embedder = load("other")  # type: ignore[assignment]
+            late.index(tmp_path / "photos")
+        assert np.allclose(early.embed(picture("circle", 5)), -vector, atol=1e-5)
+        assert early.search(tmp_path / "photos" / "circle" / "0.png", 1)[0].identical
+
+
+def test_a_library_that_is_replaced_while_it_is_open_is_opened_again(tmp_path: Path) -> None:
+    fill(tmp_path / "photos", 2)
+    with ImageSearchEngine(tmp_path / "library", model="mini", store="exact") as engine:
+        engine.index(tmp_path / "photos")
+        backup = (tmp_path / "library" / "catalog.sqlite").read_bytes()
+        fill(tmp_path / "photos", 3)
+        engine.index(tmp_path / "photos")
+        assert len(engine.search("id:1", 100)) == 9
+        (tmp_path / "backup").write_bytes(backup)
+        os.replace(tmp_path / "backup", tmp_path / "library" / "catalog.sqlite")
+        assert len(engine.search("id:1", 100)) == 6
+        (tmp_path / "library" / "catalog.sqlite").unlink()
+        with pytest.raises(LibraryNotFoundError):
+            engine.search("id:1")
+
+
+def test_small_things_are_no_surprise(big: ImageSearchEngine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = np.asarray(picture("circle", 4).resize((100, 80)))
+    box = np.array([10, 10, 40, 40])
+    assert big.search(whole, region=box)[0].id == big.search(whole, region=(10, 10, 40, 40))[0].id  # type: ignore[arg-type]
+    odd = picture("circle", 4)
+    odd.getexif()[0x0128] = "inches"  # ResolutionUnit, which is a number
+    odd.getexif()[0x0112] = "up"
+    assert big.search(odd)[0].id == big.search(picture("circle", 4))[0].id
+    monkeypatch.chdir(tmp_path)
+    picture("circle", 4).save("~cat.png")
+    assert big.search("~cat.png")[0].id == big.search(picture("circle", 4))[0].id
+    (tmp_path / "gone").mkdir()
+    monkeypatch.chdir(tmp_path / "gone")
+    (tmp_path / "gone").rmdir()
+    assert big.search(str(tmp_path / "~cat.png"))[0].id == big.search(picture("circle", 4))[0].id

@@ -184,6 +184,46 @@ def test_a_lost_thumbnail_is_made_again(client: Client, server: PageServer) -> N
     assert client.get(item["thumbnail"]).body == server.service.thumbnails.get(sha)
 
 
+def test_a_file_that_changed_since_is_not_kept_as_what_it_was(tmp_path: Path) -> None:
+    library = make_library(tmp_path, 2)
+    with serving(library) as server:
+        client = Client(server)
+        item = client.get("/api/images?name=Red&limit=1").json["items"][0]
+        file, facts = Path(item["path"]), client.get(f"/api/images/{item['id']}").json
+        kept, before = server.service.thumbnails, file.read_bytes()
+        kept._connection.execute("DELETE FROM thumbnails")  # type: ignore[union-attr]
+        file.write_bytes(picture(0, 999))
+        for address in (item["thumbnail"], facts["view"]):
+            assert client.get(address).headers["cache-control"] == "no-store"
+        assert kept.get(server.service.item(item["id"]).sha256) is None
+        file.write_bytes(before)
+        now = [client.get(address) for address in (item["thumbnail"], facts["view"])]
+        assert all("immutable" in answer.headers["cache-control"] for answer in now)
+        large = Image.open(io.BytesIO(now[1].body)).convert("RGB").resize((1, 1)).getpixel((0, 0))
+        assert large[0] > large[2]  # red again
+        file.unlink()
+        server.service._views = type(server.service._views)(1 << 20, len)
+        stand_in = client.get(facts["view"])
+        assert (stand_in.headers["content-type"], stand_in.headers["cache-control"]) == ("image/webp", "no-store")
+
+
+def test_a_first_run_that_came_to_nothing_does_not_hide_the_next_one(tmp_path: Path) -> None:
+    fill(tmp_path / "pictures", 2)
+    with serving(tmp_path / "library", model="mini", store="exact", folders=[str(tmp_path / "pictures")]) as server:
+        client = Client(server)
+        with ImageSearchEngine(tmp_path / "other", model="mini", store="exact") as other:
+            other.index(fill(tmp_path / "few", 1), progress=False)
+        (tmp_path / "library" / "catalog.sqlite").write_bytes((tmp_path / "other" / "catalog.sqlite").read_bytes())
+        assert client.get("/api/library").json["library"]["images"] == 3  # open, in both its readers
+        assert client.get("/api/images?limit=3").json["items"]
+        Catalog.remove(tmp_path / "library")
+        assert client.get("/api/library").json["library"] is None
+        assert client.post("/api/index", {"folder": 0}).status in (200, 202)
+        assert client.wait_for_job()["state"] == "done"
+        assert client.get("/api/library").json["library"]["images"] == 6
+        assert len(client.get("/api/images?limit=9").json["items"]) == 6
+
+
 def test_chosen_files_as_a_zip(client: Client) -> None:
     items = client.get("/api/images?limit=3").json["items"]
     answer = client.get("/api/images.zip?" + "&".join(f"id={i['id']}" for i in items))

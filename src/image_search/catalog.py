@@ -122,6 +122,14 @@ def _no_room(folder: Path) -> bool:
         return False
 
 
+def _identity(folder: Path) -> tuple[int, int] | None:
+    try:
+        found = os.stat(folder / CATALOG_NAME)
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
+
+
 def check_vector(vector: object, check: int, dim: int, whose: str, folder: Path) -> None:
     """LibraryDamagedError unless these are the bytes that were written."""
     if not isinstance(vector, bytes) or zlib.crc32(vector) != check or len(vector) != 4 * dim:
@@ -173,6 +181,7 @@ class Catalog:
         self._connection = connection
         self._scratch = scratch
         self._lock = threading.RLock()
+        self._file = _identity(folder)
         try:
             self.fingerprint = Fingerprint.from_json(self._meta("fingerprint"))
             self.library_id = str(self._meta("library_id"))
@@ -281,6 +290,11 @@ class Catalog:
                 self._connection.close()
                 if self._scratch is not None:
                     shutil.rmtree(self._scratch, ignore_errors=True)
+
+    @property
+    def replaced(self) -> bool:
+        """Has another file, or none, taken the place of the one that is open?"""
+        return _identity(self.folder) != self._file
 
     # --- talking to SQLite --------------------------------------------------------------------------------------------------
 

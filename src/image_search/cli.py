@@ -7,6 +7,8 @@ Everything heavy is imported inside the commands, so that --help is quick.
 from __future__ import annotations
 
 import contextlib
+import functools
+import io
 import os
 import signal
 import sys
@@ -19,7 +21,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import click
 
 from . import console
-from .config import LIBRARY_ENV
+from .config import default_library
 from .console import note, print_json, print_matches
 from .errors import SALVAGE, ImageSearchError, LibraryDamagedError, LibraryNotFoundError, UsageError
 from .paths import shown
@@ -49,8 +51,8 @@ def _print_version(context: click.Context, _option: click.Parameter, wanted: boo
 
 FILE = click.Path(path_type=Path)
 
-library_option = click.option(
-    "--library", type=FILE, metavar="FOLDER", help="The library's folder. Default: $IMAGE_SEARCH_LIBRARY, else the per-user data folder."
+library_option = click.option(  # text: an empty name must not become the current folder
+    "--library", metavar="FOLDER", help="The library's folder. Default: $IMAGE_SEARCH_LIBRARY, else the per-user data folder."
 )
 model_option = click.option(
     "--model",
@@ -99,10 +101,10 @@ class _InOrder(click.Group):
 @click.option("--version", is_flag=True, is_eager=True, expose_value=False, callback=_print_version, help="Print the version.")
 @debug_option
 @click.pass_context
-def app(context: click.Context, library: Path | None, no_browser: bool) -> None:
+def app(context: click.Context, library: str | None, no_browser: bool) -> None:
     """Give it an image; get the most similar images of your library, beside it, with how similar they are.
 
-    Without a command it opens the page in your browser (see: image-search serve --help).
+    Without a command it opens the page in your browser (see: image-search serve --help); where there is no display it asks here (ask).
 
     \b
     First:  image-search demo              draws sample pictures, indexes them, searches
@@ -110,8 +112,9 @@ def app(context: click.Context, library: Path | None, no_browser: bool) -> None:
             image-search search photo.jpg
     """
     if context.invoked_subcommand is not None:
-        if library is not None:  # given before the command: it holds for the command
-            os.environ[LIBRARY_ENV] = str(library)
+        given = {"library": library, "no_browser": no_browser or None}  # before the command: it holds for the command
+        defaults = {option: value for option, value in given.items() if value is not None}
+        context.default_map = dict.fromkeys(app.commands, defaults)
     elif no_browser or console.has_display():
         context.invoke(serve, library=library, no_browser=no_browser)
     else:
@@ -141,7 +144,7 @@ def app(context: click.Context, library: Path | None, no_browser: bool) -> None:
 def index(
     context: click.Context,
     folders: tuple[str, ...],
-    library: Path | None,
+    library: str | None,
     model: str,
     name_from: str | None,
     exclude: tuple[str, ...],
@@ -228,7 +231,7 @@ def search(
     store_only: bool,
     save: Path | None,
     show: bool,
-    library: Path | None,
+    library: str | None,
     model: str,
     runtime: str | None,
     store: str | None,
@@ -252,11 +255,12 @@ def search(
 
         check_target(save)
     how: Literal["auto", "exact", "store"] = "exact" if exact else "store" if store_only else "auto"
+    stdin = functools.cache(console.bytes_from_stdin)
     with _engine(library, model=model, runtime=runtime, store=store, allow_private_urls=allow_private_urls) as engine:
         matches = engine.search(
-            [console.bytes_from_stdin() if image == "-" else image for image in images],
+            [stdin() if image == "-" else image for image in images],
             n,
-            less=less,
+            less=[stdin() if image == "-" else image for image in less],
             names=names,
             path=path,
             min_similarity=min_similarity,
@@ -296,7 +300,7 @@ def search(
 @store_option
 @debug_option
 def serve(
-    library: Path | None,
+    library: str | None,
     allow: tuple[str, ...],
     no_browser: bool,
     port: int | None,
@@ -338,7 +342,7 @@ def serve(
 @n_option
 @private_urls_option
 @debug_option
-def ask(library: Path | None, n: int, allow_private_urls: bool) -> None:
+def ask(library: str | None, n: int, allow_private_urls: bool) -> None:
     """Ask for an image, show what is similar, and ask again.
 
     An image is a path or an http(s) address. An empty line ends it.
@@ -368,7 +372,7 @@ def ask(library: Path | None, n: int, allow_private_urls: bool) -> None:
 @json_option
 @debug_option
 @click.pass_context
-def status(context: click.Context, library: Path | None, verify: bool, json_output: bool) -> None:
+def status(context: click.Context, library: str | None, verify: bool, json_output: bool) -> None:
     """Say what the library holds: images, folders, model, store."""
     with _engine(library) as engine:
         facts = engine.status()
@@ -466,7 +470,7 @@ def evaluate(folder: str, models: tuple[str, ...], runtime: str | None, jobs: in
 @click.argument("paths", metavar="PATH...", nargs=-1, required=True, help="Files, folders or ids.")
 @library_option
 @debug_option
-def forget(paths: tuple[str, ...], library: Path | None) -> None:
+def forget(paths: tuple[str, ...], library: str | None) -> None:
     """Take files or folders out of the library. They stay out until the path itself is indexed. The files are not touched."""
     with _engine(library) as engine:
         count = engine.forget(*paths)
@@ -478,7 +482,7 @@ def forget(paths: tuple[str, ...], library: Path | None) -> None:
 @click.argument("new", metavar="NEW", help="Its new place.")
 @library_option
 @debug_option
-def relocate(old: str, new: str, library: Path | None) -> None:
+def relocate(old: str, new: str, library: str | None) -> None:
     """Tell the library that an indexed folder has moved.
 
     Nothing is embedded again.
@@ -492,27 +496,27 @@ def relocate(old: str, new: str, library: Path | None) -> None:
 @library_option
 @store_option
 @debug_option
-def rebuild(library: Path | None, store: str | None) -> None:
+def rebuild(library: str | None, store: str | None) -> None:
     """Make the vector store anew from the catalog.
 
     The model is not needed.
     """
     with _engine(library, store=store) as engine:
         count = engine.rebuild()
-    print(f"the store holds {count:,} images")
+        kept = engine.status()["store"] != "exact"
+    print(f"the store holds {count:,} images" if kept else "this library keeps no store (exact)")
 
 
 @app.command()
 @library_option
 @click.option("--to", type=FILE, metavar="FOLDER", help="The new library. Default: beside the damaged one, .saved added.")
 @debug_option
-def salvage(library: Path | None, to: Path | None) -> None:
+def salvage(library: str | None, to: Path | None) -> None:
     """Save what is good of a damaged library into a new one. The damaged one is only read."""
-    from .config import default_library
     from .salvage import salvage as save
 
     damaged = default_library(library)
-    saved = save(damaged, to.expanduser().absolute() if to is not None else damaged.with_name(f"{damaged.name}.saved"))
+    saved = save(damaged, default_library(to) if to is not None else damaged.with_name(f"{damaged.name}.saved"))
     for path in saved.lost:
         note(f"lost: {path}")
     if saved.unknown:
@@ -523,22 +527,22 @@ def salvage(library: Path | None, to: Path | None) -> None:
 
 @app.command()
 @click.argument("folder", type=FILE, metavar="[FOLDER]", default="gallery", help="Where to draw the sample gallery. Default: gallery.")
-@click.option("--library", type=FILE, metavar="FOLDER", help="The demo's own library. Default: demo.library beside the gallery.")
+@click.option("--library", metavar="FOLDER", help="The demo's own library. Default: demo.library beside the gallery.")
 @debug_option
-def demo(folder: Path, library: Path | None) -> None:
+def demo(folder: Path, library: str | None) -> None:
     """Draw a sample gallery, index it and search it.
 
     It searches with pictures that are not in the gallery, and saves the comparisons.
     """
     from .demo.show import run
 
-    run(folder, library)
+    run(folder, None if library is None else default_library(library))
 
 
 # --- pieces -----------------------------------------------------------------------------------------------------------------
 
 
-def _engine(library: Path | None, *, long_lived: bool = False, **options: Any) -> ImageSearchEngine:
+def _engine(library: str | None, *, long_lived: bool = False, **options: Any) -> ImageSearchEngine:
     from .engine import ImageSearchEngine
 
     return ImageSearchEngine(library, long_lived=long_lived, notify=note, **options)
@@ -556,7 +560,7 @@ def _region(text: str | None) -> tuple[int, int, int, int] | None:
 
 
 class _StoppedError(SystemExit):
-    """Ctrl-C or SIGTERM. Not a KeyboardInterrupt, on which Click ends without a word; a SystemExit, which no seam takes for a failure."""
+    """Ctrl-C or SIGTERM. Not a KeyboardInterrupt, which Click turns into its own; a SystemExit, which no seam takes for a failure."""
 
 
 def _stop(number: int, frame: FrameType | None) -> None:
@@ -574,8 +578,13 @@ def _errors() -> Iterator[None]:
         hint = " (image-search demo builds a sample)" if isinstance(error, LibraryNotFoundError) else ""
         note(f"error: {error}{hint}")
         sys.exit(error.exit_code)
+    except click.exceptions.Exit as end:
+        sys.exit(end.exit_code)
     except click.ClickException as error:  # wrong usage, in Click's own words
-        error.show()
+        words = io.StringIO()
+        error.show(words)
+        for line in words.getvalue().splitlines():
+            note(line)
         if isinstance(error, click.exceptions.NoSuchCommand):
             note("To search with an image: image-search search IMAGE")
         sys.exit(error.exit_code)
@@ -608,7 +617,7 @@ def main() -> None:
         with contextlib.suppress(AttributeError, ValueError):
             stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
     with _errors():
-        code = app(standalone_mode=False)
+        # Not `app()`: it ends by itself where a reader of the output went away, and on Windows expands the globs that are meant for us.
+        with app.make_context("image-search", sys.argv[1:]) as context:
+            app.invoke(context)
         sys.stdout.flush()
-        if isinstance(code, int):  # a command's own exit code
-            sys.exit(code)

@@ -53,8 +53,8 @@ def default_library(argument: str | os.PathLike[str] | None = None) -> Path:
     given = os.fspath(argument) if argument is not None else os.environ.get(LIBRARY_ENV)
     if given is not None:
         if not given:
-            raise UsageError("the library's name is empty", hint=f"give --library DIR or unset {LIBRARY_ENV}")
-        return Path(given).expanduser().absolute()
+            raise UsageError("the library's name is empty", hint=f"give --library FOLDER or unset {LIBRARY_ENV}")
+        return Path(os.path.abspath(os.path.expanduser(given)))
     import platformdirs
 
     return Path(platformdirs.user_data_dir("image-search", appauthor=False)) / "library"

@@ -33,7 +33,8 @@ def note(line: str) -> None:
 
 def print_json(data: Any) -> None:
     # What could harm a terminal stands inside a string, where JSON has an escape for it.
-    print("".join(c if shown(c) == c else f"\\u{ord(c):04x}" for c in json.dumps(data, ensure_ascii=False)))
+    text = json.dumps(data, ensure_ascii=not (sys.stdout.encoding or "").lower().startswith("utf"))
+    print("".join(c if shown(c) == c else f"\\u{ord(c):04x}" for c in text))
 
 
 def print_matches(matches: Matches) -> None:

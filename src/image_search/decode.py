@@ -22,7 +22,7 @@ from .config import LIBRARY_LIMITS, Limits
 from .decode_process import Reply, WorkerProcess, end_all, watch
 from .decode_worker import EndOfStreamError
 from .errors import DecodeError, ImageSearchError, SkipReason, UsageError
-from .types import Decoded, FileStat, Preprocess, Region, UInt8
+from .types import Decoded, FileStat, Picture, Preprocess, Region, UInt8
 
 __all__ = ["DECODER_VERSION", "DecodePool"]
 
@@ -95,20 +95,17 @@ class DecodePool:
         """
         reply, body = self._run(source, region, known, None)
         digest = bytes.fromhex(reply["sha256"])
-        found = None if reply["stat"] is None else FileStat(*reply["stat"])
+        found = None if reply["stat"] is None else FileStat.of(*reply["stat"])
         if "shape" not in reply:
             return Decoded(digest, None, stat=found)
         pixels, rest = _array(reply, body)
         thumbnail = None if reply["thumbnail"] is None else rest
         return Decoded(digest, pixels, reply["width"], reply["height"], reply["format"], thumbnail, found)
 
-    def picture(self, source: str | bytes, *, max_side: int, region: Region | None = None) -> tuple[UInt8, int, int]:
-        """For showing: upright RGB uint8 (h, w, 3) with true proportions, longer side at most `max_side`, never enlarged.
-
-        Returns the pixels and the (width, height) of the whole upright picture. Same rules, cage and errors as `decode`.
-        """
+    def picture(self, source: str | bytes, *, max_side: int, region: Region | None = None) -> Picture:
+        """For showing: with true proportions, longer side at most `max_side`, never enlarged. Rules, cage and errors as in `decode`."""
         reply, body = self._run(source, region, None, max_side)
-        return _array(reply, body)[0], reply["width"], reply["height"]
+        return Picture(_array(reply, body)[0], reply["width"], reply["height"], bytes.fromhex(reply["sha256"]))
 
     def decode_each(
         self, sources: Iterable[str], *, known: Callable[[bytes], bool] | None = None, ahead: int | None = None
@@ -167,7 +164,8 @@ class DecodePool:
                 raise DecodeError(SkipReason.FILE_TOO_LARGE, detail=f"{len(source)} bytes")
             return None, source
         try:
-            raw = os.fsencode(os.path.join(os.getcwd(), source))  # a worker keeps the folder it was started in
+            # A worker keeps the folder it was started in; and ours may be gone, which is nothing to a whole path.
+            raw = os.fsencode(source if os.path.isabs(source) else os.path.join(os.getcwd(), source))
         except UnicodeEncodeError as error:
             raise DecodeError(SkipReason.VANISHED, path=source, detail=str(error)) from error
         if b"\0" in raw:

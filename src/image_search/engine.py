@@ -43,9 +43,10 @@ from .queries import Query, QueryReader, Source
 from .salvage import find_damage
 from .scan import Excluder
 from .searching import Filters, How, Searcher, combine
+from .stores import server_of
 from .stores.mirror import Mirror
 from .thumbnails import Thumbnails
-from .types import Embedder, Fingerprint, Float32, IndexReport, Preprocess, Region, UInt8
+from .types import Embedder, Fingerprint, Float32, IndexReport, Picture, Preprocess, Region
 
 __all__ = ["ImageSearchEngine"]
 
@@ -85,6 +86,8 @@ class ImageSearchEngine:
     ) -> None:
         if jobs is not None and jobs < 1:
             raise UsageError("the number of jobs must be at least 1")
+        if store is not None:
+            server_of(store)  # a name that is none must not get into the catalog
         self.library = default_library(library)
         self.jobs = jobs or available_cpus()
         self._model = None if model == "auto" else model
@@ -96,7 +99,9 @@ class ImageSearchEngine:
         self._catalog: Catalog | None = None
         self._searcher: Searcher | None = None
         self._embedder: Embedder | None = None
-        self._pools: dict[Limits, DecodePool] = {}
+        self._proved_for: Fingerprint | None = None  # the library's model that `_embedder` was proved to be
+        self._retired: list[Catalog] = []  # of libraries that were replaced while they were open; another thread may still read them
+        self._pools: dict[tuple[Limits, Preprocess], DecodePool] = {}
         self._owned: ProcessLock | None = None
         self._opening = threading.RLock()  # two first questions at once open one library
         self._loading = threading.RLock()  # and load one model
@@ -115,12 +120,13 @@ class ImageSearchEngine:
             pool.close()
         if self._embedder is not None:
             self._embedder.close()
-        if self._catalog is not None:
-            self._catalog.close()
+        for catalog in (*self._retired, self._catalog):
+            if catalog is not None:
+                catalog.close()
         if self._owned is not None:
             self._owned.release()
-        self._searcher = self._embedder = self._catalog = self._owned = None
-        self._pools = {}
+        self._searcher = self._embedder = self._catalog = self._owned = self._proved_for = None
+        self._pools, self._retired = {}, []
 
     def own(self, what: str) -> None:
         """Be the library's only writer until `close()`; others are told `what` holds it. LibraryBusyError if another process is."""
@@ -165,9 +171,8 @@ class ImageSearchEngine:
         chosen = [folders] if isinstance(folders, (str, os.PathLike)) else list(folders)
         if not chosen:
             raise UsageError("no folder was given")
-        for folder in chosen:
-            # A folder that the library knows may be away; anything else must be one.
-            if os.path.exists(os.path.expanduser(folder)) or not Catalog.exists(self.library):
+        if not Catalog.exists(self.library):  # else a folder that it knows may be away
+            for folder in chosen:
                 planning.need_folder(folder)
         limits = LIBRARY_LIMITS if max_megapixels is None else replace(LIBRARY_LIMITS, megapixels=max_megapixels)
         excluder = Excluder(_texts(exclude))
@@ -179,7 +184,8 @@ class ImageSearchEngine:
                 plan = self._plan(catalog, chosen, name_from, excluder, limits, verify)
             report = self._work(catalog, plan, limits, excluder, prune, progress)
             self._renew_closeness(catalog)
-            self._follow(catalog, storing.follow)
+            if catalog.generation:  # else there is nothing in it, and nothing may stay behind
+                self._follow(catalog, storing.follow)
         report.seconds = time.monotonic() - started
         return report
 
@@ -311,7 +317,7 @@ class ImageSearchEngine:
         path: str | None = None,
         min_similarity: float | None = None,
         min_closeness: float | None = None,
-        region: Region | tuple[int, int, int, int] | None = None,
+        region: Region | Sequence[int] | None = None,
         exclude_self: bool = False,
         how: How = "auto",
     ) -> Matches:
@@ -341,7 +347,7 @@ class ImageSearchEngine:
             raise UsageError("the number of results must be a whole number, at least 1", hint="use -n 1 or more")
         if min_closeness is not None and not 0 <= min_closeness <= 1:
             raise UsageError("closeness goes from 0 to 1", hint="for example --min-closeness .5")
-        box = Region(*region) if isinstance(region, tuple) else region
+        box = _box(region)
         searcher = self._open()
         assert self._catalog is not None
         reader = self._reader(self._catalog)
@@ -363,16 +369,16 @@ class ImageSearchEngine:
         reader = self._reader(self._catalog)
         return np.stack([reader.read(source).vector for source in _as_list(images)])
 
-    def query(self, image: Source, *, region: Region | tuple[int, int, int, int] | None = None) -> Query:
+    def query(self, image: Source, *, region: Region | Sequence[int] | None = None) -> Query:
         """A picture read and embedded once, to be searched with as often as you like: `search` takes it wherever it takes an image.
 
         It is good for this library as long as its model, that is for ever. Errors as in `search`.
         """
         self._open()
-        return self._reader(self._catalog).read(image, region=Region(*region) if isinstance(region, tuple) else region)
+        return self._reader(self._catalog).read(image, region=_box(region))
 
-    def picture(self, source: str | bytes, *, max_side: int) -> tuple[UInt8, int, int]:
-        """For showing: upright RGB uint8 (h, w, 3), its longer side at most `max_side`, and the whole picture's (width, height).
+    def picture(self, source: str | bytes, *, max_side: int) -> Picture:
+        """For showing, its longer side at most `max_side` pixels.
 
         Args:
             source: a path, or encoded bytes, which get an upload's limits.
@@ -386,6 +392,11 @@ class ImageSearchEngine:
 
     def _open(self) -> Searcher:
         with self._opening:
+            if self._catalog is not None and self._catalog.replaced:  # by a backup, or a first run that took its library back
+                assert self._searcher is not None
+                self._searcher.close()
+                self._retired.append(self._catalog)
+                self._searcher = self._catalog = None
             if self._searcher is None:
                 catalog = Catalog.open(self.library)
                 try:
@@ -410,9 +421,9 @@ class ImageSearchEngine:
 
     def _pool(self, limits: Limits, recipe: Preprocess) -> DecodePool:
         with self._opening:
-            if limits not in self._pools:
-                self._pools[limits] = DecodePool(1 if not self._long_lived else self.jobs, recipe, limits=limits)
-            return self._pools[limits]
+            if (limits, recipe) not in self._pools:
+                self._pools[limits, recipe] = DecodePool(1 if not self._long_lived else self.jobs, recipe, limits=limits)
+            return self._pools[limits, recipe]
 
     # --- model --------------------------------------------------------------------------------------------------------------
 
@@ -424,17 +435,20 @@ class ImageSearchEngine:
     def _model_of(self, catalog: Catalog) -> Embedder:
         """The library's model, loaded and proved to be the one that made its vectors."""
         with self._loading:
-            if self._embedder is None:
+            embedder = self._embedder
+            if embedder is None or self._proved_for != catalog.fingerprint:  # it may have been loaded before there was a library
                 self._check_model(catalog)
-                embedder = load_model(catalog.fingerprint.name, runtime=self._runtime, threads=self.jobs, download=self._model is not None)
+                if embedder is None or embedder.fingerprint.name != catalog.fingerprint.name:
+                    name, known = catalog.fingerprint.name, self._model is not None
+                    embedder = load_model(name, runtime=self._runtime, threads=self.jobs, download=known)
                 mine, theirs = embedder.fingerprint, catalog.fingerprint
                 if (mine.dim, mine.output, mine.preprocess) != (theirs.dim, theirs.output, theirs.preprocess):
                     raise _mismatch(mine.name, theirs, self.library)
                 moved = exact_of(mine.name) is not None  # 8-bit kernels differ from processor to processor
                 if moved or mine.weights_sha256 != theirs.weights_sha256 or embedder.runtime != catalog.meta_or_none("runtime"):
                     check_same_vectors(embedder, catalog.canonical)
-                self._embedder = embedder
-            return self._embedder
+                self._embedder, self._proved_for = embedder, catalog.fingerprint
+            return embedder
 
     # --- the library --------------------------------------------------------------------------------------------------------
 
@@ -525,6 +539,11 @@ class _TakenBackError(Exception):
 def _texts(values: str | Sequence[str]) -> tuple[str, ...]:
     """A single text is meant as one, not as its letters."""
     return (values,) if isinstance(values, str) else tuple(values)
+
+
+def _box(region: Region | Sequence[int] | None) -> Region | None:
+    """Whole numbers of any kind, NumPy's too."""
+    return region if region is None or isinstance(region, Region) else Region(*map(int, region))
 
 
 def _as_list(images: Source | Sequence[Source]) -> list[Any]:

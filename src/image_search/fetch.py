@@ -6,13 +6,14 @@ check and connection (DNS rebinding) gains nothing. Every redirect is checked in
 
 from __future__ import annotations
 
+import contextlib
 import ipaddress
 import socket
 import threading
 import time
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urljoin, urlsplit
+from urllib.parse import quote, urljoin, urlsplit, urlunsplit
 
 from .config import UPLOAD_LIMITS, URL_REDIRECTS, URL_SECONDS
 from .errors import QueryError
@@ -23,6 +24,12 @@ if TYPE_CHECKING:
 __all__ = ["fetch", "is_address", "is_public"]
 
 _NAT64 = ipaddress.ip_network("64:ff9b::/96")
+_NOT_PUBLIC = [  # which Python calls global: site-local; local-use NAT64; IPv4-compatible; IPv4-translated
+    ipaddress.ip_network(net) for net in ("fec0::/10", "64:ff9b:1::/48", "::/96", "::ffff:0:0:0/96")
+]
+
+
+MOST_ADDRESSES = 4  # of a host that are tried
 
 
 def is_address(text: str) -> bool:
@@ -33,6 +40,8 @@ def is_public(address: str) -> bool:
     """Is this IP address one of the open internet, also when an IPv4 address hides inside an IPv6 one?"""
     ip = ipaddress.ip_address(address.split("%")[0])
     if isinstance(ip, ipaddress.IPv6Address):
+        if any(ip in net for net in _NOT_PUBLIC):
+            return False
         inner = [ip.ipv4_mapped, ip.sixtofour, *(ip.teredo or ())]
         if ip in _NAT64:
             inner.append(ipaddress.IPv4Address(int(ip) & 0xFFFFFFFF))
@@ -64,15 +73,15 @@ def fetch(
     import httpcore
 
     deadline = time.monotonic() + seconds
-    current = url
     try:
+        current = _in_ascii(url)
         with httpcore.ConnectionPool(network_backend=_checked_backend(allow_private, deadline), max_connections=1) as pool:
             for _ in range(redirects + 1):
                 _check_url(current, url)
                 with pool.stream("GET", current, headers=_headers(current)) as response:
                     headers = {k.decode("latin-1").lower(): v.decode("latin-1") for k, v in response.headers}
                     if response.status in (301, 302, 303, 307, 308) and "location" in headers:
-                        current = urljoin(current, headers["location"])
+                        current = _in_ascii(urljoin(current, headers["location"].encode("latin-1").decode(errors="surrogateescape")))
                         continue
                     return _body(url, response, headers, max_bytes, deadline)
     except (TimeoutError, httpcore.TimeoutException) as error:
@@ -90,11 +99,21 @@ def fetch(
 
 def _headers(url: str) -> list[tuple[bytes, bytes]]:
     return [
-        (b"Host", urlsplit(url).netloc.encode("idna" if not urlsplit(url).netloc.isascii() else "ascii")),
+        (b"Host", urlsplit(url).netloc.encode("ascii")),
         (b"Accept", b"image/*"),
         (b"Accept-Encoding", b"identity"),  # a gzip bomb has no way in
         (b"User-Agent", b"ai-image-search-engine"),
     ]
+
+
+def _in_ascii(url: str) -> str:
+    """As it goes over the wire: the host in IDNA, other letters percent-encoded. UnicodeError (a ValueError) for a host that is no name."""
+    if url.isascii():
+        return url
+    parts = urlsplit(url)
+    host = parts.netloc if parts.netloc.isascii() else parts.netloc.encode("idna").decode("ascii")
+    path, query = (quote(text, safe="/%:@!$&'()*+,;=~?", errors="surrogateescape") for text in (parts.path, parts.query))
+    return urlunsplit((parts.scheme, host, path, query, ""))
 
 
 def _check_url(current: str, asked: str) -> None:
@@ -176,7 +195,12 @@ def _checked_backend(allow_private: bool, deadline: float) -> Any:
             allowed = [a for a in addresses if allow_private or is_public(a)]
             if not allowed:
                 raise _RefusedError(host)
-            return Stream(system.connect_tcp(allowed[0], port, left(), local_address, socket_options))
+            *others, last = allowed[:MOST_ADDRESSES]
+            for number, address in enumerate(others):  # one that is dead, often the IPv6 one, leaves time for the next
+                with contextlib.suppress(httpcore.ConnectError, httpcore.ConnectTimeout):
+                    seconds = left() / (len(others) + 1 - number)
+                    return Stream(system.connect_tcp(address, port, seconds, local_address, socket_options))
+            return Stream(system.connect_tcp(last, port, left(), local_address, socket_options))
 
     return Backend()
 

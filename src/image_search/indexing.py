@@ -239,7 +239,7 @@ class _Run:
             (content,),
         ):
             target = targets.get(root_id)
-            looked_at = target is not None and relative.startswith(target.below) and not target.hides(relative)
+            looked_at = target is not None and target.holds(relative) and not target.hides(relative)
             if state == "missing" or looked_at:
                 return int(file_id)
         return None
@@ -284,8 +284,9 @@ class _Run:
                     gone, left_out, offline = _all_below(self.catalog, target), [], False
                     lost = [row for row in gone if row[2] == "present"]
                 if offline:
-                    self.report.offline += target.known if hidden else len(lost)
-                    lines.append(_offline_line(target, self.report.offline))
+                    away = target.known if hidden else len(lost)
+                    self.report.offline += away
+                    lines.append(_offline_line(target, away))
                     gone = [*left_out, *(row for row in gone if row[2] == "skipped")]
                 self.report.missing += sum(row[2] == "present" for row in gone)
                 self.catalog.execute_many(
@@ -308,7 +309,7 @@ class _Run:
 
 def _all_below(catalog: Catalog, target: Target) -> list[tuple[int, bytes, str]]:
     rows = catalog.rows("SELECT id, path, state FROM files WHERE state IN ('present', 'skipped') AND root_id = ?", (target.root_id,))
-    return [row for row in rows if row[1].startswith(target.below)]
+    return [row for row in rows if target.holds(row[1])]
 
 
 def _offline_line(target: Target, files: int) -> str:

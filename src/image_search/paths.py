@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import sys
 import unicodedata
 
-__all__ = ["from_bytes", "nfc", "shown", "to_bytes", "uri_of"]
+__all__ = ["from_bytes", "nfc", "real_path", "shown", "to_bytes", "uri_of"]
 
 # Bidirectional controls, zero-width characters and line separators can make one name look like another or break a line.
 _INVISIBLE = {
@@ -27,6 +29,24 @@ def to_bytes(path: str | os.PathLike[str]) -> bytes:
 
 def from_bytes(raw: bytes) -> str:
     return os.fsdecode(raw)
+
+
+def real_path(folder: str) -> str:
+    """The folder's one path: links resolved and, on macOS, in the letters in which the disk keeps it.
+
+    There the same folder answers to other cases and to composed and decomposed Korean; two spellings would be two folders to us.
+    """
+    path = os.path.realpath(folder)
+    if sys.platform == "darwin":
+        import fcntl
+
+        with contextlib.suppress(OSError):
+            handle = os.open(path, os.O_RDONLY)
+            try:
+                path = os.fsdecode(fcntl.fcntl(handle, fcntl.F_GETPATH, bytes(1024)).rstrip(b"\0"))
+            finally:
+                os.close(handle)
+    return path
 
 
 def nfc(text: str) -> str:

@@ -16,11 +16,24 @@ from pathlib import Path
 from .catalog import Catalog
 from .errors import HINTS as _HINTS
 from .errors import ImageSearchError, SkipReason, UsageError
-from .paths import from_bytes, shown, to_bytes, uri_of
+from .paths import from_bytes, real_path, shown, to_bytes, uri_of
 from .scan import Excluder, ImageFile, NotIndexed, scan
 from .types import FileStat, Skipped
 
-__all__ = ["Plan", "Target", "Todo", "adopt_roots", "class_of", "inside", "make_plan", "need_folder", "need_images", "skipped", "todo"]
+__all__ = [
+    "Plan",
+    "Target",
+    "Todo",
+    "adopt_roots",
+    "class_of",
+    "inside",
+    "make_plan",
+    "need_folder",
+    "need_images",
+    "place_of",
+    "skipped",
+    "todo",
+]
 
 
 @dataclass(slots=True)
@@ -38,9 +51,13 @@ class Target:
     def folder(self) -> bytes:
         return os.path.join(self.root, self.below) if self.below else self.root
 
+    def holds(self, relative: bytes) -> bool:
+        """Does this path of the root lie in the part that is asked for?"""
+        return not self.below or inside(relative, self.below)
+
     def hides(self, relative: bytes) -> bool:
         """Does this path lie below a folder that could not be read, so that its absence proves nothing?"""
-        return any(not top or relative == top or relative.startswith(top + os.sep.encode()) for top in self.unreadable)
+        return any(not top or inside(relative, top) for top in self.unreadable)
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +96,14 @@ def class_of(target_name_from: str, root: bytes, relative: bytes) -> str:
     return uri_of(from_bytes(os.path.basename(folder)))
 
 
+def place_of(path: str | os.PathLike[str]) -> bytes:
+    """The path as the catalog keeps it. The folders on the way may be links; a file is meant as it is named."""
+    whole = os.path.abspath(os.path.expanduser(os.fspath(path)))
+    if os.path.isfile(whole):
+        return to_bytes(os.path.join(real_path(os.path.dirname(whole)), os.path.basename(whole)))
+    return to_bytes(real_path(whole))
+
+
 def need_folder(folder: str | os.PathLike[str]) -> None:
     """UsageError unless this is a folder."""
     path = os.path.expanduser(os.fspath(folder))
@@ -91,13 +116,18 @@ def adopt_roots(catalog: Catalog, folders: Sequence[str | os.PathLike[str]], nam
     """Every folder gets its root; inside the caller's transaction.
 
     A folder inside a known root is a part of that root; a known root inside a new folder becomes part of the new one: so a file
-    counts once, however often it is named. Raises UsageError for what is no folder and not known either.
+    counts once, however often it is named. Raises UsageError for what is no folder and not known either. A file is taken only if it
+    was forgotten: it may come back, and its folder is looked at.
     """
     targets: list[Target] = []
     for folder in folders:
-        path = to_bytes(os.path.realpath(os.path.expanduser(os.fspath(folder))))
+        path = place_of(folder)
         roots = catalog.rows("SELECT id, path, name_from FROM roots")
-        catalog.execute("DELETE FROM forgotten WHERE path = ?", (path,))
+        comes_back = catalog.execute("DELETE FROM forgotten WHERE path = ?", (path,)).rowcount
+        if os.path.exists(path) and not os.path.isdir(path):
+            if not comes_back:
+                need_folder(folder)
+            path = os.path.dirname(path)
         home = next(((i, root, names) for i, root, names in roots if inside(path, root)), None)
         if home is None:
             need_folder(folder)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import os
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
@@ -21,6 +21,8 @@ from .types import Embedder, Float32, Region
 
 if TYPE_CHECKING:
     from PIL.Image import Image
+
+_ORIENTATION = 0x0112  # Exif
 
 __all__ = ["Query", "QueryReader", "Source", "encoded"]
 
@@ -136,7 +138,7 @@ class QueryReader:
             return text, number, True
         if is_address(text):
             return text, fetch(text, allow_private=self._allow_private_urls), False
-        path = str(Path(text).expanduser().absolute()) if text else ""
+        path = os.path.abspath(os.path.expanduser(text)) if text else ""
         if not os.path.lexists(path):
             raise QueryError("there is no such file", path=text, hint="check the path")
         if os.path.isdir(path):
@@ -177,10 +179,16 @@ def _from_array(array: np.ndarray[Any, Any]) -> Image:
 
 def encoded(image: Any) -> bytes:
     """Losslessly, so that a picture in memory goes through the same rules as one in a file."""
+    from PIL import Image
+
     out = io.BytesIO()
+    exif = Image.Exif()
+    with contextlib.suppress(Exception):  # a tag that makes no sense must not cost the picture; of all tags only this one counts
+        if (turned := image.getexif().get(_ORIENTATION)) in range(1, 9):
+            exif[_ORIENTATION] = turned
     lossless = "PNG" if image.mode in ("1", "L", "LA", "P", "RGB", "RGBA", "I;16") else "TIFF"
     try:
-        image.save(out, lossless, exif=image.getexif(), **({"compress_level": 1} if lossless == "PNG" else {}))
+        image.save(out, lossless, exif=exif, **({"compress_level": 1} if lossless == "PNG" else {}))
     except (OSError, ValueError, KeyError) as error:
         raise QueryError(f"a PIL image of mode {image.mode} cannot be searched with", hint='convert it: image.convert("RGB")') from error
     return out.getvalue()

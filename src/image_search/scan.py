@@ -31,8 +31,6 @@ EXCLUDED_FOLDERS = frozenset(
     | {"#recycle", "$recycle.bin", "lost+found", "system volume information"}
 )
 
-_INT64 = 2**63 - 1
-
 
 @dataclass(frozen=True, slots=True)
 class ImageFile:
@@ -76,13 +74,7 @@ class Excluder:
 
 
 def stat_of(status: os.stat_result) -> FileStat:
-    # Some file systems give inodes of 64 unsigned bits; SQLite keeps signed ones.
-    return FileStat(
-        size=status.st_size,
-        mtime_ns=max(-_INT64, min(_INT64, status.st_mtime_ns)),
-        ctime_ns=max(-_INT64, min(_INT64, status.st_ctime_ns)),
-        inode=status.st_ino & _INT64,
-    )
+    return FileStat.of(status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino)
 
 
 def scan(root: str, *, below: bytes = b"", excluder: Excluder | None = None, never: Iterable[str] = ()) -> Iterator[ImageFile | NotIndexed]:

@@ -134,7 +134,10 @@ class Searcher:
             same_contents = self._contents_of(same)
             left_out = self._contents_of(filters.leave_out)
             store = self._ready_store(how, filters)
-            pairs = self._exactly(query, n, filters, left_out) if store is None else self._from_store(store, query, n, left_out)
+            pairs = None if store is None else self._from_store_or_none(store, query, n, left_out, how)
+            exact = pairs is None
+            if pairs is None:
+                pairs = self._exactly(query, n, filters, left_out)
             matches: list[Match] = []
             for file, cosine in pairs:
                 identical = file.content in same_contents
@@ -149,7 +152,7 @@ class Searcher:
                     item_id(file.number), len(matches) + 1, file.name, similarity, close, file.path, uri_of(file.path), identical, offline
                 )
                 matches.append(match)
-        return matches, store is None
+        return matches, exact
 
     def closeness_sample(self) -> Float32 | None:
         blob = self._catalog.meta_or_none("closeness")
@@ -230,12 +233,12 @@ class Searcher:
 
     def _on_path(self, pattern: str) -> _Passing:
         roots = {number: os.path.join(from_bytes(path), "") for number, path in self._catalog.rows("SELECT id, path FROM roots")}
-        matches = re.compile(fnmatch.translate(nfc(pattern))).match
+        matches = re.compile(fnmatch.translate(nfc(pattern).replace(os.sep, "/"))).match
         numbers = array("q")
         sql = "SELECT id, content_id, root_id, path FROM files WHERE state = 'present' AND content_id IS NOT NULL"
         for page in self._catalog.pages(sql):
             for number, content, root, relative in page:
-                path = roots[root] + from_bytes(relative)
+                path = (roots[root] + from_bytes(relative)).replace(os.sep, "/")
                 if matches(path if path.isascii() else nfc(path)):
                     numbers.append(number)
                     numbers.append(content)
@@ -266,6 +269,19 @@ class Searcher:
                 f"the store cannot answer: {self._mirror.why}", path=self._catalog.folder, hint="make it anew with: image-search rebuild"
             )
         return self._store
+
+    def _from_store_or_none(
+        self, store: VectorStore, query: Float32, n: int, left_out: set[int], how: How
+    ) -> list[tuple[_File, float]] | None:
+        """None: it failed, and is left alone for a while; the catalog answers unless the store was demanded."""
+        try:
+            return self._from_store(store, query, n, left_out)
+        except StoreError:
+            if how == "store":
+                raise
+            self.close()
+            self._ask_again = time.monotonic() + ASK_AGAIN_SECONDS
+            return None
 
     def _from_store(self, store: VectorStore, query: Float32, n: int, left_out: set[int]) -> list[tuple[_File, float]]:
         """The store says which; the catalog's vectors say how near."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from typing import Any, Literal, Protocol, runtime_checkable
+from typing import Any, Literal, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
@@ -21,6 +21,7 @@ __all__ = [
     "Float32",
     "IndexReport",
     "Match",
+    "Picture",
     "Preprocess",
     "Region",
     "Skipped",
@@ -32,6 +33,7 @@ __all__ = [
 Float32 = npt.NDArray[np.float32]
 UInt8 = npt.NDArray[np.uint8]
 
+_INT64 = 2**63 - 1
 Resample = Literal["nearest", "bilinear", "bicubic", "lanczos"]
 
 
@@ -81,6 +83,26 @@ class FileStat:
     mtime_ns: int
     ctime_ns: int
     inode: int
+
+    @classmethod
+    def of(cls, size: int, mtime_ns: int, ctime_ns: int, inode: int) -> FileStat:
+        """In 64 bits with a sign, as SQLite keeps them: some file systems give larger inodes, and times after the year 2262."""
+        return cls(size, max(-_INT64, min(_INT64, mtime_ns)), max(-_INT64, min(_INT64, ctime_ns)), inode & _INT64)
+
+
+class Picture(NamedTuple):
+    """A picture for showing.
+
+    Attributes:
+        pixels: uint8 (h, w, 3), upright RGB.
+        width, height: of the whole picture, pixels.
+        sha256: of the bytes that it was read from.
+    """
+
+    pixels: UInt8
+    width: int
+    height: int
+    sha256: bytes
 
 
 @dataclass(frozen=True, slots=True)

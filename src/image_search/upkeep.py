@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from .catalog import Catalog, item_number
 from .errors import UsageError
 from .paths import from_bytes, to_bytes
-from .planning import inside
+from .planning import inside, place_of
 
 __all__ = ["forget", "relocate"]
 
@@ -28,9 +28,7 @@ def forget(catalog: Catalog, path: str | os.PathLike[str], generation: int) -> i
             raise UsageError(f"there is no image {text} in the library", hint="ids are shown by: image-search search --json")
         wanted = os.path.join(row[0], row[1])
     else:
-        # The folder may be a link, but the file itself is meant as it is named.
-        folder, name = os.path.split(os.path.abspath(os.path.expanduser(text)))
-        wanted = to_bytes(os.path.join(os.path.realpath(folder), name))
+        wanted = place_of(text)
     rows = [(file_id, state) for file_id, state, whole in _files(catalog) if inside(whole, wanted)]
     if not rows:
         raise UsageError("this is not in the library", path=text, hint="its folders are shown by: image-search status")
@@ -49,7 +47,7 @@ def relocate(catalog: Catalog, old: str | os.PathLike[str], new: str | os.PathLi
     Raises UsageError if `old` holds no root, if `new` is no folder or overlaps another root, or if none of the known files is there.
     """
     before = to_bytes(os.path.abspath(os.path.expanduser(os.fspath(old))))
-    after = to_bytes(os.path.realpath(os.path.expanduser(os.fspath(new))))
+    after = place_of(new)
     roots = catalog.rows("SELECT id, path FROM roots")
     moved = [(root_id, path) for root_id, path in roots if inside(path, before)]
     if not moved:

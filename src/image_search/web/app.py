@@ -29,7 +29,7 @@ from ..errors import (
 )
 from .archive import zipped
 from .gate import BusyError, Gate
-from .service import Service, problem_of
+from .service import Service, Shown, problem_of
 from .shapes import (
     MAX_RESULTS,
     Address,
@@ -176,13 +176,12 @@ def create_app(service: Service) -> FastAPI:
     @app.get("/api/images/{id}/thumbnail", tags=["library"], response_class=Response, responses=_picture("image/webp"))
     async def thumbnail(id: str) -> Response:
         """Its small picture, 256 pixels."""
-        return Response(await light.run(service.thumbnail, id), media_type="image/webp", headers=FOR_EVER)
+        return _shown(await light.run(service.thumbnail, id))
 
     @app.get("/api/images/{id}/view", tags=["library"], response_class=Response, responses=_picture("image/jpeg", "image/webp"))
     async def view(id: str) -> Response:
         """Its picture, re-encoded, at most 1600 pixels wide or high."""
-        data, media_type = await work.run(service.view, id)
-        return Response(data, media_type=media_type, headers=FOR_EVER)
+        return _shown(await work.run(service.view, id))
 
     # --- the library --------------------------------------------------------------------------------------------------------
 
@@ -244,6 +243,11 @@ def create_app(service: Service) -> FastAPI:
         return Response(data, media_type=kind, headers=headers)
 
     return app
+
+
+def _shown(picture: Shown) -> Response:
+    headers = FOR_EVER if picture.lasting else {"Cache-Control": "no-store"}
+    return Response(picture.data, media_type=picture.media_type, headers=headers)
 
 
 def _static_files() -> dict[str, tuple[bytes, str, str]]:

@@ -17,7 +17,6 @@ import json
 import secrets
 import time
 from collections.abc import Awaitable, Callable, MutableMapping
-from http.cookies import CookieError, SimpleCookie
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
@@ -203,14 +202,9 @@ class Guard:
         return len(given) == 1 and _same(given[0], f"Bearer {self._keys.token}")
 
     def _has_cookie(self, headers: dict[str, list[str]]) -> bool:
-        jar: SimpleCookie = SimpleCookie()
-        for value in headers.get("cookie", []):
-            try:
-                jar.load(value)
-            except CookieError:
-                continue
-        morsel = jar.get(self._keys.cookie)
-        return morsel is not None and _same(morsel.value, self._keys.session)
+        # By hand: other programs of this machine set cookies for the same host, and a parser gives up at the first that is malformed.
+        pairs = (pair.strip().partition("=") for value in headers.get("cookie", []) for pair in value.split(";"))
+        return any(name == self._keys.cookie and _same(value, self._keys.session) for name, _, value in pairs)
 
     def _token_in_address(self, scope: Message) -> bool:
         given = parse_qs(scope["query_string"].decode("latin-1")).get("token", [])

@@ -12,7 +12,6 @@ import socket
 import threading
 import webbrowser
 from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path
 from types import FrameType
 from typing import cast
 
@@ -143,7 +142,7 @@ class PageServer:
 
 
 def serve(
-    library: Path | None = None,
+    library: str | os.PathLike[str] | None = None,
     *,
     host: str = "127.0.0.1",
     port: int | None = None,

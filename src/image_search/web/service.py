@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, NamedTuple, TypeVar
 
 from .. import browsing
 from ..browsing import Item
@@ -25,7 +25,7 @@ from ..paths import shown, uri_of
 from ..present.json import matches_json
 from ..queries import Query
 from ..thumbnails import Thumbnails
-from ..types import UInt8
+from ..types import Picture, UInt8
 from .jobs import Jobs
 from .shapes import (
     ClassCount,
@@ -94,6 +94,19 @@ class Shared:
     demo_folder: Path = Path("sample-gallery")
 
 
+class Shown(NamedTuple):
+    """A picture for the page.
+
+    Attributes:
+        lasting: it is that of the content which the library knows, so it may be kept under its address. Not where the file has
+            changed since it was indexed, or is away and something smaller stands in for it.
+    """
+
+    data: bytes
+    media_type: str
+    lasting: bool
+
+
 class Service:
     """Owns the engine while it lives; methods may be called from any thread. Errors are the package's own."""
 
@@ -104,6 +117,7 @@ class Service:
         self.uploads = Uploads()
         self._catalog: Catalog | None = None
         self._thumbnails: Thumbnails | None = None
+        self._retired: list[Catalog | Thumbnails] = []  # of a library that was replaced; another thread may still read them
         self._first_run = False
         self._opening = threading.Lock()
         self._queries: Recent[tuple[str, tuple[int, int, int, int] | None, int], Query] = Recent(QUERIES_KEPT)
@@ -112,7 +126,7 @@ class Service:
 
     def close(self) -> None:
         self.jobs.close()
-        for kept in (self._catalog, self._thumbnails):
+        for kept in (*self._retired, self._catalog, self._thumbnails):
             if kept is not None:
                 kept.close()
         self.engine.close()
@@ -136,6 +150,10 @@ class Service:
     def catalog(self) -> Catalog:
         """A reader of its own: looking things up does not wait for a search."""
         with self._opening:
+            if self._catalog is not None and self._catalog.replaced:
+                self._retired.append(self._catalog)
+                self._retired += [self._thumbnails] if self._thumbnails is not None else []
+                self._catalog = self._thumbnails = None
             if self._catalog is None:
                 self._need_library()
                 self._catalog = Catalog.open(self.engine.library)
@@ -292,35 +310,41 @@ class Service:
 
     # --- pictures -----------------------------------------------------------------------------------------------------------
 
-    def thumbnail(self, id: str) -> bytes:
+    def thumbnail(self, id: str) -> Shown:
         """WebP; made from the file and kept if the library has none. DecodeError where there is no picture to be had."""
         item = self.item(id)
         small = self.thumbnails.get(item.sha256)
-        if small is None:
-            small = _webp(self._pixels(item, THUMBNAIL_SIDE))
+        if small is not None:
+            return Shown(small, "image/webp", lasting=True)
+        picture = self._picture(item, THUMBNAIL_SIDE)
+        small = _webp(picture.pixels)
+        if lasting := picture.sha256 == item.sha256:
             self.thumbnails.put([(item.sha256, small)])
-        return small
+        return Shown(small, "image/webp", lasting)
 
-    def view(self, id: str) -> tuple[bytes, str]:
-        """(bytes, media type) of a picture up to 1600 pixels; of one that is away the thumbnail."""
+    def view(self, id: str) -> Shown:
+        """A picture up to 1600 pixels; of one that is away the thumbnail."""
         item = self.item(id)
         key = (item.sha256, VIEW_SIDE)
         large = self._views.get(key)
-        if large is None:
-            try:
-                large = _jpeg(self._pixels(item, VIEW_SIDE))
-            except DecodeError:
-                small = self.thumbnails.get(item.sha256)
-                if small is None:
-                    raise
-                return small, "image/webp"
+        if large is not None:
+            return Shown(large, "image/jpeg", lasting=True)
+        try:
+            picture = self._picture(item, VIEW_SIDE)
+        except DecodeError:
+            small = self.thumbnails.get(item.sha256)
+            if small is None:
+                raise
+            return Shown(small, "image/webp", lasting=False)
+        large = _jpeg(picture.pixels)
+        if lasting := picture.sha256 == item.sha256:
             self._views.put(key, large)
-        return large, "image/jpeg"
+        return Shown(large, "image/jpeg", lasting)
 
-    def _pixels(self, item: Item, side: int) -> UInt8:
+    def _picture(self, item: Item, side: int) -> Picture:
         if os.path.lexists(item.path) and not item.lies_in_root:
             raise QueryError("this image now leads out of its folder and is not shown", hint="index the folder it points to")
-        return self.engine.picture(item.path, max_side=side)[0]
+        return self.engine.picture(item.path, max_side=side)
 
     # --- queries ------------------------------------------------------------------------------------------------------------
 
@@ -332,10 +356,10 @@ class Service:
                 raise QueryError("the picture is empty", hint="choose another file")
             self._need_library()
             try:
-                pixels, width, height = self.engine.picture(data, max_side=VIEW_SIDE)
+                seen = self.engine.picture(data, max_side=VIEW_SIDE)
             except DecodeError as error:
                 raise QueryError(f"this cannot be searched with: {error.reason.value}", hint=error.hint) from error
-            upload = Upload(self.uploads.id_of(data), data, _jpeg(pixels), width, height)
+            upload = Upload(self.uploads.id_of(data), data, _jpeg(seen.pixels), seen.width, seen.height)
             self.uploads.put(upload)
         return UploadShown(id=upload.id, width=upload.width, height=upload.height, view=_upload_view(upload.id))
 
