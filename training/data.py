@@ -1,6 +1,6 @@
 """The training pictures, decoded once into one uint8 array on disk, with labels and sources beside it.
 
-    python -m training.data --data ../shared --work DIR
+    python -m training.data --data DATA --work DIR
 
 N pictures, S = Config.store_side. Files in DIR:
     pictures.u8   (N, S, S, 3) uint8 RGB, each whole picture squashed to S x S (bilinear), as the shipped model will see it

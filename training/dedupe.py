@@ -1,6 +1,6 @@
 """Is an evaluation picture among the training pictures? Perceptual hashes within 4 of 64 bits count as the same and leave the training.
 
-    python -m training.dedupe --data ../shared --work DIR
+    python -m training.dedupe --data DATA --work DIR
 
 Prints the pairs and marks the training pictures unusable (DIR/usable.npy). The hash: sign of the 8 x 8 lowest frequencies of the
 32 x 32 grey picture's cosine transform against their median (Zauner, "Implementation and benchmarking of perceptual image hash

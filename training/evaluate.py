@@ -1,6 +1,6 @@
 """The figures of a shipped model file: retrieval on the open sets, changed copies, and what should not matter.
 
-    python -m training.evaluate mini.onnx --data ../shared [--side 96] [--every 1] [--json out.json]
+    python -m training.evaluate mini.onnx --data DATA [--side 96] [--every 1] [--json out.json]
 
 Protocol: leave-one-out, cosine, the whole picture resized (bilinear) to side x side; see image_search.metrics. `--every 4` takes
 every fourth picture of each class: quick, and good for comparing states of one run only.

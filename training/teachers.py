@@ -1,7 +1,7 @@
 """What the teachers say of every training picture, computed once; and the target that the student learns.
 
-    python -m training.teachers --data ../shared --work DIR v2        (resumes where it stopped)
-    python -m training.teachers --data ../shared --work DIR v1
+    python -m training.teachers --data DATA --work DIR v2        (resumes where it stopped)
+    python -m training.teachers --data DATA --work DIR v1
 
 Each writes DIR/features-v2.f16, (N, 1280) float16 (v1: (N, 1024)); pictures enter whole, squashed to 224 x 224.
 """

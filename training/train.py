@@ -1,6 +1,6 @@
 """Train the student; stop it whenever you like, start it again and it goes on.
 
-    python -m training.train --work DIR --run main --init ../shared/mini-v0/mini.onnx          (goes on where it stopped)
+    python -m training.train --work DIR --run main --init mini-v0.onnx          (goes on where it stopped)
     python -m training.train --work DIR --run final --branch main --cooldown 3000 --set side=96
 
 The rate stays constant, so that a run can last as long as there is time; a branch with `--cooldown` then lets it fall to
