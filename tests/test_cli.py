@@ -350,3 +350,10 @@ def test_json_where_the_output_knows_no_unicode(indexed: Path, program: Callable
     assert program("index", indexed.parent / "😀").returncode == 0
     done = program("status", "--json", env={**os.environ, "PYTHONIOENCODING": "cp1252"})
     assert any(root["path"].endswith("😀") for root in json.loads(done.stdout)["roots"])
+
+
+def test_a_missing_font_is_told_in_one_line(run: Callable[..., Answer], indexed: Path, tmp_path: Path) -> None:
+    odd = tmp_path / "\U00010ee0.png"  # a letter that no font has
+    shutil.copy(indexed / "circle" / "0.png", odd)
+    answer = run("search", odd, "--save", tmp_path / "out.png")
+    assert [line for line in answer.err.splitlines() if "no installed font" in line] and len(answer.err.splitlines()) == 2

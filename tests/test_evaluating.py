@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from pictures import fill, picture
 
-from image_search import ImageSearchEngine, UsageError
+from image_search import ImageSearchEngine, UsageError, evaluating
 from image_search.copies import COPIES
 from image_search.evaluating import Evaluation, evaluate
 from image_search.metrics import leave_one_out
@@ -55,3 +55,9 @@ def test_the_command(program: Callable[..., subprocess.CompletedProcess[str]], p
     assert answer.returncode == 0 and found["images"] == 12
     table = evaluation_table([Evaluation(**found)]).splitlines()
     assert table[0].split()[:4] == ["model", "images", "classes", "k1"] and table[1].split()[:3] == ["mini", "12", "3"]
+
+
+def test_a_folder_without_pictures_is_told_before_a_model_is_loaded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(evaluating, "load_model", lambda *a, **k: pytest.fail("loaded for nothing"))
+    with pytest.raises(UsageError, match="at least two sub-folders"):
+        evaluating.evaluate(tmp_path, ["mini"])

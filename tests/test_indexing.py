@@ -482,3 +482,46 @@ def test_each_offline_folder_is_told_with_its_own_number(tmp_path: Path) -> None
                 file.unlink()
         engine.index(folders)
     assert ["Its 4 images" in said[0], "Its 5 images" in said[1]] == [True, True]
+
+
+def test_a_link_in_the_place_of_a_known_folder_is_that_folder_to_forget(engine: ImageSearchEngine, photos: Path, tmp_path: Path) -> None:
+    fill(tmp_path / "big", 1)
+    engine.index([photos, tmp_path / "big"])
+    shutil.rmtree(photos / "circle")
+    (photos / "circle").symlink_to(tmp_path / "big")
+    before = ids(engine)
+    assert engine.forget(photos / "circle") == 4
+    assert ids(engine) == {path: id for path, id in before.items() if not path.startswith(str(photos / "circle"))}
+    with pytest.raises(UsageError, match="not in the library"):
+        engine.forget(tmp_path / "photo")
+
+
+def test_two_dots_after_a_link_mean_what_they_mean_to_the_system(engine: ImageSearchEngine, tmp_path: Path) -> None:
+    fill(tmp_path / "data" / "photos", 1)
+    (tmp_path / "data" / "b").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "data" / "b")
+    fill(tmp_path / "photos", 2)
+    engine.index(f"{tmp_path}/link/../photos")
+    assert all(path.startswith(f"{tmp_path}/data/photos/") for path in ids(engine))
+    assert engine.search(f"{tmp_path}/link/../photos/circle/0.png", 1)[0].identical
+    assert ImageSearchEngine(f"{tmp_path}/link/../lib").library.resolve() == tmp_path / "data" / "lib"
+
+
+def test_what_lies_in_a_forgotten_folder_comes_back_with_that_folder_only(engine: ImageSearchEngine, photos: Path) -> None:
+    engine.index(photos)
+    engine.forget(photos / "circle" / "0.png")
+    engine.forget(photos / "circle")
+    (photos / "circle" / "deeper").mkdir()
+    for inner in ("0.png", "deeper"):
+        with pytest.raises(UsageError, match="a folder that was taken out"):
+            engine.index(photos / "circle" / inner)
+    assert engine.index(photos / "circle").added == 3
+    assert engine.index(photos / "circle" / "0.png").added == 1
+
+
+def test_a_wrong_name_inside_a_known_folder_is_wrong_usage(engine: ImageSearchEngine, photos: Path) -> None:
+    engine.index(photos)
+    with pytest.raises(UsageError, match="there is no such folder"):
+        engine.index(photos / "circel")
+    shutil.rmtree(photos / "circle")
+    engine.index(photos / "circle")  # known: it may be away

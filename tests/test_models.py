@@ -20,6 +20,7 @@ from onnx import TensorProto, helper
 from image_search import errors, models
 from image_search.models import MODELS, ModelRow, canonical_pictures, check_same_vectors, load_model, resolve
 from image_search.models import onnx as onnx_runtime
+from image_search.models.files import choose_weights
 from image_search.models.recipe import read_recipe
 from image_search.models.vectors import number_table
 from image_search.types import Embedder, Fingerprint, Preprocess
@@ -156,12 +157,12 @@ def test_mini_s_bits_depend_on_the_pixels_alone(runtime: str) -> None:
 
 
 def test_close_leaves_no_thread_behind() -> None:
-    before = threading.active_count()
+    before = set(threading.enumerate())
     embedder = load_model("mini", threads=3)
     embedder.embed(canonical_pictures(embedder.fingerprint.preprocess))
-    assert threading.active_count() > before
+    assert set(threading.enumerate()) - before
     embedder.close()
-    assert threading.active_count() == before
+    assert not set(threading.enumerate()) - before
 
 
 def test_mini_with_a_flipped_byte_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -376,3 +377,11 @@ def test_a_pickle_is_never_opened(tmp_path: Path) -> None:
     for runtime in (None, "torch"):
         with pytest.raises(errors.ModelError, match="only as a pickle"):
             load_model(str(folder), runtime=runtime)
+
+
+def test_weights_in_several_files_are_taken_only_whole() -> None:
+    parts = [f"model-0000{n}-of-00003.safetensors" for n in (1, 2, 3)]
+    index = "model.safetensors.index.json"
+    assert choose_weights([*parts, index, "config.json"], "torch") == parts
+    for some in ([*parts[:2], index], parts, [index], [*parts, "model-00001-of-00002.safetensors", index]):
+        assert choose_weights(some, "torch") == []

@@ -54,7 +54,7 @@ def default_library(argument: str | os.PathLike[str] | None = None) -> Path:
     if given is not None:
         if not given:
             raise UsageError("the library's name is empty", hint=f"give --library FOLDER or unset {LIBRARY_ENV}")
-        return Path(os.path.abspath(os.path.expanduser(given)))
+        return Path(os.path.expanduser(given)).absolute()
     import platformdirs
 
     return Path(platformdirs.user_data_dir("image-search", appauthor=False)) / "library"

@@ -78,9 +78,11 @@ def has_display() -> bool:
 
 
 def advise_fonts(matches: Matches) -> None:
+    """Say it where a title will be drawn as boxes."""
     from .present.fonts import font_advice
 
-    for line in font_advice([match.name for match in matches]):
+    titles = [match.name or Path(match.path).name for match in matches]
+    if line := font_advice([*titles, *(Path(query.label).name for query in matches.queries)]):
         note(line)
 
 

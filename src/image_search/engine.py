@@ -96,7 +96,6 @@ class ImageSearchEngine:
         self._long_lived = long_lived
         self._allow_private_urls = allow_private_urls
         self._notify = notify or log.warning
-        self._catalog: Catalog | None = None
         self._searcher: Searcher | None = None
         self._embedder: Embedder | None = None
         self._proved_for: Fingerprint | None = None  # the library's model that `_embedder` was proved to be
@@ -116,16 +115,16 @@ class ImageSearchEngine:
         """Give back everything: workers, store, lock, model. The engine can be used again afterwards."""
         if self._searcher is not None:
             self._searcher.close()
+            self._searcher.catalog.close()
         for pool in self._pools.values():
             pool.close()
         if self._embedder is not None:
             self._embedder.close()
-        for catalog in (*self._retired, self._catalog):
-            if catalog is not None:
-                catalog.close()
+        for catalog in self._retired:
+            catalog.close()
         if self._owned is not None:
             self._owned.release()
-        self._searcher = self._embedder = self._catalog = self._owned = self._proved_for = None
+        self._searcher = self._embedder = self._owned = self._proved_for = None
         self._pools, self._retired = {}, []
 
     def own(self, what: str) -> None:
@@ -349,8 +348,7 @@ class ImageSearchEngine:
             raise UsageError("closeness goes from 0 to 1", hint="for example --min-closeness .5")
         box = _box(region)
         searcher = self._open()
-        assert self._catalog is not None
-        reader = self._reader(self._catalog)
+        reader = self._reader(searcher.catalog)
         queries = [reader.read(source, region=box) for source in likes] + [reader.read(source, less=True) for source in lesses]
         wanted = combine([q.vector for q in queries if not q.less], [q.vector for q in queries if q.less])
         same = frozenset(q.sha256 for q in queries if q.sha256 is not None and not q.less)
@@ -358,15 +356,14 @@ class ImageSearchEngine:
         found, exact = searcher.search(wanted, n_results, filters, how, same)
         if not found and filters.by_file and not searcher.passes(filters):
             self._notify("No image in the library has this class and path (--name, --path)")
-        return Matches(found, queries=queries, model=self._catalog.fingerprint.name, exact=exact, library=self.library)
+        return Matches(found, queries=queries, model=searcher.catalog.fingerprint.name, exact=exact, library=self.library)
 
     def embed(self, images: Source | Sequence[Source]) -> Float32:
         """Vectors of images, float32 (N, D), each of unit length; with the library's model, or without a library the engine's."""
-        if Catalog.exists(self.library):
-            self._open()
+        catalog = self._open().catalog if Catalog.exists(self.library) else None
         if not _as_list(images):
             raise UsageError("no image was given")
-        reader = self._reader(self._catalog)
+        reader = self._reader(catalog)
         return np.stack([reader.read(source).vector for source in _as_list(images)])
 
     def query(self, image: Source, *, region: Region | Sequence[int] | None = None) -> Query:
@@ -374,8 +371,7 @@ class ImageSearchEngine:
 
         It is good for this library as long as its model, that is for ever. Errors as in `search`.
         """
-        self._open()
-        return self._reader(self._catalog).read(image, region=_box(region))
+        return self._reader(self._open().catalog).read(image, region=_box(region))
 
     def picture(self, source: str | bytes, *, max_side: int) -> Picture:
         """For showing, its longer side at most `max_side` pixels.
@@ -386,17 +382,14 @@ class ImageSearchEngine:
         Raises DecodeError with its reason.
         """
         limits = UPLOAD_LIMITS if isinstance(source, bytes) else LIBRARY_LIMITS
-        self._open()
-        assert self._catalog is not None
-        return self._pool(limits, self._catalog.fingerprint.preprocess).picture(source, max_side=max_side)
+        return self._pool(limits, self._open().catalog.fingerprint.preprocess).picture(source, max_side=max_side)
 
     def _open(self) -> Searcher:
         with self._opening:
-            if self._catalog is not None and self._catalog.replaced:  # by a backup, or a first run that took its library back
-                assert self._searcher is not None
+            if self._searcher is not None and self._searcher.catalog.replaced:  # by a backup, or a first run that took its library back
                 self._searcher.close()
-                self._retired.append(self._catalog)
-                self._searcher = self._catalog = None
+                self._retired.append(self._searcher.catalog)
+                self._searcher = None
             if self._searcher is None:
                 catalog = Catalog.open(self.library)
                 try:
@@ -405,7 +398,6 @@ class ImageSearchEngine:
                 except BaseException:
                     catalog.close()
                     raise
-                self._catalog = catalog
             return self._searcher
 
     def _reader(self, catalog: Catalog | None) -> QueryReader:
@@ -454,9 +446,7 @@ class ImageSearchEngine:
 
     def status(self) -> dict[str, Any]:
         """What the library holds: counts, model, store, roots. Plain data."""
-        self._open()
-        catalog = self._catalog
-        assert catalog is not None
+        catalog = self._open().catalog
         counts = dict(catalog.rows("SELECT state, count(*) FROM files GROUP BY state"))
         with contextlib.closing(self._mirror(catalog)) as mirror:
             sealed = mirror.sealed_generation()
@@ -506,9 +496,7 @@ class ImageSearchEngine:
 
     def verify(self) -> list[str]:
         """Read the whole catalog and say what is damaged in it, a line each; empty: nothing was found. See `salvage.find_damage`."""
-        self._open()
-        assert self._catalog is not None
-        return find_damage(self._catalog)
+        return find_damage(self._open().catalog)
 
     def rebuild(self) -> int:
         """Make the store anew from the catalog, without the model. Returns the number of images in it.

@@ -87,8 +87,17 @@ def evaluate(
     if not os.path.isdir(root):
         raise UsageError("there is no such folder", path=folder, hint="give a folder whose sub-folders are the classes")
     paths = [found.path for found in scan(root) if isinstance(found, ImageFile)]
+    _classes(paths, root)
     say = progress or (lambda *_: None)
     return [_evaluate(paths, root, name, runtime, jobs or available_cpus(), say) for name in models]
+
+
+def _classes(paths: Sequence[str], root: str) -> list[str]:
+    """Each picture's class. UsageError where there are too few to measure anything."""
+    labels = [os.path.relpath(os.path.dirname(path), root) for path in paths]
+    if sum(count > 1 for count in Counter(labels).values()) < 2:
+        raise UsageError("there must be at least two sub-folders with two pictures each", path=root, hint="a sub-folder is a class")
+    return labels
 
 
 def _evaluate(paths: list[str], root: str, name: str, runtime: str | None, jobs: int, say: Callable[[str, int, int], None]) -> Evaluation:
@@ -98,9 +107,7 @@ def _evaluate(paths: list[str], root: str, name: str, runtime: str | None, jobs:
         with DecodePool(jobs, recipe) as pool:
             read, vectors, embed_seconds = _vectors(model, pool, paths, lambda done: say(f"{name}: pictures", done, len(paths)))
         decode_seconds = _cpu_seconds() - started - embed_seconds
-        labels = [os.path.relpath(os.path.dirname(path), root) for path in read]
-        if sum(count > 1 for count in Counter(labels).values()) < 2:
-            raise UsageError("there must be at least two sub-folders with two pictures each", path=root, hint="a sub-folder is a class")
+        labels = _classes(read, root)
         with DecodePool(jobs, recipe) as pool:
             copies = _copies(model, pool, read, vectors, lambda done, total: say(f"{name}: copies", done, total))
         figures = leave_one_out(vectors, labels)
@@ -141,7 +148,7 @@ def _vectors(model: Embedder, pool: DecodePool, sources: Sequence[str], say: Cal
         say(len(found))
     read = [path for path in sources if path in found]
     if not read:
-        raise ImageSearchError("none of these pictures can be read", path=os.path.dirname(sources[0]) if sources else None)
+        raise ImageSearchError("none of these pictures can be read", path=os.path.dirname(sources[0]))
     return read, np.stack([found[path] for path in read]), seconds
 
 

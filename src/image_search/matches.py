@@ -87,7 +87,7 @@ class Matches(Sequence[Match]):
     def plot(self, path: str | Path | None = None) -> Figure:
         """Draw the comparison; save it if a path is given (png, jpg, webp, pdf, svg by its extension).
 
-        Returns the matplotlib figure, which a notebook shows.
+        Returns the matplotlib figure. (In a notebook `matches` itself, as the last line of a cell, shows it.)
         """
         from .present.figure import save_comparison
 

@@ -28,6 +28,7 @@ __all__ = [
     "class_of",
     "inside",
     "make_plan",
+    "named_place",
     "need_folder",
     "need_images",
     "place_of",
@@ -96,12 +97,16 @@ def class_of(target_name_from: str, root: bytes, relative: bytes) -> str:
     return uri_of(from_bytes(os.path.basename(folder)))
 
 
+def named_place(path: str | os.PathLike[str]) -> bytes:
+    """The path as the catalog keeps it: the folders on the way may be links, the last name is meant as it is."""
+    folder, name = os.path.split(os.path.expanduser(os.fspath(path)).rstrip(os.sep))  # not normalised: ".." after a link is the system's
+    return to_bytes(real_path(os.path.join(folder, name)) if name in ("", ".", "..") else os.path.join(real_path(folder), name))
+
+
 def place_of(path: str | os.PathLike[str]) -> bytes:
-    """The path as the catalog keeps it. The folders on the way may be links; a file is meant as it is named."""
-    whole = os.path.abspath(os.path.expanduser(os.fspath(path)))
-    if os.path.isfile(whole):
-        return to_bytes(os.path.join(real_path(os.path.dirname(whole)), os.path.basename(whole)))
-    return to_bytes(real_path(whole))
+    """The same; but a folder that is named by a link is the folder behind it."""
+    whole = os.path.expanduser(os.fspath(path))
+    return named_place(whole) if os.path.isfile(whole) else to_bytes(real_path(whole))
 
 
 def need_folder(folder: str | os.PathLike[str]) -> None:
@@ -128,9 +133,11 @@ def adopt_roots(catalog: Catalog, folders: Sequence[str | os.PathLike[str]], nam
             if not comes_back:
                 need_folder(folder)
             path = os.path.dirname(path)
+        _need_not_forgotten(catalog, path)
         home = next(((i, root, names) for i, root, names in roots if inside(path, root)), None)
-        if home is None:
+        if home is None or not (os.path.exists(path) or _is_known(catalog, home[0], os.path.relpath(path, home[1]))):
             need_folder(folder)
+        if home is None:
             names = name_from or "folder"
             root_id = catalog.execute("INSERT INTO roots (path, name_from) VALUES (?, ?)", (path, names)).lastrowid
             assert root_id is not None
@@ -150,6 +157,18 @@ def adopt_roots(catalog: Catalog, folders: Sequence[str | os.PathLike[str]], nam
         below = b"" if path == root else os.path.relpath(path, root)
         targets.append(Target(root_id, root, below, name_from or names))
     return _without_overlap(catalog, targets)
+
+
+def _need_not_forgotten(catalog: Catalog, path: bytes) -> None:
+    """What lies in a folder that was taken out would be missing again at the next look from above."""
+    for (above,) in catalog.rows("SELECT path FROM forgotten"):
+        if inside(path, above):
+            hint = f"index that one: {shown(from_bytes(above))}"
+            raise UsageError("this lies in a folder that was taken out of the library", path=from_bytes(path), hint=hint)
+
+
+def _is_known(catalog: Catalog, root_id: int, below: bytes) -> bool:
+    return below == b"." or catalog.one(*_below("SELECT 1 FROM files WHERE state != 'forgotten'", root_id, below)) is not None
 
 
 def inside(path: bytes, root: bytes) -> bool:
@@ -197,7 +216,7 @@ def make_plan(catalog: Catalog, targets: list[Target], *, excluder: Excluder, de
     forgotten = [from_bytes(row[0]) for row in catalog.rows("SELECT path FROM forgotten")]
     avoid = {*never, *forgotten}
     for target in targets:
-        target.known = catalog.rows(*_below("SELECT count(*) FROM files WHERE state = 'present'", target))[0][0]
+        target.known = catalog.rows(*_below("SELECT count(*) FROM files WHERE state = 'present'", target.root_id, target.below))[0][0]
         for found in scan(from_bytes(target.root), below=target.below, excluder=excluder, never=avoid):
             if isinstance(found, NotIndexed):
                 if found.folder:
@@ -253,23 +272,21 @@ def todo(catalog: Catalog, targets: Sequence[Target]) -> Iterator[Todo]:
 def vanished(catalog: Catalog, target: Target) -> Iterator[tuple[int, bytes, str]]:
     """Rows (id, path, state) below the target that the walk proved to be gone: not seen, and not hidden by an unreadable folder."""
     sql, values = _below(
-        "SELECT id, path, state FROM files WHERE state IN ('present', 'skipped') AND id NOT IN (SELECT file_id FROM temp.seen)", target
+        "SELECT id, path, state FROM files WHERE state IN ('present', 'skipped') AND id NOT IN (SELECT file_id FROM temp.seen)",
+        target.root_id,
+        target.below,
     )
     for file_id, relative, state in catalog.rows(sql, values):
         if not target.hides(relative):
             yield file_id, relative, state
 
 
-def _below(sql: str, target: Target) -> tuple[str, tuple[object, ...]]:
-    """Restrict a statement on `files` to the target's part of its root; a range, so that the index serves."""
-    if not target.below:
-        return f"{sql} AND root_id = ?", (target.root_id,)
+def _below(sql: str, root_id: int, below: bytes) -> tuple[str, tuple[object, ...]]:
+    """Restrict a statement on `files` to a part of its root; a range, so that the index serves."""
+    if not below:
+        return f"{sql} AND root_id = ?", (root_id,)
     separator = os.sep.encode()
-    return f"{sql} AND root_id = ? AND path >= ? AND path < ?", (
-        target.root_id,
-        target.below + separator,
-        target.below + bytes([separator[0] + 1]),
-    )
+    return f"{sql} AND root_id = ? AND path >= ? AND path < ?", (root_id, below + separator, below + bytes([separator[0] + 1]))
 
 
 def need_images(plan: Plan, catalog: Catalog) -> None:

@@ -7,6 +7,7 @@ import io
 import os
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
@@ -138,7 +139,7 @@ class QueryReader:
             return text, number, True
         if is_address(text):
             return text, fetch(text, allow_private=self._allow_private_urls), False
-        path = os.path.abspath(os.path.expanduser(text)) if text else ""
+        path = str(Path(os.path.expanduser(text)).absolute()) if text else ""
         if not os.path.lexists(path):
             raise QueryError("there is no such file", path=text, hint="check the path")
         if os.path.isdir(path):
@@ -183,6 +184,10 @@ def encoded(image: Any) -> bytes:
 
     out = io.BytesIO()
     exif = Image.Exif()
+    try:
+        image.load()  # some pictures are turned while they load, and lose the tag
+    except (OSError, ValueError, SyntaxError) as error:
+        raise QueryError("this PIL image cannot be read", hint="give the path of its file") from error
     with contextlib.suppress(Exception):  # a tag that makes no sense must not cost the picture; of all tags only this one counts
         if (turned := image.getexif().get(_ORIENTATION)) in range(1, 9):
             exif[_ORIENTATION] = turned

@@ -98,8 +98,14 @@ def salvage(damaged: Path, to: Path) -> Saved:
         ) from error
     if not rows.files and not rows.content:
         raise LibraryDamagedError("nothing can be saved: no image is left in this catalog", path=damaged, hint="index your folders anew")
-    with contextlib.closing(Catalog.create(to, fingerprint, canonical)) as catalog:
-        return _fill(catalog, rows, to)
+    try:
+        with contextlib.closing(Catalog.create(to, fingerprint, canonical)) as catalog:
+            return _fill(catalog, rows, to)
+    except BaseException:  # a full disk, say: the same command can be run again
+        with contextlib.suppress(OSError):
+            Catalog.remove(to)
+            to.rmdir()
+        raise
 
 
 def _whole_copy(file: Path, scratch: Path) -> bytes:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import fnmatch
 import os
 import re
@@ -16,7 +17,7 @@ import numpy as np
 
 from .catalog import Catalog, item_id, item_number
 from .closeness import percentile
-from .errors import SALVAGE, LibraryDamagedError, StoreError, UsageError
+from .errors import SALVAGE, DiskFullError, ImageSearchError, LibraryDamagedError, StoreError, UsageError
 from .matrix import Matrix, Numbers
 from .paths import from_bytes, nfc, uri_of
 from .stores.exact import top_k
@@ -103,7 +104,7 @@ class Searcher:
     """
 
     def __init__(self, catalog: Catalog, mirror: Mirror, *, long_lived: bool) -> None:
-        self._catalog = catalog
+        self.catalog = catalog
         self._mirror = mirror
         self._long_lived = long_lived
         self._matrix = Matrix(catalog)
@@ -127,7 +128,7 @@ class Searcher:
         Raises:
             UsageError: closeness asked for in a small library. StoreError: the store was demanded and cannot answer.
         """
-        with self._using, self._catalog.snapshot():
+        with self._using, self.catalog.snapshot():
             scale = self.closeness_sample()
             if filters.min_closeness is not None and scale is None:
                 raise UsageError("this library is too small for closeness (it needs 50 images)", hint="use --min-similarity")
@@ -155,12 +156,12 @@ class Searcher:
         return matches, exact
 
     def closeness_sample(self) -> Float32 | None:
-        blob = self._catalog.meta_or_none("closeness")
+        blob = self.catalog.meta_or_none("closeness")
         return None if blob is None else np.frombuffer(blob, "<f4")
 
     def passes(self, filters: Filters) -> bool:
         """Is there any image that passes the filters, however far it is?"""
-        with self._using, self._catalog.snapshot():
+        with self._using, self.catalog.snapshot():
             return len(self._passing(filters).files) > 0
 
     def close(self) -> None:
@@ -183,7 +184,7 @@ class Searcher:
         similarity = dict(zip(contents[rows].tolist(), cosines.tolist(), strict=True))
         files = self._files_with(similarity)
         if {f.content for f in files} != similarity.keys():  # never fewer, silently
-            raise LibraryDamagedError("the catalog has lost the files of some images", path=self._catalog.folder, hint=SALVAGE)
+            raise LibraryDamagedError("the catalog has lost the files of some images", path=self.catalog.folder, hint=SALVAGE)
         if passing is not None:
             chosen = set(passing.files[np.isin(passing.contents, contents[rows])].tolist())
             files = [file for file in files if file.number in chosen]
@@ -198,7 +199,7 @@ class Searcher:
         marks = ",".join("?" * len(values))
         return [
             _File(number, content, name, from_bytes(os.path.join(root, path)))
-            for number, content, name, root, path in self._catalog.rows(
+            for number, content, name, root, path in self.catalog.rows(
                 "SELECT f.id, f.content_id, f.name, r.path, f.path FROM files AS f JOIN roots AS r ON r.id = f.root_id"
                 f" WHERE f.state = 'present' AND f.{column} IN ({marks})",
                 values,
@@ -207,7 +208,7 @@ class Searcher:
 
     def _passing(self, filters: Filters) -> _Passing:
         """The files that pass; kept until the catalog or the filter changes, for people ask several questions of one choice."""
-        asked = (self._catalog.generation, filters.names, filters.path)
+        asked = (self.catalog.generation, filters.names, filters.path)
         if self._passed is None or self._passed[0] != asked:
             found = self._of_class(filters.names) if filters.path is None else self._on_path(filters.path)
             if filters.path is not None and filters.names:
@@ -217,11 +218,11 @@ class Searcher:
 
     def _of_class(self, names: Sequence[str]) -> _Passing:
         """Each file's class is kept as a number until the catalog changes (60 CPU ms at 100,000): any other class is one comparison."""
-        generation = self._catalog.generation
+        generation = self.catalog.generation
         if self._classes is None or self._classes[0] != generation:
             known: dict[str, int] = {}
             numbers, codes = array("q"), array("q")
-            for page in self._catalog.pages("SELECT id, content_id, name FROM files WHERE state = 'present' AND content_id IS NOT NULL"):
+            for page in self.catalog.pages("SELECT id, content_id, name FROM files WHERE state = 'present' AND content_id IS NOT NULL"):
                 for number, content, name in page:
                     numbers.append(number)
                     numbers.append(content)
@@ -232,11 +233,11 @@ class Searcher:
         return everything.only(np.isin(classes, [code for name, code in known.items() if nfc(name) in wanted]))
 
     def _on_path(self, pattern: str) -> _Passing:
-        roots = {number: os.path.join(from_bytes(path), "") for number, path in self._catalog.rows("SELECT id, path FROM roots")}
+        roots = {number: os.path.join(from_bytes(path), "") for number, path in self.catalog.rows("SELECT id, path FROM roots")}
         matches = re.compile(fnmatch.translate(nfc(pattern).replace(os.sep, "/"))).match
         numbers = array("q")
         sql = "SELECT id, content_id, root_id, path FROM files WHERE state = 'present' AND content_id IS NOT NULL"
-        for page in self._catalog.pages(sql):
+        for page in self.catalog.pages(sql):
             for number, content, root, relative in page:
                 path = (roots[root] + from_bytes(relative)).replace(os.sep, "/")
                 if matches(path if path.isascii() else nfc(path)):
@@ -245,19 +246,19 @@ class Searcher:
         return _passing(numbers)
 
     def _contents_of(self, hashes: Iterable[bytes]) -> set[int]:
-        rows = (self._catalog.one("SELECT id FROM content WHERE sha256 = ?", (h,)) for h in hashes)
+        rows = (self.catalog.one("SELECT id FROM content WHERE sha256 = ?", (h,)) for h in hashes)
         return {row[0] for row in rows if row is not None}
 
     # --- store --------------------------------------------------------------------------------------------------------------
 
     def _ready_store(self, how: How, filters: Filters) -> VectorStore | None:
         """The store, if it is asked for and may answer: unfiltered, sealed, of exactly this generation."""
-        (images,) = self._catalog.rows("SELECT coalesce(max(id), 0) FROM content")[0]  # about: some may have gone
+        (images,) = self.catalog.rows("SELECT coalesce(max(id), 0) FROM content")[0]  # about: some may have gone
         if how == "exact" or (how == "auto" and (not self._long_lived or filters.by_file or images < STORE_PAYS_FROM)):
             return None
         if how == "store" and filters.by_file:
             raise UsageError("the store does not answer filtered searches", hint="leave out --store-only, or --name and --path")
-        generation = self._catalog.generation
+        generation = self.catalog.generation
         asked = self._store_generation == generation and (self._store is not None or time.monotonic() < self._ask_again)
         if not asked:
             self.close()
@@ -266,7 +267,7 @@ class Searcher:
             self._ask_again = time.monotonic() + ASK_AGAIN_SECONDS
         if self._store is None and how == "store":
             raise StoreError(
-                f"the store cannot answer: {self._mirror.why}", path=self._catalog.folder, hint="make it anew with: image-search rebuild"
+                f"the store cannot answer: {self._mirror.why}", path=self.catalog.folder, hint="make it anew with: image-search rebuild"
             )
         return self._store
 
@@ -276,10 +277,13 @@ class Searcher:
         """None: it failed, and is left alone for a while; the catalog answers unless the store was demanded."""
         try:
             return self._from_store(store, query, n, left_out)
-        except StoreError:
+        except (StoreError, DiskFullError) as error:  # Chroma writes also when it is only asked
             if how == "store":
                 raise
-            self.close()
+            self._store = None
+            with contextlib.suppress(ImageSearchError):
+                self._mirror.close()
+            self._mirror.why = str(error)
             self._ask_again = time.monotonic() + ASK_AGAIN_SECONDS
             return None
 
@@ -292,6 +296,6 @@ class Searcher:
         pairs = []
         for file in files:
             if file.content not in left_out:
-                _, (cosine,) = top_k(self._catalog.vector(file.content)[None, :], query[None, :], 1)
+                _, (cosine,) = top_k(self.catalog.vector(file.content)[None, :], query[None, :], 1)
                 pairs.append((file, float(cosine[0])))
         return sorted(pairs, key=lambda pair: (-pair[1], pair[0].number))[:n]

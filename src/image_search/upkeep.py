@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from .catalog import Catalog, item_number
 from .errors import UsageError
 from .paths import from_bytes, to_bytes
-from .planning import inside, place_of
+from .planning import inside, named_place, place_of
 
 __all__ = ["forget", "relocate"]
 
@@ -28,8 +28,9 @@ def forget(catalog: Catalog, path: str | os.PathLike[str], generation: int) -> i
             raise UsageError(f"there is no image {text} in the library", hint="ids are shown by: image-search search --json")
         wanted = os.path.join(row[0], row[1])
     else:
-        wanted = place_of(text)
-    rows = [(file_id, state) for file_id, state, whole in _files(catalog) if inside(whole, wanted)]
+        # As it is named, if the library knows that; else what the name, which may be a link, leads to.
+        wanted = next((place for place in (named_place(text), place_of(text)) if any(_inside(catalog, place))), named_place(text))
+    rows = list(_inside(catalog, wanted))
     if not rows:
         raise UsageError("this is not in the library", path=text, hint="its folders are shown by: image-search status")
     catalog.execute("INSERT OR IGNORE INTO forgotten VALUES (?)", (wanted,))
@@ -74,6 +75,11 @@ def relocate(catalog: Catalog, old: str | os.PathLike[str], new: str | os.PathLi
 
 def _moved(path: bytes, before: bytes, after: bytes) -> bytes:
     return after if path == before else os.path.join(after, os.path.relpath(path, before))
+
+
+def _inside(catalog: Catalog, wanted: bytes) -> Iterator[tuple[int, str]]:
+    """(id, state) of this file, or of all that lie in this folder."""
+    return ((file_id, state) for file_id, state, whole in _files(catalog) if inside(whole, wanted))
 
 
 def _files(catalog: Catalog) -> Iterator[tuple[int, str, bytes]]:

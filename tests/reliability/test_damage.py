@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from harness import NO_FILTERS, draw, true_vectors
 
-from image_search import ImageSearchEngine, ImageSearchError, LibraryDamagedError
+from image_search import DiskFullError, ImageSearchEngine, ImageSearchError, LibraryDamagedError
 from image_search.salvage import Saved, find_damage, salvage
 
 COUNT = 60
@@ -225,3 +225,13 @@ def test_the_command(library: Path, truth: dict[str, bytes], program) -> None:  
     assert done.stderr.startswith("lost: ") and str(library) + ".saved" in done.stdout
     done = program("salvage", "--library", library)
     assert done.returncode == 1 and "--to" in done.stderr
+
+
+def test_a_salvage_that_failed_can_be_run_again(library: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    to = library.with_name("saved")
+    with monkeypatch.context() as patch:
+        patch.setattr("image_search.salvage._fill", lambda *_: (_ for _ in ()).throw(DiskFullError("the disk is full", path=to)))
+        with pytest.raises(DiskFullError):
+            salvage(library, to)
+    assert not to.exists()
+    assert salvage(library, to).images > 0

@@ -70,7 +70,7 @@ def test_five_thousand_hostile_files_stop_nothing(tmp_path: Path, program) -> No
     reasons = index_hostile(tmp_path / "hostile", tmp_path / "library", count, 7, program)
     print(f"\n{count} hostile files:", *reasons.most_common(), sep="\n  ")
     with ImageSearchEngine(tmp_path / "library") as engine:
-        kept = Matrix(engine._open()._catalog)
+        kept = Matrix(engine._open().catalog)
         kept.follow()
         matrix = kept.rows
         assert np.isfinite(matrix).all()

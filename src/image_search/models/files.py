@@ -32,7 +32,8 @@ ARCHITECTURES = ("vit", "dinov2", "dinov2_with_registers", "dinov3_vit")  # DINO
 ONNX_NAMES = ("onnx/model.onnx", "model.onnx")
 ONNX_DATA = re.compile(r"\.data|_data(_\d+)?")  # what follows the ONNX file's name where its weights are kept beside it
 SAFETENSORS = "model.safetensors"
-SHARD = re.compile(r"model-\d+-of-\d+\.safetensors")
+SHARD = re.compile(r"model-\d+-of-(\d+)\.safetensors")
+SHARD_INDEX = "model.safetensors.index.json"
 PICKLES = ("pytorch_model.bin", "pytorch_model.bin.index.json")
 _LARGEST_HEADER = 100 * 1024 * 1024  # bytes; the limit of the safetensors format itself
 
@@ -52,10 +53,14 @@ class ModelFiles:
 
 
 def choose_weights(names: Iterable[str], runtime: Runtime) -> list[str]:
-    """Of a checkpoint's file names, the weights for this runtime; empty if there are none."""
+    """Of a checkpoint's file names, the weights for this runtime; empty if there are none, or not all of them."""
     present = set(names)
     if runtime == "torch":
-        return [SAFETENSORS] if SAFETENSORS in present else sorted(n for n in present if SHARD.fullmatch(n))
+        if SAFETENSORS in present:
+            return [SAFETENSORS]
+        shards = sorted(n for n in present if SHARD.fullmatch(n))
+        counts = {int(match[1]) for n in shards if (match := SHARD.fullmatch(n))}
+        return shards if counts == {len(shards)} and SHARD_INDEX in present else []
     for onnx in ONNX_NAMES:
         if onnx in present:
             beside = sorted(n for n in present if n.startswith(onnx) and ONNX_DATA.fullmatch(n[len(onnx) :]))

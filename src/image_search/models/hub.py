@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from ..errors import ModelError, ModelMissingError, UnknownModelError
-from .files import PICKLES, ModelFiles, Runtime, choose_weights, files_in
+from .files import PICKLES, SHARD_INDEX, ModelFiles, Runtime, choose_weights, files_in
 
 __all__ = ["cached", "fetch"]
 
@@ -51,7 +51,7 @@ def fetch(repo: str, revision: str, runtimes: tuple[Runtime, ...], *, name: str)
         for runtime in runtimes:
             weights = choose_weights(names, runtime)
             if weights:
-                folder = huggingface_hub.snapshot_download(repo, revision=revision, allow_patterns=[*weights, *_CONFIGS])
+                folder = huggingface_hub.snapshot_download(repo, revision=revision, allow_patterns=[*weights, SHARD_INDEX, *_CONFIGS])
                 files = files_in(Path(folder), runtime)
                 if files is not None:
                     return files

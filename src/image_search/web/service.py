@@ -154,6 +154,7 @@ class Service:
                 self._retired.append(self._catalog)
                 self._retired += [self._thumbnails] if self._thumbnails is not None else []
                 self._catalog = self._thumbnails = None
+                self._queries = Recent(QUERIES_KEPT)  # vectors of another model, perhaps, and ids that now are other images
             if self._catalog is None:
                 self._need_library()
                 self._catalog = Catalog.open(self.engine.library)
