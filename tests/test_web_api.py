@@ -5,9 +5,11 @@ from __future__ import annotations
 import contextlib
 import io
 import json
+import os
 import re
 import subprocess
 import sys
+import time
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -453,3 +455,19 @@ def _named_checks() -> list[Any]:
     from schemathesis.specs.openapi import checks
 
     return [checks.status_code_conformance, checks.content_type_conformance, checks.response_schema_conformance]
+
+
+def test_names_in_a_zip_fit_into_a_file_system_and_keep_their_time(tmp_path: Path) -> None:
+    folder = tmp_path / "pictures" / ("강아지" * 25)
+    folder.mkdir(parents=True)
+    file = folder / ("산책" * 40 + ".jpg")
+    file.write_bytes(picture(1, 1))
+    os.utime(file, (1_700_000_000, 1_700_000_000))
+    with ImageSearchEngine(tmp_path / "library", model="mini", store="exact") as engine:
+        engine.index(tmp_path / "pictures", progress=False)
+    with serving(tmp_path / "library") as server:
+        archive = zipfile.ZipFile(io.BytesIO(Client(server).get("/api/images.zip?id=id:1").body))
+    (entry,) = archive.infolist()
+    assert len(entry.filename.encode()) <= 255 and entry.filename.endswith("책.jpg")
+    assert abs(time.mktime((*entry.date_time, 0, 0, -1)) - 1_700_000_000) <= 2
+    archive.extractall(tmp_path / "out")

@@ -478,3 +478,109 @@ def test_the_smallest_libraries(browser: playwright.Browser, tmp_path: Path, ima
         tab.page.wait_for_selector(f"h1 >> text={images} image")
         tab.context.close()
         assert tab.problems == []
+
+
+def test_keys_in_the_comparison_reach_it_and_leave_the_system_s_alone(tab: Tab) -> None:
+    """From the first match, whose "previous" is disabled; and after a button that had the focus was drawn anew."""
+    page = tab.page
+    tab.give(picture(2, 501))
+    page.locator(".card .face").first.click()
+    page.wait_for_selector("dialog.compare[open]")
+    page.keyboard.press("ArrowRight")
+    tab.until("document.querySelector('.compare .position').textContent.startsWith('2')")
+    page.locator(".compare .pick").click()
+    for at in ("3", "4"):
+        page.keyboard.press("ArrowRight")
+        tab.until(f"document.querySelector('.compare .position').textContent.startsWith('{at}')")
+    page.keyboard.press("Control+c")
+    page.keyboard.press("Alt+ArrowRight")
+    assert page.locator(".compare .stage").get_attribute("class") == "stage side"
+    assert page.locator(".compare .position").text_content().startswith("4")  # type: ignore[union-attr]
+    press = "document.activeElement.dispatchEvent(new KeyboardEvent('keydown', { key: 'ㅊ', code: 'KeyC', bubbles: true }))"
+    page.evaluate(press)  # c, while Korean is being written
+    assert page.locator(".compare .stage").get_attribute("class") == "stage slider"
+    page.evaluate("import('/static/dom.js').then((dom) => dom.toast('said', true))")
+    on_top = "(() => { const at = document.querySelector('.toast').getBoundingClientRect();"
+    on_top += " return document.elementFromPoint(at.x + 5, at.y + 5)?.className.includes('toast'); })()"
+    tab.until(f"document.querySelector('.toast') && {on_top}")
+    page.keyboard.press("Escape")
+    page.wait_for_selector("dialog.compare", state="hidden")
+    assert page.evaluate("document.querySelector('#toasts').parentElement === document.body")
+
+
+def test_back_and_clear_take_the_path_with_them(tab: Tab) -> None:
+    page = tab.page
+    tab.give(picture(0, 502))
+    page.fill("#path", "Red")
+    tab.until("location.search.includes('path=Red')")
+    page.fill("#path", "")
+    page.locator("#path").type("Gre")
+    tab.until("location.search.includes('path=Gre')")
+    page.go_back()
+    tab.until("document.querySelector('#path').value !== 'Gre'")
+    page.locator(".results").click(position={"x": 3, "y": 3})
+    page.wait_for_timeout(400)
+    assert "Gre" not in page.url
+    page.fill("#path", "Blu")
+    page.get_by_role("button", name="Clear filters").click()
+    page.wait_for_timeout(400)
+    assert "path" not in page.url and page.input_value("#path") == ""
+
+
+def test_a_finger_may_move_the_box_it_asked_for(browser: playwright.Browser, server: PageServer) -> None:
+    tab = Tab(browser, server, viewport={"width": 390, "height": 780}, has_touch=True, is_mobile=True)
+    tab.give(picture(1, 503))
+    tab.page.get_by_role("button", name="Search a part").tap()
+    tab.until("location.search.includes('region=')")
+    tab.loaded()
+    tab.page.wait_for_selector(".region.by-touch .box")
+    drag = """() => {
+      const box = document.querySelector(".region .box"), frame = box.parentElement, at = box.getBoundingClientRect();
+      frame.setPointerCapture = () => {};
+      const fire = (type, by) => box.dispatchEvent(new PointerEvent(type, {
+        bubbles: true, cancelable: true, pointerType: "touch", pointerId: 5, button: 0,
+        clientX: at.x + at.width / 2 - by, clientY: at.y + at.height / 2 - by }));
+      fire("pointerdown", 0); fire("pointermove", 20); fire("pointerup", 20);
+    }"""
+    before = tab.page.url
+    tab.page.evaluate(drag)
+    tab.until(f"location.href !== {before!r}")
+    assert tab.problems == []
+    tab.context.close()
+
+
+def test_the_answer_is_asked_for_anew_when_the_library_has_changed(browser: playwright.Browser, tmp_path: Path) -> None:
+    library = make_library(tmp_path, 2)
+    with serving(library) as server:
+        tab = Tab(browser, server)
+        tab.give(picture(0, 504))
+        assert len(tab.cards()) == 6
+        (tmp_path / "pictures" / "Red" / "new.jpg").write_bytes(picture(0, 505))
+        tab.page.get_by_role("link", name="Library").click()
+        tab.page.get_by_role("button", name=re.compile("^Update")).click()
+        tab.until("document.querySelector('h1 small')?.textContent.startsWith('7')")
+        tab.page.go_back()
+        tab.until("document.querySelectorAll('.results .card').length === 7")
+        (tmp_path / "pictures" / "Red" / "new.jpg").rename(tmp_path / "pictures" / "Blue" / "new.jpg")
+        tab.page.go_forward()
+        tab.page.get_by_role("button", name=re.compile("^Update")).click()
+        tab.until("[...document.querySelectorAll('.names small')].map((n) => n.textContent).join() === '7,3,2,2'")
+        assert tab.problems == []
+        tab.context.close()
+
+
+def test_the_image_given_last_is_the_one_that_is_shown(tab: Tab) -> None:
+    slow = iter([800, 0])
+    tab.page.route("**/api/uploads", lambda route: (tab.page.wait_for_timeout(next(slow)), route.continue_()))
+    paste = """(base64) => {
+      const data = new DataTransfer();
+      data.items.add(new File([Uint8Array.from(atob(base64), (c) => c.charCodeAt(0))], "x.jpg", { type: "image/jpeg" }));
+      dispatchEvent(new ClipboardEvent("paste", { clipboardData: data, bubbles: true }));
+    }"""
+    for seed in (506, 507):  # red, then blue
+        tab.page.evaluate(paste, base64.b64encode(picture(seed % 3, seed)).decode())
+    tab.loaded()
+    tab.until("!document.body.classList.contains('reading')")
+    tab.page.wait_for_timeout(1200)
+    assert tab.names()[0] == "Blue"  # 507 % 3 is 0
+    assert tab.page.locator("#toasts .busy").count() == 0

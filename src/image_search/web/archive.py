@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
+import time
 import zipfile
 from collections.abc import Iterator, Sequence
 
@@ -42,8 +43,13 @@ def entry_name(position: int, item: Item) -> str:
     """A name that is unique, in the order chosen, and harmless in any file system: "001 Cat - 8.jpg"."""
     base = shown(os.path.basename(item.path)).translate(_FORBIDDEN).strip(". ")
     stem, dot = os.path.splitext(base)
-    name = f"{item.name[:80]} - " if item.name else ""
-    return f"{position:03d} {shown(name).translate(_FORBIDDEN)}{stem[:80]}{dot[:10]}"
+    name = f"{_cut(shown(item.name).translate(_FORBIDDEN), 80)} - " if item.name else ""
+    return f"{position:03d} {name}{_cut(stem, 120)}{_cut(dot, 10)}"
+
+
+def _cut(text: str, size: int) -> str:
+    """At most so many bytes: file systems allow 255 for a name, and a Korean syllable is three."""
+    return text.encode()[:size].decode(errors="ignore")
 
 
 def zipped(items: Sequence[Item]) -> Iterator[bytes]:
@@ -71,7 +77,8 @@ def _copied(archive: zipfile.ZipFile, name: str, item: Item) -> Iterator[None]:
         status = os.fstat(file.fileno())
         if not stat.S_ISREG(status.st_mode):
             raise OSError("it is no regular file")
-        info = zipfile.ZipInfo(name)
+        written = time.localtime(max(0, status.st_mtime))[:6]
+        info = zipfile.ZipInfo(name, min(max(written, (1980, 1, 1, 0, 0, 0)), (2107, 12, 31, 23, 59, 58)))  # what a zip can say
         info.external_attr = 0o644 << 16
         with archive.open(info, "w", force_zip64=status.st_size > 2**31 - 1) as entry:
             while block := file.read(BLOCK):

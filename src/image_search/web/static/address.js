@@ -52,8 +52,18 @@ export function go(change, { replace = false } = {}) {
   const before = place;
   place = { ...place, ...change };
   const address = written(place);
-  if (address !== written(before)) history[replace ? "replaceState" : "pushState"](null, "", address);
+  if (address !== written(before) || unwritten) write(address, replace);
   for (const listener of listeners) listener(place, before);
+}
+
+let unwritten = false;
+function write(address, replace) {
+  try {
+    history[replace ? "replaceState" : "pushState"](null, "", address);
+    unwritten = false;
+  } catch {
+    unwritten = true; // Safari allows a hundred in half a minute, and a slider makes more: the next one writes it
+  }
 }
 
 export function onGo(listener) {

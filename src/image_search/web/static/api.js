@@ -55,9 +55,18 @@ export function upload(file, limits) {
   return ask("/api/uploads", { method: "POST", headers: { "Content-Type": "application/octet-stream" }, body: file });
 }
 
-/** Calls back with each JobState until the page is left; the browser connects again by itself. */
+/** Calls back with each JobState while the page is seen. A browser has six connections to a server for all its tabs: hidden ones keep none. */
 export function watchJob(callback) {
-  const source = new EventSource("/api/events");
-  source.onmessage = (event) => callback(JSON.parse(event.data));
-  return source;
+  let source = null;
+  const follow = () => {
+    if (document.hidden) {
+      source?.close();
+      source = null;
+    } else if (!source || source.readyState === EventSource.CLOSED) {
+      source = new EventSource("/api/events"); // connects again by itself, and is sent the state at once
+      source.onmessage = (event) => callback(JSON.parse(event.data));
+    }
+  };
+  document.addEventListener("visibilitychange", follow);
+  follow();
 }

@@ -2,7 +2,7 @@
 
 import * as api from "./api.js";
 import { go, place } from "./address.js";
-import { button, calm, fill, h, iconButton, toast } from "./dom.js";
+import { button, calm, fill, h, iconButton, letter, toast } from "./dom.js";
 import { bar } from "./grid.js";
 import { bytes, cosine, day, percent, t } from "./words.js";
 
@@ -16,7 +16,7 @@ export function makeCompare({ selection, onMore, onLike, onLess }) {
   const sheet = h("div", { class: "sheet" });
   const dialog = h(
     "dialog",
-    { class: "compare", "aria-label": t("compare"), onkeydown: keys, onclose: () => place.open && go({ open: null }) },
+    { class: "compare", "aria-label": t("compare"), tabindex: "-1", onkeydown: keys, onclose: () => match && place.open && go({ open: null }) },
     h("div", { class: "head" }, iconButton("left", t("previous"), () => step(-1)), position, iconButton("right", t("next"), () => step(1)), tabs, iconButton("close", t("close"), () => dialog.close())),
     h("div", { class: "body" }, stage, sheet),
   );
@@ -42,8 +42,8 @@ export function makeCompare({ selection, onMore, onLike, onLess }) {
       return;
     }
     match = wanted;
+    paint(); // before it opens: it looks for a button that is not disabled to put the focus on
     if (!dialog.open) dialog.showModal();
-    paint();
   }
 
   function close() {
@@ -82,6 +82,12 @@ export function makeCompare({ selection, onMore, onLike, onLess }) {
         (error) => toast(error.text ?? error.message, true),
       );
     }
+    keepFocus();
+  }
+
+  /** The focused button was disabled or drawn anew: keys must not go elsewhere. */
+  function keepFocus() {
+    if (dialog.open && !dialog.querySelector(":focus:enabled, code:focus")) dialog.focus();
   }
 
   function choose(next) {
@@ -154,6 +160,7 @@ export function makeCompare({ selection, onMore, onLike, onLess }) {
       ),
     );
     marks();
+    keepFocus();
   }
 
   function marks() {
@@ -170,14 +177,16 @@ export function makeCompare({ selection, onMore, onLike, onLess }) {
   }
 
   function keys(event) {
+    if (event.ctrlKey || event.metaKey || event.altKey) return; // copying, going back
     if (event.target.type === "range" && event.key.startsWith("Arrow")) return;
+    const key = letter(event);
     if (event.target.getAttribute("role") === "radio" && (event.key === "ArrowLeft" || event.key === "ArrowRight")) {
       choose(WAYS[(WAYS.indexOf(way) + (event.key === "ArrowRight" ? 1 : WAYS.length - 1)) % WAYS.length]);
     } else if (event.key === "ArrowLeft") step(-1);
     else if (event.key === "ArrowRight") step(1);
-    else if (event.key === "c") choose(WAYS[(WAYS.indexOf(way) + 1) % WAYS.length]);
-    else if (event.key === "m") onMore(match.id);
-    else if (event.key === "x") pick();
+    else if (key === "c") choose(WAYS[(WAYS.indexOf(way) + 1) % WAYS.length]);
+    else if (key === "m") onMore(match.id);
+    else if (key === "x") pick();
     else if (event.key === " " && way === "flicker" && (event.target.tagName !== "BUTTON" || event.target.getAttribute("role") === "radio")) swap();
     else return;
     event.preventDefault();

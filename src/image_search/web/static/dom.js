@@ -68,9 +68,22 @@ export function button(text, onclick, more = {}, iconName = null) {
 /** A line that goes away by itself; what is wrong stays longer. */
 export function toast(text, wrong = false) {
   const node = h("p", { class: wrong ? "toast wrong" : "toast" }, text);
-  document.getElementById("toasts").append(node);
+  toasts().append(node);
   setTimeout(() => node.remove(), wrong ? 9000 : 3500);
 }
+
+/** Where lines are shown: an open dialog covers everything else and is the only thing that is read aloud, so they move into it. */
+export function toasts() {
+  const box = document.getElementById("toasts");
+  const place = document.querySelector("dialog[open]") ?? document.body;
+  if (box.parentElement !== place) place.append(box);
+  return box;
+}
+
+document.addEventListener("close", (event) => event.target.contains(document.getElementById("toasts")) && document.body.append(document.getElementById("toasts")), true);
+
+/** The letter on the key, also while Korean is being written: "ㅡ" on the key M is m. */
+export const letter = (event) => (/^Key[A-Z]$/.test(event.code) && (event.key > "\x7f" || event.key === "Process") ? event.code[3].toLowerCase() : event.key);
 
 /** Is somebody writing? Then keys are letters, not commands. */
 export function isWriting(target) {

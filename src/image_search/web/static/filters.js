@@ -12,10 +12,10 @@ export function makeFilters() {
   const value = h("output", { for: "cut" });
   const count = h("p", { class: "hint", "aria-live": "polite" });
   const histogram = h("svg", { class: "histogram", viewBox: `0 0 ${BINS} 20`, preserveAspectRatio: "none", "aria-hidden": "true" });
-  const path = h("input", { type: "search", id: "path", placeholder: t("path_hint"), maxlength: "500", autocomplete: "off", spellcheck: "false", oninput: later, onchange: later });
+  const path = h("input", { type: "search", id: "path", value: place.path, placeholder: t("path_hint"), maxlength: "500", autocomplete: "off", spellcheck: "false", oninput: later, onchange: later });
   const find = h("input", { type: "search", class: "find", placeholder: t("find_class"), "aria-label": t("find_class"), oninput: () => list() });
   const names = h("ul", { class: "names" });
-  const clear = button(t("filters_clear"), () => go({ names: [], path: "", min: null }), { class: "button quiet" });
+  const clear = button(t("filters_clear"), () => { takePath(""); go({ names: [], path: "", min: null }); }, { class: "button quiet" });
   const classBox = h("fieldset", {}, h("legend", {}, t("classes")), find, names);
   const element = h(
     "details",
@@ -28,6 +28,12 @@ export function makeFilters() {
   );
   let classes = [];
   let waiting = 0;
+  let typed = place.path; // what the address has of what was written
+
+  function takePath(text) {
+    clearTimeout(waiting);
+    path.value = typed = text;
+  }
 
   function cut(final) {
     const min = Number(slider.value);
@@ -36,7 +42,11 @@ export function makeFilters() {
 
   function later() {
     clearTimeout(waiting);
-    waiting = setTimeout(() => path.value !== place.path && go({ path: path.value }), 250);
+    waiting = setTimeout(() => {
+      if (path.value === place.path) return;
+      typed = path.value;
+      go({ path: typed });
+    }, 250);
   }
 
   function list() {
@@ -70,6 +80,7 @@ export function makeFilters() {
   return {
     element,
     path,
+    leave: () => clearTimeout(waiting),
     setClasses(found) {
       classes = found;
       classBox.hidden = found.length < 2;
@@ -82,7 +93,7 @@ export function makeFilters() {
       slider.setAttribute("aria-valuetext", place.min === null ? t("any") : t("at_least", { x: place.min.toFixed(2) }));
       value.value = place.min === null ? t("any") : t("at_least", { x: place.min.toFixed(2) });
       count.textContent = t("cut_count", { n: shown, all: complete ? matches.length : `${matches.length}+` });
-      if (document.activeElement !== path) path.value = place.path;
+      if (place.path !== typed) takePath(place.path); // by Back, or cleared: what is being written goes
       clear.hidden = !(place.names.length || place.path || place.min !== null);
       draw(matches);
       list();

@@ -2,13 +2,13 @@
 
 import * as api from "./api.js";
 import { EMPTY, go, place } from "./address.js";
-import { fill, h, icon, isWriting, toast } from "./dom.js";
+import { fill, h, icon, isWriting, toast, toasts } from "./dom.js";
 import { t } from "./words.js";
 
 const MAX_PARTS = 16;
 const names = new Map(); // upload -> its file's name, which the server need not know
 let server = null;
-let busyNote = null;
+let turns = 0;
 
 export const nameOf = (query) => query.label || names.get(query.id) || t("original");
 
@@ -37,6 +37,7 @@ export async function files(list, mode) {
     if (list.length) toast(t("e_NotAnImage"), true);
     return;
   }
+  if (images.length > MAX_PARTS) toast(t("too_many"), true);
   await reading(t("reading"), mode, async () => {
     const kept = [];
     for (const file of images.slice(0, MAX_PARTS)) {
@@ -55,18 +56,18 @@ export async function files(list, mode) {
 export const url = (text, mode) => reading(t("fetching"), mode, async () => [(await api.address(text.trim())).id]);
 
 async function reading(words, mode, work) {
+  const turn = ++turns;
+  const note = h("p", { class: "toast busy" }, h("span", { class: "spinner" }), words);
   document.body.classList.add("reading");
-  busyNote?.remove();
-  busyNote = h("p", { class: "toast busy" }, h("span", { class: "spinner" }), words);
-  document.getElementById("toasts").append(busyNote);
+  toasts().append(note);
   try {
     const ids = await work();
-    if (ids.length) take(ids, mode);
+    if (ids.length && (mode !== "new" || turn === turns)) take(ids, mode); // not where another was given since
   } catch (error) {
     toast(error.text ?? error.message, true);
   } finally {
-    document.body.classList.remove("reading");
-    busyNote.remove();
+    note.remove();
+    if (turn === turns) document.body.classList.remove("reading");
   }
 }
 
@@ -110,6 +111,7 @@ export function install(state) {
   function dropped(event, mode) {
     const id = event.dataTransfer.getData("application/x-image-search");
     if (id) take([id], mode);
+    else if ([...event.dataTransfer.items].some((item) => item.webkitGetAsEntry?.()?.isDirectory)) toast(t("folder_dropped"), true);
     else void files(event.dataTransfer.files, mode);
   }
 
@@ -130,13 +132,14 @@ export function install(state) {
   addEventListener("dragover", (event) => carries(event) && event.preventDefault());
   addEventListener("dragend", end);
   addEventListener("drop", (event) => {
+    if (!carries(event)) return; // text, for the field it falls on
     event.preventDefault();
     end();
     dropped(event, "new");
   });
   addEventListener("paste", (event) => {
     const pasted = [...(event.clipboardData?.files ?? [])];
-    if (pasted.length) {
+    if (pasted.length && !(isWriting(event.target) && event.clipboardData.types.includes("text/plain"))) {
       event.preventDefault();
       void files(pasted, "new");
       return;

@@ -1,6 +1,6 @@
 // A grid of images: one tab stop, arrow keys inside, boxes of a fixed shape so that nothing jumps while pictures arrive.
 
-import { h, icon } from "./dom.js";
+import { h, icon, letter } from "./dom.js";
 import { cosine, percent, t } from "./words.js";
 
 /**
@@ -116,9 +116,9 @@ export function makeGrid({ onOpen, onMore = null, onPick = null, isPicked = () =
         target.firstChild.focus();
         target.scrollIntoView({ block: "nearest" });
       }
-    } else if (event.key === "m" && onMore) onMore(item);
-    else if (event.key === "x" && onPick) onPick(item);
-    else if (event.key === "g" && item.repeats) onRepeats(item);
+    } else if (letter(event) === "m" && onMore) onMore(item);
+    else if (letter(event) === "x" && onPick) onPick(item);
+    else if (letter(event) === "g" && item.repeats) onRepeats(item);
   }
 
   return { element: list, show, append, marks };

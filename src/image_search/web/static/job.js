@@ -8,10 +8,10 @@ export const RUNNING = ["drawing", "scanning", "indexing", "finishing"];
 
 export function makeJob() {
   const element = h("section", { class: "job", hidden: true, "aria-label": t("job_indexing") });
-  const words = h("strong", {});
+  const words = h("strong", { role: "status" });
   const folder = h("code", {});
-  const meter = h("progress", { max: "1" });
-  const line = h("p", { class: "hint", role: "status" });
+  const meter = h("progress", { max: "1", "aria-label": t("job_indexing") });
+  const line = h("p", { class: "hint" }); // changes four times a second: nothing to be read aloud
   const stop = button(t("stop"), () => api.stop().catch((error) => toast(error.text, true)), {}, "stop");
   const which = h("button", { type: "button", class: "link", onclick: () => showSkipped().catch((error) => toast(error.text, true)) }, t("skipped_show"));
   const dismiss = iconButton("close", t("dismiss"), () => {
@@ -30,7 +30,8 @@ export function makeJob() {
       dismiss.hidden = running;
       element.classList.toggle("failed", job.state === "failed");
       element.classList.toggle("running", running);
-      words.textContent = t(`job_${job.state}`, job);
+      const said = t(`job_${job.state}`, job);
+      if (words.textContent !== said) words.textContent = said;
       folder.textContent = job.folder;
       stop.hidden = !running || job.state === "finishing";
       meter.hidden = !running;

@@ -117,5 +117,10 @@ export function makeLibrary(server, job) {
     );
   }
 
-  return { element, show, focusFind: () => find.focus() };
+  /** The library has changed, perhaps in nothing but its classes. */
+  function refresh() {
+    shownImages = -1;
+  }
+
+  return { element, show, refresh, focusFind: () => find.focus() };
 }

@@ -42,6 +42,7 @@ async function start() {
 }
 
 let seen = "";
+let turn = 0;
 async function watch(now) {
   const before = state.job.state;
   state.job = now;
@@ -50,12 +51,21 @@ async function watch(now) {
   const milestone = `${now.state} ${now.state === "indexing" ? Math.floor(now.done / Math.max(1, now.total / 10)) : ""}`;
   if (milestone === seen || (now.state === "none" && before === "none")) return;
   seen = milestone;
+  const mine = ++turn;
   try {
-    state = { ...(await api.state()), job: now };
+    const fresh = await api.state();
+    if (mine !== turn) return; // a later one asked since
+    state = { ...fresh, job: state.job };
   } catch {
-    return; // the next event tries again
+    if (mine !== turn) return;
+    seen = "";
+    setTimeout(() => void watch(state.job), 3000); // no event may follow the last one
+    return;
   }
-  if (!RUNNING.includes(now.state)) views.search?.refresh();
+  if (!RUNNING.includes(now.state)) {
+    views.search?.refresh();
+    views.library.refresh();
+  }
   if (shown !== "search") show();
 }
 
@@ -82,7 +92,7 @@ function drawHeader() {
   const theme = currentTheme();
   fill(
     document.getElementById("top"),
-    h("a", { class: "brand", href: "/", onclick: (event) => follow(event, "search") }, h("img", { src: "/static/icon.svg", alt: "", width: 28, height: 28 }), h("span", {}, t("title"))),
+    h("a", { class: "brand", href: "/", "aria-label": t("title"), onclick: (event) => follow(event, "search") }, h("img", { src: "/static/icon.svg", alt: "", width: 28, height: 28 }), h("span", {}, t("title"))),
     h("nav", { "aria-label": t("title") }, tab("search", "search"), tab("library", "library")),
     h("a", { class: "chip", id: "chip", href: link({ ...EMPTY, view: "library" }), hidden: true, onclick: (event) => follow(event, "library") }),
     h(
@@ -139,7 +149,7 @@ addEventListener("keydown", (event) => {
     else if (shown === "library") views.library.focusFind();
     else document.querySelector(".target")?.focus();
   } else if (event.key === "Escape" && shown === "search") views.search.leaveOff();
-  else if (event.key === "ArrowDown" && event.target === document.body) {
+  else if (event.key === "ArrowDown" && (event.target === document.body || event.target.tagName === "H1")) {
     event.preventDefault();
     main.querySelector(".card.current .face")?.focus();
   }

@@ -9,17 +9,18 @@ import { t } from "./words.js";
 export function makeQueryPanel() {
   const element = h("section", { class: "query", "aria-label": t("query") });
   let shownKey = "";
+  let region = null;
 
   /** queries: as the server answered, in the order of place.parts. */
   function show(queries) {
     const key = JSON.stringify([queries.map((query) => [query.id, query.less]), place.parts[0]?.region ?? null]);
-    if (key === shownKey) return;
+    if (key === shownKey || region?.busy()) return; // its own change brings the next answer
     const keepFocus = element.contains(document.activeElement) && document.activeElement.classList.contains("box");
     shownKey = key;
     const [first, ...others] = queries;
     const image = h("img", { src: first.view, alt: t("query"), width: first.width, height: first.height, draggable: "false" });
     const part = place.parts[0].region;
-    const region = makeRegion(image, first.width, first.height, part, (box) => setRegion(box));
+    region = makeRegion(image, first.width, first.height, part, (box) => setRegion(box));
     region.element.style.setProperty("--ratio", String(first.width / first.height));
     fill(
       element,
@@ -44,7 +45,7 @@ export function makeQueryPanel() {
       "li",
       { class: query.less ? "part less" : "part" },
       h("img", { src: query.view, alt: nameOf(query), width: 56, height: 56 }),
-      h("span", { class: "sign", "aria-label": query.less ? t("less") : t("like") }, icon(query.less ? "minus" : "plus")),
+      h("span", { class: "sign", role: "img", "aria-label": query.less ? t("less") : t("like") }, icon(query.less ? "minus" : "plus")),
       iconButton("close", t("remove"), () => go({ parts: place.parts.filter((_, at) => at !== position) })),
     );
   }
@@ -54,6 +55,8 @@ export function makeQueryPanel() {
     show,
     forget() {
       shownKey = "";
+      region?.cancel();
+      region = null;
       fill(element, h("h2", {}, t("query")), h("div", { class: "region waiting" }));
     },
   };

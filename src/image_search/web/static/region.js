@@ -8,9 +8,10 @@ const STEP = 0.02; // of the picture's side, for each press of a key
 /** onChange(region or null) in pixels of the whole upright picture. */
 export function makeRegion(image, width, height, region, onChange) {
   const box = h("div", { class: "box", tabindex: "0", role: "group", "aria-label": t("region_box"), hidden: true, onkeydown: keys });
-  const frame = h("div", { class: "region" }, image, box);
+  const frame = h("div", { class: region ? "region by-touch" : "region" }, image, box);
   let at = region; // {x, y, w, h} in picture pixels
-  let touch = false; // fingers draw only when asked to: otherwise they scroll
+  let touch = region !== null; // fingers draw only when asked to: otherwise they scroll
+  let drawing = false;
 
   function paint() {
     box.hidden = at === null;
@@ -42,6 +43,7 @@ export function makeRegion(image, width, height, region, onChange) {
     const moving = event.target === box && at ? { ...at } : null;
     frame.setPointerCapture(event.pointerId);
     frame.classList.add("drawing");
+    drawing = true;
 
     const move = (next) => {
       const [x, y] = point(next);
@@ -53,6 +55,7 @@ export function makeRegion(image, width, height, region, onChange) {
       frame.removeEventListener("pointerup", end);
       frame.removeEventListener("pointercancel", end);
       frame.classList.remove("drawing");
+      drawing = false;
       if (last.type === "pointerup") move(last);
       if (at && (at.w < 8 || at.h < 8)) at = before; // a slip of the hand
       paint();
@@ -72,7 +75,10 @@ export function makeRegion(image, width, height, region, onChange) {
       if (event.shiftKey) set(at.x, at.y, Math.max(8, at.w + sx), Math.max(8, at.h + sy));
       else set(at.x + sx, at.y + sy, at.w, at.h);
       clearTimeout(waiting);
-      waiting = setTimeout(() => onChange(at), 350); // not a search for each press
+      waiting = setTimeout(() => {
+        waiting = 0;
+        onChange(at);
+      }, 350); // not a search for each press
     } else if (event.key === "Delete" || event.key === "Backspace") {
       at = null;
       paint();
@@ -85,6 +91,12 @@ export function makeRegion(image, width, height, region, onChange) {
   paint();
   return {
     element: frame,
+    /** Under somebody's hand: it must not be replaced now. */
+    busy: () => drawing || waiting !== 0,
+    cancel() {
+      clearTimeout(waiting);
+      waiting = 0;
+    },
     /** A box in the middle, to begin with. */
     begin() {
       touch = true;

@@ -28,7 +28,7 @@ export function makeSearch() {
   });
   const compare = makeCompare({ selection, onMore: moreLike, onLess: (id) => take([id], "less"), onLike: (id) => take([id], "like") });
 
-  const title = h("h1", { tabindex: "-1" });
+  const title = h("h1", { tabindex: "-1", "aria-live": "polite" });
   const meta = h("p", { class: "meta" });
   const group = h("input", { type: "checkbox", id: "group", onchange: () => go({ each: !group.checked }, { replace: true }) });
   const groupWords = h("span", {});
@@ -46,6 +46,7 @@ export function makeSearch() {
 
   let answer = null; // what the server said last
   let asked = "";
+  let old = false; // the library has changed since
   let running = null;
   const expanded = new Set(); // ids whose repetitions are shown
 
@@ -57,7 +58,7 @@ export function makeSearch() {
 
   async function show() {
     const wanted = JSON.stringify(question(place));
-    if (wanted === asked) {
+    if (wanted === asked && !old) {
       if (answer) paint();
       return;
     }
@@ -65,7 +66,9 @@ export function makeSearch() {
     asked = wanted;
     running?.abort();
     running = new AbortController();
+    old = false;
     if (!same) {
+      compare.close();
       answer = null;
       expanded.clear();
       panel.forget();
@@ -97,6 +100,7 @@ export function makeSearch() {
   }
 
   function fail(error) {
+    compare.close();
     results.classList.remove("waiting");
     answer = null;
     title.textContent = "";
@@ -182,11 +186,13 @@ export function makeSearch() {
       else go({ ...EMPTY });
     },
     refresh() {
+      old = true;
       api.classes().then(filters.setClasses, () => {});
     },
     leave() {
+      filters.leave();
       running?.abort();
-      asked = answer ? asked : "";
+      asked = answer && results.getAttribute("aria-busy") === "false" ? asked : "";
       compare.close();
       selection.clear();
     },

@@ -14,7 +14,7 @@ export function makeStart(server, job) {
   function show() {
     const state = server();
     const busy = RUNNING.includes(state.job.state);
-    const key = JSON.stringify([state.library?.images ?? -1, state.folders, busy && !state.library]);
+    const key = busy && state.library?.images ? "running" : JSON.stringify([state.library?.images ?? -1, state.folders, busy]); // drawn once while a run goes on
     if (key === drawn) return;
     drawn = key;
     if (!state.library || state.library.images === 0) first(state, busy);
@@ -29,7 +29,7 @@ export function makeStart(server, job) {
       h(
         "section",
         { class: "giver" },
-        h("h1", { class: "unseen" }, t("title")),
+        h("h1", { class: "unseen", tabindex: "-1" }, t("title")),
         h("button", { type: "button", class: "target", onclick: () => choose("new") }, icon("drop"), h("strong", {}, t("drop_title")), h("span", { class: "button primary" }, t("choose")), h("small", {}, t("drop_more", { keys: /Mac/.test(navigator.platform) ? "⌘V" : "Ctrl+V" }))),
         state.urls_allowed ? addressForm() : null,
       ),

@@ -159,6 +159,7 @@ const EN = {
   key_c: "Way of comparing",
   key_help: "This list",
   // errors
+  folder_dropped: "Folders cannot be dropped here. Drop the images in it, or name the folder when you start: image-search serve --allow FOLDER",
   e_Gone: "The server does not answer. Is it still running?",
   e_TooLarge: "The image is larger than 20 MB",
   e_NotAnImage: "That is not an image",
@@ -296,7 +297,7 @@ const KO = {
   job_indexing: "색인하는 중",
   job_finishing: "마무리하는 중",
   job_done: "색인 완료: 추가 {added}, 변경 {updated}, 없어짐 {missing}",
-  job_stopped: "멈췄습니다. 센 것까지는 안전합니다. 폴더를 갱신하면 이어서 합니다",
+  job_stopped: "멈췄습니다. 지금까지 색인한 내용은 남아 있습니다. 폴더를 갱신하면 이어서 진행합니다",
   job_failed: "실패했습니다",
   job_of: "{total}개 중 {done}개",
   rate: "초당 {n}개",
@@ -315,6 +316,7 @@ const KO = {
   key_paste: "복사한 이미지로 검색",
   key_c: "비교 방법 바꾸기",
   key_help: "이 목록",
+  folder_dropped: "폴더는 여기에 놓을 수 없습니다. 안의 이미지를 놓거나, 시작할 때 폴더를 지정하세요: image-search serve --allow FOLDER",
   e_Gone: "서버가 답하지 않습니다. 아직 실행 중인가요?",
   e_TooLarge: "이미지가 20 MB보다 큽니다",
   e_NotAnImage: "이미지가 아닙니다",
@@ -324,6 +326,15 @@ const KO = {
   e_Query: "이 이미지로는 검색할 수 없습니다",
   e_Usage: "그렇게는 할 수 없습니다",
   e_LibraryNotFound: "라이브러리가 없습니다",
+  e_LibraryDamaged: "라이브러리가 손상되었습니다. 터미널에서 image-search salvage로 온전한 것을 옮길 수 있습니다",
+  e_LibraryReadOnly: "라이브러리에 쓸 수 없습니다. 권한을 확인하세요",
+  e_LibraryVersion: "이 라이브러리는 더 새로운 프로그램이 만들었습니다",
+  e_Store: "벡터 스토어를 쓸 수 없습니다",
+  e_Model: "모델을 쓸 수 없습니다",
+  e_ModelMissing: "이 라이브러리의 모델이 이 컴퓨터에 없습니다",
+  e_ModelDamaged: "모델 파일이 손상되었습니다",
+  e_ModelMismatch: "라이브러리가 다른 모델로 만들어졌습니다",
+  e_Unexpected: "예상하지 못한 오류가 났습니다",
   e_LibraryBusy: "다른 프로그램이 라이브러리를 쓰고 있습니다",
   e_DiskFull: "디스크가 가득 찼습니다",
   e_Busy: "요청이 너무 많습니다. 잠시 후 다시 시도하세요",
@@ -381,10 +392,13 @@ export function switchLanguage() {
 
 export const reasonText = (code, words) => (language === "ko" && KO[`r_${code}`]) || words;
 
+const WITH_CAUSE = new Set(["Query", "Usage", "Model", "Store", "Unexpected"]); // too wide to be plain without the server's own words
+
 /** One plain line for people. */
 export function problemText({ code, message, hint, reason }) {
   const own = WORDS[`e_${code}`];
   if (own && reason) return `${own}: ${reasonText(reason, reason)}`;
+  if (own && WITH_CAUSE.has(code) && message) return `${own} (${message})`;
   if (own) return own;
   const line = message ? message[0].toUpperCase() + message.slice(1) : code;
   return hint ? `${line}. ${hint[0].toUpperCase()}${hint.slice(1)}.` : `${line}.`;
