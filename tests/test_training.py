@@ -132,6 +132,22 @@ def test_left_out_pictures_are_never_drawn(work: Path) -> None:
     assert 5 not in drawn and len(drawn) == COUNT - 1
 
 
+def test_a_flock_is_a_picture_twice_and_some_of_its_neighbours(work: Path) -> None:
+    run = open_run(work, settings=[*SMALL, "flock=4", "neighbours=5"])
+    assert run.neighbours is not None
+    alike = run.targets @ run.targets.T
+    alike.fill_diagonal_(-2.0)
+    alike[:, 5] = -2.0  # the unusable one
+    assert run.neighbours.sort(1).values.equal(alike.topk(5).indices.sort(1).values)
+    for step in range(20):
+        rows, views = run.batch(step)
+        assert len(rows) == len(views) == 8 and 5 not in rows.tolist()
+        for first, again, *near in rows.reshape(-1, 4).tolist():
+            assert first == again and len(set(near)) == 2 and set(near) <= set(run.neighbours[first].tolist())
+    losses = run.losses(rows, views)
+    assert all(torch.isfinite(loss) for loss in losses.values())
+
+
 def test_unknown_setting_is_refused() -> None:
     with pytest.raises(SystemExit, match="sides"):
         train.changed(Config(), ["sides=3"])
