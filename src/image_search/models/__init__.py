@@ -95,11 +95,11 @@ MODELS: tuple[ModelRow, ...] = (
         output="embedding",
         preprocess=Preprocess(size=(96, 96)),  # the graph holds mean, std and unit length
         # The next two change with the file: see mini/README.md.
-        sha256="a35d7e63204dd93e3bda9ed43d54648302330815b26f5ea1706297133b14eb57",
+        sha256="8b24b6e92e5c2d400c8500797191166507dd1bb795573a528b6b917ea9fa088c",
         megabytes=9.1,
         licence="see its card: trained on research-use pictures",
         about="small and built in; quick, no download",
-        near_identical=0.985,  # benchmarks/near_identical.py over clothing, grocery, scenes, tiny-imagenet and the sample gallery
+        near_identical=0.975,  # benchmarks/near_identical.py over clothing, grocery, scenes, tiny-imagenet and the sample gallery
     ),
     ModelRow(
         name="dino",
