@@ -107,7 +107,7 @@ def test_hostile_names_are_harmless_in_every_output(tmp_path: Path, program) -> 
         assert "Traceback" not in done.stderr and "unexpected" not in done.stderr, done.stderr
         if "--json" in run and done.returncode == 0:
             json.loads(done.stdout)
-    assert ends == [0, 0, 0, 1, 0, 1, 2, 0, 2], ends
+    assert ends == [0, 0, 0, 1, 0, 2, 2, 0, 2], ends
 
 
 # --- 4: what is seen is what is searched ---------------------------------------------------------------------------------------------

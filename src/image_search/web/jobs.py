@@ -56,6 +56,7 @@ class Jobs:
         self._job = Job()
         self._marks: deque[tuple[float, int]] = deque()  # (when, done)
         self.version = 0  # changes whenever `now` does
+        self.runs = 0  # begun so far
 
     @property
     def now(self) -> Job:
@@ -95,6 +96,7 @@ class Jobs:
                 return False
             self._stop.clear()
             self._marks.clear()
+            self.runs += 1
             self._set(Job(phase, folder))
             self._thread = threading.Thread(target=self._run, args=(work,), name="page-index", daemon=True)
             self._thread.start()

@@ -244,6 +244,7 @@ class Service:
     def job_state(self) -> JobState:
         job = self.jobs.now
         return JobState(
+            run=self.jobs.runs,
             state=job.state,
             folder=shown(job.folder),
             done=job.done,

@@ -187,6 +187,7 @@ class LibraryState(_Shape):
 class JobState(_Shape):
     """The index run in the background, or the last one."""
 
+    run: int = Field(description="how many were begun since the start; two quick runs may end alike")
     state: Literal["none", "drawing", "scanning", "indexing", "finishing", "done", "stopped", "failed"]
     folder: str
     done: int

@@ -48,7 +48,7 @@ async function watch(now) {
   state.job = now;
   job.show(now);
   chip(now);
-  const milestone = `${now.state} ${now.state === "indexing" ? Math.floor(now.done / Math.max(1, now.total / 10)) : ""}`;
+  const milestone = `${now.run} ${now.state} ${now.state === "indexing" ? Math.floor(now.done / Math.max(1, now.total / 10)) : ""}`;
   if (milestone === seen || (now.state === "none" && before === "none")) return;
   seen = milestone;
   const mine = ++turn;
