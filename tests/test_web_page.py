@@ -560,11 +560,18 @@ def test_the_answer_is_asked_for_anew_when_the_library_has_changed(browser: play
         tab.page.get_by_role("button", name=re.compile("^Update")).click()
         tab.until("document.querySelector('h1 small')?.textContent.startsWith('7')")
         tab.page.go_back()
-        tab.until("document.querySelectorAll('.results .card').length === 7")
+        tab.until("document.body.dataset.view === 'search' && document.querySelectorAll('.results .card').length === 7")
         (tmp_path / "pictures" / "Red" / "new.jpg").rename(tmp_path / "pictures" / "Blue" / "new.jpg")
         tab.page.go_forward()
+        tab.until("document.body.dataset.view === 'library'")
         tab.page.get_by_role("button", name=re.compile("^Update")).click()
         tab.until("[...document.querySelectorAll('.names small')].map((n) => n.textContent).join() === '7,3,2,2'")
+        tab.page.go_back()
+        tab.until("document.body.dataset.view === 'search'")
+        (tmp_path / "pictures" / "Red" / "newer.jpg").write_bytes(picture(0, 506))  # while the answer is looked at
+        start = "import('/static/api.js').then((api) => api.state().then((now) => api.index(now.folders[0].number)).then(() => true))"
+        assert tab.page.evaluate(start)
+        tab.until("document.querySelectorAll('.results .card').length === 8")
         assert tab.problems == []
         tab.context.close()
 

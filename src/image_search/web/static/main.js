@@ -62,11 +62,12 @@ async function watch(now) {
     setTimeout(() => void watch(state.job), 3000); // no event may follow the last one
     return;
   }
-  if (!RUNNING.includes(now.state)) {
+  const running = RUNNING.includes(now.state);
+  if (!running) {
     views.search?.refresh();
     views.library.refresh();
   }
-  if (shown !== "search") show();
+  if (!running || shown !== "search") show(); // an answer stays as it is until the run's end
 }
 
 function show() {

@@ -66,6 +66,7 @@ export function makeSearch() {
     asked = wanted;
     running?.abort();
     running = new AbortController();
+    const anew = old && same && answer; // at once as many as are shown, so that the page does not jump
     old = false;
     if (!same) {
       compare.close();
@@ -82,7 +83,7 @@ export function makeSearch() {
     results.setAttribute("aria-busy", "true");
     notice.hidden = true;
     try {
-      await ask(FIRST, wanted);
+      await ask(anew ? ALL : FIRST, wanted);
       if (asked === wanted && !answer.complete) await ask(ALL, wanted);
     } catch (error) {
       if (error.name !== "AbortError" && asked === wanted) fail(error);
