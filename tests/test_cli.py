@@ -16,7 +16,7 @@ import jsonschema
 import pytest
 from pictures import fill, picture
 
-from image_search import cli
+from image_search import ImageSearchEngine, cli
 from image_search.catalog import Catalog
 from image_search.present.json import SCHEMA
 
@@ -55,6 +55,16 @@ def run(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> 
 def indexed(run: Callable[..., Answer], photos: Path) -> Path:
     assert run("index", photos, "--store", "exact").code == 0
     return photos
+
+
+@pytest.fixture(scope="module")
+def unchanging(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A library that no test changes."""
+    place = tmp_path_factory.mktemp("unchanging")
+    fill(place / "photos", 4)
+    with ImageSearchEngine(place / "library", model="mini", store="exact", jobs=1, notify=lambda line: None) as engine:
+        engine.index(place / "photos")
+    return place / "library"
 
 
 def test_index_search_status(run: Callable[..., Answer], photos: Path) -> None:
@@ -136,7 +146,7 @@ def test_save(run: Callable[..., Answer], indexed: Path, tmp_path: Path) -> None
 )
 def test_mistakes_are_one_plain_line(
     run: Callable[..., Answer],
-    indexed: Path,
+    unchanging: Path,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     arguments: tuple[object, ...],
@@ -144,6 +154,7 @@ def test_mistakes_are_one_plain_line(
     words: str,
 ) -> None:
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("IMAGE_SEARCH_LIBRARY", str(unchanging))
     answer = run(*arguments)
     assert answer.code == code and words in answer.err and "Traceback" not in answer.err and answer.out == ""
     assert len([line for line in answer.err.splitlines() if line.startswith("error:")]) <= 1

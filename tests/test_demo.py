@@ -80,6 +80,7 @@ def test_every_size_and_seed_can_be_drawn() -> None:
         assert draw(name, 10**12, 41).mode == "RGB"
 
 
+@pytest.mark.slow
 def test_colours_do_not_give_the_class_away(gallery: list[Path]) -> None:
     for mode in ("RGB", "HSV"):
         for bins in (4, 8):

@@ -30,6 +30,7 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, subprocess.Com
     return folder, subprocess.run(command, cwd=folder, env=env, capture_output=True, text=True, timeout=120)
 
 
+@pytest.mark.slow
 def test_what_it_writes(demo: tuple[Path, subprocess.CompletedProcess[str]]) -> None:
     folder, done = demo
     assert done.returncode == 0, done.stderr
@@ -44,6 +45,7 @@ def test_what_it_writes(demo: tuple[Path, subprocess.CompletedProcess[str]]) -> 
             picture.load()
 
 
+@pytest.mark.slow
 def test_what_it_says(demo: tuple[Path, subprocess.CompletedProcess[str]]) -> None:
     _, done = demo
     for query, table in tables(done.stdout).items():
@@ -58,6 +60,7 @@ def test_what_it_says(demo: tuple[Path, subprocess.CompletedProcess[str]]) -> No
     assert "mini" in done.stderr and "--model dino" in done.stderr and "Traceback" not in done.stderr
 
 
+@pytest.mark.slow
 def test_the_readme_shows_what_it_prints(demo: tuple[Path, subprocess.CompletedProcess[str]]) -> None:
     folder, done = demo
     shown = {readme: (ROOT / readme).read_text(encoding="utf-8") for readme in ("README.md", "README.ko.md")}
@@ -84,6 +87,7 @@ def small(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     return tmp_path / "pictures"
 
 
+@pytest.mark.slow
 def test_a_second_run_repeats_the_first(small: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     show.run(small, None)
     first = capsys.readouterr().out

@@ -239,6 +239,7 @@ def test_the_notebook_is_kept_without_outputs(notebook: nbformat.NotebookNode) -
         assert not cell.get("outputs") and not cell.get("execution_count")
 
 
+@pytest.mark.slow
 def test_the_notebook_runs_from_top_to_bottom(notebook: nbformat.NotebookNode, tmp_path: Path) -> None:
     fresh = nbformat.reads(nbformat.writes(notebook), as_version=4)
     NotebookClient(fresh, timeout=120, kernel_name="python3", resources={"metadata": {"path": str(tmp_path)}}).execute()

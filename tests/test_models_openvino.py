@@ -37,7 +37,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return home
 
 
-@pytest.mark.parametrize("name", ["mini", "small", "dino"])
+@pytest.mark.parametrize("name", ["mini", "small", pytest.param("dino", marks=pytest.mark.slow)])
 def test_a_library_made_with_onnx_runtime_may_be_asked_with_it(name: str, request: pytest.FixtureRequest) -> None:
     model = name if name == "mini" else str(request.getfixturevalue("made") / name)
     by_onnx, by_openvino = load_model(model), load_model(model, runtime="openvino")

@@ -182,6 +182,7 @@ def check_numbers(folder: Path, settings: dict[str, object]) -> None:
         np.testing.assert_array_equal(model_input(decoded(photo, ours), number_table(ours)), expected)
 
 
+@pytest.mark.slow
 def test_bits_are_the_same_in_every_process_and_batch(saved: Path, exported: Path) -> None:
     """The original's pooler_output had a cosine of .04 between two processes. One process for each runtime: torch takes 5 s to import."""
     code = (

@@ -434,6 +434,7 @@ def test_the_first_paint_is_small(browser: playwright.Browser, server: PageServe
     tab.context.close()
 
 
+@pytest.mark.slow
 def test_without_a_library_one_button_builds_the_gallery(
     browser: playwright.Browser, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -508,6 +509,7 @@ def test_keys_in_the_comparison_reach_it_and_leave_the_system_s_alone(tab: Tab) 
     assert page.evaluate("document.querySelector('#toasts').parentElement === document.body")
 
 
+@pytest.mark.slow
 def test_back_and_clear_take_the_path_with_them(tab: Tab) -> None:
     page = tab.page
     tab.give(picture(0, 502))
@@ -527,6 +529,7 @@ def test_back_and_clear_take_the_path_with_them(tab: Tab) -> None:
     assert "path" not in page.url and page.input_value("#path") == ""
 
 
+@pytest.mark.slow
 def test_a_finger_may_move_the_box_it_asked_for(browser: playwright.Browser, server: PageServer) -> None:
     tab = Tab(browser, server, viewport={"width": 390, "height": 780}, has_touch=True, is_mobile=True)
     tab.give(picture(1, 503))
@@ -549,6 +552,7 @@ def test_a_finger_may_move_the_box_it_asked_for(browser: playwright.Browser, ser
     tab.context.close()
 
 
+@pytest.mark.slow
 def test_the_answer_is_asked_for_anew_when_the_library_has_changed(browser: playwright.Browser, tmp_path: Path) -> None:
     library = make_library(tmp_path, 2)
     with serving(library) as server:
@@ -576,6 +580,7 @@ def test_the_answer_is_asked_for_anew_when_the_library_has_changed(browser: play
         tab.context.close()
 
 
+@pytest.mark.slow
 def test_the_image_given_last_is_the_one_that_is_shown(tab: Tab) -> None:
     slow = iter([800, 0])
     tab.page.route("**/api/uploads", lambda route: (tab.page.wait_for_timeout(next(slow)), route.continue_()))
