@@ -525,3 +525,76 @@ def test_a_wrong_name_inside_a_known_folder_is_wrong_usage(engine: ImageSearchEn
         engine.index(photos / "circel")
     shutil.rmtree(photos / "circle")
     engine.index(photos / "circle")  # known: it may be away
+
+
+def test_the_root_of_all_and_no_name_at_all_are_not_the_current_folder(
+    engine: ImageSearchEngine, photos: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine.index(photos)
+    monkeypatch.chdir(photos / "circle")
+    for nothing in ("", Path("/nowhere"), f"{photos}/circle/nothing/"):
+        with pytest.raises(UsageError):
+            engine.forget(nothing)
+    with pytest.raises(UsageError, match="empty name"):
+        engine.index("")
+    assert len(ids(engine)) == 12
+    assert engine.forget("/") == 12  # everything lies there
+
+
+def test_a_folder_of_its_own_comes_back_alone_when_the_one_above_was_forgotten(engine: ImageSearchEngine, tmp_path: Path) -> None:
+    usb = tmp_path / "usb"
+    for folder in ("2023", "2024", "private"):
+        fill(usb / folder, 1)
+    engine.index([usb / "2023", usb / "2024"])
+    assert engine.forget(usb) == 6
+    assert engine.index(usb / "2023").added == 3
+    assert {Path(path).parents[1].name for path in ids(engine)} == {"2023"}
+    with pytest.raises(UsageError, match="taken out"):
+        engine.index(usb / "2024" / "circle")
+    assert engine.index(tmp_path, exclude=["library"]).added == 3  # private; 2023 is there already, 2024 is still forgotten
+    assert {Path(path).parents[1].name for path in ids(engine)} == {"2023", "private"}
+    assert engine.index(usb / "2024").added == 3
+
+
+def test_prune_forgets_only_what_is_missing_in_the_folder_it_is_told(engine: ImageSearchEngine, photos: Path, tmp_path: Path) -> None:
+    engine.index(photos)
+    (photos / "circle").rename(tmp_path / "away")
+    assert engine.index(photos).missing == 4
+    engine.index(photos / "square", prune=True)
+    (tmp_path / "away").rename(photos / "circle")
+    assert engine.index(photos).embedded == 0
+    (photos / "circle").rename(tmp_path / "away")
+    engine.index(photos)
+    engine.index(photos / "circle", prune=True)  # known to be missing, so no mistake
+    assert engine.status()["contents"] == 8
+
+
+def test_a_known_folder_that_moved_and_left_a_link_is_not_another_one(engine: ImageSearchEngine, photos: Path, tmp_path: Path) -> None:
+    engine.index(photos)
+    new = tmp_path / "disk" / "photos"
+    new.parent.mkdir()
+    photos.rename(new)
+    photos.symlink_to(new)
+    with pytest.raises(UsageError, match="has moved") as told:
+        engine.index(photos)
+    assert f"relocate {photos} {new}" in str(told.value)
+    assert engine.relocate(photos, new) == 12
+    assert engine.index(photos).unchanged == 12
+
+
+def test_the_old_place_may_be_named_through_a_link(engine: ImageSearchEngine, photos: Path, tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to(tmp_path)
+    engine.index(tmp_path / "link" / "photos")
+    photos.rename(tmp_path / "new")
+    assert engine.relocate(tmp_path / "link" / "photos", tmp_path / "link" / "new") == 12
+
+
+def test_a_file_is_forgotten_by_a_link_to_it_and_twice_named_is_once(engine: ImageSearchEngine, photos: Path, tmp_path: Path) -> None:
+    engine.index(photos)
+    (tmp_path / "link.png").symlink_to(photos / "circle" / "0.png")
+    assert engine.forget(tmp_path / "link.png", photos / "circle" / "0.png") == 1
+    assert engine.forget("id:2", "id:2") == 1
+    assert engine.forget(photos / "square", photos / "square" / "0.png") == 4
+    with pytest.raises(UsageError, match="not in the library"):
+        engine.forget(photos / "stripes", photos / "square" / "0.png")
+    assert len(ids(engine)) == 6

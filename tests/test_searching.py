@@ -206,6 +206,11 @@ def test_wrong_use_is_refused(big: ImageSearchEngine, engine: ImageSearchEngine,
         big.search("id:1", "3")  # type: ignore[arg-type]
     with pytest.raises(UsageError, match="from 0 to 1"):
         big.search("id:1", min_closeness=90)
+    with pytest.raises(UsageError, match="a number"):
+        big.search("id:1", min_similarity=float("nan"))
+    for region in ((1.9, 2, 30, 30), (1, 2, 3), ("a", "b", "c", "d"), 7, "1,2,3,4"):
+        with pytest.raises(UsageError, match="four whole numbers"):
+            big.search("id:1", region=region)  # type: ignore[arg-type]
     for empty in (big.search, big.embed):
         with pytest.raises(UsageError, match="no image"):
             empty([])
@@ -350,6 +355,12 @@ def test_small_things_are_no_surprise(big: ImageSearchEngine, tmp_path: Path, mo
     whole = np.asarray(picture("circle", 4).resize((100, 80)))
     box = np.array([10, 10, 40, 40])
     assert big.search(whole, region=box)[0].id == big.search(whole, region=(10, 10, 40, 40))[0].id  # type: ignore[arg-type]
+    assert len(big.search(whole, np.int64(2))) == 2  # type: ignore[arg-type]
+    picture("circle", 4).save(tmp_path / "closed.png")
+    with Image.open(tmp_path / "closed.png") as closed:
+        pass
+    with pytest.raises(QueryError, match="PIL image"):
+        big.search(closed)
     odd = picture("circle", 4)
     odd.getexif()[0x0128] = "inches"  # ResolutionUnit, which is a number
     odd.getexif()[0x0112] = "up"

@@ -148,6 +148,19 @@ def test_a_flock_is_a_picture_twice_and_some_of_its_neighbours(work: Path) -> No
     assert all(torch.isfinite(loss) for loss in losses.values())
 
 
+def test_a_view_is_to_find_the_whole_picture_it_was_made_from(work: Path) -> None:
+    run = open_run(work, settings=[*SMALL, "flock=4", "neighbours=5", "anchors=true", "pair_weight=1"])
+    rows, views = run.batch(3)
+    assert views[::4].equal(augment.whole(run.pixels[rows[::4]], run.config.side))
+    assert not views[1::4].equal(views[::4])
+    assert run.losses(rows, views)["pair"] > 0
+    run.student = torch.nn.Identity()  # type: ignore[assignment]
+    apart = torch.eye(4).repeat_interleave(2, 0)  # (8, 4): each picture like its own other view, its neighbours alike among themselves
+    assert float(run.losses(rows, torch.nn.functional.pad(apart, (0, run.config.dim - 4)))["pair"]) < 1e-6
+    swapped = apart[[2, 1, 0, 3, 4, 5, 6, 7]]  # the whole picture looks like a neighbour
+    assert float(run.losses(rows, torch.nn.functional.pad(swapped, (0, run.config.dim - 4)))["pair"]) > 5
+
+
 def test_unknown_setting_is_refused() -> None:
     with pytest.raises(SystemExit, match="sides"):
         train.changed(Config(), ["sides=3"])

@@ -271,6 +271,40 @@ def test_near_identical_pictures_fold_from_the_models_threshold_on(
     assert [m["id"] for m in folded["matches"]] == [m["id"] for m in plain["matches"]], "folding reorders nothing and drops nothing"
 
 
+def test_an_allowed_folder_is_the_one_that_the_system_means(tmp_path: Path) -> None:
+    folder = fill(tmp_path / "usb" / "new", 1)
+    (folder / "inner").mkdir()
+    (tmp_path / "link").symlink_to(folder)
+    (tmp_path / "inner").symlink_to(folder / "inner")
+    for named in (tmp_path / "link", f"{tmp_path}/inner/.."):
+        with serving(tmp_path / "library", folders=[named], store="exact") as server:
+            client = Client(server)
+            client.post("/api/index", {"folder": 0})
+            client.wait_for_job()
+            state = client.get("/api/library").json
+            assert [(f["path"], f["known"], f["images"]) for f in state["folders"]] == [(str(folder), True, 3)]
+
+
+def test_a_replaced_library_is_not_asked_with_the_vectors_of_the_old_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = fill(tmp_path / "new", 1)
+    embedded: list[object] = []
+    query = ImageSearchEngine.query
+    monkeypatch.setattr(ImageSearchEngine, "query", lambda *given, **named: embedded.append(1) or query(*given, **named))
+    for library in ("library", "other"):
+        with ImageSearchEngine(tmp_path / library, store="exact", notify=lambda line: None) as engine:
+            engine.index(folder)
+    with serving(tmp_path / "library") as server:
+        client = Client(server)
+        given = client.upload(picture(0, 0)).json["id"]
+        search(client, given)
+        seen = len(embedded)
+        search(client, given)
+        assert len(embedded) == seen
+        os.replace(tmp_path / "other" / "catalog.sqlite", tmp_path / "library" / "catalog.sqlite")
+        search(client, given)
+        assert len(embedded) == seen + 1
+
+
 def test_indexing_an_allowed_folder_with_progress(tmp_path: Path) -> None:
     folder = fill(tmp_path / "new", 4)
     (folder / "Blue" / "broken.jpg").write_bytes(b"\xff\xd8\xff\xe0 no")

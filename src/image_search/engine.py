@@ -6,6 +6,8 @@ import contextlib
 import functools
 import hashlib
 import logging
+import math
+import operator
 import os
 import tempfile
 import threading
@@ -15,7 +17,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, SupportsIndex
 
 import numpy as np
 
@@ -342,8 +344,10 @@ class ImageSearchEngine:
             raise UsageError(f"search how: auto, exact or store, not {how!r}")
         if region is not None and len(likes) > 1:
             raise UsageError("a region needs a single image")
-        if not isinstance(n_results, int) or n_results < 1:
+        if not isinstance(n_results, SupportsIndex) or (count := operator.index(n_results)) < 1:
             raise UsageError("the number of results must be a whole number, at least 1", hint="use -n 1 or more")
+        if min_similarity is not None and not math.isfinite(min_similarity):
+            raise UsageError("the least similarity must be a number", hint="it goes from -1 to 1, for example --min-similarity .5")
         if min_closeness is not None and not 0 <= min_closeness <= 1:
             raise UsageError("closeness goes from 0 to 1", hint="for example --min-closeness .5")
         box = _box(region)
@@ -353,7 +357,7 @@ class ImageSearchEngine:
         wanted = combine([q.vector for q in queries if not q.less], [q.vector for q in queries if q.less])
         same = frozenset(q.sha256 for q in queries if q.sha256 is not None and not q.less)
         filters = Filters(_texts(names), path, min_similarity, min_closeness, same if exclude_self else frozenset())
-        found, exact = searcher.search(wanted, n_results, filters, how, same)
+        found, exact = searcher.search(wanted, count, filters, how, same)
         if not found and filters.by_file and not searcher.passes(filters):
             self._notify("No image in the library has this class and path (--name, --path)")
         return Matches(found, queries=queries, model=searcher.catalog.fingerprint.name, exact=exact, library=self.library)
@@ -481,7 +485,7 @@ class ImageSearchEngine:
         """
         with self._writing() as catalog:
             with catalog.transaction() as generation:
-                count = sum(upkeep.forget(catalog, path, generation) for path in paths)
+                count = upkeep.forget(catalog, paths, generation)
             self._renew_closeness(catalog)
             self._follow(catalog, storing.follow)
         return count
@@ -531,7 +535,13 @@ def _texts(values: str | Sequence[str]) -> tuple[str, ...]:
 
 def _box(region: Region | Sequence[int] | None) -> Region | None:
     """Whole numbers of any kind, NumPy's too."""
-    return region if region is None or isinstance(region, Region) else Region(*map(int, region))
+    if region is None or isinstance(region, Region):
+        return region
+    try:
+        x, y, w, h = map(operator.index, region)
+    except (TypeError, ValueError) as error:
+        raise UsageError("a region is four whole numbers: x, y, width, height", hint="for example region=(10, 20, 80, 60)") from error
+    return Region(x, y, w, h)
 
 
 def _as_list(images: Source | Sequence[Source]) -> list[Any]:

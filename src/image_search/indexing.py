@@ -18,7 +18,7 @@ from .config import COMMIT_SECONDS, available_cpus
 from .decode import DecodePool
 from .errors import DecodeError, SkipReason
 from .paths import from_bytes, shown
-from .planning import Plan, Target, Todo, skipped, todo, vanished
+from .planning import Plan, Target, Todo, restricted, skipped, todo, vanished
 from .scan import Excluder
 from .thumbnails import Thumbnails
 from .types import Decoded, Embedder, Float32, IndexReport
@@ -301,9 +301,10 @@ class _Run:
     def forget_missing(self, generation: int) -> None:
         """--prune: missing files lose their vectors; the empty row stays, so that a store learns of it and the id is never used again."""
         for target in self.plan.targets:
-            self.catalog.execute(
-                "UPDATE files SET content_id = NULL, generation = ? WHERE state = 'missing' AND root_id = ?", (generation, target.root_id)
+            sql, values = restricted(
+                "UPDATE files SET content_id = NULL, generation = ? WHERE state = 'missing'", target.root_id, target.below
             )
+            self.catalog.execute(sql, (generation, *values))
         self.catalog.execute("DELETE FROM content WHERE id NOT IN (SELECT content_id FROM files WHERE content_id IS NOT NULL)")
 
 

@@ -31,7 +31,9 @@ __all__ = [
     "named_place",
     "need_folder",
     "need_images",
+    "place_behind",
     "place_of",
+    "restricted",
     "skipped",
     "todo",
 ]
@@ -99,14 +101,28 @@ def class_of(target_name_from: str, root: bytes, relative: bytes) -> str:
 
 def named_place(path: str | os.PathLike[str]) -> bytes:
     """The path as the catalog keeps it: the folders on the way may be links, the last name is meant as it is."""
-    folder, name = os.path.split(os.path.expanduser(os.fspath(path)).rstrip(os.sep))  # not normalised: ".." after a link is the system's
-    return to_bytes(real_path(os.path.join(folder, name)) if name in ("", ".", "..") else os.path.join(real_path(folder), name))
+    whole = _named(path)
+    folder, name = os.path.split(whole)  # not normalised: ".." after a link is the system's
+    if not name:  # "folder/"; of "/" nothing is left to take off
+        folder, name = os.path.split(folder)
+    return to_bytes(real_path(whole) if name in ("", ".", "..") else os.path.join(real_path(folder), name))
+
+
+def place_behind(path: str | os.PathLike[str]) -> bytes:
+    """What the name leads to, if it is a link."""
+    return to_bytes(real_path(_named(path)))
 
 
 def place_of(path: str | os.PathLike[str]) -> bytes:
-    """The same; but a folder that is named by a link is the folder behind it."""
-    whole = os.path.expanduser(os.fspath(path))
-    return named_place(whole) if os.path.isfile(whole) else to_bytes(real_path(whole))
+    """As the catalog keeps it; but a folder that is named by a link is the folder behind it."""
+    return named_place(path) if os.path.isfile(_named(path)) else place_behind(path)
+
+
+def _named(path: str | os.PathLike[str]) -> str:
+    """Raises UsageError for an empty name, as of a variable that is not set: to the system it would be the current folder."""
+    if whole := os.path.expanduser(os.fspath(path)):
+        return whole
+    raise UsageError("an empty name is no file and no folder", hint="for the current folder give .")
 
 
 def need_folder(folder: str | os.PathLike[str]) -> None:
@@ -133,8 +149,9 @@ def adopt_roots(catalog: Catalog, folders: Sequence[str | os.PathLike[str]], nam
             if not comes_back:
                 need_folder(folder)
             path = os.path.dirname(path)
-        _need_not_forgotten(catalog, path)
+        _need_not_moved(path, [root for _, root, _ in roots])
         home = next(((i, root, names) for i, root, names in roots if inside(path, root)), None)
+        _leave_forgotten(catalog, path, None if home is None else home[1], [root for _, root, _ in roots])
         if home is None or not (os.path.exists(path) or _is_known(catalog, home[0], os.path.relpath(path, home[1]))):
             need_folder(folder)
         if home is None:
@@ -159,16 +176,34 @@ def adopt_roots(catalog: Catalog, folders: Sequence[str | os.PathLike[str]], nam
     return _without_overlap(catalog, targets)
 
 
-def _need_not_forgotten(catalog: Catalog, path: bytes) -> None:
-    """What lies in a folder that was taken out would be missing again at the next look from above."""
+def _need_not_moved(path: bytes, roots: Sequence[bytes]) -> None:
+    """A root that has moved and left a link would be there twice: under its old name through the link, and under the new one."""
+    for root in roots:
+        now = place_behind(from_bytes(root))
+        if now != root and (inside(path, now) or inside(now, path)):
+            hint = f"image-search relocate {shown(from_bytes(root))} {shown(from_bytes(now))}"
+            raise UsageError("this indexed folder has moved and left a link", path=from_bytes(root), hint=hint)
+
+
+def _leave_forgotten(catalog: Catalog, path: bytes, home: bytes | None, roots: Sequence[bytes]) -> None:
+    """If a folder above was taken out: one that was indexed by its own name, or never, comes back alone; the others stay out.
+
+    A part of a root does not: it would be missing again at the next look from above.
+    """
     for (above,) in catalog.rows("SELECT path FROM forgotten"):
-        if inside(path, above):
-            hint = f"index that one: {shown(from_bytes(above))}"
+        if not inside(path, above):
+            continue
+        if home is not None and path != home:
+            out = above if inside(above, home) else home
+            hint = f"index that one: {shown(from_bytes(out))}"
             raise UsageError("this lies in a folder that was taken out of the library", path=from_bytes(path), hint=hint)
+        catalog.execute("DELETE FROM forgotten WHERE path = ?", (above,))
+        others = [root for root in roots if inside(root, above) and not inside(root, path)]
+        catalog.execute_many("INSERT OR IGNORE INTO forgotten VALUES (?)", [(root,) for root in others])
 
 
 def _is_known(catalog: Catalog, root_id: int, below: bytes) -> bool:
-    return below == b"." or catalog.one(*_below("SELECT 1 FROM files WHERE state != 'forgotten'", root_id, below)) is not None
+    return below == b"." or catalog.one(*restricted("SELECT 1 FROM files WHERE state != 'forgotten'", root_id, below)) is not None
 
 
 def inside(path: bytes, root: bytes) -> bool:
@@ -216,7 +251,7 @@ def make_plan(catalog: Catalog, targets: list[Target], *, excluder: Excluder, de
     forgotten = [from_bytes(row[0]) for row in catalog.rows("SELECT path FROM forgotten")]
     avoid = {*never, *forgotten}
     for target in targets:
-        target.known = catalog.rows(*_below("SELECT count(*) FROM files WHERE state = 'present'", target.root_id, target.below))[0][0]
+        target.known = catalog.rows(*restricted("SELECT count(*) FROM files WHERE state = 'present'", target.root_id, target.below))[0][0]
         for found in scan(from_bytes(target.root), below=target.below, excluder=excluder, never=avoid):
             if isinstance(found, NotIndexed):
                 if found.folder:
@@ -271,7 +306,7 @@ def todo(catalog: Catalog, targets: Sequence[Target]) -> Iterator[Todo]:
 
 def vanished(catalog: Catalog, target: Target) -> Iterator[tuple[int, bytes, str]]:
     """Rows (id, path, state) below the target that the walk proved to be gone: not seen, and not hidden by an unreadable folder."""
-    sql, values = _below(
+    sql, values = restricted(
         "SELECT id, path, state FROM files WHERE state IN ('present', 'skipped') AND id NOT IN (SELECT file_id FROM temp.seen)",
         target.root_id,
         target.below,
@@ -281,7 +316,7 @@ def vanished(catalog: Catalog, target: Target) -> Iterator[tuple[int, bytes, str
             yield file_id, relative, state
 
 
-def _below(sql: str, root_id: int, below: bytes) -> tuple[str, tuple[object, ...]]:
+def restricted(sql: str, root_id: int, below: bytes) -> tuple[str, tuple[object, ...]]:
     """Restrict a statement on `files` to a part of its root; a range, so that the index serves."""
     if not below:
         return f"{sql} AND root_id = ?", (root_id,)
@@ -290,11 +325,13 @@ def _below(sql: str, root_id: int, below: bytes) -> tuple[str, tuple[object, ...
 
 
 def need_images(plan: Plan, catalog: Catalog) -> None:
-    """An empty folder is a mistake of the caller, unless the library knew images there."""
-    for target in plan.targets:
-        if target.unreadable == [target.below] and not target.known:
+    """An empty folder is a mistake of the caller, unless the library knew images there; missing ones whose vectors it keeps count."""
+    sql = "SELECT 1 FROM files WHERE state = 'missing' AND content_id IS NOT NULL"
+    known = [bool(t.known or catalog.one(*restricted(sql, t.root_id, t.below))) for t in plan.targets]
+    for target, is_known in zip(plan.targets, known, strict=True):
+        if target.unreadable == [target.below] and not is_known:
             raise ImageSearchError("this folder cannot be read", path=from_bytes(target.folder), hint="check its permissions")
-    if plan.todo or plan.unchanged or plan.skipped or any(t.known for t in plan.targets):
+    if plan.todo or plan.unchanged or plan.skipped or any(known):
         return
     folder = Path(from_bytes(plan.targets[0].folder))
     raise ImageSearchError("there are no images in this folder", path=folder, hint="give a folder with JPEG, PNG, WebP, HEIC, ... files")

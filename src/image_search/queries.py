@@ -186,7 +186,7 @@ def encoded(image: Any) -> bytes:
     exif = Image.Exif()
     try:
         image.load()  # some pictures are turned while they load, and lose the tag
-    except (OSError, ValueError, SyntaxError) as error:
+    except Exception as error:  # Pillow's readers raise all kinds; of a closed one, AssertionError
         raise QueryError("this PIL image cannot be read", hint="give the path of its file") from error
     with contextlib.suppress(Exception):  # a tag that makes no sense must not cost the picture; of all tags only this one counts
         if (turned := image.getexif().get(_ORIENTATION)) in range(1, 9):

@@ -3,43 +3,52 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from .catalog import Catalog, item_number
 from .errors import UsageError
 from .paths import from_bytes, to_bytes
-from .planning import inside, named_place, place_of
+from .planning import inside, named_place, place_behind, place_of
 
 __all__ = ["forget", "relocate"]
 
 _LOOK_AT = 100  # files that are looked for in a folder's new place
 
 
-def forget(catalog: Catalog, path: str | os.PathLike[str], generation: int) -> int:
-    """Take out a file, everything below a folder, or an item by id; it comes back only when this path itself is indexed.
+def forget(catalog: Catalog, paths: Sequence[str | os.PathLike[str]], generation: int) -> int:
+    """Take out files, everything below folders, or items by id; each comes back only when this path itself is indexed.
 
     Vectors that no other file needs are removed. Returns the number of images that left.
     """
-    text = os.fspath(path)
+    count = 0
+    for place in [_place_in(catalog, os.fspath(path)) for path in paths]:  # all of them looked up before any is taken out
+        rows = list(_inside(catalog, place))
+        if not rows:
+            continue  # an earlier one of these took it out
+        catalog.execute("INSERT OR IGNORE INTO forgotten VALUES (?)", (place,))
+        catalog.execute_many(
+            "UPDATE files SET state = 'forgotten', content_id = NULL, reason = '', decoder = '', generation = ? WHERE id = ?",
+            [(generation, file_id) for file_id, _ in rows],
+        )
+        count += sum(state == "present" for _, state in rows)
+    catalog.execute("DELETE FROM content WHERE id NOT IN (SELECT content_id FROM files WHERE content_id IS NOT NULL)")
+    return count
+
+
+def _place_in(catalog: Catalog, text: str) -> bytes:
+    """The file or folder as it is named, if the library knows that; else what the name, which may be a link, leads to."""
     number = item_number(text)
     if number is not None:
         row = catalog.one("SELECT r.path, f.path FROM files AS f JOIN roots AS r ON r.id = f.root_id WHERE f.id = ?", (number,))
         if row is None:
             raise UsageError(f"there is no image {text} in the library", hint="ids are shown by: image-search search --json")
-        wanted = os.path.join(row[0], row[1])
+        places: list[bytes] = [os.path.join(row[0], row[1])]
     else:
-        # As it is named, if the library knows that; else what the name, which may be a link, leads to.
-        wanted = next((place for place in (named_place(text), place_of(text)) if any(_inside(catalog, place))), named_place(text))
-    rows = list(_inside(catalog, wanted))
-    if not rows:
-        raise UsageError("this is not in the library", path=text, hint="its folders are shown by: image-search status")
-    catalog.execute("INSERT OR IGNORE INTO forgotten VALUES (?)", (wanted,))
-    catalog.execute_many(
-        "UPDATE files SET state = 'forgotten', content_id = NULL, reason = '', decoder = '', generation = ? WHERE id = ?",
-        [(generation, file_id) for file_id, _ in rows],
-    )
-    catalog.execute("DELETE FROM content WHERE id NOT IN (SELECT content_id FROM files WHERE content_id IS NOT NULL)")
-    return sum(state == "present" for _, state in rows)
+        places = [named_place(text), place_behind(text)]
+    for place in places:
+        if any(_inside(catalog, place)):
+            return place
+    raise UsageError("this is not in the library", path=text, hint="its folders are shown by: image-search status")
 
 
 def relocate(catalog: Catalog, old: str | os.PathLike[str], new: str | os.PathLike[str], generation: int) -> int:
@@ -47,11 +56,13 @@ def relocate(catalog: Catalog, old: str | os.PathLike[str], new: str | os.PathLi
 
     Raises UsageError if `old` holds no root, if `new` is no folder or overlaps another root, or if none of the known files is there.
     """
-    before = to_bytes(os.path.abspath(os.path.expanduser(os.fspath(old))))
     after = place_of(new)
     roots = catalog.rows("SELECT id, path FROM roots")
-    moved = [(root_id, path) for root_id, path in roots if inside(path, before)]
-    if not moved:
+    for before in (named_place(old), to_bytes(os.path.abspath(os.path.expanduser(os.fspath(old))))):  # a link on the way may be gone, too
+        moved = [(root_id, path) for root_id, path in roots if inside(path, before)]
+        if moved:
+            break
+    else:
         raise UsageError("no indexed folder lies there", path=old, hint="the folders are shown by: image-search status")
     if not os.path.isdir(after):
         raise UsageError("there is no such folder", path=new, hint="give the folder's new place")

@@ -19,6 +19,8 @@ import uvicorn
 
 from ..engine import ImageSearchEngine
 from ..errors import ImageSearchError, UsageError
+from ..paths import from_bytes
+from ..planning import place_of
 from .app import create_app
 from .guard import App, Guard, Keys
 from .protocol import DeadlineProtocol
@@ -187,7 +189,7 @@ def _is_local(host: str) -> bool:
 
 
 def _folder(folder: str | os.PathLike[str]) -> str:
-    path = os.path.abspath(os.path.expanduser(os.fspath(folder)))
+    path = from_bytes(place_of(folder))
     if not os.path.isdir(path):
         raise UsageError("there is no such folder", path=path, hint="give the folder that holds the images")
     return path

@@ -120,7 +120,7 @@ class Service:
         self._retired: list[Catalog | Thumbnails] = []  # of a library that was replaced; another thread may still read them
         self._first_run = False
         self._opening = threading.Lock()
-        self._queries: Recent[tuple[str, tuple[int, int, int, int] | None, int], Query] = Recent(QUERIES_KEPT)
+        self._queries: Recent[tuple[Catalog, str, tuple[int, int, int, int] | None, int], Query] = Recent(QUERIES_KEPT)
         self._views: Recent[tuple[bytes, int], bytes] = Recent(VIEWS_BYTES, len)
         self._at_moment: Recent[str, tuple[tuple[int, bool], Any]] = Recent(8)
 
@@ -154,7 +154,7 @@ class Service:
                 self._retired.append(self._catalog)
                 self._retired += [self._thumbnails] if self._thumbnails is not None else []
                 self._catalog = self._thumbnails = None
-                self._queries = Recent(QUERIES_KEPT)  # vectors of another model, perhaps, and ids that now are other images
+                self._queries = Recent(QUERIES_KEPT)
             if self._catalog is None:
                 self._need_library()
                 self._catalog = Catalog.open(self.engine.library)
@@ -420,7 +420,7 @@ class Service:
             source, width, height, label, of = part.id, item.width, item.height, os.path.basename(item.path), item.content
             view = f"/api/images/{part.id}/view?v={_version(item)}"
         box = None if part.region is None else (part.region.x, part.region.y, part.region.w, part.region.h)
-        key = (part.id, box, of)
+        key = (self.catalog, part.id, box, of)  # of a replaced library: vectors of another model, perhaps
         query = self._queries.get(key)
         if query is None:
             query = self.engine.query(source, region=box)
