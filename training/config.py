@@ -18,6 +18,7 @@ class Config:
     batch: int = 256
     flock: int = 1  # views that enter a batch together, if more than 1: two of a picture drawn by chance, the others of its `neighbours`
     neighbours: int = 32
+    anchors: bool = False  # the first view of each flock is the whole picture unchanged, as a library holds it
     crop_area: tuple[float, float] = (0.4, 1.0)
     crop_ratio: float = 4 / 3  # how much a crop may be squashed, either way
     whole_share: float = 0.35  # of the samples are not cropped: that is what the shipped model sees
@@ -36,6 +37,7 @@ class Config:
     label_weight: float = 0.5  # cosine softmax, one a source
     relation_weight: float = 0.5  # differences between the two similarity matrices inside a batch
     contrast_weight: float = 0.5  # each view is to find its own picture's target among the batch's
+    pair_weight: float = 0.0  # the second view of a flock is to find the first among all views of the batch; needs a flock
     label_scale: float = 16.0
     label_smoothing: float = 0.1
 

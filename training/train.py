@@ -33,6 +33,7 @@ from training.config import Config
 from training.student import Heads, Student, fit_projection, start_from
 
 _TEMPERATURE = 0.1  # of similarities inside a batch
+_PAIR_TEMPERATURE = 0.03  # few negatives are near, and only they teach
 _PATIENCE = 900.0  # seconds that a process waits for the others before it gives up
 
 
@@ -117,6 +118,8 @@ class Run:
             rows = torch.cat([rows[:, None], rows[:, None], near.gather(1, few)], 1).flatten()
         rows = rows.to(self.device)
         pixels = augment.views(self.pixels[rows], self.config.side, self.config, chance)
+        if self.config.anchors:
+            pixels[:: self.config.flock] = augment.whole(self.pixels[rows[:: self.config.flock]], self.config.side)
         return rows, pixels.contiguous(memory_format=torch.channels_last)
 
     def rate(self, step: int) -> float:
@@ -136,7 +139,12 @@ class Run:
         own = torch.arange(len(rows), device=unit.device)
         again = (rows[:, None] == rows) & (own[:, None] != own)  # another view of the same picture: neither right nor wrong
         contrast = F.cross_entropy((unit @ target.T / _TEMPERATURE).masked_fill(again, -1e4), own)
-        return {"distil": distil, "label": label, "relation": _relation(unit, target), "contrast": contrast}
+        losses = {"distil": distil, "label": label, "relation": _relation(unit, target), "contrast": contrast}
+        if config.pair_weight:
+            first = own[:: config.flock]  # (F,) where the flocks begin
+            alike = (unit[first + 1] @ unit.T / _PAIR_TEMPERATURE).masked_fill(own == first[:, None] + 1, -1e4)  # (F, B)
+            losses["pair"] = F.cross_entropy(alike, first)
+        return losses
 
     def total(self, losses: dict[str, Tensor]) -> Tensor:
         weighted = [getattr(self.config, f"{name}_weight") * loss for name, loss in losses.items()]
@@ -263,7 +271,7 @@ def targets(work: Path, pictures: data.Pictures, config: Config) -> np.ndarray[A
 
 
 def neighbours(work: Path, target: Tensor, pictures: data.Pictures, config: Config) -> Tensor:
-    """int64 (N, K): each picture's nearest usable others in the target space, on the CPU; kept in DIR/neighbours.npy."""
+    """int64 (N, K): each picture's nearest usable others in the target space, on the CPU; DIR/neighbours.npy keeps the first run's."""
     file = work / "neighbours.npy"
     if not file.exists():
         barred = torch.from_numpy(~pictures.usable).to(target.device)
@@ -274,7 +282,7 @@ def neighbours(work: Path, target: Tensor, pictures: data.Pictures, config: Conf
             alike[torch.arange(len(alike)), torch.arange(start, start + len(alike))] = -2.0
             near.append(alike.topk(config.neighbours).indices.cpu())
         np.save(file, torch.cat(near).numpy())
-    return torch.from_numpy(np.load(file))
+    return torch.from_numpy(np.load(file))[:, : config.neighbours]
 
 
 def changed(config: Config, settings: list[str]) -> Config:
