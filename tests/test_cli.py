@@ -132,6 +132,9 @@ def test_save(run: Callable[..., Answer], indexed: Path, tmp_path: Path) -> None
         (("search", "http://127.0.0.1:1/a.png"), 1, "--allow-private-urls"),
         (("index", "absent"), 2, "no such folder"),
         (("index", __file__), 2, "is a file"),
+        (("index", ".", "--runtime", "foo"), 2, "there is no runtime"),
+        (("search", "id:1", "--library", "x" * 300), 1, "file name too long"),
+        (("search", __file__, "--save", "photo.png"), 2, "is no comparison"),
         (("index", ".", "--model", "no-such-model", "--library", "other"), 2, "mini, dino, dinov2-s, vit-in21k, dino-int8"),
         (("index", ".", "--store", "cassandra", "--library", "other"), 2, "no store"),
         (("status", "--library", "nowhere"), 1, "image-search index FOLDER"),
@@ -155,6 +158,7 @@ def test_mistakes_are_one_plain_line(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("IMAGE_SEARCH_LIBRARY", str(unchanging))
+    (tmp_path / "photo.png").write_bytes(b"somebody's photo")
     answer = run(*arguments)
     assert answer.code == code and words in answer.err and "Traceback" not in answer.err and answer.out == ""
     assert len([line for line in answer.err.splitlines() if line.startswith("error:")]) <= 1
@@ -368,3 +372,28 @@ def test_a_missing_font_is_told_in_one_line(run: Callable[..., Answer], indexed:
     shutil.copy(indexed / "circle" / "0.png", odd)
     answer = run("search", odd, "--save", tmp_path / "out.png")
     assert [line for line in answer.err.splitlines() if "no installed font" in line] and len(answer.err.splitlines()) == 2
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+def test_an_output_that_takes_nothing(unchanging: Path) -> None:
+    command = [sys.executable, "-m", "image_search", "status", "--library", unchanging]
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True)
+    assert done.returncode == 1 and done.stderr.count("\n") == 1 and "no space left" in done.stderr
+    closed = subprocess.run(["sh", "-c", '"$@" >&-', "sh", *command, "--json"], stderr=subprocess.PIPE, text=True)
+    assert (closed.returncode, closed.stderr) == (0, "")
+
+
+def test_an_import_that_a_signal_cuts_short_is_an_interruption(
+    run: Callable[..., Answer], unchanging: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def cut_short(*_: object, **__: object) -> None:
+        try:
+            os.kill(os.getpid(), signal.SIGTERM)
+            signal.pause()
+        except SystemExit:
+            raise ImportError("initialization failed") from None  # as an extension module says it
+
+    monkeypatch.setattr(ImageSearchEngine, "status", cut_short)
+    answer = run("status", "--library", unchanging)
+    assert answer.code == 143 and answer.err.startswith("terminated")

@@ -285,6 +285,11 @@ def test_relocate(engine: ImageSearchEngine, photos: Path, tmp_path: Path) -> No
     photos.rename(new)
     with pytest.raises(UsageError, match="none of the known images"):
         engine.relocate(photos, tmp_path)
+    (tmp_path / "other" / "circle").mkdir(parents=True)
+    (tmp_path / "other" / "circle" / "0.png").write_bytes(b"another picture of that name")
+    shutil.copy(new / "circle" / "1.png", tmp_path / "other" / "circle")
+    with pytest.raises(UsageError, match="only 1 of 12"):
+        engine.relocate(photos, tmp_path / "other")
     assert engine.relocate(photos, new) == 12
     assert set(ids(engine).values()) == before
     assert not any(m.offline for m in engine.search(picture("circle", 0), 100))
@@ -301,6 +306,15 @@ def test_a_dry_run_changes_nothing(engine: ImageSearchEngine, photos: Path, tmp_
     report = engine.index(photos, dry_run=True)
     assert (report.added, report.unchanged, report.missing) == (1, 11, 1)
     assert len(ids(engine)) == 12
+    photos.rename(tmp_path / "away")
+    for prune in (False, True):
+        planned = engine.index(photos, dry_run=True, prune=prune)
+        assert (planned.offline, planned.missing) == ((0, 12) if prune else (12, 0))
+    really = engine.index(photos, prune=True)
+    assert (really.offline, really.missing) == (0, 12)
+    (tmp_path / "away").rename(photos)
+    with ImageSearchEngine(tmp_path / "library", model="dino") as other, pytest.raises(ImageSearchError, match="mini"):
+        other.index(photos, dry_run=True)
 
 
 @pytest.mark.parametrize(
@@ -565,8 +579,11 @@ def test_prune_forgets_only_what_is_missing_in_the_folder_it_is_told(engine: Ima
     assert engine.index(photos).embedded == 0
     (photos / "circle").rename(tmp_path / "away")
     engine.index(photos)
+    assert engine.status()["missing"] == 4
     engine.index(photos / "circle", prune=True)  # known to be missing, so no mistake
-    assert engine.status()["contents"] == 8
+    assert engine.status()["missing"] == 0
+    (tmp_path / "away").rename(photos / "circle")
+    assert engine.index(photos).embedded == 4
 
 
 def test_a_known_folder_that_moved_and_left_a_link_is_not_another_one(engine: ImageSearchEngine, photos: Path, tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from test_stores import server  # noqa: F401 - the fixture
 
+from image_search import ImageSearchEngine
 from image_search.errors import DiskFullError, LibraryBusyError, LibraryReadOnlyError, StoreError
 from image_search.locking import ProcessLock
 from image_search.stores import folder as folder_module
@@ -697,3 +698,12 @@ def test_a_server_that_is_gone_is_one_line(server, tmp_path, monkeypatch):  # no
     assert "\n" not in gone.why
     with pytest.raises(StoreError, match="does not answer"):
         gone.rebuild(1, records(0, 3))
+
+
+def test_a_rebuild_that_fails_leaves_the_store_as_it_was(tmp_path: Path, photos: Path) -> None:
+    with ImageSearchEngine(tmp_path / "library", model="mini", jobs=1, notify=lambda line: None) as engine:
+        engine.index(photos)
+    with ImageSearchEngine(tmp_path / "library", store="chroma:http://127.0.0.1:1") as engine, pytest.raises(StoreError):
+        engine.rebuild()
+    with ImageSearchEngine(tmp_path / "library") as engine:
+        assert (engine.status()["store"], engine.status()["store_ready"]) == ("chroma", True)

@@ -295,6 +295,22 @@ STARTS = {"a.png": b"\x89PNG", "a.JPG": b"\xff\xd8", "a.jpeg": b"\xff\xd8", "a.w
 
 
 @pytest.mark.parametrize("name", STARTS)
+def test_only_an_earlier_comparison_is_replaced(figure, tmp_path, name):
+    theirs = tmp_path / f"photo{os.path.splitext(name)[1]}"
+    theirs.write_bytes(b"somebody's only picture")
+    link = tmp_path / name
+    link.symlink_to(theirs)
+    for target in (theirs, link):
+        with pytest.raises(UsageError, match="is no comparison"):
+            save_comparison(figure, target)
+    assert theirs.read_bytes() == b"somebody's only picture"
+    theirs.write_bytes(b"")
+    for _ in range(2):  # first an empty file, then a comparison
+        save_comparison(figure, theirs)
+    assert theirs.stat().st_size > 1000
+
+
+@pytest.mark.parametrize("name", STARTS)
 def test_the_extension_says_how(figure, tmp_path, name):
     save_comparison(figure, tmp_path / name)
     assert (tmp_path / name).read_bytes().startswith(STARTS[name])
@@ -324,7 +340,8 @@ def test_missing_folder_and_folder_as_file_are_one_line(figure, tmp_path):
 @pytest.mark.parametrize("step", ["fsync", "replace"])
 def test_a_failed_save_leaves_the_old_file_and_no_other(figure, tmp_path, monkeypatch, code, error, step):
     target = tmp_path / "a.png"
-    target.write_bytes(b"precious")
+    save_comparison(figure, target)
+    before = target.read_bytes()
 
     def fail(*_):
         raise OSError(code, os.strerror(code))
@@ -333,7 +350,7 @@ def test_a_failed_save_leaves_the_old_file_and_no_other(figure, tmp_path, monkey
     with pytest.raises(error) as caught:
         save_comparison(figure, target)
     assert "\n" not in str(caught.value) and str(target) in str(caught.value) and isinstance(caught.value.__cause__, OSError)
-    assert target.read_bytes() == b"precious" and os.listdir(tmp_path) == ["a.png"]
+    assert target.read_bytes() == before and os.listdir(tmp_path) == ["a.png"]
 
 
 @pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may write anywhere")
@@ -349,10 +366,12 @@ def test_no_permission_is_one_line(figure, tmp_path):
 @pytest.mark.skipif(os.name == "nt", reason="POSIX links and modes")
 def test_a_link_stays_a_link_and_a_file_keeps_its_mode(figure, tmp_path):
     real, link = tmp_path / "real.png", tmp_path / "link.png"
-    real.write_bytes(b"old")
+    save_comparison(figure, real)
     real.chmod(0o600)
     link.symlink_to(real)
+    before = real.stat().st_ino
     save_comparison(figure, link)
+    assert real.stat().st_ino != before
     assert link.is_symlink() and real.read_bytes().startswith(b"\x89PNG") and stat.S_IMODE(real.stat().st_mode) == 0o600
 
 

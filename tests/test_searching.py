@@ -217,7 +217,7 @@ def test_wrong_use_is_refused(big: ImageSearchEngine, engine: ImageSearchEngine,
     with pytest.raises(LibraryNotFoundError, match="index FOLDER"):
         engine.search("x.jpg")
     engine.index(photos)
-    with pytest.raises(UsageError, match="too small for closeness"):
+    with pytest.raises(UsageError, match="it needs 50 images"):
         engine.search("id:1", min_closeness=0.5)
     assert engine.search("id:1")[0].closeness is None
 

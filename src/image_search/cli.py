@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, NoReturn
 
 import click
 
@@ -563,8 +563,19 @@ class _StoppedError(SystemExit):
     """Ctrl-C or SIGTERM. Not a KeyboardInterrupt, which Click turns into its own; a SystemExit, which no seam takes for a failure."""
 
 
+_told_to_stop = 0  # the signal
+
+
 def _stop(number: int, frame: FrameType | None) -> None:
+    global _told_to_stop
+    _told_to_stop = number
     raise _StoppedError(number)
+
+
+def _end_stopped() -> NoReturn:
+    word = "terminated" if _told_to_stop == signal.SIGTERM else "interrupted"
+    note(f"{word}; what was done is safe, run the same command again to go on")
+    sys.exit(128 + _told_to_stop)
 
 
 @contextlib.contextmanager
@@ -575,6 +586,8 @@ def _errors() -> Iterator[None]:
     except ImageSearchError as error:
         if _debug:
             raise
+        if _told_to_stop:  # an import that was cut short says what it likes
+            _end_stopped()
         hint = " (image-search demo builds a sample)" if isinstance(error, LibraryNotFoundError) else ""
         note(f"error: {error}{hint}")
         sys.exit(error.exit_code)
@@ -588,11 +601,8 @@ def _errors() -> Iterator[None]:
         if isinstance(error, click.exceptions.NoSuchCommand):
             note("To search with an image: image-search search IMAGE")
         sys.exit(error.exit_code)
-    except _StoppedError as stopped:
-        (number,) = stopped.args
-        word = "terminated" if number == signal.SIGTERM else "interrupted"
-        note(f"{word}; what was done is safe, run the same command again to go on")
-        sys.exit(128 + number)
+    except _StoppedError:
+        _end_stopped()
     except BrokenPipeError:  # the reader of our output went away: nothing to complain about
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(0)
@@ -601,9 +611,21 @@ def _errors() -> Iterator[None]:
             raise
         note(f"error: not enough memory ({error})")
         sys.exit(1)
+    except OSError as error:  # of the system, which names the file
+        if _debug:
+            raise
+        if _told_to_stop:
+            _end_stopped()
+        if error.filename is None:  # most likely our own output, which would be tried again at the exit
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        where = "" if error.filename is None else f": {os.fsdecode(error.filename)}"
+        note(f"error: {(error.strerror or str(error)).lower()}{where}. If this is a surprise, run it again with --debug")
+        sys.exit(1)
     except Exception as error:
         if _debug:
             raise
+        if _told_to_stop:
+            _end_stopped()
         note(f"error: unexpected {type(error).__name__}: {error}. Run it again with --debug and report what it prints")
         sys.exit(1)
 
@@ -613,6 +635,10 @@ def main() -> None:
     for number in (signal.SIGINT, signal.SIGTERM):
         with contextlib.suppress(ValueError):  # not in the main thread: whoever runs us there handles them
             signal.signal(number, _stop)
+    global _told_to_stop
+    _told_to_stop = 0
+    sys.stdout = sys.stdout or open(os.devnull, "w")  # noqa: SIM115 - closed by who started us
+    sys.stderr = sys.stderr or open(os.devnull, "w")  # noqa: SIM115
     for stream in (sys.stdout, sys.stderr):
         with contextlib.suppress(AttributeError, ValueError):
             stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]

@@ -39,7 +39,7 @@ from .indexing import Progress, plan_only, run
 from .locking import ProcessLock
 from .matches import Matches
 from .matrix import Matrix
-from .models import canonical_pictures, check_same_vectors, choose_auto, exact_of, load_model, loss_in_int8, resolve
+from .models import canonical_pictures, check_runtime, check_same_vectors, choose_auto, exact_of, load_model, loss_in_int8, resolve
 from .paths import from_bytes
 from .queries import Query, QueryReader, Source
 from .salvage import find_damage
@@ -88,6 +88,8 @@ class ImageSearchEngine:
     ) -> None:
         if jobs is not None and jobs < 1:
             raise UsageError("the number of jobs must be at least 1")
+        if runtime is not None:
+            check_runtime(runtime)
         if store is not None:
             server_of(store)  # a name that is none must not get into the catalog
         self.library = default_library(library)
@@ -179,7 +181,7 @@ class ImageSearchEngine:
         excluder = Excluder(_texts(exclude))
         started = time.monotonic()
         if dry_run:
-            return self._dry_run(chosen, name_from, excluder, limits, verify)
+            return self._dry_run(chosen, name_from, excluder, limits, verify, prune)
         with self._writing(make=True) as catalog:
             with catalog.transaction():
                 plan = self._plan(catalog, chosen, name_from, excluder, limits, verify)
@@ -220,23 +222,31 @@ class ImageSearchEngine:
             self._notify(line)
         return report
 
-    def _dry_run(self, folders: Sequence[Folder], name_from: str | None, excluder: Excluder, limits: Limits, verify: bool) -> IndexReport:
+    def _dry_run(
+        self, folders: Sequence[Folder], name_from: str | None, excluder: Excluder, limits: Limits, verify: bool, prune: bool
+    ) -> IndexReport:
         """The plan, made on a copy of nothing or inside a transaction that is taken back."""
         with contextlib.ExitStack() as stack:
             if Catalog.exists(self.library):
                 stack.enter_context(self._writer_lock())
                 catalog = stack.enter_context(contextlib.closing(Catalog.open(self.library, write=True)))
+                self._check_model(catalog)
             else:
+                if self._model is not None:
+                    resolve(self._model)
                 scratch = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="image-search-")))
                 nobody = Fingerprint("none", "none", "", "", "embedding", 1, Preprocess(size=(1, 1)))
                 catalog = stack.enter_context(contextlib.closing(Catalog.create(scratch, nobody, np.zeros((1, 1), np.float32))))
             with contextlib.suppress(_TakenBackError), catalog.transaction():
-                report = plan_only(catalog, self._plan(catalog, folders, name_from, excluder, limits, verify))
+                plan = self._plan(catalog, folders, name_from, excluder, limits, verify)
+                report, lines = plan_only(catalog, plan, excluder, prune)
                 raise _TakenBackError
+        for line in lines:
+            self._notify(line)
         return report
 
     @contextlib.contextmanager
-    def _writing(self, *, make: bool = False) -> Iterator[Catalog]:
+    def _writing(self, *, make: bool = False, choose_store: bool = True) -> Iterator[Catalog]:
         """The catalog, to write, with nobody else writing. `make`: the library, if there is none."""
         fresh = not Catalog.exists(self.library)
         if fresh and not make:
@@ -250,7 +260,7 @@ class ImageSearchEngine:
             catalog = Catalog.open(self.library, write=True) if Catalog.exists(self.library) else self._create()
             try:
                 self._check_model(catalog)
-                if self._store is not None:
+                if self._store is not None and choose_store:
                     catalog.set_meta("store", self._store)
                 yield catalog
             finally:
@@ -458,9 +468,9 @@ class ImageSearchEngine:
         return {
             "library": str(self.library),
             "images": counts.get("present", 0),
-            "contents": catalog.rows("SELECT count(*) FROM content")[0][0],
+            "contents": catalog.rows("SELECT count(DISTINCT content_id) FROM files WHERE state = 'present'")[0][0],
             "classes": catalog.rows("SELECT count(DISTINCT name) FROM files WHERE state = 'present' AND name != ''")[0][0],
-            "missing": counts.get("missing", 0),
+            "missing": catalog.rows("SELECT count(content_id) FROM files WHERE state = 'missing'")[0][0],  # a pruned one is no more
             "skipped": counts.get("skipped", 0),
             "forgotten": catalog.rows("SELECT count(*) FROM forgotten")[0][0],
             "model": catalog.fingerprint.name,
@@ -507,13 +517,15 @@ class ImageSearchEngine:
 
         Raises LibraryDamagedError if the catalog is damaged: what is wrong is not copied.
         """
-        with self._writing() as catalog:
+        with self._writing(choose_store=False) as catalog:
             if damage := find_damage(catalog):
                 raise LibraryDamagedError(f"the catalog is damaged ({damage[0]})", path=self.library, hint=SALVAGE)
             if self._searcher is not None:
                 self._searcher.close()
             with contextlib.closing(self._mirror(catalog)) as mirror:
                 storing.rebuild(catalog, mirror)
+            if self._store is not None:  # a store that cannot be made does not replace the one that is there
+                catalog.set_meta("store", self._store)
             return int(catalog.rows("SELECT count(*) FROM files WHERE state = 'present'")[0][0])
 
     def _store_spec(self, catalog: Catalog) -> str:

@@ -112,7 +112,7 @@ def _evaluate(paths: list[str], root: str, name: str, runtime: str | None, jobs:
             copies = _copies(model, pool, read, vectors, lambda done, total: say(f"{name}: copies", done, total))
         figures = leave_one_out(vectors, labels)
     return Evaluation(
-        model=name,
+        model=model.fingerprint.name if name == "auto" else name,
         dim=vectors.shape[1],
         images=len(read),
         classes=len(set(labels)),

@@ -266,46 +266,44 @@ class _Run:
                 (*facts, item.file_id),
             )
 
-    def say_gone(self, excluder: Excluder, prune: bool) -> list[str]:
-        """Mark what the walk proved to be gone; where too much vanished at once, or nothing could be read, believe nothing.
 
-        Returns:
-            One line for each folder that is offline.
-        """
-        lines: list[str] = []
-        with self.catalog.transaction() as generation:
-            for target in self.plan.targets:
-                gone = list(vanished(self.catalog, target))
-                left_out = [row for row in gone if excluder.path(row[1])]
-                lost = [row for row in gone if row[2] == "present" and not excluder.path(row[1])]
-                hidden = sum(t == target.below for t in target.unreadable)
-                offline = not prune and (bool(hidden) or 2 * len(lost) > target.known > 0)
-                if prune and hidden:
-                    gone, left_out, offline = _all_below(self.catalog, target), [], False
-                    lost = [row for row in gone if row[2] == "present"]
-                if offline:
-                    away = target.known if hidden else len(lost)
-                    self.report.offline += away
-                    lines.append(_offline_line(target, away))
-                    gone = [*left_out, *(row for row in gone if row[2] == "skipped")]
-                self.report.missing += sum(row[2] == "present" for row in gone)
-                self.catalog.execute_many(
-                    "UPDATE files SET state = 'missing', generation = ? WHERE id = ?", [(generation, row[0]) for row in gone]
-                )
-                if not target.below:
-                    self.catalog.execute("UPDATE roots SET offline = ? WHERE id = ?", (int(offline), target.root_id))
-            if prune:
-                self.forget_missing(generation)
-        return lines
+def say_gone(catalog: Catalog, plan: Plan, report: IndexReport, generation: int, *, excluder: Excluder, prune: bool) -> list[str]:
+    """Mark what the walk proved to be gone; where too much vanished at once, or nothing could be read, believe nothing.
 
-    def forget_missing(self, generation: int) -> None:
-        """--prune: missing files lose their vectors; the empty row stays, so that a store learns of it and the id is never used again."""
-        for target in self.plan.targets:
-            sql, values = restricted(
-                "UPDATE files SET content_id = NULL, generation = ? WHERE state = 'missing'", target.root_id, target.below
-            )
-            self.catalog.execute(sql, (generation, *values))
-        self.catalog.execute("DELETE FROM content WHERE id NOT IN (SELECT content_id FROM files WHERE content_id IS NOT NULL)")
+    Returns:
+        One line for each folder that is offline.
+    """
+    lines: list[str] = []
+    for target in plan.targets:
+        gone = list(vanished(catalog, target))
+        left_out = [row for row in gone if excluder.path(row[1])]
+        lost = [row for row in gone if row[2] == "present" and not excluder.path(row[1])]
+        hidden = sum(t == target.below for t in target.unreadable)
+        offline = not prune and (bool(hidden) or 2 * len(lost) > target.known > 0)
+        if prune and hidden:
+            gone, left_out, offline = _all_below(catalog, target), [], False
+            lost = [row for row in gone if row[2] == "present"]
+        if offline:
+            away = target.known if hidden else len(lost)
+            report.offline += away
+            lines.append(_offline_line(target, away))
+            gone = [*left_out, *(row for row in gone if row[2] == "skipped")]
+        report.missing += sum(row[2] == "present" for row in gone)
+        catalog.execute_many("UPDATE files SET state = 'missing', generation = ? WHERE id = ?", [(generation, row[0]) for row in gone])
+        if not target.below:
+            catalog.execute("UPDATE roots SET offline = ? WHERE id = ?", (int(offline), target.root_id))
+    if prune:
+        _forget_missing(catalog, plan, generation)
+    return lines
+
+
+def _forget_missing(catalog: Catalog, plan: Plan, generation: int) -> None:
+    """--prune: missing files lose their vectors; the empty row stays, so that a store learns of it and the id is never used again."""
+    for target in plan.targets:
+        sql = "UPDATE files SET content_id = NULL, generation = ? WHERE state = 'missing'"
+        sql, values = restricted(sql, target.root_id, target.below)
+        catalog.execute(sql, (generation, *values))
+    catalog.execute("DELETE FROM content WHERE id NOT IN (SELECT content_id FROM files WHERE content_id IS NOT NULL)")
 
 
 def _all_below(catalog: Catalog, target: Target) -> list[tuple[int, bytes, str]]:
@@ -339,11 +337,12 @@ def run(
     work = _Run(catalog, plan, embedder, thumbnails, decoder, progress)
     if pool is not None:
         work.work(pool)
-    lines = work.say_gone(excluder, prune)
+    with catalog.transaction() as generation:
+        lines = say_gone(catalog, plan, work.report, generation, excluder=excluder, prune=prune)
     return work.report, lines
 
 
-def plan_only(catalog: Catalog, plan: Plan) -> IndexReport:
-    """--dry-run: what would be looked at; contents are not read, so new, changed and moved files all count as added."""
-    gone = sum(state == "present" for target in plan.targets for _, _, state in vanished(catalog, target))
-    return IndexReport(added=plan.todo, unchanged=plan.unchanged, missing=gone, skipped=list(plan.skipped))
+def plan_only(catalog: Catalog, plan: Plan, excluder: Excluder, prune: bool) -> tuple[IndexReport, list[str]]:
+    """--dry-run, inside a transaction that is taken back: contents are not read, so new, changed and moved files all count as added."""
+    report = IndexReport(added=plan.todo, unchanged=plan.unchanged, skipped=list(plan.skipped))
+    return report, say_gone(catalog, plan, report, catalog.generation, excluder=excluder, prune=prune)

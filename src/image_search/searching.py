@@ -17,6 +17,7 @@ import numpy as np
 
 from .catalog import Catalog, item_id, item_number
 from .closeness import percentile
+from .config import MIN_CLOSENESS_IMAGES
 from .errors import SALVAGE, DiskFullError, ImageSearchError, LibraryDamagedError, StoreError, UsageError
 from .matrix import Matrix, Numbers
 from .paths import from_bytes, nfc, uri_of
@@ -131,7 +132,10 @@ class Searcher:
         with self._using, self.catalog.snapshot():
             scale = self.closeness_sample()
             if filters.min_closeness is not None and scale is None:
-                raise UsageError("this library is too small for closeness (it needs 50 images)", hint="use --min-similarity")
+                raise UsageError(
+                    f"there is no closeness here: it needs {MIN_CLOSENESS_IMAGES} images, and an `index` that came to its end",
+                    hint="use --min-similarity, or index again",
+                )
             same_contents = self._contents_of(same)
             left_out = self._contents_of(filters.leave_out)
             store = self._ready_store(how, filters)

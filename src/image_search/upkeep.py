@@ -73,15 +73,24 @@ def relocate(catalog: Catalog, old: str | os.PathLike[str], new: str | os.PathLi
             raise UsageError("this folder overlaps another indexed folder", path=new, hint="index it instead: moved files are recognised")
     count = 0
     for root_id, place in places.items():
-        known = catalog.rows("SELECT path FROM files WHERE root_id = ? AND state = 'present' LIMIT ?", (root_id, _LOOK_AT))
-        if known and not any(os.path.lexists(os.path.join(place, relative)) for (relative,) in known):
-            raise UsageError("none of the known images is there", path=from_bytes(place), hint="check the folder's new place")
+        known = catalog.rows("SELECT path, size FROM files WHERE root_id = ? AND state = 'present' LIMIT ?", (root_id, _LOOK_AT))
+        there = sum(_has_size(os.path.join(place, relative), size) for relative, size in known)
+        if 2 * there < len(known):
+            found = f"only {there} of {len(known)} known images are there" if there else "none of the known images is there"
+            raise UsageError(found, path=from_bytes(place), hint="check the folder's new place")
         catalog.execute("UPDATE roots SET path = ?, offline = 0 WHERE id = ?", (place, root_id))
         count += catalog.execute("UPDATE files SET generation = ? WHERE root_id = ? AND state = 'present'", (generation, root_id)).rowcount
     for (path,) in catalog.rows("SELECT path FROM forgotten"):
         if inside(path, before):
             catalog.execute("UPDATE OR REPLACE forgotten SET path = ? WHERE path = ?", (_moved(path, before, after), path))
     return count
+
+
+def _has_size(file: bytes, size: int) -> bool:
+    try:
+        return os.lstat(file).st_size == size
+    except OSError:
+        return False
 
 
 def _moved(path: bytes, before: bytes, after: bytes) -> bytes:

@@ -93,6 +93,7 @@ MODELS: tuple[ModelRow, ...] = (
         revision="",
         onnx_file="mini.onnx",
         output="embedding",
+        dim=256,
         preprocess=Preprocess(size=(96, 96)),  # the graph holds mean, std and unit length
         # The next two change with the file: see mini/README.md.
         sha256="8b24b6e92e5c2d400c8500797191166507dd1bb795573a528b6b917ea9fa088c",
@@ -189,6 +190,12 @@ def is_available(row: ModelRow) -> bool:
     return _find(row, None) is not None
 
 
+def check_runtime(runtime: str) -> None:
+    """UsageError unless it is one of RUNTIMES."""
+    if runtime not in RUNTIMES:
+        raise UsageError(f"there is no runtime {runtime!r}", hint=f"Use one of {', '.join(RUNTIMES)}")
+
+
 def load_model(name: str, *, runtime: str | None = None, threads: int | None = None, download: bool = True) -> Embedder:
     """Load a model.
 
@@ -206,8 +213,8 @@ def load_model(name: str, *, runtime: str | None = None, threads: int | None = N
         ModelError: an architecture or a file format that is not supported.
         MissingExtraError: it needs torch and transformers, openvino or onnx.
     """
-    if runtime not in (None, *RUNTIMES):
-        raise UsageError(f"there is no runtime {runtime!r}", hint=f"Use one of {', '.join(RUNTIMES)}")
+    if runtime is not None:
+        check_runtime(runtime)
     wanted: Runtime | None = None if runtime is None else "torch" if runtime == "torch" else "onnx"
     row = resolve(name)
     if (row.is_bundled and wanted == "torch") or (row.int8_of and runtime not in (None, "onnx")):

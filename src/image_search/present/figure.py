@@ -57,6 +57,10 @@ TITLE_LINE, FACT_LINE, HEADING_LINE, NOTHING_LINE, CAPTION_GAP = 20, 17, 44, 120
 MAT, ACCENT = "#f2f3f5", "#1f5fd0"
 PILLS = {"query": ACCENT, "identical": "#17784a", LESS_LIKE: "#b3372f"}
 # Extension -> Pillow's name and options; text keeps its edges without chroma subsampling. "pdf" and "svg" are matplotlib's own.
+_SIGNATURE = "AI Image Search Engine"  # in every file that is saved: only such files are replaced
+_SOFTWARE = 0x0131  # the EXIF tag for it
+_LARGEST = 64 << 20  # bytes; no comparison is larger
+
 FORMATS: dict[str, tuple[str, dict[str, Any]]] = {
     ".png": ("PNG", {"compress_level": 4}),
     ".jpg": ("JPEG", {"quality": 92, "subsampling": 0}),
@@ -251,7 +255,19 @@ def check_target(path: str | os.PathLike[str]) -> tuple[str, str]:
         raise UsageError("not a file", path=path, hint="give the name of a picture file")
     if not os.path.isdir(os.path.dirname(target)):
         raise UsageError("there is no such folder", path=os.path.dirname(target), hint="create it first")
+    if os.path.exists(target) and not _made_here(target):
+        raise UsageError("this file is there already and is no comparison", path=path, hint="give a new name")
     return target, extension
+
+
+def _made_here(file: str) -> bool:
+    """May it be replaced? Somebody's photo may not; an empty file is no loss."""
+    try:
+        with open(file, "rb") as opened:
+            data = opened.read(_LARGEST + 1)
+    except OSError:
+        return False
+    return not data or (len(data) <= _LARGEST and _SIGNATURE.encode() in data)
 
 
 def save_comparison(figure: Figure, path: str | os.PathLike[str]) -> None:
@@ -285,12 +301,15 @@ def save_comparison(figure: Figure, path: str | os.PathLike[str]) -> None:
 def _encoded(figure: Figure, extension: str) -> bytes:
     out = io.BytesIO()
     if extension in (".pdf", ".svg"):
-        dates = {"CreationDate": None} if extension == ".pdf" else {"Date": None}
+        facts = {"Creator": _SIGNATURE, "CreationDate" if extension == ".pdf" else "Date": None}
         # Every choice is spelled out: a user's matplotlibrc could crop the page otherwise.
-        figure.savefig(out, format=extension[1:], dpi=figure.dpi, bbox_inches=figure.bbox_inches, facecolor="white", metadata=dates)
+        figure.savefig(out, format=extension[1:], dpi=figure.dpi, bbox_inches=figure.bbox_inches, facecolor="white", metadata=facts)
     else:
         name, options = FORMATS[extension]
-        _image(figure).save(out, name, **options)
+        image = _image(figure)
+        exif = image.getexif()
+        exif[_SOFTWARE] = _SIGNATURE
+        image.save(out, name, exif=exif, **options)
     return out.getvalue()
 
 

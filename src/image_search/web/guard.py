@@ -147,7 +147,7 @@ class Guard:
             if scope["path"] == "/" and self._token_in_address(scope):
                 cookie = self._keys.header()
             else:
-                wrong = _refusal(401, "NotAllowed", "open the address that image-search printed when it started", "it carries the key")
+                wrong = _refusal(401, "NotAllowed", "open the address that image-search printed when it started", "It carries the key")
         answer = _Answer(send, body, cookie, scope)
         try:
             if wrong:
