@@ -369,7 +369,7 @@ class ImageSearchEngine:
         filters = Filters(_texts(names), path, min_similarity, min_closeness, same if exclude_self else frozenset())
         found, exact = searcher.search(wanted, count, filters, how, same)
         if not found and filters.by_file and not searcher.passes(filters):
-            self._notify("No image in the library has this class and path (--name, --path)")
+            self._notify("No image in the library has this class and path (--name: the whole name; --path: the whole path, as '*/2024/*')")
         return Matches(found, queries=queries, model=searcher.catalog.fingerprint.name, exact=exact, library=self.library)
 
     def embed(self, images: Source | Sequence[Source]) -> Float32:
