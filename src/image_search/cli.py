@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING, Any, Literal, NoReturn
+from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
@@ -572,22 +572,19 @@ def _stop(number: int, frame: FrameType | None) -> None:
     raise _StoppedError(number)
 
 
-def _end_stopped() -> NoReturn:
-    word = "terminated" if _told_to_stop == signal.SIGTERM else "interrupted"
-    note(f"{word}; what was done is safe, run the same command again to go on")
-    sys.exit(128 + _told_to_stop)
-
-
 @contextlib.contextmanager
 def _errors() -> Iterator[None]:
     """Every end of the program, with its exit code."""
     try:
-        yield
+        try:
+            yield
+        except Exception:
+            if _told_to_stop and not _debug:  # an import that was cut short says what it likes
+                raise _StoppedError(_told_to_stop) from None
+            raise
     except ImageSearchError as error:
         if _debug:
             raise
-        if _told_to_stop:  # an import that was cut short says what it likes
-            _end_stopped()
         hint = " (image-search demo builds a sample)" if isinstance(error, LibraryNotFoundError) else ""
         note(f"error: {error}{hint}")
         sys.exit(error.exit_code)
@@ -601,8 +598,11 @@ def _errors() -> Iterator[None]:
         if isinstance(error, click.exceptions.NoSuchCommand):
             note("To search with an image: image-search search IMAGE")
         sys.exit(error.exit_code)
-    except _StoppedError:
-        _end_stopped()
+    except _StoppedError as stopped:
+        (number,) = stopped.args
+        word = "terminated" if number == signal.SIGTERM else "interrupted"
+        note(f"{word}; what was done is safe, run the same command again to go on")
+        sys.exit(128 + number)
     except BrokenPipeError:  # the reader of our output went away: nothing to complain about
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(0)
@@ -614,8 +614,6 @@ def _errors() -> Iterator[None]:
     except OSError as error:  # of the system, which names the file
         if _debug:
             raise
-        if _told_to_stop:
-            _end_stopped()
         if error.filename is None:  # most likely our own output, which would be tried again at the exit
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         where = "" if error.filename is None else f": {os.fsdecode(error.filename)}"
@@ -624,8 +622,6 @@ def _errors() -> Iterator[None]:
     except Exception as error:
         if _debug:
             raise
-        if _told_to_stop:
-            _end_stopped()
         note(f"error: unexpected {type(error).__name__}: {error}. Run it again with --debug and report what it prints")
         sys.exit(1)
 
