@@ -82,21 +82,22 @@ def kill_at_steps(ground: Ground, kind: str, store: str, steps: list[int], **how
     return there
 
 
-def kill_at_moments(ground: Ground, kind: str, store: str, moments: list[float]) -> int:
-    """`moments` are shares of a whole run's time; returns how many kills hit."""
+def kill_at_moments(ground: Ground, kind: str, store: str, chance: random.Random, hits: int) -> None:
+    """At shares of a whole run's time, until so many kills hit: a run may end before its moment, the more so on a busy machine."""
     started = time.monotonic()
     assert ground.nursery.index(ground.photos, ground.begin(kind, store), store=store).status == 0
     seconds = time.monotonic() - started
-    hit = 0
-    for moment in moments:
+    hit = tries = 0
+    while hit < hits:
+        tries += 1
+        assert tries <= 5 * hits, f"only {hit} kills hit"
         library = ground.begin(kind, store)
         with ground.nursery.run(ground.photos, library, store=store) as run:
-            time.sleep(moment * seconds)
+            time.sleep(chance.random() * seconds)
             run.kill()
             ended = run.wait()
         hit += ended.killed
         ground.after(library, store, ended.acknowledged, kind)
-    return hit
 
 
 def kill_when_written(ground: Ground, library: Path, store: str, chance: random.Random) -> bool:
@@ -157,9 +158,8 @@ def test_killed_at_many_steps_and_moments(ground: Ground, kind: str, store: str)
     total = steps_of(ground, kind, store)
     steps = sorted({*range(1, 13), *chance.sample(range(13, total + 1), 28)})
     kill_at_steps(ground, kind, store, steps)
-    hit = kill_at_moments(ground, kind, store, [chance.random() for _ in range(25)])
-    assert hit >= 15
-    print(f"\n{kind} library, store {store}: {total} steps, killed at {len(steps)} of them, and {hit} times at random moments")
+    kill_at_moments(ground, kind, store, chance, 20)
+    print(f"\n{kind} library, store {store}: {total} steps, killed at {len(steps)} of them, and 20 times at random moments")
 
 
 @pytest.mark.slow
