@@ -94,7 +94,7 @@ def open_picture(matches: Matches) -> None:
 
     advise_fonts(matches)
     file = Path(platformdirs.user_cache_dir("image-search", appauthor=False, ensure_exists=True)) / "comparison.png"
-    file.unlink(missing_ok=True)
+    file.unlink(missing_ok=True)  # our own, whatever is in it: `plot` replaces only what it knows
     matches.plot(file)
     opener = {"darwin": ["open"], "win32": ["cmd", "/c", "start", ""]}.get(sys.platform, ["xdg-open"])
     if has_display():

@@ -307,8 +307,8 @@ def _forget_missing(catalog: Catalog, plan: Plan, generation: int) -> None:
 
 
 def _all_below(catalog: Catalog, target: Target) -> list[tuple[int, bytes, str]]:
-    rows = catalog.rows("SELECT id, path, state FROM files WHERE state IN ('present', 'skipped') AND root_id = ?", (target.root_id,))
-    return [row for row in rows if target.holds(row[1])]
+    sql = "SELECT id, path, state FROM files WHERE state IN ('present', 'skipped')"
+    return catalog.rows(*restricted(sql, target.root_id, target.below))
 
 
 def _offline_line(target: Target, files: int) -> str:

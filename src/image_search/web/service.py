@@ -154,7 +154,6 @@ class Service:
                 self._retired.append(self._catalog)
                 self._retired += [self._thumbnails] if self._thumbnails is not None else []
                 self._catalog = self._thumbnails = None
-                self._queries = Recent(QUERIES_KEPT)
             if self._catalog is None:
                 self._need_library()
                 self._catalog = Catalog.open(self.engine.library)
