@@ -45,10 +45,10 @@ def index(folder: str, library: str, model: str, runtime: str, jobs: str) -> dic
     stages = Stages()
     _watch_model(stages)
     for words, place in (
-        ("walk, compare with the catalog", "image_search.planning:make_plan"),
-        ("commit", "image_search.indexing:_Run.commit"),
+        ("walk, compare with the catalog", "image_search.index.plan:make_plan"),
+        ("commit", "image_search.index.run:_Run.commit"),
         ("closeness sample", "image_search.engine:ImageSearchEngine._renew_closeness"),
-        ("store", "image_search.storing:follow"),
+        ("store", "image_search.stores.sync:follow"),
     ):
         stages.watch(words, place)
     stages.watch("a new library: 8 canonical pictures", "image_search.engine:ImageSearchEngine._create", whole=True)
@@ -65,14 +65,14 @@ def index(folder: str, library: str, model: str, runtime: str, jobs: str) -> dic
 def search(picture: str, library: str) -> dict[str, Any]:
     """`image-search search`, its output thrown away."""
     stages = Stages()
-    from image_search import cli
+    from image_search.cli import app as cli
 
     _watch_model(stages)
     for words, place in (
         ("open the library", "image_search.engine:ImageSearchEngine._open"),
-        ("query: start and ask the decoder", "image_search.queries:QueryReader.read"),
-        ("read the vectors", "image_search.matrix:Matrix.follow"),
-        ("compare", "image_search.searching:top_k"),
+        ("query: start and ask the decoder", "image_search.search.query:QueryReader.read"),
+        ("read the vectors", "image_search.library.vectors:Matrix.follow"),
+        ("compare", "image_search.search.search:top_k"),
         ("the rest of the search: files, closeness", "image_search.engine:ImageSearchEngine.search"),
     ):
         stages.watch(words, place)
@@ -93,12 +93,12 @@ def ask(library: str, how: str, images: str, times: str) -> dict[str, Any]:
 
     stages = Stages()
     for words, place in (
-        ("read the query's vector", "image_search.queries:QueryReader.read"),
-        ("is the store still right", "image_search.searching:Searcher._ready_store"),
-        ("are the vectors still right", "image_search.matrix:Matrix.follow"),
-        ("compare", "image_search.searching:top_k"),
+        ("read the query's vector", "image_search.search.query:QueryReader.read"),
+        ("is the store still right", "image_search.search.search:Searcher._ready_store"),
+        ("are the vectors still right", "image_search.library.vectors:Matrix.follow"),
+        ("compare", "image_search.search.search:top_k"),
         ("Chroma", "image_search.stores.chroma:ChromaStore.query"),
-        ("look up the files", "image_search.searching:Searcher._files"),
+        ("look up the files", "image_search.search.search:Searcher._files"),
         ("the rest: closeness, matches", "image_search.engine:ImageSearchEngine.search"),
     ):
         stages.watch(words, place)

@@ -9,9 +9,9 @@ import numpy as np
 from PIL import Image
 
 from image_search.config import LIBRARY_LIMITS, THUMBNAIL_SIDE
+from image_search.images.pixels import Wish, render
 from image_search.models import load_model
 from image_search.models.vectors import model_input, number_table
-from image_search.pixels import Wish, render
 from image_search.types import Float32
 
 from . import checkpoint, pictures

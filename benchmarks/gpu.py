@@ -137,7 +137,7 @@ def alone(size: Size, name: str, folder: Path, peak: dict[str, float]) -> Iterat
 
 def end_to_end(size: Size, cache: Path, name: str, folder: Path, peak: dict[str, float]) -> Iterator[Row]:
     from image_search import ImageSearchEngine
-    from image_search.decode import DecodePool
+    from image_search.images.pool import DecodePool
     from image_search.models import load_model
 
     model = load_model(str(folder), runtime="torch")

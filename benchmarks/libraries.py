@@ -13,7 +13,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from image_search.catalog import Catalog
+from image_search.library.catalog import Catalog
 from image_search.models import canonical_pictures, load_model
 from image_search.types import Embedder
 
@@ -74,7 +74,7 @@ def library(setting: Setting) -> Iterator[Row]:
 
 def _read_vectors(home: Path, count: int, setting: Setting) -> Row:
     """Catalog -> matrix, in this process."""
-    from image_search.matrix import Matrix
+    from image_search.library.vectors import Matrix
 
     seconds = []
     with contextlib.closing(Catalog.open(home)) as catalog:

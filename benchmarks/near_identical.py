@@ -18,10 +18,10 @@ import numpy as np
 from PIL import Image, ImageEnhance
 
 from image_search.config import available_cpus
-from image_search.decode import DecodePool
 from image_search.errors import DecodeError
+from image_search.images.pool import DecodePool
+from image_search.images.scan import IMAGE_EXTENSIONS
 from image_search.models import load_model
-from image_search.scan import IMAGE_EXTENSIONS
 from image_search.types import Float32
 
 FALSE_FOLDS = 1 / 200

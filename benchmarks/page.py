@@ -24,7 +24,7 @@ from typing import Any
 import numpy as np
 
 from image_search.demo import draw
-from image_search.thumbnails import Thumbnails
+from image_search.library.thumbnails import Thumbnails
 
 from .library import DIM, make_library
 

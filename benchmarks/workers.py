@@ -14,11 +14,11 @@ import numpy as np
 
 from image_search import models
 from image_search.config import LIBRARY_LIMITS, THUMBNAIL_SIDE
-from image_search.decode import DecodePool
 from image_search.errors import DecodeError
+from image_search.images.pixels import Wish, render
+from image_search.images.pool import DecodePool
 from image_search.models import load_model
 from image_search.models.vectors import model_input, number_table
-from image_search.pixels import Wish, render
 from image_search.types import Embedder, Float32, Preprocess, UInt8
 
 from . import checkpoint, pictures

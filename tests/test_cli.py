@@ -16,8 +16,9 @@ import jsonschema
 import pytest
 from pictures import fill, picture
 
-from image_search import ImageSearchEngine, cli
-from image_search.catalog import Catalog
+from image_search import ImageSearchEngine
+from image_search.cli import app as cli
+from image_search.library.catalog import Catalog
 from image_search.present.json import SCHEMA
 
 ROOT = Path(__file__).resolve().parents[1]

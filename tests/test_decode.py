@@ -22,10 +22,12 @@ import pytest
 from hostile import encoded, scene
 from PIL import Image, ImageCms
 
-from image_search import decode_process, decode_worker, formats, pixels
 from image_search.config import LIBRARY_LIMITS, Limits
-from image_search.decode import DecodePool
 from image_search.errors import DecodeError, ImageSearchError, SkipReason, UsageError
+from image_search.images import formats, pixels
+from image_search.images import process as decode_process
+from image_search.images import worker as decode_worker
+from image_search.images.pool import DecodePool
 from image_search.types import Decoded, Preprocess, Region
 
 SQUARE = Preprocess(size=(64, 64))
@@ -372,7 +374,8 @@ def test_a_missing_file_has_vanished(pool: DecodePool, tmp_path: Path, name: str
 HOOKED = """
 import os, sys
 sys.path.extend(sys.argv[1:])
-from image_search import decode_worker, pixels
+from image_search.images import worker as decode_worker
+from image_search.images import pixels
 render = pixels.render
 def hooked(data, *rest):
     print("a decoder's own words", flush=True)
@@ -623,7 +626,7 @@ def run_script(script: str, *arguments: str, stdin: bool = False, cwd: Path | No
 
 SCRIPT = """
 import sys
-from image_search.decode import DecodePool
+from image_search.images.pool import DecodePool
 from image_search.types import Preprocess
 pool = DecodePool(2, Preprocess(size=(8, 8)))
 print(sorted(type(result).__name__ for _, result in pool.decode_each(sys.argv[1:])))
@@ -668,7 +671,7 @@ def _runs(pid: int) -> bool:
 
 
 def test_a_cheap_import_knows_the_decoders_version() -> None:
-    script = "import sys, image_search.decode as d; print(d.DECODER_VERSION, 'PIL' in sys.modules, 'pillow_heif' in sys.modules)"
+    script = "import sys, image_search.images.pool as d; print(d.DECODER_VERSION, 'PIL' in sys.modules, 'pillow_heif' in sys.modules)"
     version, *loaded = run_script(script).rsplit(maxsplit=2)
     assert loaded == ["False", "False"]
     assert version.startswith("1/pillow ") and "/heif " in version

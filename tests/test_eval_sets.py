@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 from image_search import ImageSearchEngine
-from image_search.decode import DecodePool
-from image_search.metrics import leave_one_out
+from image_search.evaluate.metrics import leave_one_out
+from image_search.images.pool import DecodePool
 from image_search.models import load_model
 
 

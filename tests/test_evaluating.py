@@ -11,10 +11,11 @@ import numpy as np
 import pytest
 from pictures import fill, picture
 
-from image_search import ImageSearchEngine, UsageError, evaluating
-from image_search.copies import COPIES
-from image_search.evaluating import Evaluation, evaluate
-from image_search.metrics import leave_one_out
+from image_search import ImageSearchEngine, UsageError
+from image_search.evaluate import run as evaluating
+from image_search.evaluate.distortions import COPIES
+from image_search.evaluate.metrics import leave_one_out
+from image_search.evaluate.run import Evaluation, evaluate
 from image_search.present.table import evaluation_table
 
 

@@ -18,11 +18,12 @@ from nbclient import NotebookClient
 from pictures import fill, picture
 from PIL import Image
 
-from image_search import SkipReason, cli, config
-from image_search.closeness import sample
+from image_search import SkipReason, config
+from image_search.cli import app as cli
+from image_search.library.thumbnails import MAX_BYTES
 from image_search.models import MODELS
-from image_search.searching import STORE_PAYS_FROM
-from image_search.thumbnails import MAX_BYTES
+from image_search.search.closeness import sample
+from image_search.search.search import STORE_PAYS_FROM
 
 ROOT = Path(__file__).resolve().parents[1]
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")])

@@ -12,7 +12,7 @@ import pytest
 from pictures import picture
 
 from image_search import QueryError
-from image_search.fetch import fetch, is_public
+from image_search.images.fetch import fetch, is_public
 
 
 def png() -> bytes:

@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 from pictures import fill, picture
 
-import image_search.decode
 import image_search.engine
+import image_search.images.pool
 from image_search import ImageSearchEngine, ImageSearchError, UsageError
-from image_search.catalog import Catalog
+from image_search.library.catalog import Catalog
 
 
 def ids(engine: ImageSearchEngine) -> dict[str, str]:
@@ -380,7 +380,7 @@ def test_progress_counts_what_is_safe(engine: ImageSearchEngine, photos: Path, t
 def test_stopping_from_the_progress_keeps_what_was_counted(
     engine: ImageSearchEngine, photos: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("image_search.indexing.COMMIT_SECONDS", 0.0)
+    monkeypatch.setattr("image_search.index.run.COMMIT_SECONDS", 0.0)
 
     class StopError(Exception):
         pass
@@ -440,9 +440,9 @@ def test_a_folder_whose_name_begins_like_another_s_is_another(engine: ImageSearc
 
 
 def test_times_and_inodes_that_no_database_holds(engine: ImageSearchEngine, photos: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    real = image_search.decode.FileStat.of
+    real = image_search.images.pool.FileStat.of
     huge = lambda size, *_: real(size, 2**80, -(2**80), 2**64 - 1)  # noqa: E731
-    monkeypatch.setattr(image_search.decode.FileStat, "of", huge)  # as some file systems say
+    monkeypatch.setattr(image_search.images.pool.FileStat, "of", huge)  # as some file systems say
     assert engine.index(photos).added == 12
     assert engine.index(photos).unchanged == 12
 

@@ -10,13 +10,13 @@ from pathlib import Path
 import filelock
 import pytest
 
-from image_search import locking
 from image_search.errors import DiskFullError, LibraryBusyError, LibraryError, LibraryNotFoundError, LibraryReadOnlyError
-from image_search.locking import ProcessLock
+from image_search.library import lock as locking
+from image_search.library.lock import ProcessLock
 
 HOLD = """
 import sys
-from image_search.locking import ProcessLock
+from image_search.library.lock import ProcessLock
 with ProcessLock(sys.argv[1], what="index"):
     print("held", flush=True)
     sys.stdin.read()
@@ -24,7 +24,7 @@ with ProcessLock(sys.argv[1], what="index"):
 
 COUNT = """
 import sys
-from image_search.locking import ProcessLock
+from image_search.library.lock import ProcessLock
 for _ in range(20):
     lock = ProcessLock(sys.argv[1])
     lock.acquire(timeout=60)

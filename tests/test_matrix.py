@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-import image_search.matrix
+import image_search.library.vectors
 from image_search import LibraryDamagedError
-from image_search.catalog import Catalog, checksum
-from image_search.matrix import Matrix
+from image_search.library.catalog import Catalog, checksum
+from image_search.library.vectors import Matrix
 from image_search.types import Fingerprint, Preprocess
 
 DIM = 8
@@ -70,14 +70,14 @@ def library(tmp_path: Path) -> Iterator[Library]:
 def read(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """How many vectors each reading took from the catalog."""
     counts: list[int] = []
-    real = image_search.matrix._pages
+    real = image_search.library.vectors._pages
 
     def counted(catalog: Catalog, contents: np.ndarray) -> Iterator[list[object]]:  # type: ignore[type-arg]
         for page in real(catalog, contents):
             counts.append(len(page))
             yield page
 
-    monkeypatch.setattr(image_search.matrix, "_pages", counted)
+    monkeypatch.setattr(image_search.library.vectors, "_pages", counted)
     return counts
 
 
@@ -165,13 +165,13 @@ def test_damage_is_an_error_and_not_forgotten(library: Library) -> None:
 @pytest.mark.parametrize("value", [None, "text", 5, b"short"])
 def test_what_is_no_vector_is_an_error(library: Library, monkeypatch: pytest.MonkeyPatch, value: object) -> None:
     """A damaged row may hold anything, whatever the schema says."""
-    real = image_search.matrix._pages
+    real = image_search.library.vectors._pages
 
     def damaged(*given: Any) -> Iterator[list[Any]]:
         for page in real(*given):
             yield [(content, value if content == 9 else vector, check) for content, vector, check in page]
 
-    monkeypatch.setattr(image_search.matrix, "_pages", damaged)
+    monkeypatch.setattr(image_search.library.vectors, "_pages", damaged)
     with pytest.raises(LibraryDamagedError, match="content 9"):
         Matrix(library.catalog).follow()
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from image_search import metrics
-from image_search.metrics import Retrieval, copies_found, leave_one_out
+from image_search.evaluate import metrics
+from image_search.evaluate.metrics import Retrieval, copies_found, leave_one_out
 
 
 def slow(vectors: np.ndarray, labels: list[object]) -> Retrieval:

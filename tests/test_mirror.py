@@ -15,10 +15,10 @@ from test_stores import server  # noqa: F401 - the fixture
 
 from image_search import ImageSearchEngine
 from image_search.errors import DiskFullError, LibraryBusyError, LibraryReadOnlyError, StoreError
-from image_search.locking import ProcessLock
-from image_search.stores import folder as folder_module
-from image_search.stores import seal as seal_module
-from image_search.stores.mirror import Mirror
+from image_search.library.lock import ProcessLock
+from image_search.stores import manifest as seal_module
+from image_search.stores import verified as folder_module
+from image_search.stores.replica import Mirror
 from image_search.types import StoreRecords
 
 DIM = 8
@@ -194,7 +194,7 @@ def test_not_even_its_index_is_shared_with_a_reader(library):
 READ = """
 import sys
 from pathlib import Path
-from image_search.stores.mirror import Mirror
+from image_search.stores.replica import Mirror
 import numpy as np
 m = Mirror(Path(sys.argv[1]), dim=8, model="m1")
 store = m.open(7)
@@ -656,7 +656,7 @@ def test_a_store_on_a_server(server, tmp_path):  # noqa: F811
 
 def test_a_strangers_library_is_not_taken_to_the_strangers_server(server, tmp_path, monkeypatch):  # noqa: F811
     """The queries would go there. Nothing is asked of a server that this user has not built a store on."""
-    from image_search.stores import remote
+    from image_search.stores import server as remote
 
     spec = f"chroma:{server}"
     mirror(tmp_path, spec=spec).rebuild(1, records(0, 5))

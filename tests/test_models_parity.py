@@ -23,8 +23,9 @@ from checkpoints import (
 )
 from PIL import Image
 
-from image_search import errors, pixels
+from image_search import errors
 from image_search.config import LIBRARY_LIMITS
+from image_search.images import pixels
 from image_search.models import canonical_pictures, check_same_vectors, load_model, recipe
 from image_search.models import torch as torch_runtime
 from image_search.models.vectors import model_input, number_table

@@ -34,9 +34,9 @@ from image_search.present import (
     report_table,
     save_comparison,
 )
+from image_search.present import canvas as pen_module
 from image_search.present import fonts as fonts_module
-from image_search.present import pen as pen_module
-from image_search.present.fit import cells, flow, shorten, wrap
+from image_search.present.text_fit import cells, flow, shorten, wrap
 from image_search.types import IndexReport, Match, Skipped
 
 KOREAN = "김치찌개"

@@ -13,7 +13,7 @@ from pictures import fill, picture
 from PIL import Image
 
 import image_search.engine
-import image_search.searching
+import image_search.search.search
 from image_search import (
     DiskFullError,
     ImageSearchEngine,
@@ -26,9 +26,9 @@ from image_search import (
     StoreError,
     UsageError,
 )
-from image_search.catalog import Catalog
-from image_search.closeness import percentile, sample
-from image_search.searching import combine
+from image_search.library.catalog import Catalog
+from image_search.search.closeness import percentile, sample
+from image_search.search.search import combine
 from image_search.types import Embedder
 
 
@@ -288,7 +288,7 @@ def test_a_store_that_fails_while_it_is_asked_leaves_the_answer_to_the_catalog(
 
     wanted = [m.id for m in big.search("id:1", 5, how="exact")]
     searcher = big._open()
-    monkeypatch.setattr(image_search.searching, "STORE_PAYS_FROM", 1)
+    monkeypatch.setattr(image_search.search.search, "STORE_PAYS_FROM", 1)
     monkeypatch.setattr(searcher._mirror, "open", lambda generation: Failing())
     try:
         for _ in range(2):

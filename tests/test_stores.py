@@ -314,7 +314,7 @@ def test_the_door(tmp_path):
 
 
 def test_chroma_is_loaded_only_when_it_is_used():
-    code = "import sys, image_search.stores, image_search.stores.mirror, image_search.stores.exact; print('chromadb' in sys.modules)"
+    code = "import sys, image_search.stores, image_search.stores.replica, image_search.stores.exact; print('chromadb' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "False\n"
 
 

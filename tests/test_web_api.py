@@ -20,9 +20,9 @@ import pytest
 from pageserver import CLASSES, PER_CLASS, Client, fill, make_library, picture, serving
 from PIL import Image
 
-from image_search.browsing import same_picture
-from image_search.catalog import Catalog
 from image_search.engine import ImageSearchEngine
+from image_search.library.catalog import Catalog
+from image_search.library.reading import same_picture
 from image_search.web.server import PageServer
 
 
@@ -363,9 +363,9 @@ def test_events_tell_the_progress(server: PageServer) -> None:
 
 
 def test_stopping_keeps_what_was_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    import image_search.indexing
+    import image_search.index.run
 
-    monkeypatch.setattr(image_search.indexing, "COMMIT_SECONDS", 0.0)
+    monkeypatch.setattr(image_search.index.run, "COMMIT_SECONDS", 0.0)
     folder = fill(tmp_path / "new", 10)
     with serving(tmp_path / "library", folders=[folder], store="exact") as server:
         client = Client(server)

@@ -23,13 +23,13 @@ import pytest
 from pageserver import Client, fill, make_library, picture, serving
 
 import image_search.web.service as service_module
-from image_search.catalog import Catalog
 from image_search.config import UPLOAD_LIMITS
 from image_search.engine import ImageSearchEngine
 from image_search.errors import ImageSearchError, LibraryBusyError, QueryError, UsageError
-from image_search.web.gate import BusyError, Gate
-from image_search.web.guard import Guard, Keys, allowed_host, split_host
+from image_search.library.catalog import Catalog
+from image_search.web.limiter import BusyError, Gate
 from image_search.web.protocol import DeadlineProtocol
+from image_search.web.security import Guard, Keys, allowed_host, split_host
 from image_search.web.server import PageServer
 from image_search.web.uploads import MAX_BYTES, Upload, Uploads
 

@@ -12,8 +12,8 @@ import pytest
 from pictures import fill, picture
 
 from image_search import ImageSearchEngine
-from image_search.catalog import Catalog
-from image_search.decode import DecodePool
+from image_search.images.pool import DecodePool
+from image_search.library.catalog import Catalog
 from image_search.models.onnx import OnnxEmbedder
 
 
@@ -125,7 +125,7 @@ SEARCH = ["search", "--library", "{library}"]
     ("code", "needed"),
     [
         ("import image_search", ()),
-        ("import image_search.decode_worker, image_search.pixels", ("PIL",)),
+        ("import image_search.images.worker, image_search.images.pixels", ("PIL",)),
         ("from image_search import ImageSearchEngine", ("numpy", "sqlite3")),
         (["--help"], ()),
         ([*SEARCH, "{query}"], ("numpy", "onnxruntime", "sqlite3")),

@@ -2,7 +2,7 @@
 
     python -m training.evaluate mini.onnx --data DATA [--side 96] [--every 1] [--json out.json]
 
-Protocol: leave-one-out, cosine, the whole picture resized (bilinear) to side x side; see image_search.metrics. `--every 4` takes
+Protocol: leave-one-out, cosine, the whole picture resized (bilinear) to side x side; see image_search.evaluate.metrics. `--every 4` takes
 every fourth picture of each class: quick, and good for comparing states of one run only.
 """
 
@@ -18,8 +18,8 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageEnhance, ImageOps
 
-from image_search.copies import COPIES, Change, jpeg
-from image_search.metrics import copies_found, leave_one_out
+from image_search.evaluate.distortions import COPIES, Change, jpeg
+from image_search.evaluate.metrics import copies_found, leave_one_out
 
 SETS = ("tinyimagenet", "clothing", "grocery", "scenes")
 _LIBRARY, _COPIED = 3_000, 500

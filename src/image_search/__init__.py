@@ -15,7 +15,7 @@ from .errors import __all__ as _errors
 
 if TYPE_CHECKING:
     from .engine import ImageSearchEngine
-    from .matches import Matches
+    from .search.matches import Matches
     from .types import IndexReport, Match, Region, Skipped
 
 __version__ = "0.1.0"
@@ -25,7 +25,7 @@ __all__ = ["ImageSearchEngine", "IndexReport", "Match", "Matches", "Region", "Sk
 # Loaded when first asked for: every decode worker comes through this door too, and needs neither engine nor numpy (.09 CPU s each).
 _ROOMS = {
     "ImageSearchEngine": "engine",
-    "Matches": "matches",
+    "Matches": "search.matches",
     "IndexReport": "types",
     "Match": "types",
     "Region": "types",

@@ -21,11 +21,7 @@ from typing import Any, SupportsIndex
 
 import numpy as np
 
-from . import planning, storing, upkeep
-from .catalog import Catalog
-from .closeness import sample
 from .config import LIBRARY_LIMITS, THUMBNAIL_SIDE, UPLOAD_LIMITS, Limits, available_cpus, default_library
-from .decode import DecodePool
 from .errors import (
     SALVAGE,
     LibraryDamagedError,
@@ -35,19 +31,25 @@ from .errors import (
     StoreError,
     UsageError,
 )
-from .indexing import Progress, plan_only, run
-from .locking import ProcessLock
-from .matches import Matches
-from .matrix import Matrix
+from .images.pool import DecodePool
+from .images.scan import Excluder
+from .index import plan as planning
+from .index.run import Progress, plan_only, run
+from .library import writing as upkeep
+from .library.catalog import Catalog
+from .library.lock import ProcessLock
+from .library.salvage import find_damage
+from .library.thumbnails import Thumbnails
+from .library.vectors import Matrix
 from .models import canonical_pictures, check_runtime, check_same_vectors, choose_auto, exact_of, load_model, loss_in_int8, resolve
 from .paths import from_bytes
-from .queries import Query, QueryReader, Source
-from .salvage import find_damage
-from .scan import Excluder
-from .searching import Filters, How, Searcher, combine
+from .search.closeness import sample
+from .search.matches import Matches
+from .search.query import Query, QueryReader, Source
+from .search.search import Filters, How, Searcher, combine
 from .stores import server_of
-from .stores.mirror import Mirror
-from .thumbnails import Thumbnails
+from .stores import sync as storing
+from .stores.replica import Mirror
 from .types import Embedder, Fingerprint, Float32, IndexReport, Picture, Preprocess, Region
 
 __all__ = ["ImageSearchEngine"]
@@ -562,7 +564,7 @@ def _as_list(images: Source | Sequence[Source]) -> list[Any]:
 
 def _decoder(limits: Limits) -> str:
     """Which decoder and limits judged a file: another judge tries it again."""
-    from .decode import DECODER_VERSION
+    from .images.pool import DECODER_VERSION
 
     return f"{DECODER_VERSION}, {limits.megapixels:g} MP"
 

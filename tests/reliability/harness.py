@@ -20,8 +20,8 @@ import pytest
 from PIL import Image
 
 from image_search import ImageSearchEngine
-from image_search.catalog import Catalog
-from image_search.decode import DecodePool
+from image_search.images.pool import DecodePool
+from image_search.library.catalog import Catalog
 from image_search.paths import from_bytes
 from image_search.types import Fingerprint, Float32, Preprocess, UInt8
 
@@ -46,7 +46,8 @@ class PlainModel:
 
 def use_plain_model(commit_seconds: float = 0.01) -> None:
     """In this process every library is made and searched with the plain model; commits are small, so that there are many."""
-    from image_search import engine, indexing
+    from image_search import engine
+    from image_search.index import run as indexing
 
     engine.load_model = lambda *_, **__: PlainModel()  # type: ignore[assignment]
     engine.choose_auto = lambda: ("plain", None)
@@ -196,7 +197,7 @@ def judge(library: Path, truth: dict[str, bytes], *, acknowledged: int, complete
 
 
 def _no_filters() -> object:
-    from image_search.searching import Filters
+    from image_search.search.search import Filters
 
     return Filters()
 

@@ -16,7 +16,7 @@ import sabotage
 from harness import MARK, use_plain_model
 
 from image_search import ImageSearchEngine
-from image_search.catalog import Catalog
+from image_search.library.catalog import Catalog
 from image_search.stores.chroma import ChromaStore
 
 

@@ -7,8 +7,9 @@ import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
 
-from image_search import catalog, indexing
-from image_search.catalog import Catalog
+from image_search.index import run as indexing
+from image_search.library import catalog
+from image_search.library.catalog import Catalog
 
 
 def acknowledge_early() -> None:

@@ -15,7 +15,7 @@ import pytest
 from harness import NO_FILTERS, draw, true_vectors
 
 from image_search import DiskFullError, ImageSearchEngine, ImageSearchError, LibraryDamagedError
-from image_search.salvage import Saved, find_damage, salvage
+from image_search.library.salvage import Saved, find_damage, salvage
 
 COUNT = 60
 
@@ -141,8 +141,8 @@ def test_with_the_protection_off_it_is_noticed(library: Path, truth: dict[str, b
     at = keep.index(next(iter(truth.values()))) + 7
     changed = keep[:at] + bytes([keep[at] ^ 64]) + keep[at + 1 :]
     assert damage_and_judge(library, truth, keep, changed).startswith("found by searching")
-    monkeypatch.setattr("image_search.catalog.check_vector", lambda *_: None)
-    monkeypatch.setattr("image_search.salvage._good_vector", lambda *_: True)
+    monkeypatch.setattr("image_search.library.catalog.check_vector", lambda *_: None)
+    monkeypatch.setattr("image_search.library.salvage._good_vector", lambda *_: True)
     with pytest.raises(AssertionError):
         damage_and_judge(library, truth, keep, changed)
 
@@ -230,7 +230,7 @@ def test_the_command(library: Path, truth: dict[str, bytes], program) -> None:  
 def test_a_salvage_that_failed_can_be_run_again(library: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     to = library.with_name("saved")
     with monkeypatch.context() as patch:
-        patch.setattr("image_search.salvage._fill", lambda *_: (_ for _ in ()).throw(DiskFullError("the disk is full", path=to)))
+        patch.setattr("image_search.library.salvage._fill", lambda *_: (_ for _ in ()).throw(DiskFullError("the disk is full", path=to)))
         with pytest.raises(DiskFullError):
             salvage(library, to)
     assert not to.exists()

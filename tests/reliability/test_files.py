@@ -22,8 +22,8 @@ from hostile import encoded, make_hostile, scene
 from PIL import Image
 
 from image_search import ImageSearchEngine, SkipReason
-from image_search.matrix import Matrix
-from image_search.scan import IMAGE_EXTENSIONS
+from image_search.images.scan import IMAGE_EXTENSIONS
+from image_search.library.vectors import Matrix
 
 # --- 3, 11: hostile files ---------------------------------------------------------------------------------------------------------
 
@@ -286,10 +286,10 @@ def test_a_disk_that_is_unplugged_takes_nothing_with_it(tmp_path: Path) -> None:
 @pytest.mark.usefixtures("plain")
 def test_a_replaced_file_of_the_same_size_and_time_is_seen_by_verify(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """On a file system without inodes and change times, as far as the library can see."""
-    from image_search import scan
+    from image_search.images import scan
 
     real = scan.stat_of
-    for module in ("image_search.scan.stat_of",):
+    for module in ("image_search.images.scan.stat_of",):
         monkeypatch.setattr(module, lambda status: _blind(real(status)))
     folder = tmp_path / "photos"
     draw(folder, 0, 4)
@@ -297,7 +297,7 @@ def test_a_replaced_file_of_the_same_size_and_time_is_seen_by_verify(tmp_path: P
     data = path.read_bytes() + b"\0"
     path.write_bytes(data)
     with ImageSearchEngine(tmp_path / "library", store="exact", jobs=1) as engine, contextlib.ExitStack() as stack:
-        monkeypatch.setattr("image_search.indexing._Run.place", _blind_place())
+        monkeypatch.setattr("image_search.index.run._Run.place", _blind_place())
         stack.callback(monkeypatch.undo)
         engine.index(folder, progress=False)
         info = path.stat()
@@ -316,7 +316,7 @@ def _blind(stat):  # type: ignore[no-untyped-def]
 def _blind_place():  # type: ignore[no-untyped-def]
     from dataclasses import replace
 
-    from image_search.indexing import _Run
+    from image_search.index.run import _Run
 
     real = _Run.place
 

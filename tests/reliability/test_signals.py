@@ -27,7 +27,12 @@ import os, sys, time
 sys.path.insert(0, {here!r})
 from harness import use_plain_model
 use_plain_model()
-from image_search import cli, decode, engine, indexing, planning, storing
+from image_search import engine
+from image_search.cli import app as cli
+from image_search.images import pool as decode
+from image_search.index import run as indexing
+from image_search.index import plan as planning
+from image_search.stores import sync as storing
 from image_search.stores import chroma
 where = sys.argv.pop(1)
 if where == "inside Chroma":

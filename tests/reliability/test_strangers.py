@@ -14,8 +14,8 @@ import pytest
 from harness import draw
 
 from image_search import ImageSearchEngine, ImageSearchError, LibraryDamagedError, LibraryNotFoundError, LibraryVersionError
-from image_search.catalog import Catalog
-from image_search.thumbnails import Thumbnails
+from image_search.library.catalog import Catalog
+from image_search.library.thumbnails import Thumbnails
 
 
 @pytest.fixture(autouse=True)

@@ -13,7 +13,8 @@ from pathlib import Path
 import pytest
 from harness import draw, judge, true_vectors
 
-from image_search import DiskFullError, ImageSearchEngine, LibraryVersionError, catalog
+from image_search import DiskFullError, ImageSearchEngine, LibraryVersionError
+from image_search.library import catalog
 
 NEW = "CREATE TABLE notes (content_id INTEGER PRIMARY KEY, text TEXT NOT NULL);"
 

@@ -29,9 +29,9 @@ import numpy as np
 
 from ..errors import DiskFullError, ImageSearchError, UsageError
 from ..types import Match, UInt8
-from .fit import number
-from .pen import FACT, LINE, PILL_HEIGHT, QUIET, Box, Pen
+from .canvas import FACT, LINE, PILL_HEIGHT, QUIET, Box, Pen
 from .table import marks
+from .text_fit import number
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

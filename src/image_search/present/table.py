@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 
 from ..paths import nfc, shown
 from ..types import IndexReport, Match, Skipped
-from .fit import cells, number, shorten
+from .text_fit import cells, number, shorten
 
 if TYPE_CHECKING:
-    from ..evaluating import Evaluation
+    from ..evaluate.run import Evaluation
 
 __all__ = ["evaluation_table", "matches_table", "report_table"]
 

@@ -33,7 +33,7 @@ def open_store(spec: str, *, folder: Path, dim: int, model: str) -> VectorStore:
 
     if server is None:
         return chroma.ChromaStore(chroma.open_folder(folder), dim=dim, model=model, where=os.fspath(folder))
-    from .seal import library_id, read_secret
+    from .manifest import library_id, read_secret
 
     name = f"images-{library_id(folder, read_secret())}"
     return chroma.ChromaStore(chroma.open_server(server), dim=dim, model=model, where=server, name=name)

@@ -28,9 +28,8 @@ from ..errors import (
     UsageError,
 )
 from .archive import zipped
-from .gate import BusyError, Gate
-from .service import Service, Shown, problem_of
-from .shapes import (
+from .limiter import BusyError, Gate
+from .schemas import (
     MAX_RESULTS,
     Address,
     Classes,
@@ -46,6 +45,7 @@ from .shapes import (
     State,
     Upload,
 )
+from .service import Service, Shown, problem_of
 
 __all__ = ["create_app"]
 

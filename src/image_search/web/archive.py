@@ -8,7 +8,7 @@ import time
 import zipfile
 from collections.abc import Iterator, Sequence
 
-from ..browsing import Item
+from ..library.reading import Item
 from ..paths import shown
 
 __all__ = ["entry_name", "zipped"]

@@ -19,11 +19,11 @@ import uvicorn
 
 from ..engine import ImageSearchEngine
 from ..errors import ImageSearchError, UsageError
+from ..index.plan import place_of
 from ..paths import from_bytes
-from ..planning import place_of
 from .app import create_app
-from .guard import App, Guard, Keys
 from .protocol import DeadlineProtocol
+from .security import App, Guard, Keys
 from .service import Service, Shared
 
 __all__ = ["DEFAULT_PORT", "PageServer", "serve"]

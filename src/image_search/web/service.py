@@ -12,22 +12,22 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Generic, NamedTuple, TypeVar
 
-from .. import browsing
-from ..browsing import Item
-from ..catalog import Catalog, item_id, item_number
 from ..config import THUMBNAIL_SIDE, UPLOAD_LIMITS
 from ..engine import ImageSearchEngine
 from ..errors import DecodeError, LibraryNotFoundError, QueryError, UsageError
-from ..fetch import fetch
-from ..matches import Matches
+from ..images.fetch import fetch
+from ..library import reading as browsing
+from ..library.catalog import Catalog, item_id, item_number
+from ..library.reading import Item
+from ..library.thumbnails import Thumbnails
 from ..models import resolve
 from ..paths import shown, uri_of
 from ..present.json import matches_json
-from ..queries import Query
-from ..thumbnails import Thumbnails
+from ..search.matches import Matches
+from ..search.query import Query
 from ..types import Picture, UInt8
 from .jobs import Jobs
-from .shapes import (
+from .schemas import (
     ClassCount,
     Classes,
     Facts,
@@ -47,7 +47,7 @@ from .shapes import (
     SkippedReason,
     State,
 )
-from .shapes import Upload as UploadShown
+from .schemas import Upload as UploadShown
 from .uploads import Upload, Uploads
 
 __all__ = ["Service", "problem_of"]

@@ -3,7 +3,7 @@
 import * as api from "./api.js";
 import { go, place } from "./address.js";
 import { button, fill, h, iconButton, toast } from "./dom.js";
-import { moreLike } from "./give.js";
+import { moreLike } from "./upload.js";
 import { makeGrid } from "./grid.js";
 import { RUNNING, showSkipped } from "./job.js";
 import { t } from "./words.js";

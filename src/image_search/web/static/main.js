@@ -3,7 +3,7 @@
 import * as api from "./api.js";
 import { EMPTY, forgetKey, go, link, onGo, place } from "./address.js";
 import { button, fill, h, iconButton, isWriting } from "./dom.js";
-import { install } from "./give.js";
+import { install } from "./upload.js";
 import { showKeys } from "./help.js";
 import { RUNNING, makeJob } from "./job.js";
 import { makeLibrary } from "./library.js";

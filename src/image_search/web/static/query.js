@@ -2,7 +2,7 @@
 
 import { EMPTY, go, place } from "./address.js";
 import { button, fill, h, icon, iconButton } from "./dom.js";
-import { choose, nameOf } from "./give.js";
+import { choose, nameOf } from "./upload.js";
 import { makeRegion } from "./region.js";
 import { t } from "./words.js";
 

@@ -6,7 +6,7 @@ import { makeCompare } from "./compare.js";
 import { button, fill, h } from "./dom.js";
 import { makeSelection } from "./export.js";
 import { makeFilters } from "./filters.js";
-import { moreLike, take } from "./give.js";
+import { moreLike, take } from "./upload.js";
 import { makeGrid } from "./grid.js";
 import { makeQueryPanel } from "./query.js";
 import { cosine, t } from "./words.js";

@@ -2,7 +2,7 @@
 
 import * as api from "./api.js";
 import { button, fill, h, icon, toast } from "./dom.js";
-import { choose, moreLike, url } from "./give.js";
+import { choose, moreLike, url } from "./upload.js";
 import { makeGrid } from "./grid.js";
 import { RUNNING } from "./job.js";
 import { t } from "./words.js";

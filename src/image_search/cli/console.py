@@ -1,0 +1,103 @@
+"""What the command line shows and asks: lines, JSON, bars, the picture's window. Everything heavy is imported inside."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..config import UPLOAD_LIMITS
+from ..errors import QueryError
+from ..paths import shown
+
+if TYPE_CHECKING:
+    from ..search.matches import Matches
+
+__all__ = ["advise_fonts", "bars", "bytes_from_stdin", "has_display", "note", "open_picture", "print_json", "print_matches", "unquoted"]
+
+
+def note(line: str) -> None:
+    """A warning or a hint: one line on stderr, between progress bars, harmless for the terminal."""
+    tqdm = sys.modules.get("tqdm.std")
+    text = shown(line)
+    if tqdm is not None:
+        tqdm.tqdm.write(text, file=sys.stderr)
+    else:
+        print(text, file=sys.stderr)
+
+
+def print_json(data: Any) -> None:
+    # What could harm a terminal stands inside a string, where JSON has an escape for it.
+    text = json.dumps(data, ensure_ascii=not (sys.stdout.encoding or "").lower().startswith("utf"))
+    print("".join(c if shown(c) == c else f"\\u{ord(c):04x}" for c in text))
+
+
+def print_matches(matches: Matches) -> None:
+    from ..present.table import matches_table
+
+    # None for a pipe or a file, where nothing is shortened
+    print(matches_table(matches, width=shutil.get_terminal_size().columns if sys.stdout.isatty() else None))
+
+
+@contextlib.contextmanager
+def bars() -> Iterator[Callable[[str, int, int], None]]:
+    """One progress bar for each thing that is being done."""
+    from tqdm.auto import tqdm
+
+    with contextlib.ExitStack() as stack:
+        shown_bars: dict[str, Any] = {}
+
+        def progress(what: str, done: int, total: int) -> None:
+            if what not in shown_bars:
+                shown_bars[what] = stack.enter_context(tqdm(total=total, desc=what, unit="img", disable=None))
+            shown_bars[what].update(done - shown_bars[what].n)
+
+        yield progress
+
+
+def bytes_from_stdin() -> bytes:
+    data = sys.stdin.buffer.read(UPLOAD_LIMITS.file_bytes + 1)
+    if not data:
+        raise QueryError("nothing came from stdin", hint="for example: image-search search - < photo.jpg")
+    return data
+
+
+def unquoted(text: str) -> str:
+    """A path as terminals paste it when a file is dropped on them."""
+    text = text.strip()
+    return text[1:-1] if len(text) > 1 and text[0] == text[-1] and text[0] in "'\"" else text
+
+
+def has_display() -> bool:
+    return sys.platform in ("darwin", "win32") or bool(os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"))
+
+
+def advise_fonts(matches: Matches) -> None:
+    """Say it where a title will be drawn as boxes."""
+    from ..present.fonts import font_advice
+
+    titles = [match.name or Path(match.path).name for match in matches]
+    if line := font_advice([*titles, *(Path(query.label).name for query in matches.queries)]):
+        note(line)
+
+
+def open_picture(matches: Matches) -> None:
+    """Save the comparison into the cache folder (the one before is replaced) and open it where there is a display."""
+    import subprocess
+
+    import platformdirs
+
+    advise_fonts(matches)
+    file = Path(platformdirs.user_cache_dir("image-search", appauthor=False, ensure_exists=True)) / "comparison.png"
+    file.unlink(missing_ok=True)  # our own, whatever is in it: `plot` replaces only what it knows
+    matches.plot(file)
+    opener = {"darwin": ["open"], "win32": ["cmd", "/c", "start", ""]}.get(sys.platform, ["xdg-open"])
+    if has_display():
+        with contextlib.suppress(OSError):
+            subprocess.Popen([*opener, str(file)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
+    note(f"Comparison: {file}")

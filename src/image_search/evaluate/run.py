@@ -1,0 +1,202 @@
+"""How good is a model on *these* pictures? Classes are the folders they lie in; nothing is written, no library is touched.
+
+Retrieval figures as in `metrics` (leave-one-out, cosine), changed copies as in `copies`, and the vector store held against exact search.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..config import available_cpus
+from ..errors import DecodeError, ImageSearchError, UsageError
+from ..images.pool import DecodePool
+from ..images.scan import ImageFile, scan
+from ..models import load_model
+from ..stores import open_store
+from ..stores.exact import top_k
+from ..types import Embedder, Float32
+from .metrics import copies_found, leave_one_out
+
+__all__ = ["Evaluation", "evaluate"]
+
+COPIED = 500  # pictures that are changed and searched for; sampling error of R@1 is then under .02
+COPY_SIDE = 640  # pixels of the picture that is changed, longer side
+BATCH = 32
+STORE_DEPTH = 10
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluation:
+    """Figures of one model on one folder; shares are 0 to 1, higher is better.
+
+    Attributes:
+        model, dim: which, and the length of its vectors.
+        images, classes, skipped: what was measured on, and files that could not be read.
+        k1, k5, p10, map100: see `metrics.Retrieval`.
+        copies: R@1 by kind of change, and their "mean".
+        store_recall10: share of the exact ten nearest that the store finds, too.
+        decode_ms, embed_ms: CPU milliseconds an image, of this process and its workers.
+    """
+
+    model: str
+    dim: int
+    images: int
+    classes: int
+    skipped: int
+    k1: float
+    k5: float
+    p10: float
+    map100: float
+    copies: dict[str, float]
+    store_recall10: float
+    decode_ms: float
+    embed_ms: float
+
+    def as_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def evaluate(
+    folder: str | os.PathLike[str],
+    models: Sequence[str],
+    *,
+    runtime: str | None = None,
+    jobs: int | None = None,
+    progress: Callable[[str, int, int], None] | None = None,
+) -> list[Evaluation]:
+    """Measure models on a folder whose sub-folders are the classes.
+
+    Args:
+        models: names as for an engine, one or several.
+        progress: gets (what is being done, done, total).
+
+    Raises:
+        UsageError: no such folder, or fewer than two classes with two pictures each. ModelError: a model cannot be used.
+    """
+    root = os.path.realpath(os.path.expanduser(folder))
+    if not os.path.isdir(root):
+        raise UsageError("there is no such folder", path=folder, hint="give a folder whose sub-folders are the classes")
+    paths = [found.path for found in scan(root) if isinstance(found, ImageFile)]
+    _classes(paths, root)
+    say = progress or (lambda *_: None)
+    return [_evaluate(paths, root, name, runtime, jobs or available_cpus(), say) for name in models]
+
+
+def _classes(paths: Sequence[str], root: str) -> list[str]:
+    """Each picture's class. UsageError where there are too few to measure anything."""
+    labels = [os.path.relpath(os.path.dirname(path), root) for path in paths]
+    if sum(count > 1 for count in Counter(labels).values()) < 2:
+        raise UsageError("there must be at least two sub-folders with two pictures each", path=root, hint="a sub-folder is a class")
+    return labels
+
+
+def _evaluate(paths: list[str], root: str, name: str, runtime: str | None, jobs: int, say: Callable[[str, int, int], None]) -> Evaluation:
+    with contextlib.closing(load_model(name, runtime=runtime, threads=jobs)) as model:
+        recipe = model.fingerprint.preprocess
+        started = _cpu_seconds()
+        with DecodePool(jobs, recipe) as pool:
+            read, vectors, embed_seconds = _vectors(model, pool, paths, lambda done: say(f"{name}: pictures", done, len(paths)))
+        decode_seconds = _cpu_seconds() - started - embed_seconds
+        labels = _classes(read, root)
+        with DecodePool(jobs, recipe) as pool:
+            copies = _copies(model, pool, read, vectors, lambda done, total: say(f"{name}: copies", done, total))
+        figures = leave_one_out(vectors, labels)
+    return Evaluation(
+        model=model.fingerprint.name if name == "auto" else name,
+        dim=vectors.shape[1],
+        images=len(read),
+        classes=len(set(labels)),
+        skipped=len(paths) - len(read),
+        k1=figures.k1,
+        k5=figures.k5,
+        p10=figures.p10,
+        map100=figures.map100,
+        copies=copies,
+        store_recall10=_store_recall(vectors),
+        decode_ms=1000 * decode_seconds / max(1, len(read)),
+        embed_ms=1000 * embed_seconds / max(1, len(read)),
+    )
+
+
+def _cpu_seconds() -> float:
+    """Of this process and of its children that have ended."""
+    times = os.times()
+    return times.user + times.system + times.children_user + times.children_system
+
+
+def _vectors(model: Embedder, pool: DecodePool, sources: Sequence[str], say: Callable[[int], None]) -> tuple[list[str], Float32, float]:
+    """(paths that could be read, in the order given; their vectors (N, D); CPU seconds of the model)."""
+    found: dict[str, Float32] = {}
+    seconds = 0.0
+    for batch in _batches(pool.decode_each(sources)):
+        good = [(path, decoded.pixels) for path, decoded in batch if not isinstance(decoded, DecodeError) and decoded.pixels is not None]
+        if good:
+            started = time.process_time()
+            vectors = model.embed(np.stack([pixels for _, pixels in good]))
+            seconds += time.process_time() - started
+            found.update((path, vector) for (path, _), vector in zip(good, vectors, strict=True) if np.isfinite(vector).all())
+        say(len(found))
+    read = [path for path in sources if path in found]
+    if not read:
+        raise ImageSearchError("none of these pictures can be read", path=os.path.dirname(sources[0]))
+    return read, np.stack([found[path] for path in read]), seconds
+
+
+def _batches(results: Iterator[Any]) -> Iterator[list[Any]]:
+    batch = []
+    for result in results:
+        batch.append(result)
+        if len(batch) == BATCH:
+            yield batch
+            batch = []
+    if batch:
+        yield batch
+
+
+def _copies(model: Embedder, pool: DecodePool, paths: list[str], vectors: Float32, say: Callable[[int, int], None]) -> dict[str, float]:
+    """R@1 of changed copies of up to 500 pictures among all of them."""
+    from PIL import Image
+
+    from ..search.query import encoded
+    from .distortions import COPIES
+
+    chosen = np.sort(np.random.default_rng(0).permutation(len(paths))[:COPIED])
+    changed: dict[str, list[Float32]] = {kind: [] for kind in COPIES}
+    where: list[int] = []
+    for done, index in enumerate(chosen):
+        with contextlib.suppress(DecodeError):
+            picture = Image.fromarray(pool.picture(paths[index], max_side=COPY_SIDE)[0])
+            pixels = [pool.decode(encoded(change(picture, np.random.default_rng(int(index))))).pixels for change in COPIES.values()]
+            for kind, vector in zip(COPIES, model.embed(np.stack([p for p in pixels if p is not None])), strict=True):
+                changed[kind].append(vector)
+            where.append(int(index))
+        say(done + 1, len(chosen))
+    rates = {kind: copies_found(np.array(rows, np.float32), vectors, where) for kind, rows in changed.items()}
+    return {"mean": float(np.mean(list(rates.values()))), **rates}
+
+
+def _store_recall(vectors: Float32) -> float:
+    """Of up to 500 queries: which share of the exact ten nearest does the store find?"""
+    ids = [str(number) for number in range(len(vectors))]
+    queries = vectors[np.random.default_rng(0).permutation(len(vectors))[:COPIED]]
+    exact, _ = top_k(vectors, queries, STORE_DEPTH)
+    with (
+        tempfile.TemporaryDirectory(prefix="image-search-") as folder,
+        contextlib.closing(open_store("chroma", folder=Path(folder), dim=vectors.shape[1], model="evaluation")) as store,
+    ):
+        for start in range(0, len(ids), 1000):
+            part = slice(start, start + 1000)
+            store.upsert(ids[part], vectors[part], [{"uri": i, "name": ""} for i in ids[part]])
+        found, _ = store.query(queries, STORE_DEPTH)
+    hits = sum(len({str(i) for i in rows} & set(near)) for rows, near in zip(exact, found, strict=True))
+    return hits / sum(len(rows) for rows in exact)

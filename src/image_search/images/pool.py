@@ -1,0 +1,273 @@
+"""Decoding in a cage: the parent's side. Bytes that strangers made are decoded in worker processes that may die.
+
+A worker is `python -m image_search.images.worker` over pipes, so it works from a script without a `__main__` guard, from a notebook
+and from stdin, and nothing is forked while other libraries' threads run. Each holds one file at a time under a memory and a CPU cap;
+the parent watches the clock. A worker that dies costs exactly the image it held, which is named and not tried again.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import queue
+import threading
+import weakref
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+
+from ..config import LIBRARY_LIMITS, Limits
+from ..errors import DecodeError, ImageSearchError, SkipReason, UsageError
+from ..types import Decoded, FileStat, Picture, Preprocess, Region, UInt8
+from .process import Reply, WorkerProcess, end_all, watch
+from .worker import EndOfStreamError
+
+__all__ = ["DECODER_VERSION", "DecodePool"]
+
+RULES = "1"  # of pixels.py: raise it when the same bytes may give other pixels or another reason
+
+DECODER_VERSION: str  # "1/pillow 13.0.0/heif 1.8.1"; a file known as bad is tried again when it changes
+
+AHEAD = 64  # results that may wait for the consumer: ~10 MB, more than one model call uses up
+
+
+def __getattr__(name: str) -> str:
+    """DECODER_VERSION, when it is asked for: reading package metadata takes 40 CPU ms."""
+    if name != "DECODER_VERSION":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib.metadata import PackageNotFoundError, version
+
+    def of(package: str) -> str:
+        try:
+            return version(package)
+        except PackageNotFoundError:
+            return "none"
+
+    value = globals()["DECODER_VERSION"] = f"{RULES}/pillow {of('pillow')}/heif {of('pillow-heif')}"
+    return value
+
+
+class DecodePool:
+    """Decodes images in worker processes; thread-safe.
+
+    Args:
+        workers: processes at most, >= 1. The first starts at once (without waiting for it), the others when they are needed.
+        preprocess: how the model wants its pixels.
+        limits: what one picture may cost.
+        thumbnail_side: longer side of the WebP thumbnail that comes with each picture, pixels; None: no thumbnails.
+    """
+
+    def __init__(self, workers: int, preprocess: Preprocess, *, limits: Limits = LIBRARY_LIMITS, thumbnail_side: int | None = None) -> None:
+        if workers < 1:
+            raise UsageError("at least one decode worker is needed")
+        self.workers = workers
+        self.limits = limits
+        self._shape = (*preprocess.output_size, 3)
+        wish = {
+            "size": preprocess.size,
+            "shortest_edge": preprocess.shortest_edge,
+            "crop": preprocess.crop,
+            "resample": preprocess.resample,
+            "thumbnail_side": thumbnail_side,
+        }
+        self._hello: dict[str, object] = {"limits": asdict(limits), "wish": wish}
+        self._closed = False
+        self._free = threading.Condition()
+        self._all: list[WorkerProcess] = []
+        self._idle: list[WorkerProcess] = []
+        self._stop = threading.Event()
+        self._end = weakref.finalize(self, end_all, self._all, self._stop)  # also when the pool is forgotten, and at exit
+        self._idle.append(self._start())
+        threading.Thread(target=watch, args=(self._all, self._stop, limits.memory_bytes), name="decode-watch", daemon=True).start()
+
+    def decode(self, source: str | bytes, *, region: Region | None = None, known: Callable[[bytes], bool] | None = None) -> Decoded:
+        """One picture, ready for the model. Blocks until a worker is free and done.
+
+        Args:
+            source: a path (str; may hold surrogate escapes; a link is refused: resolve it before if it is meant), or an encoded
+                image (bytes).
+            region: only this part of the upright picture; a box longer than 2:1 grows to 2:1 with its surroundings.
+            known: called with the sha256 before decoding; True: the caller has this content, nothing is decoded and `pixels` is None.
+
+        Raises DecodeError with its reason; UsageError for a region that reaches outside the picture.
+        """
+        reply, body = self._run(source, region, known, None)
+        digest = bytes.fromhex(reply["sha256"])
+        found = None if reply["stat"] is None else FileStat.of(*reply["stat"])
+        if "shape" not in reply:
+            return Decoded(digest, None, stat=found)
+        pixels, rest = _array(reply, body)
+        thumbnail = None if reply["thumbnail"] is None else rest
+        return Decoded(digest, pixels, reply["width"], reply["height"], reply["format"], thumbnail, found)
+
+    def picture(self, source: str | bytes, *, max_side: int, region: Region | None = None) -> Picture:
+        """For showing: with true proportions, longer side at most `max_side`, never enlarged. Rules, cage and errors as in `decode`."""
+        reply, body = self._run(source, region, None, max_side)
+        return Picture(_array(reply, body)[0], reply["width"], reply["height"], bytes.fromhex(reply["sha256"]))
+
+    def decode_each(
+        self, sources: Iterable[str], *, known: Callable[[bytes], bool] | None = None, ahead: int | None = None
+    ) -> Iterator[tuple[str, Decoded | DecodeError]]:
+        """Many pictures, in order of completion, each with its result or its DecodeError; one thread per worker.
+
+        At most `ahead` results (64 unless told) wait or are in work, so memory is flat in the number of sources. `sources` and `known`
+        are called from these threads (one call at a time for `sources`); what they raise is raised here. Closing the generator stops it
+        at once: a decode that is running then ends in the background, its result dropped.
+        """
+        return _Stream(self, sources, known, ahead or AHEAD).results()
+
+    def close(self) -> None:
+        """End all workers, within 2 s. A decode that is running in another thread raises ImageSearchError there."""
+        with self._free:
+            self._closed = True
+            self._free.notify_all()
+        self._end()
+
+    def __enter__(self) -> DecodePool:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _run(self, source: str | bytes, region: Region | None, known: Callable[[bytes], bool] | None, max_side: int | None) -> Reply:
+        path, payload = self._payload(source)
+        box = None if region is None else [region.x, region.y, region.w, region.h]
+        job: dict[str, object] = {"job": "bytes" if path is None else "path", "ask": known is not None, "region": box, "max_side": max_side}
+        with self._worker() as worker:
+            try:
+                reply, body = worker.ask(job, payload, known, self.limits.wall_seconds)
+                self._check(reply, body, max_side)
+            except EndOfStreamError as error:
+                reason = worker.buried()
+                if self._closed:
+                    raise ImageSearchError("decoding was stopped", path=path) from None
+                raise DecodeError(reason, path=path, detail=f"worker ended with {worker.process.returncode}") from error
+        if "outside" in reply:
+            assert region is not None
+            wide, high = reply["outside"]
+            raise UsageError(
+                f"the region {region.x},{region.y},{region.w},{region.h} reaches outside the picture, which is {wide}x{high} pixels",
+                path=path,
+                hint="give x,y,w,h in pixels of the upright picture",
+            )
+        if "error" in reply:
+            digest = reply["sha256"] and bytes.fromhex(reply["sha256"])
+            raise DecodeError(SkipReason[reply["error"]], path=path, detail=reply["detail"], sha256=digest)
+        return reply, body
+
+    def _payload(self, source: str | bytes) -> tuple[str | None, bytes]:
+        """(path or None, what the worker gets)."""
+        if isinstance(source, bytes):
+            if len(source) > self.limits.file_bytes:
+                raise DecodeError(SkipReason.FILE_TOO_LARGE, detail=f"{len(source)} bytes")
+            return None, source
+        try:
+            # A worker keeps the folder it was started in; and ours may be gone, which is nothing to a whole path.
+            raw = os.fsencode(source if os.path.isabs(source) else os.path.join(os.getcwd(), source))
+        except UnicodeEncodeError as error:
+            raise DecodeError(SkipReason.VANISHED, path=source, detail=str(error)) from error
+        if b"\0" in raw:
+            raise DecodeError(SkipReason.VANISHED, path=source, detail="a NUL in the name")
+        return source, raw
+
+    def _check(self, reply: dict[str, Any], body: bytearray, max_side: int | None) -> None:
+        """A reply of the wrong shape comes from a worker that a file has upset."""
+        if "shape" in reply:
+            high, wide, _ = shape = tuple(reply["shape"])
+            wrong = shape != self._shape if max_side is None else max(high, wide) > max_side
+            if wrong or len(body) != high * wide * 3 + (reply["thumbnail"] or 0):
+                raise EndOfStreamError
+
+    @contextlib.contextmanager
+    def _worker(self) -> Iterator[WorkerProcess]:
+        """A worker of one's own; a dead, worn-out or interrupted one does not come back."""
+        with self._free:
+            while not (self._closed or self._idle or len(self._all) < self.workers):
+                self._free.wait()
+            if self._closed:
+                raise ImageSearchError("the decoder is closed")
+            worker = self._idle.pop() if self._idle else self._start()
+            if worker.process.poll() is not None:  # ended while idle: no image is to blame
+                self._all.remove(worker)
+                worker.end()
+                worker = self._start()
+            worker.held = True
+        try:
+            worker.wait_ready()
+            yield worker
+        finally:
+            worker.held = False
+            kept = worker.fit and worker.served < self.limits.files_per_worker and not self._closed
+            if not kept:
+                worker.end()
+            with self._free:
+                (self._idle.append if kept else self._all.remove)(worker)
+                self._free.notify()
+
+    def _start(self) -> WorkerProcess:
+        worker = WorkerProcess(self._hello)
+        self._all.append(worker)
+        return worker
+
+
+class _Stream:
+    """The threads behind `decode_each`."""
+
+    def __init__(self, pool: DecodePool, sources: Iterable[str], known: Callable[[bytes], bool] | None, ahead: int) -> None:
+        self.pool = pool
+        self.sources = iter(sources)
+        self.known = known
+        self.one_at_a_time = threading.Lock()
+        self.room = threading.Semaphore(ahead)
+        self.done: queue.SimpleQueue[tuple[str, Decoded | DecodeError] | BaseException | None] = queue.SimpleQueue()
+        self.stopped = False
+
+    def results(self) -> Iterator[tuple[str, Decoded | DecodeError]]:
+        running = self.pool.workers
+        for number in range(running):
+            threading.Thread(target=self._work, name=f"decode-{number}", daemon=True).start()
+        try:
+            while running:
+                item = self.done.get()
+                if item is None:
+                    running -= 1
+                elif isinstance(item, BaseException):
+                    raise item
+                else:
+                    self.room.release()
+                    yield item
+        finally:
+            self.stopped = True
+            self.room.release(self.pool.workers)  # threads that wait for room look up and leave
+
+    def _work(self) -> None:
+        try:
+            while True:
+                self.room.acquire()
+                with self.one_at_a_time:
+                    source = None if self.stopped else next(self.sources, None)
+                if source is None:
+                    break
+                result: Decoded | DecodeError
+                try:
+                    result = self.pool.decode(source, known=self.known and self._known)
+                except DecodeError as error:
+                    result = error
+                self.done.put((source, result))
+        except BaseException as error:
+            self.done.put(error)
+        self.room.release()  # the next thread finds the end, too
+        self.done.put(None)
+
+    def _known(self, digest: bytes) -> bool:
+        assert self.known is not None
+        return self.stopped or self.known(digest)  # stopped: nobody wants the pixels
+
+
+def _array(reply: dict[str, Any], body: bytearray) -> tuple[UInt8, bytes]:
+    """(pixels, what comes after them)."""
+    high, wide, channels = reply["shape"]
+    count = high * wide * channels
+    return np.frombuffer(body, np.uint8, count).reshape(high, wide, channels), bytes(memoryview(body)[count:])

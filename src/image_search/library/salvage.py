@@ -1,0 +1,304 @@
+"""Is a catalog damaged, and what is still good of it: saved into a new library. The damaged one is only read.
+
+SQLite finds a row by way of other pages; where these are damaged it gives up on everything behind them. So the pages are read here one by
+one, in the file format of https://sqlite.org/fileformat2.html: a row is good if it can be taken apart, has the columns of its table, and,
+for a vector, the checksum that was written with it. A row behind a damaged page costs that row and no other.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import sqlite3
+import tempfile
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..errors import LibraryDamagedError, LibraryError, LibraryNotFoundError
+from ..paths import from_bytes
+from ..types import Fingerprint
+from .catalog import CATALOG_NAME, PAGE_BYTES, Catalog, item_id, translated
+
+__all__ = ["Saved", "find_damage", "salvage"]
+
+PAGES = (PAGE_BYTES, 4096)  # bytes; catalogs had the second at first
+TABLE_LEAF, INDEX_LEAF, INDEX_INNER = 13, 10, 2  # kinds of pages that hold rows
+STATES = {"present", "missing", "skipped", "forgotten"}
+
+
+def find_damage(catalog: Catalog) -> list[str]:
+    """Everything that can be told to be wrong with a catalog, a line each; reads all of it. Empty: nothing was found.
+
+    SQLite's own check compares every table with its indexes, so it finds a changed path, hash or id; then every vector's checksum and
+    length, and every reference between tables. What it cannot tell: a changed size, time or class name (the next `index` sets them
+    right by itself) or a picture's changed width, height or format.
+    """
+    found: list[str] = []
+    try:
+        found += [f"structure: {line}" for (line,) in catalog.rows("PRAGMA integrity_check(20)") if line != "ok"]
+        for page in catalog.pages("SELECT id, sha256, vector, checksum FROM content"):
+            found += [f"the vector of content {number} is damaged" for number, *row in page if not _good_vector(tuple(row), catalog.dim)]
+        for number, state, content, root in catalog.rows(
+            "SELECT f.id, f.state, c.id, r.id FROM files AS f LEFT JOIN content AS c ON c.id = f.content_id"
+            " LEFT JOIN roots AS r ON r.id = f.root_id"
+            " WHERE r.id IS NULL OR f.state NOT IN ('present', 'missing', 'skipped', 'forgotten') OR (f.state = 'present' AND c.id IS NULL)"
+        ):
+            what = "its folder" if root is None else "its vector" if content is None and state == "present" else "its state"
+            found.append(f"{item_id(number)} has lost {what}")
+    except LibraryError as error:
+        found.append(error.what)
+    return found
+
+
+@dataclass(slots=True)
+class Saved:
+    """What was saved. `images` have their vectors; `lost` are files known by name whose vectors are gone: indexing them again is enough.
+
+    `unknown` counts files of which not even the name is left. `vectors` are all that were saved, also those without a file: they need
+    not be embedded again.
+    """
+
+    library: Path
+    images: int = 0
+    vectors: int = 0
+    lost: list[str] = field(default_factory=list)
+    unknown: int = 0
+
+
+def salvage(damaged: Path, to: Path) -> Saved:
+    """Save what is good of the library in `damaged` into a new library in `to`.
+
+    Raises:
+        LibraryNotFoundError: there is no catalog. LibraryError: `to` is not empty. LibraryDamagedError: what made its vectors is lost,
+            or every image.
+        DiskFullError, LibraryReadOnlyError: of `to`.
+    """
+    file = damaged / CATALOG_NAME
+    if not file.is_file() or file.is_symlink():
+        raise LibraryNotFoundError("there is no catalog", path=damaged, hint="give the library's folder with --library")
+    if os.path.lexists(to):
+        raise LibraryError("there is something already", path=to, hint="give a new folder with --to")
+    with translated(to), tempfile.TemporaryDirectory(prefix="image-search-") as scratch:
+        try:
+            rows = _all_rows(_whole_copy(file, Path(scratch)))
+        except OSError as error:
+            raise LibraryDamagedError(f"the catalog cannot be read ({error.strerror})", path=file) from error
+    try:
+        fingerprint = Fingerprint.from_json(rows.meta["fingerprint"])
+        canonical = np.frombuffer(rows.meta["canonical"], "<f4").reshape(-1, fingerprint.dim)
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise LibraryDamagedError(
+            "nothing can be saved: the record of the model that made the vectors is lost", path=damaged, hint="index your folders anew"
+        ) from error
+    if not rows.files and not rows.content:
+        raise LibraryDamagedError("nothing can be saved: no image is left in this catalog", path=damaged, hint="index your folders anew")
+    try:
+        with contextlib.closing(Catalog.create(to, fingerprint, canonical)) as catalog:
+            return _fill(catalog, rows, to)
+    except BaseException:  # a full disk, say: the same command can be run again
+        with contextlib.suppress(OSError):
+            Catalog.remove(to)
+            to.rmdir()
+        raise
+
+
+def _whole_copy(file: Path, scratch: Path) -> bytes:
+    """The catalog's bytes, with what is still in its log, as far as SQLite can bring it in."""
+    for name in (file, file.with_name(f"{file.name}-wal")):
+        with contextlib.suppress(FileNotFoundError):
+            shutil.copyfile(name, scratch / name.name, follow_symlinks=False)
+    with contextlib.suppress(sqlite3.Error), contextlib.closing(sqlite3.connect(scratch / file.name)) as connection:
+        connection.execute("PRAGMA trusted_schema=OFF")
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    return (scratch / file.name).read_bytes()
+
+
+def _fill(catalog: Catalog, rows: _Rows, to: Path) -> Saved:
+    saved = Saved(to)
+    good = {number: row for number, row in rows.content.items() if _good_vector(row, catalog.dim)}
+    with catalog.transaction() as generation:
+        for number, (path, name_from, offline) in rows.roots.items():
+            catalog.execute("INSERT OR IGNORE INTO roots VALUES (?, ?, ?, ?)", (number, path, name_from, offline))
+        for number, row in good.items():
+            catalog.execute("INSERT OR IGNORE INTO content VALUES (?, ?, ?, ?, ?, ?, ?)", (number, *row))
+        for number, (root, path, name, state, content, *facts) in rows.files.items():
+            if root not in rows.roots:
+                saved.unknown += 1
+                continue
+            there = state != "present" or content in good
+            if not there:
+                saved.lost.append(os.path.join(from_bytes(rows.roots[root][0]), from_bytes(path)))
+            saved.images += state == "present" and there
+            kept = (number, root, path, name, state if there else "missing", content if content in good else None, *facts[:-1], generation)
+            catalog.execute(f"INSERT OR IGNORE INTO files VALUES ({', '.join('?' * 13)})", kept)
+        for hash_and_reason in rows.failures:
+            catalog.execute("INSERT OR IGNORE INTO failures VALUES (?, ?, ?)", hash_and_reason)
+        for path in rows.forgotten:
+            catalog.execute("INSERT OR IGNORE INTO forgotten VALUES (?)", (path,))
+        saved.unknown += max([rows.last_file, *rows.files], default=0) - len(rows.files)
+        saved.vectors = len(good)
+        if isinstance(runtime := rows.meta.get("runtime"), str):
+            catalog.set_meta("runtime", runtime)
+        if rows.meta.get("store") == "exact":
+            catalog.set_meta("store", "exact")
+    saved.lost.sort()
+    return saved
+
+
+def _good_vector(row: tuple[Any, ...], dim: int) -> bool:
+    _, vector, check, *_ = row
+    if not isinstance(vector, bytes) or len(vector) != 4 * dim or zlib.crc32(vector) != check:
+        return False
+    return abs(float(np.linalg.norm(np.frombuffer(vector, "<f4").astype(np.float64))) - 1) < 1e-3
+
+
+def _all_rows(data: bytes) -> _Rows:
+    """With the page size that finds more: the place where it is written may be damaged."""
+    return max((_Rows(data, size) for size in PAGES), key=lambda rows: ("fingerprint" in rows.meta, len(rows.content) + len(rows.files)))
+
+
+class _Rows:
+    """Every row of our tables that can be taken out of a catalog's bytes."""
+
+    def __init__(self, data: bytes, page_size: int) -> None:
+        self.data = data
+        self.page_size = page_size  # bytes
+        self.meta: dict[str, Any] = {}
+        self.roots: dict[int, tuple[bytes, str, int]] = {}
+        self.content: dict[int, tuple[Any, ...]] = {}
+        self.files: dict[int, tuple[Any, ...]] = {}
+        self.failures: list[tuple[Any, ...]] = []
+        self.forgotten: list[bytes] = []
+        self.last_file = 0
+        unused = self._unused()
+        for page in range(1, len(data) // self.page_size + 1):
+            if page not in unused:
+                for number, row in self._rows(page):
+                    self._sort_in(number, row)
+
+    def _sort_in(self, number: int, row: tuple[Any, ...]) -> None:
+        """Which table is this a row of? Ours differ in their columns. What fits none is not kept."""
+        match row:
+            case (None, bytes(sha256), bytes(_), int(_), int(_), int(_), str(_)) if len(sha256) == 32:
+                self.content[number] = row[1:]
+            case (
+                None,
+                int(_),
+                bytes(_),
+                str(_),
+                str(state),
+                int(_) | None,
+                int(_),
+                int(_),
+                int(_),
+                int(_),
+                str(_),
+                str(_),
+                int(newer),
+            ) if state in STATES:
+                if number not in self.files or self.files[number][-1] < newer:
+                    self.files[number] = row[1:]
+            case (None, bytes(path), str(name_from), int(offline)):
+                self.roots[number] = path, name_from, offline
+            case (bytes(sha256), str(_), str(_)) if len(sha256) == 32:
+                self.failures.append(row)
+            case ("files", int(last)):
+                self.last_file = last
+            case (str(key), value) if key not in ("files", ""):
+                self.meta[key] = value
+            case (bytes(path),):
+                self.forgotten.append(path)
+
+    def _unused(self) -> set[int]:
+        """Pages on the list of free ones: what they hold was deleted."""
+        found: set[int] = set()
+        trunk = int.from_bytes(self.data[32:36], "big")
+        while 0 < trunk <= len(self.data) // self.page_size and trunk not in found:
+            found.add(trunk)
+            page = self._page(trunk)
+            count = min(int.from_bytes(page[4:8], "big"), self.page_size // 4 - 2)
+            found.update(int.from_bytes(page[8 + 4 * n : 12 + 4 * n], "big") for n in range(count))
+            trunk = int.from_bytes(page[:4], "big")
+        return found
+
+    def _page(self, number: int) -> bytes:
+        return self.data[(number - 1) * self.page_size : number * self.page_size]
+
+    def _rows(self, number: int) -> Iterator[tuple[int, tuple[Any, ...]]]:
+        page = self._page(number)
+        head = 100 if number == 1 else 0
+        kind = page[head]
+        if kind not in (TABLE_LEAF, INDEX_LEAF, INDEX_INNER):
+            return
+        first = head + (12 if kind == INDEX_INNER else 8)
+        for n in range(min(int.from_bytes(page[head + 3 : head + 5], "big"), (self.page_size - first) // 2)):
+            at = int.from_bytes(page[first + 2 * n : first + 2 * n + 2], "big")
+            with contextlib.suppress(IndexError, ValueError):
+                yield self._cell(page, at + 4 if kind == INDEX_INNER else at, kind)
+
+    def _cell(self, page: bytes, at: int, kind: int) -> tuple[int, tuple[Any, ...]]:
+        size, at = _varint(page, at)
+        number = 0
+        if kind == TABLE_LEAF:
+            number, at = _varint(page, at)
+        most = self.page_size - 35 if kind == TABLE_LEAF else (self.page_size - 12) * 64 // 255 - 23
+        if size <= most:
+            return number, _record(page[at : at + size], size)
+        least = (self.page_size - 12) * 32 // 255 - 23
+        local = least + (size - least) % (self.page_size - 4)
+        local = local if local <= most else least
+        body = bytearray(page[at : at + local])
+        following = int.from_bytes(page[at + local : at + local + 4], "big")
+        while len(body) < size and 0 < following <= len(self.data) // self.page_size:
+            more = self._page(following)
+            body += more[4 : 4 + size - len(body)]
+            following = int.from_bytes(more[:4], "big")
+        return number, _record(bytes(body), size)
+
+
+def _varint(data: bytes, at: int) -> tuple[int, int]:
+    """(value, where it ends)."""
+    value = 0
+    for n in range(9):
+        byte = data[at + n]
+        if n == 8:
+            return value << 8 | byte, at + 9
+        value = value << 7 | byte & 0x7F
+        if byte < 0x80:
+            return value, at + n + 1
+    raise ValueError
+
+
+def _record(body: bytes, size: int) -> tuple[Any, ...]:
+    """The values of one row. ValueError, IndexError: this is none."""
+    if len(body) != size:
+        raise ValueError
+    end, at = _varint(body, 0)
+    kinds = []
+    while at < end:
+        kind, at = _varint(body, at)
+        kinds.append(kind)
+    values: list[Any] = []
+    for kind in kinds:
+        length = (0, 1, 2, 3, 4, 6, 8, 8, 0, 0, -1, -1)[kind] if kind < 12 else (kind - 12) // 2
+        raw = body[at : at + length]
+        if length < 0 or len(raw) != length:
+            raise ValueError
+        at += length
+        if kind == 0:
+            values.append(None)
+        elif kind >= 12:
+            values.append(raw.decode() if kind % 2 else raw)
+        elif kind == 7:
+            raise ValueError  # no table of ours holds a float
+        else:
+            values.append(kind - 8 if kind in (8, 9) else int.from_bytes(raw, "big", signed=True))
+    if at != size:
+        raise ValueError
+    return tuple(values)

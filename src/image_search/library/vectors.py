@@ -1,0 +1,154 @@
+"""The library's vectors in memory, and how they follow the catalog: read once, then only what changed."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ..errors import SALVAGE, LibraryDamagedError
+from ..types import Float32
+from .catalog import Catalog, check_vector, checksum
+
+__all__ = ["Matrix", "Numbers"]
+
+_SPARE = 0.125  # room for later rows, as a share: memory that is not touched is not taken, and a matrix that is full has to be copied
+_AGAIN = 0.3  # above this share of changed files everything is read again: it is no slower, and takes no room twice
+_IN = 900  # values in one "IN (...)": SQLite allows 999 everywhere
+
+Numbers = npt.NDArray[np.int64]
+
+
+class Matrix:
+    """The vectors of every content that a present file has, as of the last `follow`.
+
+    Attributes:
+        contents: int64 (N,), their ids, in no particular order.
+        rows: float32 (N, D), their unit vectors.
+    """
+
+    def __init__(self, catalog: Catalog) -> None:
+        self._catalog = catalog
+        self._generation = -1
+        self._files = self._contents_of_files = np.empty(0, np.int64)  # (F,), (F,): each present file and its content
+        self._room: Float32 = np.empty((0, catalog.dim), np.float32)  # (>= N, D)
+        self.contents: Numbers = np.empty(0, np.int64)
+
+    @property
+    def rows(self) -> Float32:
+        return self._room[: len(self.contents)]
+
+    def follow(self) -> None:
+        """Bring it to the catalog's generation, inside the caller's snapshot. Rows that nobody changed are not read and not moved.
+
+        Raises:
+            LibraryDamagedError: a vector is missing or its checksum is wrong.
+        """
+        generation = self._catalog.generation
+        if generation == self._generation:
+            return
+        changed = self._changed()
+        self._generation = -1  # an error below leaves it unknown: everything is read again
+        if changed is None:
+            self._read()
+        else:
+            self._apply(*changed)
+        self._generation = generation
+
+    def _changed(self) -> tuple[Numbers, Numbers] | None:
+        """Files written since, and their contents, -1 for those that are gone; None: unknown, or too many to be worth it.
+
+        A row that carries our generation shows that this catalog is the one we read, and not a backup put in its place since.
+        """
+        if self._catalog.one("SELECT 1 FROM files WHERE generation = ?", (self._generation,)) is None:
+            return None
+        sql = "SELECT id, CASE state WHEN 'present' THEN content_id ELSE -1 END FROM files WHERE generation > ? LIMIT ?"
+        limit = int(_AGAIN * len(self._files)) + 1
+        found = np.array(self._catalog.rows(sql, (self._generation, limit)), np.int64).reshape(-1, 2)
+        return None if len(found) == limit else (found[:, 0], found[:, 1])
+
+    def _read(self) -> None:
+        self._room = np.empty((0, self._catalog.dim), np.float32)  # let go of first: two of them may be more than there is
+        self._files, self._contents_of_files = _present(self._catalog)
+        self.contents = np.unique(self._contents_of_files)
+        self._room = np.empty((_with_spare(len(self.contents)), self._catalog.dim), np.float32)
+        _read_vectors(self._catalog, self.contents, self._room[: len(self.contents)])
+
+    def _apply(self, files: Numbers, contents: Numbers) -> None:
+        here = contents >= 0
+        untouched = ~np.isin(self._files, files)
+        self._files = np.concatenate([self._files[untouched], files[here]])
+        self._contents_of_files = np.concatenate([self._contents_of_files[untouched], contents[here]])
+        # Read again even if known: the number of a content that was forgotten may have gone to another.
+        fresh = np.unique(contents[here])
+        stays = np.isin(self.contents, self._contents_of_files) & ~np.isin(self.contents, fresh)
+        count = int(stays.sum())
+        holes, last = np.flatnonzero(~stays[:count]), np.flatnonzero(stays[count:]) + count  # as many of one as of the other
+        self.contents[holes], self._room[holes] = self.contents[last], self._room[last]
+        if count + len(fresh) > len(self._room):
+            room = np.empty((_with_spare(count + len(fresh)), self._catalog.dim), np.float32)
+            room[:count] = self._room[:count]
+            self._room = room
+        _read_vectors(self._catalog, fresh, self._room[count : count + len(fresh)])
+        self.contents = np.concatenate([self.contents[:count], fresh])
+
+
+def _present(catalog: Catalog) -> tuple[Numbers, Numbers]:
+    """int64 (F,), (F,): every present file and its content."""
+    sql = "SELECT id, content_id FROM files WHERE state = 'present' AND content_id IS NOT NULL"
+    numbers = itertools.chain.from_iterable(itertools.chain.from_iterable(catalog.pages(sql)))
+    pairs = np.fromiter(numbers, np.int64).reshape(-1, 2)
+    return pairs[:, 0].copy(), pairs[:, 1].copy()
+
+
+def _read_vectors(catalog: Catalog, contents: Numbers, into: Float32) -> None:
+    """The unit vectors of these contents.
+
+    Args:
+        contents: int64 (N,), ascending.
+        into: float32 (N, D), written.
+
+    Raises:
+        LibraryDamagedError: one is missing, or its checksum is wrong.
+    """
+    found = 0
+    for page in _pages(catalog, contents):
+        numbers, vectors, checks = zip(*page, strict=True)
+        if not _all_right(vectors, checks, catalog.dim):
+            for content, vector, check in page:
+                check_vector(vector, check, catalog.dim, f"content {content}", catalog.folder)
+        places = np.searchsorted(contents, numbers).clip(max=len(contents) - 1)
+        wanted = contents[places] == numbers  # the others are of files that are missing
+        rows = np.frombuffer(b"".join(vectors), "<f4").reshape(len(page), catalog.dim)
+        if not wanted.all():
+            places, rows = places[wanted], rows[wanted]
+        into[places] = rows
+        found += len(rows)
+    if found != len(contents):  # a file without its vector
+        text = f"the catalog names {len(contents)} contents and holds {found} of them"
+        raise LibraryDamagedError(text, path=catalog.folder, hint=SALVAGE)
+
+
+def _all_right(vectors: Sequence[Any], checks: Sequence[Any], dim: int) -> bool:
+    try:
+        return tuple(map(checksum, vectors)) == checks and set(map(len, vectors)) == {4 * dim}
+    except TypeError:  # not even bytes: a damaged row
+        return False
+
+
+def _pages(catalog: Catalog, contents: Numbers) -> Iterator[list[Any]]:
+    """(id, vector, checksum) of these contents, each once; where many are wanted of all contents, in the order on the disk."""
+    (highest,) = catalog.rows("SELECT coalesce(max(id), 0) FROM content")[0]
+    if len(contents) > _AGAIN * highest:
+        yield from catalog.pages("SELECT id, vector, checksum FROM content", size=500)  # .8 MB: they stay in the processor's cache
+        return
+    for start in range(0, len(contents), _IN):
+        some = contents[start : start + _IN].tolist()
+        yield catalog.rows(f"SELECT id, vector, checksum FROM content WHERE id IN ({','.join('?' * len(some))})", some)
+
+
+def _with_spare(count: int) -> int:
+    return count + int(_SPARE * count) + 64

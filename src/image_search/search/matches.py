@@ -1,0 +1,133 @@
+"""What a search answers: the matches, what was searched with, and the ways to show them."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, overload
+
+from ..config import available_cpus
+from ..errors import DecodeError
+from ..library.catalog import Catalog, item_number
+from ..library.thumbnails import Thumbnails
+from ..types import Match, Preprocess, Region, UInt8
+from .query import Query
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from ..images.pool import DecodePool
+    from ..present.figure import Panel
+
+__all__ = ["Matches"]
+
+PICTURE_SIDE = 640  # pixels of a picture in the comparison: more than it is printed with, and a 12 MP JPEG decodes to it in 30 ms
+
+
+class Matches(Sequence[Match]):
+    """The matches of one search, nearest first. A sequence; in a notebook it shows itself as the comparison.
+
+    Attributes:
+        queries: what was searched with.
+        model: name of the library's model.
+        exact: every image was compared; False if the store answered.
+        library: the library's folder.
+    """
+
+    def __init__(self, matches: Sequence[Match], *, queries: Sequence[Query], model: str, exact: bool, library: Path) -> None:
+        self._matches = list(matches)
+        self.queries = list(queries)
+        self.model = model
+        self.exact = exact
+        self.library = library
+
+    def __len__(self) -> int:
+        return len(self._matches)
+
+    def __iter__(self) -> Iterator[Match]:
+        return iter(self._matches)
+
+    @overload
+    def __getitem__(self, index: int) -> Match: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[Match]: ...
+    def __getitem__(self, index: int | slice) -> Match | list[Match]:
+        return self._matches[index]
+
+    def __repr__(self) -> str:
+        return f"<Matches of {', '.join(q.label for q in self.queries)}: {len(self)}>"
+
+    def __str__(self) -> str:
+        from ..present.table import matches_table
+
+        return matches_table(self._matches)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data, as `image-search search --json` prints it."""
+        from ..present.json import matches_json
+
+        likes = [q.label for q in self.queries if not q.less]
+        return matches_json(self._matches, query=likes, model=self.model, exact=self.exact)
+
+    def figure(self) -> Figure:
+        """The comparison: the query beside its matches. Pictures are decoded now; one that cannot be read is drawn from its thumbnail."""
+        from ..images.pool import DecodePool
+        from ..present.figure import draw_comparison
+
+        # The recipe serves the model only; showing asks for a size of its own.
+        with DecodePool(min(2, available_cpus()), Preprocess(size=(1, 1))) as pool, ThreadPoolExecutor(2) as threads:
+            panels = [
+                *threads.map(lambda query: _query_panel(pool, query), self.queries),
+                *threads.map(lambda match: _match_panel(pool, match, self.library), self._matches),
+            ]
+        return draw_comparison(panels)
+
+    def plot(self, path: str | Path | None = None) -> Figure:
+        """Draw the comparison; save it if a path is given (png, jpg, webp, pdf, svg by its extension).
+
+        Returns the matplotlib figure. (In a notebook `matches` itself, as the last line of a cell, shows it.)
+        """
+        from ..present.figure import save_comparison
+
+        figure = self.figure()
+        if path is not None:
+            save_comparison(figure, path)
+        return figure
+
+    def _repr_png_(self) -> bytes:
+        from ..present.figure import png_bytes
+
+        return png_bytes(self.figure())
+
+
+def _query_panel(pool: DecodePool, query: Query) -> Panel:
+    from ..present.figure import LESS_LIKE, Panel
+
+    pixels, reason = _picture(pool, query.picture, query.region)
+    return Panel(pixels, Path(query.label).name, badge=LESS_LIKE if query.less else "", query=True, reason=reason)
+
+
+def _match_panel(pool: DecodePool, match: Match, library: Path) -> Panel:
+    from ..present.figure import match_panel
+
+    pixels, reason = _picture(pool, match.path)
+    if pixels is None and (small := thumbnail_of(library, match.id)) is not None:
+        pixels, reason = _picture(pool, small)
+    return match_panel(match, pixels, reason)
+
+
+def _picture(pool: DecodePool, source: str | bytes, region: Region | None = None) -> tuple[UInt8 | None, str]:
+    """The pixels, or why there are none."""
+    try:
+        return pool.picture(source, max_side=PICTURE_SIDE, region=region)[0], ""
+    except DecodeError as error:
+        return None, error.reason.value
+
+
+def thumbnail_of(library: Path, item: str) -> bytes | None:
+    """WebP bytes of a library item's thumbnail, if it has one."""
+    with contextlib.closing(Catalog.open(library)) as catalog, contextlib.closing(Thumbnails(library, write=False)) as thumbnails:
+        row = catalog.one("SELECT c.sha256 FROM files AS f JOIN content AS c ON c.id = f.content_id WHERE f.id = ?", (item_number(item),))
+        return None if row is None else thumbnails.get(row[0])
