@@ -340,7 +340,7 @@ def test_wrong_words_do_no_harm_to_the_terminal(run: Callable[..., Answer]) -> N
 
 def test_a_reader_that_leaves_is_no_error() -> None:
     """`image-search ... | head`, also where the output is larger than the pipe."""
-    code = "from image_search import cli; cli.app.command('flood')(lambda: print('x' * 1_000_000)); cli.main()"
+    code = "from image_search.cli import app as cli; cli.app.command('flood')(lambda: print('x' * 1_000_000)); cli.main()"
     child = subprocess.Popen([sys.executable, "-c", code, "flood"], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     assert child.stdout is not None and child.stderr is not None
     child.stdout.read(10)

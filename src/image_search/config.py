@@ -15,6 +15,9 @@ LIBRARY_ENV = "IMAGE_SEARCH_LIBRARY"
 MIB = 1024 * 1024
 
 
+# --- images -----------------------------------------------------------------------------------------------------------------
+
+
 @dataclass(frozen=True, slots=True)
 class Limits:
     """What one picture may cost. Evidence: a 34-byte WebP takes 2.7 GB, a 280 KB JPEG 6.5 CPU seconds in bare Pillow."""
@@ -32,12 +35,36 @@ LIBRARY_LIMITS = Limits()
 # A picture that comes over a network or a pipe: nobody chose to keep it, so it gets less.
 UPLOAD_LIMITS = Limits(megapixels=50.0, file_bytes=20 * MIB)
 
-THUMBNAIL_SIDE = 256  # pixels, longer side: sharp in a grid, ~8 KB as WebP
-MIN_CLOSENESS_IMAGES = 50  # below it a percentile says nothing
-CLOSENESS_SAMPLE = 1000  # images; sampling error of a percentile is then under .02
-COMMIT_SECONDS = 1.0  # what a kill may cost at most, and how often the bar moves; a commit costs some 10 ms
 URL_SECONDS = 10.0
 URL_REDIRECTS = 3
+
+
+# --- models -----------------------------------------------------------------------------------------------------------------
+
+
+# --- library ----------------------------------------------------------------------------------------------------------------
+
+THUMBNAIL_SIDE = 256  # pixels, longer side: sharp in a grid, ~8 KB as WebP
+
+
+# --- stores -----------------------------------------------------------------------------------------------------------------
+
+
+# --- search -----------------------------------------------------------------------------------------------------------------
+
+MIN_CLOSENESS_IMAGES = 50  # below it a percentile says nothing
+CLOSENESS_SAMPLE = 1000  # images; sampling error of a percentile is then under .02
+
+
+# --- index ------------------------------------------------------------------------------------------------------------------
+
+COMMIT_SECONDS = 1.0  # what a kill may cost at most, and how often the bar moves; a commit costs some 10 ms
+
+
+# --- web --------------------------------------------------------------------------------------------------------------------
+
+
+# --- the machine and the library's place ------------------------------------------------------------------------------------
 
 
 def available_cpus() -> int:

@@ -20,13 +20,17 @@
         └── MissingExtraError         an optional dependency is absent; also an ImportError
 
 Errors carry data: `path`, `hint` (what to do next) and, where it applies, `reason`, `pid`. `str(error)` is the one line shown to people:
-"what: path. Hint". Control characters in it are escaped where it is shown (`paths.shown`), not here.
+"what: path. Hint". A hint that names a setting or a verb is an `Advice`: `str(error)` says it as Python does, `error.told` as another face
+does. Control characters are escaped where the line is shown (`paths.shown`), not here.
 """
 
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from enum import StrEnum
+
+from .advice import Advice, Named, Setting, Verb, in_python, told
 
 __all__ = [
     "DecodeError",
@@ -80,7 +84,7 @@ HINTS: dict[SkipReason, str] = {
     SkipReason.NOT_AN_IMAGE: "its content is none of the supported image formats",
     SkipReason.UNSUPPORTED: "convert it to JPEG, PNG, WebP or TIFF",
     SkipReason.DAMAGED: "restore it from a backup or save it again with an image editor",
-    SkipReason.TOO_MANY_PIXELS: "raise the limit with --max-megapixels",
+    SkipReason.TOO_MANY_PIXELS: Advice("raise the limit with ", Setting("max_megapixels")),
     SkipReason.FILE_TOO_LARGE: "save it smaller",
     SkipReason.TOO_SMALL: "it has no content to compare",
     SkipReason.TOOK_TOO_LONG: "save it again with an image editor",
@@ -95,7 +99,7 @@ HINTS: dict[SkipReason, str] = {
 }
 
 
-SALVAGE = "save what is still good with: image-search salvage"  # the way out of a damaged catalog
+SALVAGE = Advice("save what is still good with: ", Verb("salvage"))  # the way out of a damaged catalog
 
 
 class ImageSearchError(Exception):
@@ -113,8 +117,13 @@ class ImageSearchError(Exception):
         self.what = what
         self.path = None if path is None else os.fspath(path)
         self.hint = hint
+        super().__init__(self.told(in_python))
+
+    def told(self, say: Callable[[Named], str]) -> str:
+        """The one line, its settings and verbs in a face's own words."""
+        what, hint = told(self.what, say), told(self.hint, say)
         line = what if self.path is None else f"{what}: {self.path}"
-        super().__init__(f"{line}. {hint[0].upper()}{hint[1:]}" if hint else line)
+        return f"{line}. {hint[0].upper()}{hint[1:]}" if hint else line
 
 
 class UsageError(ImageSearchError):

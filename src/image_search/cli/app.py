@@ -24,7 +24,7 @@ from ..config import default_library
 from ..errors import SALVAGE, ImageSearchError, LibraryDamagedError, LibraryNotFoundError, UsageError
 from ..paths import shown
 from . import console
-from .console import note, print_json, print_matches
+from .console import in_shell, note, print_json, print_matches
 
 if TYPE_CHECKING:
     from ..engine import ImageSearchEngine
@@ -363,7 +363,7 @@ def ask(library: str | None, n: int, allow_private_urls: bool) -> None:
                 print_matches(matches)
                 console.open_picture(matches)
             except ImageSearchError as error:
-                note(f"error: {error}")
+                note(f"error: {error.told(in_shell)}")
 
 
 @app.command()
@@ -586,7 +586,7 @@ def _errors() -> Iterator[None]:
         if _debug:
             raise
         hint = " (image-search demo builds a sample)" if isinstance(error, LibraryNotFoundError) else ""
-        note(f"error: {error}{hint}")
+        note(f"error: {error.told(in_shell)}{hint}")
         sys.exit(error.exit_code)
     except click.exceptions.Exit as end:
         sys.exit(end.exit_code)

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ..advice import Named, Setting, told
 from ..config import UPLOAD_LIMITS
 from ..errors import QueryError
 from ..paths import shown
@@ -18,13 +19,32 @@ from ..paths import shown
 if TYPE_CHECKING:
     from ..search.matches import Matches
 
-__all__ = ["advise_fonts", "bars", "bytes_from_stdin", "has_display", "note", "open_picture", "print_json", "print_matches", "unquoted"]
+__all__ = [
+    "advise_fonts",
+    "bars",
+    "bytes_from_stdin",
+    "has_display",
+    "in_shell",
+    "note",
+    "open_picture",
+    "print_json",
+    "print_matches",
+    "unquoted",
+]
+
+
+def in_shell(named: Named) -> str:
+    """--max-megapixels 300; image-search index FOLDER --model dino."""
+    if isinstance(named, Setting):
+        flag = f"--{named.name.replace('_', '-')}"
+        return f"{flag} {named.value}" if named.value not in ("", "True") else flag
+    return " ".join(["image-search", named.name, *(a if isinstance(a, str) else in_shell(a) for a in named.arguments)])
 
 
 def note(line: str) -> None:
     """A warning or a hint: one line on stderr, between progress bars, harmless for the terminal."""
     tqdm = sys.modules.get("tqdm.std")
-    text = shown(line)
+    text = shown(told(line, in_shell))
     if tqdm is not None:
         tqdm.tqdm.write(text, file=sys.stderr)
     else:

@@ -1,0 +1,74 @@
+"""What to do next, said so that each face can say it in its own words.
+
+A hint names a *setting* or a *verb*, never a flag: `Advice("raise the limit with ", Setting("max_megapixels"))` reads
+"raise the limit with max_megapixels=" in Python, "... with --max-megapixels" in a shell; the page has labels of its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+__all__ = ["Advice", "Named", "Setting", "Verb", "in_python", "told"]
+
+_OF_THE_ENGINE = frozenset({"allow_private_urls", "jobs", "library", "model", "runtime", "store"})  # given when it is made
+_ENGINE_VERBS = frozenset({"embed", "forget", "index", "rebuild", "relocate", "search", "status", "verify"})
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """A setting by its name in Python ("max_megapixels"), with a value or a word for one ("FOLDER") where that helps."""
+
+    name: str
+    value: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Verb:
+    """Something to call: its name ("index"), and its arguments: words for values ("FOLDER"), paths, settings."""
+
+    name: str
+    arguments: tuple[str | Setting, ...] = ()
+
+
+Named = Setting | Verb
+
+
+class Advice(str):
+    """Text of which some parts are named, not written. As a `str` it reads as a Python caller needs it.
+
+    Attributes:
+        parts: text as it stands, settings and verbs.
+    """
+
+    parts: tuple[str | Named, ...]
+
+    def __new__(cls, *parts: str | Named) -> Advice:
+        advice = super().__new__(cls, "".join(part if isinstance(part, str) else in_python(part) for part in parts))
+        advice.parts = parts
+        return advice
+
+
+def told(text: str, say: Callable[[Named], str]) -> str:
+    """The text with its named parts in a face's own words; text without any comes back as it is."""
+    if not isinstance(text, Advice):
+        return text
+    return "".join(told(part, say) if isinstance(part, str) else say(part) for part in text.parts)
+
+
+def in_python(named: Named) -> str:
+    """max_megapixels=, ImageSearchEngine(model="dino").index(FOLDER), engine.rebuild(); a verb of the shell alone stays one."""
+    if isinstance(named, Setting):
+        return f"{named.name}={_python_value(named.value)}"
+    if named.name not in _ENGINE_VERBS:
+        return " ".join(["image-search", named.name, *(a if isinstance(a, str) else f"{a.name} {a.value}" for a in named.arguments)])
+    made = [a for a in named.arguments if isinstance(a, Setting) and a.name in _OF_THE_ENGINE]
+    given = [a for a in named.arguments if a not in made]
+    engine = f"ImageSearchEngine({', '.join(map(in_python, made))})" if made else "engine"
+    return f"{engine}.{named.name}({', '.join(_python_value(a) if isinstance(a, str) else in_python(a) for a in given)})"
+
+
+def _python_value(text: str) -> str:
+    """A word in capitals stands for a value of the reader's; anything else is a text, or a number or truth value as it is."""
+    as_it_is = not text or text.isupper() or text in ("True", "False") or text.replace(".", "", 1).lstrip("-").isdigit()
+    return text if as_it_is else repr(text)
