@@ -45,9 +45,9 @@ def index(folder: str, library: str, model: str, runtime: str, jobs: str) -> dic
     stages = Stages()
     _watch_model(stages)
     for words, place in (
-        ("walk, compare with the catalog", "image_search.index.plan:make_plan"),
+        ("walk, compare with the catalog", "image_search.engine:make_plan"),
         ("commit", "image_search.index.run:_Run.commit"),
-        ("closeness sample", "image_search.engine:ImageSearchEngine._renew_closeness"),
+        ("closeness sample", "image_search.search.closeness:renew"),
         ("store", "image_search.stores.sync:follow"),
     ):
         stages.watch(words, place)
@@ -71,7 +71,7 @@ def search(picture: str, library: str) -> dict[str, Any]:
     for words, place in (
         ("open the library", "image_search.engine:ImageSearchEngine._open"),
         ("query: start and ask the decoder", "image_search.search.query:QueryReader.read"),
-        ("read the vectors", "image_search.library.vectors:Matrix.follow"),
+        ("read the vectors", "image_search.library.vectors:Vectors.refresh"),
         ("compare", "image_search.search.search:top_k"),
         ("the rest of the search: files, closeness", "image_search.engine:ImageSearchEngine.search"),
     ):
@@ -95,10 +95,10 @@ def ask(library: str, how: str, images: str, times: str) -> dict[str, Any]:
     for words, place in (
         ("read the query's vector", "image_search.search.query:QueryReader.read"),
         ("is the store still right", "image_search.search.search:Searcher._ready_store"),
-        ("are the vectors still right", "image_search.library.vectors:Matrix.follow"),
+        ("are the vectors still right", "image_search.library.vectors:Vectors.refresh"),
         ("compare", "image_search.search.search:top_k"),
         ("Chroma", "image_search.stores.chroma:ChromaStore.query"),
-        ("look up the files", "image_search.search.search:Searcher._files"),
+        ("look up the files", "image_search.library.reading:Reader._files"),
         ("the rest: closeness, matches", "image_search.engine:ImageSearchEngine.search"),
     ):
         stages.watch(words, place)

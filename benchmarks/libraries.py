@@ -74,13 +74,13 @@ def library(setting: Setting) -> Iterator[Row]:
 
 def _read_vectors(home: Path, count: int, setting: Setting) -> Row:
     """Catalog -> matrix, in this process."""
-    from image_search.library.vectors import Matrix
+    from image_search.library.vectors import Vectors
 
     seconds = []
     with contextlib.closing(Catalog.open(home)) as catalog:
         for _ in range(setting.size(7, 3)):
             began = time.process_time()
-            Matrix(catalog).follow()
+            Vectors(catalog).refresh()
             seconds.append(time.process_time() - began)
         dim = catalog.dim
     return Row(

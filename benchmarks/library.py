@@ -24,14 +24,14 @@ NOWHERE = FileStat(1, 1, 1, 1)
 
 def clusters(count: int, dim: int = DIM, seed: int = 0) -> Iterator[Float32]:
     """`count` unit vectors in parts of at most 10,000. The same clusters for every `seed`, other vectors in them."""
-    world, dice = np.random.default_rng(0), np.random.default_rng([1, seed])
+    world, rng = np.random.default_rng(0), np.random.default_rng([1, seed])
     centres = world.normal(size=(CENTRES, INNER)).astype(np.float32)
     centres /= np.linalg.norm(centres, axis=1, keepdims=True)
     spread = (world.normal(size=(INNER, dim)) / np.sqrt(dim)).astype(np.float32)  # keeps lengths
     for start in range(0, count, PART):
         n = min(PART, count - start)
-        inner = centres[dice.integers(0, CENTRES, n)] + dice.standard_normal((n, INNER), np.float32) * np.float32(WITHIN / INNER**0.5)
-        vectors = inner @ spread + dice.standard_normal((n, dim), np.float32) * np.float32(AMBIENT / dim**0.5)
+        inner = centres[rng.integers(0, CENTRES, n)] + rng.standard_normal((n, INNER), np.float32) * np.float32(WITHIN / INNER**0.5)
+        vectors = inner @ spread + rng.standard_normal((n, dim), np.float32) * np.float32(AMBIENT / dim**0.5)
         yield vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
 
 

@@ -90,8 +90,8 @@ class Served:
 
 
 def searches(images: int, **more: Any) -> list[dict[str, Any]]:
-    dice = np.random.default_rng(1)
-    return [{"queries": [{"id": f"id:{n}"}], **more} for n in dice.integers(1, images + 1, ASKED).tolist()]
+    rng = np.random.default_rng(1)
+    return [{"queries": [{"id": f"id:{n}"}], **more} for n in rng.integers(1, images + 1, ASKED).tolist()]
 
 
 def put_thumbnails(library: Path, served: Served, query: str) -> None:

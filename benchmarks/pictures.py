@@ -58,21 +58,21 @@ def _marked(jpeg: bytes, number: int) -> bytes:
 
 
 def _draw(width: int, height: int, seed: int) -> Image.Image:
-    dice = np.random.default_rng(seed)
+    rng = np.random.default_rng(seed)
     total = np.zeros((height, width, 3), np.float32)
     cells, weight = 4, 70.0
     while cells < max(width, height):
         high, wide = max(2, cells * height // max(width, height)), max(2, cells * width // max(width, height))
-        noise = Image.fromarray(dice.integers(0, 256, (high, wide, 3), np.uint8)).resize((width, height), Image.Resampling.BILINEAR)
+        noise = Image.fromarray(rng.integers(0, 256, (high, wide, 3), np.uint8)).resize((width, height), Image.Resampling.BILINEAR)
         total += (np.asarray(noise, np.float32) - 128) * (weight / 128)
         cells, weight = cells * 2, weight * 0.62
     picture = Image.fromarray(np.clip(total + 128, 0, 255).astype(np.uint8))
     draw = ImageDraw.Draw(picture)
     for _ in range(40):
-        x, y = int(dice.integers(0, width)), int(dice.integers(0, height))
-        reach = int(dice.integers(4, max(6, width // 6)))
-        colour = tuple(int(c) for c in dice.integers(0, 256, 3))
-        shape = draw.ellipse if dice.random() < 0.5 else draw.rectangle
-        shape((x, y, x + reach, y + int(reach * dice.uniform(0.3, 1.5)) + 1), fill=colour)
-    grain = dice.normal(0, 3, (height, width, 1)).astype(np.float32)
+        x, y = int(rng.integers(0, width)), int(rng.integers(0, height))
+        reach = int(rng.integers(4, max(6, width // 6)))
+        colour = tuple(int(c) for c in rng.integers(0, 256, 3))
+        shape = draw.ellipse if rng.random() < 0.5 else draw.rectangle
+        shape((x, y, x + reach, y + int(reach * rng.uniform(0.3, 1.5)) + 1), fill=colour)
+    grain = rng.normal(0, 3, (height, width, 1)).astype(np.float32)
     return Image.fromarray(np.clip(np.asarray(picture, np.float32) + grain, 0, 255).astype(np.uint8))

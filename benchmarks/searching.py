@@ -15,7 +15,8 @@ from typing import Any
 import numpy as np
 
 from image_search import ImageSearchEngine
-from image_search.search.search import STORE_PAYS_FROM, How
+from image_search.config import STORE_PAYS_FROM
+from image_search.search.search import How
 from image_search.stores.exact import top_k
 from image_search.types import Float32
 

@@ -13,7 +13,7 @@ from pictures import fill, picture
 
 from image_search import ImageSearchEngine, UsageError
 from image_search.evaluate import run as evaluating
-from image_search.evaluate.distortions import COPIES
+from image_search.evaluate.distortions import DISTORTIONS
 from image_search.evaluate.metrics import leave_one_out
 from image_search.evaluate.run import Evaluation, evaluate
 from image_search.present.table import evaluation_table
@@ -28,15 +28,15 @@ def test_the_figures_are_those_of_the_model_s_vectors(engine: ImageSearchEngine,
     assert (found.k1, found.k5, found.p10, found.map100) == pytest.approx((expected.k1, expected.k5, expected.p10, expected.map100))
     assert (found.images, found.classes, found.skipped, found.dim) == (12, 3, 1, engine.embed(paths[0]).shape[1])
     assert found.store_recall10 == 1.0
-    assert set(found.copies) == {"mean", *COPIES} and found.copies["JPEG q10"] >= 0.5
+    assert set(found.copies) == {"mean", *DISTORTIONS} and found.copies["JPEG q10"] >= 0.5
     assert found.decode_ms > 0.3 and found.embed_ms > 0  # the workers are counted, too
     assert seen[-1] == ("mini: copies", 12, 12)
 
 
-@pytest.mark.parametrize("kind", COPIES)
+@pytest.mark.parametrize("kind", DISTORTIONS)
 def test_copies_are_changed_but_the_same_picture(kind: str) -> None:
     original = picture("circle", 1)
-    copy = COPIES[kind](original, np.random.default_rng(1))
+    copy = DISTORTIONS[kind](original, np.random.default_rng(1))
     assert copy.mode == "RGB" and copy.tobytes() != original.tobytes()
     share = (copy.width * copy.height) / (original.width * original.height)
     assert share == pytest.approx(0.6 if kind == "crop 60 %" else 1, abs=0.02)

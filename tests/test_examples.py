@@ -20,10 +20,8 @@ from PIL import Image
 
 from image_search import SkipReason, config
 from image_search.cli import app as cli
-from image_search.library.thumbnails import MAX_BYTES
 from image_search.models import MODELS
 from image_search.search.closeness import sample
-from image_search.search.search import STORE_PAYS_FROM
 
 ROOT = Path(__file__).resolve().parents[1]
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")])
@@ -149,8 +147,8 @@ def test_tables_and_limits_are_the_programs_own(readme: Path) -> None:
         f"{library.memory_bytes // config.MIB // 1024} GB",
         f"{upload.megapixels:.0f}[ ]?(megapixels|메가픽셀)",
         f"{upload.file_bytes // config.MIB} MB",
-        f"{STORE_PAYS_FROM:,}",
-        f"{MAX_BYTES // 1024**3} GB",
+        f"{config.STORE_PAYS_FROM:,}",
+        f"{config.THUMBNAILS_BYTES // 1024**3} GB",
         rf"{config.MIN_CLOSENESS_IMAGES}( images|장)",
         re.escape(f"${config.LIBRARY_ENV}"),
     )

@@ -22,7 +22,8 @@ from PIL import Image
 
 from image_search.engine import ImageSearchEngine
 from image_search.library.catalog import Catalog
-from image_search.library.reading import same_picture
+from image_search.library.reading import Reader
+from image_search.search.same_picture import same_picture
 from image_search.web.server import PageServer
 
 
@@ -248,9 +249,10 @@ def test_same_pictures_are_told(tmp_path: Path) -> None:
     with contextlib.closing(Catalog.open(tmp_path / "library")) as catalog:
         numbers = [int(m.id[3:]) for m in matches]
         contents = [catalog.one("SELECT content_id FROM files WHERE id = ?", (n,))[0] for n in numbers]
-        assert same_picture(catalog, contents, None)[:3] == [0, 0, 2]
-        assert same_picture(catalog, contents, 1.1) == same_picture(catalog, contents, None)
-        assert set(same_picture(catalog, contents, -1.0)) == {0}
+        reader = Reader(catalog)
+        assert same_picture(reader, contents, None)[:3] == [0, 0, 2]
+        assert same_picture(reader, contents, 1.1) == same_picture(reader, contents, None)
+        assert set(same_picture(reader, contents, -1.0)) == {0}
 
 
 def test_near_identical_pictures_fold_from_the_models_threshold_on(

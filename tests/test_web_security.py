@@ -633,7 +633,7 @@ def test_told_to_stop_it_ends_in_order_even_with_open_streams(library: Path, tmp
             said = run.communicate(timeout=30)
         assert run.returncode == 0 and said[1].splitlines()[-1] == "Ended." and "Traceback" not in said[1]
         with ImageSearchEngine(own) as engine:
-            engine.own("test")  # it has let go of the library
+            engine.hold_writer_lock("test")  # it has let go of the library
     finally:
         if run.poll() is None:
             run.kill()

@@ -42,16 +42,33 @@ URL_REDIRECTS = 3
 # --- models -----------------------------------------------------------------------------------------------------------------
 
 
+# --- embedding --------------------------------------------------------------------------------------------------------------
+
+MODEL_CALL_SECONDS = 0.3  # one call to the model; short, so that an interrupt and the progress bar are prompt
+MAX_BATCH = 128  # pictures in one call
+LONGEST_WAIT_SECONDS = 0.5  # that a decoded picture waits for others: slow decoding must not delay what can be committed
+
+
 # --- library ----------------------------------------------------------------------------------------------------------------
 
 THUMBNAIL_SIDE = 256  # pixels, longer side: sharp in a grid, ~8 KB as WebP
+THUMBNAILS_BYTES = 2 * 1024**3  # ~250,000 thumbnails; then the oldest go
+BUSY_SECONDS = 5.0  # that a catalog held by another program is waited for; then an error, never a hang
+VECTORS_SPARE = 0.125  # room for later rows, as a share: memory that is not touched is not taken, and a full matrix has to be copied
+REREAD_SHARE = 0.3  # of the files changed: above it all vectors are read again, which is no slower and takes no room twice
 
 
 # --- stores -----------------------------------------------------------------------------------------------------------------
 
+STORE_BATCH = 1000  # records a call: a batch of one costs 24 times as much
+STORE_MAX_CHANGED = 0.3  # share of a library's files; where more have changed, a rebuild is cheaper and leaves no dead records behind
+
 
 # --- search -----------------------------------------------------------------------------------------------------------------
 
+STORE_PAYS_FROM = 100_000  # images: an exact search takes 6 CPU ms there, Chroma 2.5 and 290 MB more; and exact is never wrong
+STORE_ASK_AGAIN_SECONDS = 10.0  # after a store said no: verifying it reads all of it (.2 s at 100,000 images)
+PICTURE_SIDE = 640  # pixels of a picture in the comparison: more than it is printed with, and a 12 MP JPEG decodes to it in 30 ms
 MIN_CLOSENESS_IMAGES = 50  # below it a percentile says nothing
 CLOSENESS_SAMPLE = 1000  # images; sampling error of a percentile is then under .02
 

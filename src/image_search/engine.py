@@ -9,44 +9,36 @@ import logging
 import math
 import operator
 import os
-import tempfile
 import threading
 import time
 import warnings
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import asdict, replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any, SupportsIndex
 
 import numpy as np
 
+from .advice import Advice, Setting, Verb
 from .config import LIBRARY_LIMITS, THUMBNAIL_SIDE, UPLOAD_LIMITS, Limits, available_cpus, default_library
-from .errors import (
-    SALVAGE,
-    LibraryDamagedError,
-    LibraryError,
-    LibraryNotFoundError,
-    ModelMismatchError,
-    StoreError,
-    UsageError,
-)
+from .errors import SALVAGE, LibraryDamagedError, LibraryError, ModelMismatchError, QueryError, StoreError, UsageError
 from .images.pool import DecodePool
 from .images.scan import Excluder
-from .index import plan as planning
+from .index.plan import Plan, Rules, make_plan
 from .index.run import Progress, plan_only, run
-from .library import writing as upkeep
+from .library import folders as library_folders
 from .library.catalog import Catalog
-from .library.lock import ProcessLock
+from .library.library import Library
+from .library.reading import Reader
 from .library.salvage import find_damage
 from .library.thumbnails import Thumbnails
-from .library.vectors import Matrix
 from .models import canonical_pictures, check_runtime, check_same_vectors, choose_auto, exact_of, load_model, loss_in_int8, resolve
-from .paths import from_bytes
-from .search.closeness import sample
+from .search import closeness
+from .search.filters import Filters
 from .search.matches import Matches
 from .search.query import Query, QueryReader, Source
-from .search.search import Filters, How, Searcher, combine
+from .search.search import How, Searcher, combine
 from .stores import server_of
 from .stores import sync as storing
 from .stores.replica import Mirror
@@ -95,6 +87,7 @@ class ImageSearchEngine:
         if store is not None:
             server_of(store)  # a name that is none must not get into the catalog
         self.library = default_library(library)
+        self._library = Library(self.library)
         self.jobs = jobs or available_cpus()
         self._model = None if model == "auto" else model
         self._runtime = runtime
@@ -105,9 +98,7 @@ class ImageSearchEngine:
         self._searcher: Searcher | None = None
         self._embedder: Embedder | None = None
         self._proved_for: Fingerprint | None = None  # the library's model that `_embedder` was proved to be
-        self._retired: list[Catalog] = []  # of libraries that were replaced while they were open; another thread may still read them
         self._pools: dict[tuple[Limits, Preprocess], DecodePool] = {}
-        self._owned: ProcessLock | None = None
         self._opening = threading.RLock()  # two first questions at once open one library
         self._loading = threading.RLock()  # and load one model
 
@@ -121,25 +112,17 @@ class ImageSearchEngine:
         """Give back everything: workers, store, lock, model. The engine can be used again afterwards."""
         if self._searcher is not None:
             self._searcher.close()
-            self._searcher.catalog.close()
+        self._library.close()
         for pool in self._pools.values():
             pool.close()
         if self._embedder is not None:
             self._embedder.close()
-        for catalog in self._retired:
-            catalog.close()
-        if self._owned is not None:
-            self._owned.release()
-        self._searcher = self._embedder = self._owned = self._proved_for = None
-        self._pools, self._retired = {}, []
+        self._searcher = self._embedder = self._proved_for = None
+        self._pools = {}
 
-    def own(self, what: str) -> None:
+    def hold_writer_lock(self, what: str) -> None:
         """Be the library's only writer until `close()`; others are told `what` holds it. LibraryBusyError if another process is."""
-        if self._owned is None:
-            _make_folder(self.library)
-            lock = ProcessLock(self.library / "writer.lock", what=what)
-            lock.acquire()
-            self._owned = lock
+        self._library.hold_writer_lock(what)
 
     # --- index --------------------------------------------------------------------------------------------------------------
 
@@ -176,73 +159,44 @@ class ImageSearchEngine:
         chosen = [folders] if isinstance(folders, (str, os.PathLike)) else list(folders)
         if not chosen:
             raise UsageError("no folder was given")
-        if not Catalog.exists(self.library):  # else a folder that it knows may be away
+        if not self._library.exists:  # else a folder that it knows may be away
             for folder in chosen:
-                planning.need_folder(folder)
+                library_folders.need_folder(folder)
         limits = LIBRARY_LIMITS if max_megapixels is None else replace(LIBRARY_LIMITS, megapixels=max_megapixels)
-        excluder = Excluder(_texts(exclude))
+        rules = Rules(Excluder(_texts(exclude)), _decoder(limits), name_from, verify, prune)
         started = time.monotonic()
         if dry_run:
-            return self._dry_run(chosen, name_from, excluder, limits, verify, prune)
+            return self._dry_run(chosen, rules)
         with self._writing(make=True) as catalog:
             with catalog.transaction():
-                plan = self._plan(catalog, chosen, name_from, excluder, limits, verify)
-            report = self._work(catalog, plan, limits, excluder, prune, progress)
-            self._renew_closeness(catalog)
+                plan = make_plan(catalog, chosen, rules)
+            report = self._work(catalog, plan, rules, limits, progress)
+            closeness.renew(catalog)
             if catalog.generation:  # else there is nothing in it, and nothing may stay behind
                 self._follow(catalog, storing.follow)
         report.seconds = time.monotonic() - started
         return report
 
-    def _plan(
-        self, catalog: Catalog, folders: Sequence[Folder], name_from: str | None, excluder: Excluder, limits: Limits, verify: bool
-    ) -> planning.Plan:
-        targets = planning.adopt_roots(catalog, folders, name_from)
-        plan = planning.make_plan(
-            catalog, targets, excluder=excluder, decoder=_decoder(limits), verify=verify, never=[os.path.realpath(self.library)]
-        )
-        planning.need_images(plan, catalog)
-        return plan
-
-    def _work(
-        self, catalog: Catalog, plan: planning.Plan, limits: Limits, excluder: Excluder, prune: bool, progress: bool | Progress
-    ) -> IndexReport:
+    def _work(self, catalog: Catalog, plan: Plan, rules: Rules, limits: Limits, progress: bool | Progress) -> IndexReport:
         with contextlib.ExitStack() as stack:
-            embedder: Embedder | None = None
-            pool: DecodePool | None = None
+            tools: tuple[DecodePool, Embedder] | None = None
             if plan.todo:  # else nothing needs the model
-                pool = stack.enter_context(
-                    DecodePool(self.jobs, catalog.fingerprint.preprocess, limits=limits, thumbnail_side=THUMBNAIL_SIDE)
-                )
-                embedder = self._model_of(catalog)
+                pool = DecodePool(self.jobs, catalog.fingerprint.preprocess, limits=limits, thumbnail_side=THUMBNAIL_SIDE)
+                tools = stack.enter_context(pool), self._model_of(catalog)
             thumbnails = stack.enter_context(contextlib.closing(Thumbnails(self.library, write=True)))
             show = stack.enter_context(_progress_bar(plan.todo)) if progress is True else progress or (lambda *_: None)
-            report, lines = run(
-                catalog, plan, embedder, pool, thumbnails, decoder=_decoder(limits), excluder=excluder, prune=prune, progress=show
-            )
+            report, lines = run(catalog, plan, rules, thumbnails, tools=tools, progress=show)
         for line in lines:
             self._notify(line)
         return report
 
-    def _dry_run(
-        self, folders: Sequence[Folder], name_from: str | None, excluder: Excluder, limits: Limits, verify: bool, prune: bool
-    ) -> IndexReport:
-        """The plan, made on a copy of nothing or inside a transaction that is taken back."""
-        with contextlib.ExitStack() as stack:
-            if Catalog.exists(self.library):
-                stack.enter_context(self._writer_lock())
-                catalog = stack.enter_context(contextlib.closing(Catalog.open(self.library, write=True)))
+    def _dry_run(self, folders: Sequence[Folder], rules: Rules) -> IndexReport:
+        with self._library.trial() as catalog:
+            if self._library.exists:
                 self._check_model(catalog)
-            else:
-                if self._model is not None:
-                    resolve(self._model)
-                scratch = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="image-search-")))
-                nobody = Fingerprint("none", "none", "", "", "embedding", 1, Preprocess(size=(1, 1)))
-                catalog = stack.enter_context(contextlib.closing(Catalog.create(scratch, nobody, np.zeros((1, 1), np.float32))))
-            with contextlib.suppress(_TakenBackError), catalog.transaction():
-                plan = self._plan(catalog, folders, name_from, excluder, limits, verify)
-                report, lines = plan_only(catalog, plan, excluder, prune)
-                raise _TakenBackError
+            elif self._model is not None:
+                resolve(self._model)
+            report, lines = plan_only(catalog, make_plan(catalog, folders, rules), rules)
         for line in lines:
             self._notify(line)
         return report
@@ -250,29 +204,15 @@ class ImageSearchEngine:
     @contextlib.contextmanager
     def _writing(self, *, make: bool = False, choose_store: bool = True) -> Iterator[Catalog]:
         """The catalog, to write, with nobody else writing. `make`: the library, if there is none."""
-        fresh = not Catalog.exists(self.library)
-        if fresh and not make:
-            raise LibraryNotFoundError("there is no library", path=self.library, hint="make one with: image-search index FOLDER")
-        if fresh:
+        if make and not self._library.exists:
             # Whatever can go wrong goes wrong before anything lies in a folder that may not be ours.
             Catalog.check_place(self.library)
             self._choose_model()
-            _make_folder(self.library)
-        with self._writer_lock():
-            catalog = Catalog.open(self.library, write=True) if Catalog.exists(self.library) else self._create()
-            try:
-                self._check_model(catalog)
-                if self._store is not None and choose_store:
-                    catalog.set_meta("store", self._store)
-                yield catalog
-            finally:
-                empty = fresh and catalog.generation == 0
-                catalog.close()
-                if empty:  # the first run failed before it had anything: leave no empty library behind
-                    Catalog.remove(self.library)
-
-    def _writer_lock(self) -> contextlib.AbstractContextManager[object]:
-        return contextlib.nullcontext() if self._owned else ProcessLock(self.library / "writer.lock", what="index")
+        with self._library.writing(self._create if make else None) as catalog:
+            self._check_model(catalog)
+            if self._store is not None and choose_store:
+                catalog.set_meta("store", self._store)
+            yield catalog
 
     def _choose_model(self) -> Embedder:
         """The model of a new library: the one that was asked for, or the best that is here."""
@@ -290,20 +230,6 @@ class ImageSearchEngine:
         if line := loss_in_int8(model):
             self._notify(line)
         return catalog
-
-    def _renew_closeness(self, catalog: Catalog) -> None:
-        generation = catalog.generation
-        if catalog.meta_or_none("closeness_generation") == generation:
-            return
-        matrix = Matrix(catalog)
-        with catalog.snapshot():
-            matrix.follow()
-        values = sample(matrix.rows)
-        catalog.set_meta("closeness_generation", generation)
-        if values is None:
-            catalog.execute("DELETE FROM meta WHERE key = 'closeness'")
-        else:
-            catalog.set_meta("closeness", values.astype("<f4").tobytes())
 
     def _follow(self, catalog: Catalog, how: Callable[[Catalog, Mirror], None]) -> None:
         """The store comes second: whatever becomes of it, the catalog answers."""
@@ -364,30 +290,47 @@ class ImageSearchEngine:
             raise UsageError("closeness goes from 0 to 1", hint="for example --min-closeness .5")
         box = _box(region)
         searcher = self._open()
-        reader = self._reader(searcher.catalog)
+        reader = self._reader(searcher.reader)
         queries = [reader.read(source, region=box) for source in likes] + [reader.read(source, less=True) for source in lesses]
         wanted = combine([q.vector for q in queries if not q.less], [q.vector for q in queries if q.less])
         same = frozenset(q.sha256 for q in queries if q.sha256 is not None and not q.less)
         filters = Filters(_texts(names), path, min_similarity, min_closeness, same if exclude_self else frozenset())
         found, exact = searcher.search(wanted, count, filters, how, same)
         if not found and filters.by_file and not searcher.passes(filters):
-            self._notify("No image in the library has this class and path (--name: the whole name; --path: the whole path, as '*/2024/*')")
-        return Matches(found, queries=queries, model=searcher.catalog.fingerprint.name, exact=exact, library=self.library)
+            said = (Setting("names"), ": the whole name; ", Setting("path"), ": the whole path, as '*/2024/*')")
+            self._notify(Advice("No image in the library has this class and path (", *said))
+        return Matches(found, queries=queries, model=searcher.reader.fingerprint.name, exact=exact, library=self.library)
 
     def embed(self, images: Source | Sequence[Source]) -> Float32:
-        """Vectors of images, float32 (N, D), each of unit length; with the library's model, or without a library the engine's."""
-        catalog = self._open().catalog if Catalog.exists(self.library) else None
-        if not _as_list(images):
+        """Vectors of images, float32 (N, D), each of unit length; with the library's model, or without a library the engine's.
+
+        Whole batches go through the model, on all cores. Raises QueryError for the first that cannot be used.
+        """
+        sources = _as_list(images)
+        if not sources:
             raise UsageError("no image was given")
-        reader = self._reader(catalog)
-        return np.stack([reader.read(source).vector for source in _as_list(images)])
+        vectors = []
+        for found in self.embed_each(sources):
+            if isinstance(found, QueryError):
+                raise found
+            vectors.append(found)
+        return np.stack(vectors)
+
+    def embed_each(self, images: Iterable[Source]) -> Iterator[Float32 | QueryError]:
+        """Vectors of many images, as it goes: for each, in order, its float32 (D,), or the QueryError that says why there is none.
+
+        `images` is read as needed, a few dozen ahead: a million paths cost no memory.
+        """
+        reader = self._reader(self._open().reader if self._library.exists else None)
+        for query in reader.read_each(images):
+            yield query if isinstance(query, QueryError) else query.vector
 
     def query(self, image: Source, *, region: Region | Sequence[int] | None = None) -> Query:
         """A picture read and embedded once, to be searched with as often as you like: `search` takes it wherever it takes an image.
 
-        It is good for this library as long as its model, that is for ever. Errors as in `search`.
+        It stays good as long as the library keeps its model, which is always. Errors as in `search`.
         """
-        return self._reader(self._open().catalog).read(image, region=_box(region))
+        return self._reader(self._open().reader).read(image, region=_box(region))
 
     def picture(self, source: str | bytes, *, max_side: int) -> Picture:
         """For showing, its longer side at most `max_side` pixels.
@@ -398,29 +341,23 @@ class ImageSearchEngine:
         Raises DecodeError with its reason.
         """
         limits = UPLOAD_LIMITS if isinstance(source, bytes) else LIBRARY_LIMITS
-        return self._pool(limits, self._open().catalog.fingerprint.preprocess).picture(source, max_side=max_side)
+        return self._pool(limits, self._open().reader.fingerprint.preprocess).picture(source, max_side=max_side)
 
     def _open(self) -> Searcher:
         with self._opening:
-            if self._searcher is not None and self._searcher.catalog.replaced:  # by a backup, or a first run that took its library back
-                self._searcher.close()
-                self._retired.append(self._searcher.catalog)
-                self._searcher = None
-            if self._searcher is None:
-                catalog = Catalog.open(self.library)
-                try:
-                    self._check_model(catalog)
-                    self._searcher = Searcher(catalog, self._mirror(catalog), long_lived=self._long_lived)
-                except BaseException:
-                    catalog.close()
-                    raise
+            reader = self._library.reader()
+            if self._searcher is None or self._searcher.reader is not reader:  # the first, or the library was replaced
+                self._check_model(reader.catalog)
+                if self._searcher is not None:
+                    self._searcher.close()
+                self._searcher = Searcher(reader, self._mirror(reader.catalog), long_lived=self._long_lived)
             return self._searcher
 
-    def _reader(self, catalog: Catalog | None) -> QueryReader:
-        model = self._choose_model if catalog is None else functools.partial(self._model_of, catalog)
-        recipe = (model() if catalog is None else catalog).fingerprint.preprocess
+    def _reader(self, reader: Reader | None) -> QueryReader:
+        model = self._choose_model if reader is None else functools.partial(self._model_of, reader.catalog)
+        recipe = (model() if reader is None else reader).fingerprint.preprocess
         return QueryReader(
-            catalog,
+            reader,
             pool=lambda: self._pool(LIBRARY_LIMITS, recipe),
             upload_pool=lambda: self._pool(UPLOAD_LIMITS, recipe),
             embedder=model,
@@ -453,7 +390,7 @@ class ImageSearchEngine:
                 if (mine.dim, mine.output, mine.preprocess) != (theirs.dim, theirs.output, theirs.preprocess):
                     raise _mismatch(mine.name, theirs, self.library)
                 moved = exact_of(mine.name) is not None  # 8-bit kernels differ from processor to processor
-                if moved or mine.weights_sha256 != theirs.weights_sha256 or embedder.runtime != catalog.meta_or_none("runtime"):
+                if moved or mine.weights_sha256 != theirs.weights_sha256 or embedder.runtime != catalog.meta("runtime"):
                     check_same_vectors(embedder, catalog.canonical)
                 self._embedder, self._proved_for = embedder, catalog.fingerprint
             return embedder
@@ -462,31 +399,19 @@ class ImageSearchEngine:
 
     def status(self) -> dict[str, Any]:
         """What the library holds: counts, model, store, roots. Plain data."""
-        catalog = self._open().catalog
-        counts = dict(catalog.rows("SELECT state, count(*) FROM files GROUP BY state"))
-        with contextlib.closing(self._mirror(catalog)) as mirror:
+        reader = self._open().reader
+        with contextlib.closing(self._mirror(reader.catalog)) as mirror:
             sealed = mirror.sealed_generation()
-            why = "" if sealed == catalog.generation else mirror.why or "the library has changed since"
+            why = "" if sealed == reader.generation else mirror.why or "the library has changed since"
         return {
             "library": str(self.library),
-            "images": counts.get("present", 0),
-            "contents": catalog.rows("SELECT count(DISTINCT content_id) FROM files WHERE state = 'present'")[0][0],
-            "classes": catalog.rows("SELECT count(DISTINCT name) FROM files WHERE state = 'present' AND name != ''")[0][0],
-            "missing": catalog.rows("SELECT count(content_id) FROM files WHERE state = 'missing'")[0][0],  # a pruned one is no more
-            "skipped": counts.get("skipped", 0),
-            "forgotten": catalog.rows("SELECT count(*) FROM forgotten")[0][0],
-            "model": catalog.fingerprint.name,
-            "dimensions": catalog.dim,
-            "store": self._store_spec(catalog),
-            "store_ready": sealed == catalog.generation,
+            **asdict(reader.counts()),
+            "model": reader.fingerprint.name,
+            "dimensions": reader.fingerprint.dim,
+            "store": self._store_spec(reader.catalog),
+            "store_ready": sealed == reader.generation,
             "store_note": why,
-            "roots": [
-                {"path": from_bytes(path), "offline": bool(offline) or not os.path.isdir(path), "images": images}
-                for path, offline, images in catalog.rows(
-                    "SELECT r.path, r.offline, count(f.id) FROM roots AS r LEFT JOIN files AS f ON f.root_id = r.id"
-                    " AND f.state = 'present' GROUP BY r.id ORDER BY r.path"
-                )
-            ],
+            "roots": [root._asdict() | {"offline": root.offline or not os.path.isdir(root.path)} for root in reader.roots()],
         }
 
     def forget(self, *paths: Folder) -> int:
@@ -497,8 +422,8 @@ class ImageSearchEngine:
         """
         with self._writing() as catalog:
             with catalog.transaction() as generation:
-                count = upkeep.forget(catalog, paths, generation)
-            self._renew_closeness(catalog)
+                count = library_folders.forget(catalog, paths, generation)
+            closeness.renew(catalog)
             self._follow(catalog, storing.follow)
         return count
 
@@ -506,13 +431,13 @@ class ImageSearchEngine:
         """A folder that was indexed has moved: its images keep their vectors and ids. Returns their number."""
         with self._writing() as catalog:
             with catalog.transaction() as generation:
-                count = upkeep.relocate(catalog, old, new, generation)
+                count = library_folders.relocate(catalog, old, new, generation)
             self._follow(catalog, storing.follow)
         return count
 
     def verify(self) -> list[str]:
         """Read the whole catalog and say what is damaged in it, a line each; empty: nothing was found. See `salvage.find_damage`."""
-        return find_damage(self._open().catalog)
+        return find_damage(self._open().reader.catalog)
 
     def rebuild(self) -> int:
         """Make the store anew from the catalog, without the model. Returns the number of images in it.
@@ -528,18 +453,14 @@ class ImageSearchEngine:
                 storing.rebuild(catalog, mirror)
             if self._store is not None:  # a store that cannot be made does not replace the one that is there
                 catalog.set_meta("store", self._store)
-            return int(catalog.rows("SELECT count(*) FROM files WHERE state = 'present'")[0][0])
+            return Reader(catalog).images()
 
     def _store_spec(self, catalog: Catalog) -> str:
-        return self._store or catalog.meta_or_none("store") or "chroma"
+        return self._store or catalog.meta("store") or "chroma"
 
     def _mirror(self, catalog: Catalog) -> Mirror:
         fingerprint = hashlib.sha256(catalog.fingerprint.to_json().encode()).hexdigest()[:16]
         return Mirror(self.library, dim=catalog.dim, model=fingerprint, spec=self._store_spec(catalog))
-
-
-class _TakenBackError(Exception):
-    """Ends a transaction that was only to be looked at."""
 
 
 def _texts(values: str | Sequence[str]) -> tuple[str, ...]:
@@ -569,18 +490,12 @@ def _decoder(limits: Limits) -> str:
     return f"{DECODER_VERSION}, {limits.megapixels:g} MP"
 
 
-def _make_folder(library: Path) -> None:
-    try:
-        library.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise LibraryError(f"the library cannot be made ({error.strerror})", path=library, hint="give another --library") from error
-
-
 def _mismatch(asked: str, library: Fingerprint, folder: Path) -> ModelMismatchError:
+    other = Verb("index", ("FOLDER", Setting("model", asked), Setting("library", "OTHER")))
     return ModelMismatchError(
         f"the library was made with the model {library.name}, not with {asked}",
         path=folder,
-        hint=f"for {asked}, make a second library: image-search index FOLDER --model {asked} --library OTHER",
+        hint=Advice(f"for {asked}, make a second library: ", other),
     )
 
 

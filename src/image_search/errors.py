@@ -133,8 +133,11 @@ class UsageError(ImageSearchError):
 class DecodeError(ImageSearchError):
     """A file that cannot become pixels. `reason` is one of the closed list; `detail` is the decoder's own word, for --debug.
 
-    `sha256` (32 bytes) is the hash of the bytes that failed where they could be read, else None.
+    `sha256` (32 bytes) is the hash of the bytes that failed where they could be read, else None. `source`: what was to become pixels, a
+    path or the encoded bytes; set where one of many failed.
     """
+
+    source: str | bytes | None = None
 
     def __init__(
         self,

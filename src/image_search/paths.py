@@ -7,7 +7,21 @@ import os
 import sys
 import unicodedata
 
-__all__ = ["from_bytes", "nfc", "real_path", "shown", "to_bytes", "uri_of"]
+from .errors import UsageError
+
+__all__ = [
+    "as_text",
+    "from_bytes",
+    "inside",
+    "named_place",
+    "nfc",
+    "place_behind",
+    "place_of",
+    "real_path",
+    "shown",
+    "to_bytes",
+    "uri_of",
+]
 
 # Bidirectional controls, zero-width characters and line separators can make one name look like another or break a line.
 _INVISIBLE = {
@@ -72,10 +86,54 @@ def _escape(char: str) -> str:
     return char
 
 
-def uri_of(path: str) -> str:
-    """The absolute path itself; if it has undecodable bytes, these (and every literal %) are percent-encoded, so it is valid Unicode."""
+def as_text(raw: str) -> str:
+    """A name as valid Unicode, for stores and JSON: undecodable bytes, and then every literal %, are percent-encoded; nearly all stay
+    as they are. Two names may come out alike; of paths see `uri_of`."""
     try:
-        path.encode()
+        raw.encode()
     except UnicodeEncodeError:
-        return "".join(f"%{ord(c) - 0xDC00:02X}" if 0xDC80 <= ord(c) <= 0xDCFF else "%25" if c == "%" else c for c in path)
-    return path
+        return "".join(f"%{ord(c) - 0xDC00:02X}" if 0xDC80 <= ord(c) <= 0xDCFF else "%25" if c == "%" else c for c in raw)
+    return raw
+
+
+def uri_of(path: str) -> str:
+    """An absolute path as valid Unicode, one for one: the path itself; where it has undecodable bytes, a file: address that encodes them.
+
+    No absolute path begins with "file:", so no two files share a uri.
+    """
+    text = as_text(path)
+    return path if text == path else f"file://{text}"
+
+
+# --- where a name leads -----------------------------------------------------------------------------------------------------
+
+
+def named_place(path: str | os.PathLike[str]) -> bytes:
+    """The path as the catalog keeps it: the folders on the way may be links, the last name is meant as it is."""
+    whole = _named(path)
+    folder, name = os.path.split(whole)  # not normalised: ".." after a link is the system's
+    if not name:  # "folder/"; of "/" nothing is left to take off
+        folder, name = os.path.split(folder)
+    return to_bytes(real_path(whole) if name in ("", ".", "..") else os.path.join(real_path(folder), name))
+
+
+def place_behind(path: str | os.PathLike[str]) -> bytes:
+    """What the name leads to, if it is a link."""
+    return to_bytes(real_path(_named(path)))
+
+
+def place_of(path: str | os.PathLike[str]) -> bytes:
+    """As the catalog keeps it; but a folder that is named by a link is the folder behind it."""
+    return named_place(path) if os.path.isfile(_named(path)) else place_behind(path)
+
+
+def inside(path: bytes, root: bytes) -> bool:
+    """Is this the folder itself, or something below it?"""
+    return path == root or path.startswith(root.rstrip(os.sep.encode()) + os.sep.encode())
+
+
+def _named(path: str | os.PathLike[str]) -> str:
+    """Raises UsageError for an empty name, as of a variable that is not set: to the system it would be the current folder."""
+    if whole := os.path.expanduser(os.fspath(path)):
+        return whole
+    raise UsageError("an empty name is no file and no folder", hint="for the current folder give .")

@@ -46,13 +46,13 @@ class PlainModel:
 
 def use_plain_model(commit_seconds: float = 0.01) -> None:
     """In this process every library is made and searched with the plain model; commits are small, so that there are many."""
-    from image_search import engine
+    from image_search import embedding, engine
     from image_search.index import run as indexing
 
     engine.load_model = lambda *_, **__: PlainModel()  # type: ignore[assignment]
     engine.choose_auto = lambda: ("plain", None)
     indexing.COMMIT_SECONDS = commit_seconds
-    indexing.MAX_BATCH = 3
+    embedding.MAX_BATCH = 3
 
 
 def draw(folder: Path, first: int, last: int) -> None:

@@ -7,8 +7,9 @@ import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
 
+from image_search import embedding
 from image_search.index import run as indexing
-from image_search.library import catalog
+from image_search.library import catalog, sqlite
 from image_search.library.catalog import Catalog
 
 
@@ -37,42 +38,33 @@ def no_transactions() -> None:
 
 def no_journal() -> None:
     """SQLite writes in place, without a log."""
-    real = catalog._connect
+    real = sqlite.connect
 
-    def connect(file: Path, mode: str, extra: str = "", *, log: bool = True) -> sqlite3.Connection:
-        connection = real(file, mode, extra, log=log)
+    def connect(file: Path, mode: str, *, log: bool = True) -> sqlite3.Connection:
+        connection = real(file, mode, log=log)
         connection.execute("PRAGMA journal_mode=OFF")
         connection.execute("PRAGMA cache_size=4")  # spills in the middle of a transaction, as a large one would
         return connection
 
-    catalog._connect = connect
+    catalog.connect = connect  # type: ignore[assignment]
 
 
 def no_sync() -> None:
     """SQLite does not wait until its log is on the disk."""
-    real = catalog._connect
+    real = sqlite.connect
 
-    def connect(file: Path, mode: str, extra: str = "", *, log: bool = True) -> sqlite3.Connection:
-        connection = real(file, mode, extra, log=log)
+    def connect(file: Path, mode: str, *, log: bool = True) -> sqlite3.Connection:
+        connection = real(file, mode, log=log)
         connection.execute("PRAGMA synchronous=OFF")
         return connection
 
-    catalog._connect = connect
+    catalog.connect = connect  # type: ignore[assignment]
 
 
 def misaligned() -> None:
     """Vectors land at the neighbour's picture."""
-    real = indexing._Run.embed
-
-    def embed(self: indexing._Run) -> None:
-        self.batch.reverse()
-        model, self.embedder = self.embedder, _Reversing(self.embedder)  # type: ignore[assignment]
-        try:
-            real(self)
-        finally:
-            self.embedder = model
-
-    indexing._Run.embed = embed  # type: ignore[method-assign]
+    real = embedding._Batches._model
+    embedding._Batches._model = lambda self: _Reversing(real(self))  # type: ignore[method-assign,assignment,return-value]
 
 
 class _Reversing:

@@ -141,7 +141,9 @@ def test_with_the_protection_off_it_is_noticed(library: Path, truth: dict[str, b
     at = keep.index(next(iter(truth.values()))) + 7
     changed = keep[:at] + bytes([keep[at] ^ 64]) + keep[at + 1 :]
     assert damage_and_judge(library, truth, keep, changed).startswith("found by searching")
-    monkeypatch.setattr("image_search.library.catalog.check_vector", lambda *_: None)
+    for module in ("reading", "vectors"):
+        monkeypatch.setattr(f"image_search.library.{module}.check_vector", lambda *_: None)
+    monkeypatch.setattr("image_search.library.vectors._all_right", lambda *_: True)
     monkeypatch.setattr("image_search.library.salvage._good_vector", lambda *_: True)
     with pytest.raises(AssertionError):
         damage_and_judge(library, truth, keep, changed)

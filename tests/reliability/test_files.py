@@ -23,7 +23,7 @@ from PIL import Image
 
 from image_search import ImageSearchEngine, SkipReason
 from image_search.images.scan import IMAGE_EXTENSIONS
-from image_search.library.vectors import Matrix
+from image_search.library.vectors import Vectors
 
 # --- 3, 11: hostile files ---------------------------------------------------------------------------------------------------------
 
@@ -70,8 +70,8 @@ def test_five_thousand_hostile_files_stop_nothing(tmp_path: Path, program) -> No
     reasons = index_hostile(tmp_path / "hostile", tmp_path / "library", count, 7, program)
     print(f"\n{count} hostile files:", *reasons.most_common(), sep="\n  ")
     with ImageSearchEngine(tmp_path / "library") as engine:
-        kept = Matrix(engine._open().catalog)
-        kept.follow()
+        kept = Vectors(engine._open().reader.catalog)
+        kept.refresh()
         matrix = kept.rows
         assert np.isfinite(matrix).all()
         assert np.abs(np.linalg.norm(matrix.astype(np.float64), axis=1) - 1).max() < 1e-5
@@ -297,7 +297,7 @@ def test_a_replaced_file_of_the_same_size_and_time_is_seen_by_verify(tmp_path: P
     data = path.read_bytes() + b"\0"
     path.write_bytes(data)
     with ImageSearchEngine(tmp_path / "library", store="exact", jobs=1) as engine, contextlib.ExitStack() as stack:
-        monkeypatch.setattr("image_search.index.run._Run.place", _blind_place())
+        monkeypatch.setattr("image_search.library.writing.place", _blind_place())
         stack.callback(monkeypatch.undo)
         engine.index(folder, progress=False)
         info = path.stat()
@@ -314,13 +314,9 @@ def _blind(stat):  # type: ignore[no-untyped-def]
 
 
 def _blind_place():  # type: ignore[no-untyped-def]
-    from dataclasses import replace
+    from image_search.library.writing import place as real
 
-    from image_search.index.run import _Run
-
-    real = _Run.place
-
-    def place(self, item, decoded, generation):  # type: ignore[no-untyped-def]
-        real(self, item, replace(decoded, stat=decoded.stat and _blind(decoded.stat)), generation)
+    def place(catalog, worklist, item, sha256, stat, generation):  # type: ignore[no-untyped-def]
+        return real(catalog, worklist, item, sha256, _blind(stat), generation)
 
     return place

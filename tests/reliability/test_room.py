@@ -195,7 +195,7 @@ with ImageSearchEngine(sys.argv[1], store="exact", jobs=1, notify=print) as engi
 @pytest.mark.parametrize("statement", ["BEGIN IMMEDIATE", "BEGIN EXCLUSIVE"])
 def test_a_lock_on_the_catalog_is_an_error_in_time(library: Path, photos: Path, statement: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Writers are told; readers do not even notice."""
-    monkeypatch.setattr("image_search.library.catalog.BUSY_SECONDS", 0.3)
+    monkeypatch.setattr("image_search.library.sqlite.BUSY_SECONDS", 0.3)
     with contextlib.closing(sqlite3.connect(library / "catalog.sqlite", isolation_level=None)) as foreign:
         foreign.execute(statement)
         with ImageSearchEngine(library, jobs=1) as engine:
@@ -205,7 +205,7 @@ def test_a_lock_on_the_catalog_is_an_error_in_time(library: Path, photos: Path, 
 
 
 def test_even_readers_are_told_where_all_is_locked(library: Path, photos: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("image_search.library.catalog.BUSY_SECONDS", 0.3)
+    monkeypatch.setattr("image_search.library.sqlite.BUSY_SECONDS", 0.3)
     with contextlib.closing(sqlite3.connect(library / "catalog.sqlite", isolation_level=None)) as foreign:
         foreign.execute("PRAGMA locking_mode=EXCLUSIVE")
         foreign.execute("BEGIN EXCLUSIVE")

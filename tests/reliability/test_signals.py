@@ -27,21 +27,20 @@ import os, sys, time
 sys.path.insert(0, {here!r})
 from harness import use_plain_model
 use_plain_model()
-from image_search import engine
+from image_search import embedding, engine
 from image_search.cli import app as cli
 from image_search.images import pool as decode
-from image_search.index import run as indexing
-from image_search.index import plan as planning
-from image_search.stores import sync as storing
+from image_search.library import writing
+from image_search.search import closeness
 from image_search.stores import chroma
 where = sys.argv.pop(1)
 if where == "inside Chroma":
     from chromadb.api.models.Collection import Collection
 places = {{
-    "scan": (planning, "make_plan"), "decode": (decode.DecodePool, "decode_each"), "embed": (indexing._Run, "embed"),
-    "inside Chroma": (where == "inside Chroma" and Collection, "upsert"), "placing": (indexing._Run, "place"),
+    "scan": (engine, "make_plan"), "decode": (decode.DecodePool, "decode_each"), "embed": (embedding._Batches, "embed"),
+    "inside Chroma": (where == "inside Chroma" and Collection, "upsert"), "placing": (writing, "place"),
     "store": (chroma.ChromaStore, "upsert"),
-    "sealing": (chroma, "close_client"), "closeness": (engine, "sample"),
+    "sealing": (chroma, "close_client"), "closeness": (closeness, "sample"),
 }}
 def stopping(real):
     def call(*arguments, **options):

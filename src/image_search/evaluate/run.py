@@ -1,6 +1,6 @@
 """How good is a model on *these* pictures? Classes are the folders they lie in; nothing is written, no library is touched.
 
-Retrieval figures as in `metrics` (leave-one-out, cosine), changed copies as in `copies`, and the vector store held against exact search.
+Retrieval figures as in `metrics` (leave-one-out, cosine), changed copies as in `distortions`, the vector store held against exact search.
 """
 
 from __future__ import annotations
@@ -18,20 +18,20 @@ from typing import Any
 import numpy as np
 
 from ..config import available_cpus
+from ..embedding import Embedded, embed_each, in_order
 from ..errors import DecodeError, ImageSearchError, UsageError
 from ..images.pool import DecodePool
 from ..images.scan import ImageFile, scan
 from ..models import load_model
 from ..stores import open_store
 from ..stores.exact import top_k
-from ..types import Embedder, Float32
+from ..types import Embedder, Float32, UInt8
 from .metrics import copies_found, leave_one_out
 
 __all__ = ["Evaluation", "evaluate"]
 
 COPIED = 500  # pictures that are changed and searched for; sampling error of R@1 is then under .02
 COPY_SIDE = 640  # pixels of the picture that is changed, longer side
-BATCH = 32
 STORE_DEPTH = 10
 
 
@@ -101,11 +101,13 @@ def _classes(paths: Sequence[str], root: str) -> list[str]:
 
 
 def _evaluate(paths: list[str], root: str, name: str, runtime: str | None, jobs: int, say: Callable[[str, int, int], None]) -> Evaluation:
-    with contextlib.closing(load_model(name, runtime=runtime, threads=jobs)) as model:
+    with contextlib.closing(load_model(name, runtime=runtime, threads=jobs)) as loaded:
+        model = _Timed(loaded)
         recipe = model.fingerprint.preprocess
         started = _cpu_seconds()
         with DecodePool(jobs, recipe) as pool:
-            read, vectors, embed_seconds = _vectors(model, pool, paths, lambda done: say(f"{name}: pictures", done, len(paths)))
+            read, vectors = _vectors(model, pool, paths, lambda done: say(f"{name}: pictures", done, len(paths)))
+        embed_seconds = model.seconds
         decode_seconds = _cpu_seconds() - started - embed_seconds
         labels = _classes(read, root)
         with DecodePool(jobs, recipe) as pool:
@@ -128,61 +130,76 @@ def _evaluate(paths: list[str], root: str, name: str, runtime: str | None, jobs:
     )
 
 
+class _Timed:
+    """An `Embedder` that counts the CPU seconds spent in it, of all its threads; the decoders work in processes of their own."""
+
+    def __init__(self, embedder: Embedder) -> None:
+        self._embedder = embedder
+        self.fingerprint, self.runtime, self.close = embedder.fingerprint, embedder.runtime, embedder.close
+        self.seconds = 0.0
+
+    def embed(self, pixels: UInt8) -> Float32:
+        started = time.process_time()
+        vectors = self._embedder.embed(pixels)
+        self.seconds += time.process_time() - started
+        return vectors
+
+
 def _cpu_seconds() -> float:
     """Of this process and of its children that have ended."""
     times = os.times()
     return times.user + times.system + times.children_user + times.children_system
 
 
-def _vectors(model: Embedder, pool: DecodePool, sources: Sequence[str], say: Callable[[int], None]) -> tuple[list[str], Float32, float]:
-    """(paths that could be read, in the order given; their vectors (N, D); CPU seconds of the model)."""
-    found: dict[str, Float32] = {}
-    seconds = 0.0
-    for batch in _batches(pool.decode_each(sources)):
-        good = [(path, decoded.pixels) for path, decoded in batch if not isinstance(decoded, DecodeError) and decoded.pixels is not None]
-        if good:
-            started = time.process_time()
-            vectors = model.embed(np.stack([pixels for _, pixels in good]))
-            seconds += time.process_time() - started
-            found.update((path, vector) for (path, _), vector in zip(good, vectors, strict=True) if np.isfinite(vector).all())
-        say(len(found))
-    read = [path for path in sources if path in found]
+def _vectors(model: Embedder, pool: DecodePool, paths: Sequence[str], say: Callable[[int], None]) -> tuple[list[str], Float32]:
+    """(paths that could be read, in the order given; their vectors (N, D))."""
+    read: list[str] = []
+    vectors: list[Float32] = []
+    for path, found in zip(paths, in_order(paths, lambda each: embed_each(each, pool, model)), strict=True):
+        if isinstance(found, Embedded) and found.vector is not None:
+            read.append(path)
+            vectors.append(found.vector)
+        say(len(read))
     if not read:
-        raise ImageSearchError("none of these pictures can be read", path=os.path.dirname(sources[0]))
-    return read, np.stack([found[path] for path in read]), seconds
-
-
-def _batches(results: Iterator[Any]) -> Iterator[list[Any]]:
-    batch = []
-    for result in results:
-        batch.append(result)
-        if len(batch) == BATCH:
-            yield batch
-            batch = []
-    if batch:
-        yield batch
+        raise ImageSearchError("none of these pictures can be read", path=os.path.dirname(paths[0]))
+    return read, np.stack(vectors)
 
 
 def _copies(model: Embedder, pool: DecodePool, paths: list[str], vectors: Float32, say: Callable[[int, int], None]) -> dict[str, float]:
     """R@1 of changed copies of up to 500 pictures among all of them."""
+    from .distortions import DISTORTIONS
+
+    chosen = np.sort(np.random.default_rng(0).permutation(len(paths))[:COPIED])
+    found: dict[str, list[Float32]] = {kind: [] for kind in DISTORTIONS}
+    where: list[int] = []
+
+    def changed() -> Iterator[bytes]:
+        """Every chosen picture's copies, one after the other, in the order of the table."""
+        for done, index in enumerate(chosen):
+            with contextlib.suppress(DecodeError):
+                yield from _changed(pool.picture(paths[index], max_side=COPY_SIDE).pixels, int(index))
+                where.append(int(index))
+            say(done + 1, len(chosen))
+
+    for number, copy in enumerate(in_order(changed(), lambda each: embed_each(each, pool, model))):
+        if isinstance(copy, DecodeError):
+            raise copy
+        assert copy.vector is not None
+        found[list(DISTORTIONS)[number % len(DISTORTIONS)]].append(copy.vector)
+    rates = {kind: copies_found(np.array(rows, np.float32), vectors, where) for kind, rows in found.items()}
+    return {"mean": float(np.mean(list(rates.values()))), **rates}
+
+
+def _changed(pixels: UInt8, index: int) -> Iterator[bytes]:
+    """uint8 (h, w, 3) -> its changed copies, losslessly encoded; the same for the same index."""
     from PIL import Image
 
     from ..search.query import encoded
-    from .distortions import COPIES
+    from .distortions import DISTORTIONS
 
-    chosen = np.sort(np.random.default_rng(0).permutation(len(paths))[:COPIED])
-    changed: dict[str, list[Float32]] = {kind: [] for kind in COPIES}
-    where: list[int] = []
-    for done, index in enumerate(chosen):
-        with contextlib.suppress(DecodeError):
-            picture = Image.fromarray(pool.picture(paths[index], max_side=COPY_SIDE)[0])
-            pixels = [pool.decode(encoded(change(picture, np.random.default_rng(int(index))))).pixels for change in COPIES.values()]
-            for kind, vector in zip(COPIES, model.embed(np.stack([p for p in pixels if p is not None])), strict=True):
-                changed[kind].append(vector)
-            where.append(int(index))
-        say(done + 1, len(chosen))
-    rates = {kind: copies_found(np.array(rows, np.float32), vectors, where) for kind, rows in changed.items()}
-    return {"mean": float(np.mean(list(rates.values()))), **rates}
+    picture = Image.fromarray(pixels)
+    for change in DISTORTIONS.values():
+        yield encoded(change(picture, np.random.default_rng(index)))
 
 
 def _store_recall(vectors: Float32) -> float:

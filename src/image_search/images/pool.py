@@ -108,15 +108,20 @@ class DecodePool:
         return Picture(_array(reply, body)[0], reply["width"], reply["height"], bytes.fromhex(reply["sha256"]))
 
     def decode_each(
-        self, sources: Iterable[str], *, known: Callable[[bytes], bool] | None = None, ahead: int | None = None
-    ) -> Iterator[tuple[str, Decoded | DecodeError]]:
+        self,
+        sources: Iterable[str | bytes],
+        *,
+        known: Callable[[bytes], bool] | None = None,
+        region: Region | None = None,
+        ahead: int | None = None,
+    ) -> Iterator[tuple[str | bytes, Decoded | DecodeError]]:
         """Many pictures, in order of completion, each with its result or its DecodeError; one thread per worker.
 
         At most `ahead` results (64 unless told) wait or are in work, so memory is flat in the number of sources. `sources` and `known`
         are called from these threads (one call at a time for `sources`); what they raise is raised here. Closing the generator stops it
         at once: a decode that is running then ends in the background, its result dropped.
         """
-        return _Stream(self, sources, known, ahead or AHEAD).results()
+        return _Stream(self, sources, known, region, ahead or AHEAD).results()
 
     def close(self) -> None:
         """End all workers, within 2 s. A decode that is running in another thread raises ImageSearchError there."""
@@ -215,16 +220,24 @@ class DecodePool:
 class _Stream:
     """The threads behind `decode_each`."""
 
-    def __init__(self, pool: DecodePool, sources: Iterable[str], known: Callable[[bytes], bool] | None, ahead: int) -> None:
+    def __init__(
+        self,
+        pool: DecodePool,
+        sources: Iterable[str | bytes],
+        known: Callable[[bytes], bool] | None,
+        region: Region | None,
+        ahead: int,
+    ) -> None:
         self.pool = pool
         self.sources = iter(sources)
         self.known = known
+        self.region = region
         self.one_at_a_time = threading.Lock()
         self.room = threading.Semaphore(ahead)
-        self.done: queue.SimpleQueue[tuple[str, Decoded | DecodeError] | BaseException | None] = queue.SimpleQueue()
+        self.done: queue.SimpleQueue[tuple[str | bytes, Decoded | DecodeError] | BaseException | None] = queue.SimpleQueue()
         self.stopped = False
 
-    def results(self) -> Iterator[tuple[str, Decoded | DecodeError]]:
+    def results(self) -> Iterator[tuple[str | bytes, Decoded | DecodeError]]:
         running = self.pool.workers
         for number in range(running):
             threading.Thread(target=self._work, name=f"decode-{number}", daemon=True).start()
@@ -252,7 +265,7 @@ class _Stream:
                     break
                 result: Decoded | DecodeError
                 try:
-                    result = self.pool.decode(source, known=self.known and self._known)
+                    result = self.pool.decode(source, region=self.region, known=self.known and self._known)
                 except DecodeError as error:
                     result = error
                 self.done.put((source, result))

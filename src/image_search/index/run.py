@@ -1,4 +1,4 @@
-"""One index run: plan from the catalog, decode in the cage, embed in batches, commit, then say what is gone.
+"""One index run: the plan's files through decoder and model (`embed_each`), into the catalog, then what is gone is said.
 
 The catalog is written first and in whole batches; the store follows afterwards (`engine`). Killed anywhere, the next run does only
 what is missing: everything it did is in the catalog or not there at all.
@@ -11,25 +11,26 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
-import numpy as np
-
-from ..config import COMMIT_SECONDS, available_cpus
+from ..advice import Advice, Setting
+from ..config import COMMIT_SECONDS
+from ..embedding import Embedded, embed_each
 from ..errors import DecodeError, SkipReason
 from ..images.pool import DecodePool
-from ..images.scan import Excluder
-from ..library.catalog import Catalog, checksum
+from ..library import writing
+from ..library.catalog import Catalog
+from ..library.folders import Target
+from ..library.reading import Reader
+from ..library.schema import State
 from ..library.thumbnails import Thumbnails
+from ..library.worklist import Todo
 from ..paths import from_bytes, shown
-from ..types import Decoded, Embedder, Float32, IndexReport
-from .plan import Plan, Target, Todo, restricted, skipped, todo, vanished
+from ..types import Embedder, IndexReport
+from .plan import Plan, Rules, skipped
 
-__all__ = ["Progress", "plan_only", "run"]
+__all__ = ["Progress", "mark_missing", "plan_only", "run"]
 
 # (done, total, skipped so far), files
 Progress = Callable[[int, int, int], None]
-
-MODEL_CALL_SECONDS = 0.3  # one call to the model; short, so that an interrupt and the progress bar are prompt
-MAX_BATCH = 128
 
 # What may be different at the next look: the row of such a file is left as it is, and the file is tried again.
 PASSING = {SkipReason.CHANGED, SkipReason.VANISHED, SkipReason.UNREADABLE}
@@ -39,14 +40,14 @@ OF_THE_MOMENT = PASSING | {SkipReason.TOOK_TOO_LONG, SkipReason.CRASHED, SkipRea
 
 @dataclass(slots=True)
 class _Buffer:
-    """What is done and not yet committed."""
+    """What is done and not yet committed. A result without a vector is a content that the catalog has, or gets from this buffer."""
 
-    new: list[tuple[Todo, Decoded, Float32]] = field(default_factory=list)
-    known: list[tuple[Todo, Decoded]] = field(default_factory=list)
+    good: list[tuple[Todo, Embedded]] = field(default_factory=list)
     failed: list[tuple[Todo, DecodeError]] = field(default_factory=list)
+    embedded: set[bytes] = field(default_factory=set)
 
     def __len__(self) -> int:
-        return len(self.new) + len(self.known) + len(self.failed)
+        return len(self.good) + len(self.failed)
 
 
 class _Claims:
@@ -54,6 +55,7 @@ class _Claims:
 
     def __init__(self, catalog: Catalog, decoder: str) -> None:
         self._catalog = catalog
+        self._reader = Reader(catalog)
         self._decoder = decoder
         self._taken: set[bytes] = set()
         self._lock = threading.Lock()
@@ -62,14 +64,20 @@ class _Claims:
         with self._lock:
             if sha256 in self._taken:
                 return True
-            if self._catalog.one("SELECT 1 FROM content WHERE sha256 = ?", (sha256,)) or self.failure(sha256):
+            if self.settled(sha256):
                 return True
             self._taken.add(sha256)
             return False
 
+    def settled(self, sha256: bytes) -> bool:
+        """Known for good or bad, whatever is in work."""
+        return self.in_catalog(sha256) or self.failure(sha256) is not None
+
+    def in_catalog(self, sha256: bytes) -> bool:
+        return self._reader.content_of(sha256) is not None
+
     def failure(self, sha256: bytes) -> SkipReason | None:
-        row = self._catalog.one("SELECT reason FROM failures WHERE sha256 = ? AND decoder = ?", (sha256, self._decoder))
-        return None if row is None else SkipReason(row[0])
+        return writing.known_failure(self._catalog, sha256, self._decoder)
 
     def release(self, sha256: bytes) -> None:
         with self._lock:
@@ -77,98 +85,67 @@ class _Claims:
 
 
 class _Run:
-    def __init__(
-        self, catalog: Catalog, plan: Plan, embedder: Embedder | None, thumbnails: Thumbnails, decoder: str, progress: Progress
-    ) -> None:
+    def __init__(self, catalog: Catalog, plan: Plan, thumbnails: Thumbnails, rules: Rules, progress: Progress) -> None:
         self.catalog = catalog
         self.plan = plan
-        self.embedder = embedder
         self.thumbnails = thumbnails
-        self.decoder = decoder
+        self.rules = rules
         self.progress = progress
-        self.claims = _Claims(catalog, decoder)
+        self.claims = _Claims(catalog, rules.decoder)
         self.report = IndexReport(unchanged=plan.unchanged, skipped=list(plan.skipped))
         self.buffer = _Buffer()
-        self.batch: list[tuple[Todo, Decoded]] = []
-        self.waiting: dict[bytes, list[tuple[Todo, Decoded]]] = {}  # copies of contents that are in work
-        self.embedded: set[bytes] = set()  # contents in the buffer
-        self.cpus = available_cpus()
-        self.batch_size = self.cpus
+        self.waiting: dict[bytes, list[tuple[Todo, Embedded]]] = {}  # copies of contents that are in work
         self.committed_at = time.monotonic()
         self.done = 0
 
-    def work(self, pool: DecodePool) -> None:
+    def work(self, pool: DecodePool, embedder: Embedder) -> None:
         """Everything in the plan. On an interrupt, what was embedded is committed before the exception goes on."""
-        todos = {}
-
-        def sources() -> Iterator[str]:
-            for item in todo(self.catalog, self.plan.targets):
-                todos[item.path] = item
-                yield item.path
-
         try:
-            for path, outcome in pool.decode_each(sources(), known=self.claims.known):
-                self.take(todos.pop(path), outcome)
-                if len(self.batch) >= self.batch_size:
-                    self.embed()
-                if time.monotonic() - self.committed_at >= COMMIT_SECONDS:
-                    self.embed()
-                    self.commit()
-            self.embed()
-            self.finish_waiting(pool)
+            self.pass_through(iter(self.plan.work), pool, embedder, self.claims.known)
+            # Copies whose original failed, or was committed, between their being hashed and their turn: each for itself.
+            left, self.waiting = self.waiting, {}
+            self.pass_through((item for copies in left.values() for item, _ in copies), pool, embedder, self.claims.settled)
         finally:
             self.commit()
 
-    def finish_waiting(self, pool: DecodePool) -> None:
-        """Copies whose original failed, or was committed, between their being hashed and their turn."""
-        left, self.waiting = self.waiting, {}
-        for item, _ in [copy for copies in left.values() for copy in copies]:
-            try:
-                outcome: Decoded | DecodeError = pool.decode(item.path)
-            except DecodeError as error:
-                outcome = error
-            self.take(item, outcome)
-            self.embed()
+    def pass_through(self, items: Iterator[Todo], pool: DecodePool, embedder: Embedder, known: Callable[[bytes], bool]) -> None:
+        todos: dict[str, Todo] = {}
 
-    def take(self, item: Todo, outcome: Decoded | DecodeError) -> None:
+        def paths() -> Iterator[str]:
+            for item in items:
+                todos[item.path] = item
+                yield item.path
+
+        for outcome in embed_each(paths(), pool, embedder, known):
+            assert isinstance(outcome.source, str)
+            self.take(todos.pop(outcome.source), outcome)
+            if time.monotonic() - self.committed_at >= COMMIT_SECONDS:
+                self.commit()
+
+    def take(self, item: Todo, outcome: Embedded | DecodeError) -> None:
         if isinstance(outcome, DecodeError):
+            self.report.embedded += outcome.reason == SkipReason.NO_VECTOR  # the model was asked
             if outcome.sha256 is not None:
                 self.claims.release(outcome.sha256)
                 for copy, _ in self.waiting.pop(outcome.sha256, []):
                     self.fail(copy, outcome)
             self.fail(item, outcome)
-        elif outcome.pixels is not None:
-            self.batch.append((item, outcome))
-        elif (reason := self.claims.failure(outcome.sha256)) is not None:
-            self.fail(item, DecodeError(reason, path=item.path, sha256=outcome.sha256))
-        elif outcome.sha256 in self.embedded or self.catalog.one("SELECT 1 FROM content WHERE sha256 = ?", (outcome.sha256,)):
-            self.buffer.known.append((item, outcome))
+            return
+        sha256 = outcome.decoded.sha256
+        if outcome.vector is not None:
+            self.report.embedded += 1
+            self.buffer.embedded.add(sha256)
+            self.buffer.good += [(item, outcome), *self.waiting.pop(sha256, [])]
+        elif (reason := self.claims.failure(sha256)) is not None:
+            self.fail(item, DecodeError(reason, path=item.path, sha256=sha256))
+        elif sha256 in self.buffer.embedded or self.claims.in_catalog(sha256):
+            self.buffer.good.append((item, outcome))
         else:
-            self.waiting.setdefault(outcome.sha256, []).append((item, outcome))
+            self.waiting.setdefault(sha256, []).append((item, outcome))
 
     def fail(self, item: Todo, error: DecodeError) -> None:
         self.buffer.failed.append((item, error))
         self.report.skipped.append(skipped(item.path, error.reason))
-
-    def embed(self) -> None:
-        """One or more short calls of the model over the waiting batch."""
-        assert self.embedder is not None
-        while self.batch:
-            part, self.batch = self.batch[: self.batch_size], self.batch[self.batch_size :]
-            pixels = np.stack([decoded.pixels for _, decoded in part if decoded.pixels is not None])  # (N, H, W, 3) uint8
-            started = time.monotonic()
-            vectors = self.embedder.embed(pixels)  # (N, D) float32, a bad row is NaN
-            seconds = (time.monotonic() - started) / len(part)
-            self.report.embedded += len(part)
-            wanted = min(MAX_BATCH, int(MODEL_CALL_SECONDS / max(seconds, 1e-4)))
-            self.batch_size = max(1, wanted // self.cpus) * self.cpus  # else some have nothing to do at the end of each call
-            for (item, decoded), vector in zip(part, vectors, strict=True):
-                if np.isfinite(vector).all():
-                    self.buffer.new.append((item, decoded, vector))
-                    self.buffer.known += self.waiting.pop(decoded.sha256, [])
-                    self.embedded.add(decoded.sha256)
-                else:
-                    self.take(item, DecodeError(SkipReason.NO_VECTOR, path=item.path, sha256=decoded.sha256))
 
     def commit(self) -> None:
         """All or nothing; what is in here after it returns is never lost."""
@@ -177,97 +154,35 @@ class _Run:
             return
         buffer, self.buffer = self.buffer, _Buffer()
         with self.catalog.transaction() as generation:
-            for item, decoded, vector in buffer.new:
-                blob = np.ascontiguousarray(vector, "<f4").tobytes()
-                self.catalog.execute(
-                    "INSERT OR IGNORE INTO content (sha256, vector, checksum, width, height, format) VALUES (?, ?, ?, ?, ?, ?)",
-                    (decoded.sha256, blob, checksum(blob), decoded.width, decoded.height, decoded.format),
-                )
-                self.place(item, decoded, generation)
-            for item, decoded in buffer.known:
-                self.place(item, decoded, generation)
+            for item, result in buffer.good:
+                self.record(item, result, generation)
             for item, error in buffer.failed:
                 self.refuse(item, error, generation)
-        self.thumbnails.put((d.sha256, d.thumbnail) for _, d, _ in buffer.new if d.thumbnail is not None)
-        for _, decoded, _ in buffer.new:
+        new = [result.decoded for _, result in buffer.good if result.vector is not None]
+        self.thumbnails.put((decoded.sha256, decoded.thumbnail) for decoded in new if decoded.thumbnail is not None)
+        for decoded in new:
             self.claims.release(decoded.sha256)
-        self.embedded.clear()
         # Counted only now: what the bar shows as done survives whatever happens next.
         self.done += len(buffer)
         self.progress(self.done, self.plan.todo, len(self.report.skipped))
 
-    def place(self, item: Todo, decoded: Decoded, generation: int) -> None:
-        """This path now holds this content. A row whose file is gone and had the same content is the same image, moved."""
-        content = self.catalog.rows("SELECT id FROM content WHERE sha256 = ?", (decoded.sha256,))[0][0]
-        stat = decoded.stat or item.stat
-        facts = (item.name, "present", content, stat.size, stat.mtime_ns, stat.ctime_ns, stat.inode, generation)
-        if item.file_id is not None:
-            before = self.catalog.rows("SELECT state, content_id FROM files WHERE id = ?", (item.file_id,))[0]
-            self.catalog.execute(
-                "UPDATE files SET name = ?, state = ?, content_id = ?, size = ?, mtime_ns = ?, ctime_ns = ?, inode = ?, generation = ?,"
-                " reason = '', decoder = '' WHERE id = ?",
-                (*facts, item.file_id),
-            )
-            if before == ("present", content):
-                self.report.unchanged += 1  # touched or verified: the bytes are the same
-            elif before[0] == "present":
-                self.report.updated += 1
-            else:
-                self.report.added += 1
-        elif (moved := self.moved_from(content)) is not None:
-            self.catalog.execute(
-                "UPDATE files SET root_id = ?, path = ?, name = ?, state = ?, content_id = ?, size = ?, mtime_ns = ?, ctime_ns = ?,"
-                " inode = ?, generation = ?, reason = '', decoder = '' WHERE id = ?",
-                (item.root_id, item.relative, *facts, moved),
-            )
-            self.catalog.execute("INSERT OR IGNORE INTO temp.seen VALUES (?)", (moved,))
-            self.report.moved += 1
-        else:
-            row = self.catalog.execute(
-                "INSERT INTO files (root_id, path, name, state, content_id, size, mtime_ns, ctime_ns, inode, generation)"
-                " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-                (item.root_id, item.relative, *facts),
-            ).lastrowid
-            self.catalog.execute("INSERT OR IGNORE INTO temp.seen VALUES (?)", (row,))
-            self.report.added += 1
-
-    def moved_from(self, content: int) -> int | None:
-        targets = {t.root_id: t for t in self.plan.targets}
-        for file_id, root_id, relative, state in self.catalog.rows(
-            "SELECT id, root_id, path, state FROM files WHERE content_id = ? AND state IN ('present', 'missing')"
-            " AND id NOT IN (SELECT file_id FROM temp.seen)",
-            (content,),
-        ):
-            target = targets.get(root_id)
-            looked_at = target is not None and target.holds(relative) and not target.hides(relative)
-            if state == "missing" or looked_at:
-                return int(file_id)
-        return None
+    def record(self, item: Todo, result: Embedded, generation: int) -> None:
+        decoded = result.decoded
+        if result.vector is not None:
+            writing.add_content(self.catalog, decoded, result.vector)
+        placed = writing.place(self.catalog, self.plan.work, item, decoded.sha256, decoded.stat or item.stat, generation)
+        setattr(self.report, placed, getattr(self.report, placed) + 1)
 
     def refuse(self, item: Todo, error: DecodeError, generation: int) -> None:
         """A file that cannot be searched. Reasons of the moment change nothing that is known of it."""
         if error.reason in PASSING:
             return
         if error.sha256 is not None and error.reason not in OF_THE_MOMENT:
-            self.catalog.execute("INSERT OR REPLACE INTO failures VALUES (?, ?, ?)", (error.sha256, error.reason.value, self.decoder))
-        stat = item.stat
-        facts = (item.name, stat.size, stat.mtime_ns, stat.ctime_ns, stat.inode, error.reason.value, self.decoder, generation)
-        if item.file_id is None:
-            row = self.catalog.execute(
-                "INSERT INTO files (root_id, path, name, state, size, mtime_ns, ctime_ns, inode, reason, decoder, generation)"
-                " VALUES (?, ?, ?, 'skipped', ?, ?, ?, ?, ?, ?, ?)",
-                (item.root_id, item.relative, *facts),
-            ).lastrowid
-            self.catalog.execute("INSERT OR IGNORE INTO temp.seen VALUES (?)", (row,))
-        else:
-            self.catalog.execute(
-                "UPDATE files SET name = ?, state = 'skipped', content_id = NULL, size = ?, mtime_ns = ?, ctime_ns = ?, inode = ?,"
-                " reason = ?, decoder = ?, generation = ? WHERE id = ?",
-                (*facts, item.file_id),
-            )
+            writing.remember_failure(self.catalog, error.sha256, error.reason, self.rules.decoder)
+        writing.refuse(self.catalog, self.plan.work, item, error.reason, self.rules.decoder, generation)
 
 
-def say_gone(catalog: Catalog, plan: Plan, report: IndexReport, generation: int, *, excluder: Excluder, prune: bool) -> list[str]:
+def mark_missing(catalog: Catalog, plan: Plan, rules: Rules, report: IndexReport, generation: int) -> list[str]:
     """Mark what the walk proved to be gone; where too much vanished at once, or nothing could be read, believe nothing.
 
     Returns:
@@ -275,74 +190,60 @@ def say_gone(catalog: Catalog, plan: Plan, report: IndexReport, generation: int,
     """
     lines: list[str] = []
     for target in plan.targets:
-        gone = list(vanished(catalog, target))
-        left_out = [row for row in gone if excluder.path(row[1])]
-        lost = [row for row in gone if row[2] == "present" and not excluder.path(row[1])]
+        gone = plan.work.vanished(target)
+        left_out = [file for file in gone if rules.excluder.path(file.relative)]
+        lost = [file for file in gone if file.state == State.PRESENT and not rules.excluder.path(file.relative)]
         hidden = sum(t == target.below for t in target.unreadable)
-        offline = not prune and (bool(hidden) or 2 * len(lost) > target.known > 0)
-        if prune and hidden:
-            gone, left_out, offline = _all_below(catalog, target), [], False
-            lost = [row for row in gone if row[2] == "present"]
+        offline = not rules.prune and (bool(hidden) or 2 * len(lost) > target.known > 0)
+        if rules.prune and hidden:
+            gone, offline = plan.work.known_below(target), False
         if offline:
             away = target.known if hidden else len(lost)
             report.offline += away
             lines.append(_offline_line(target, away))
-            gone = [*left_out, *(row for row in gone if row[2] == "skipped")]
-        report.missing += sum(row[2] == "present" for row in gone)
-        catalog.execute_many("UPDATE files SET state = 'missing', generation = ? WHERE id = ?", [(generation, row[0]) for row in gone])
+            gone = [*left_out, *(file for file in gone if file.state == State.SKIPPED)]
+        report.missing += sum(file.state == State.PRESENT for file in gone)
+        writing.mark_missing(catalog, gone, generation)
         if not target.below:
-            catalog.execute("UPDATE roots SET offline = ? WHERE id = ?", (int(offline), target.root_id))
-    if prune:
-        _forget_missing(catalog, plan, generation)
+            writing.set_offline(catalog, target.root_id, offline)
+    if rules.prune:
+        writing.prune(catalog, plan.targets, generation)
     return lines
 
 
-def _forget_missing(catalog: Catalog, plan: Plan, generation: int) -> None:
-    """--prune: missing files lose their vectors; the empty row stays, so that a store learns of it and the id is never used again."""
-    for target in plan.targets:
-        sql = "UPDATE files SET content_id = NULL, generation = ? WHERE state = 'missing'"
-        sql, values = restricted(sql, target.root_id, target.below)
-        catalog.execute(sql, (generation, *values))
-    catalog.execute("DELETE FROM content WHERE id NOT IN (SELECT content_id FROM files WHERE content_id IS NOT NULL)")
-
-
-def _all_below(catalog: Catalog, target: Target) -> list[tuple[int, bytes, str]]:
-    sql = "SELECT id, path, state FROM files WHERE state IN ('present', 'skipped')"
-    return catalog.rows(*restricted(sql, target.root_id, target.below))
-
-
 def _offline_line(target: Target, files: int) -> str:
-    return (
+    return Advice(
         f"cannot be reached, or most of its images vanished at once: {shown(from_bytes(target.folder))}. "
-        f"Its {files} images stay in the library, marked offline; if they are really gone, index that folder with --prune"
+        f"Its {files} images stay in the library, marked offline; if they are really gone, index that folder with ",
+        Setting("prune", "True"),
     )
 
 
 def run(
     catalog: Catalog,
     plan: Plan,
-    embedder: Embedder | None,
-    pool: DecodePool | None,
+    rules: Rules,
     thumbnails: Thumbnails,
     *,
-    decoder: str,
-    excluder: Excluder,
-    prune: bool,
+    tools: tuple[DecodePool, Embedder] | None,
     progress: Progress,
 ) -> tuple[IndexReport, list[str]]:
-    """Do what the plan says; a plan without work needs neither model nor decoder.
+    """Do what the plan says.
+
+    Args:
+        tools: decoder and model; a plan without work needs neither.
 
     Returns the report, and one line for each folder that is offline.
     """
-    work = _Run(catalog, plan, embedder, thumbnails, decoder, progress)
-    if pool is not None:
-        work.work(pool)
+    work = _Run(catalog, plan, thumbnails, rules, progress)
+    if tools is not None:
+        work.work(*tools)
     with catalog.transaction() as generation:
-        lines = say_gone(catalog, plan, work.report, generation, excluder=excluder, prune=prune)
+        lines = mark_missing(catalog, plan, rules, work.report, generation)
     return work.report, lines
 
 
-def plan_only(catalog: Catalog, plan: Plan, excluder: Excluder, prune: bool) -> tuple[IndexReport, list[str]]:
+def plan_only(catalog: Catalog, plan: Plan, rules: Rules) -> tuple[IndexReport, list[str]]:
     """--dry-run, inside a transaction that is taken back: contents are not read, so new, changed and moved files all count as added."""
     report = IndexReport(added=plan.todo, unchanged=plan.unchanged, skipped=list(plan.skipped))
-    return report, say_gone(catalog, plan, report, catalog.generation, excluder=excluder, prune=prune)
+    return report, mark_missing(catalog, plan, rules, report, catalog.generation)

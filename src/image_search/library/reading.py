@@ -1,26 +1,50 @@
-"""Read-only questions to the catalog: which classes are there, which images, what is known of one. Knows nothing of HTTP."""
+"""The questions that the rest of the house asks a library, in its words: images, classes, contents, what was skipped, how many.
+
+`Reader` is the reading interface. Another kind of library that answers the same questions can be searched and shown as well.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..errors import HINTS, SkipReason
+from ..errors import HINTS, SALVAGE, LibraryDamagedError, SkipReason
 from ..paths import from_bytes
-from ..types import Skipped
-from .catalog import Catalog
+from ..types import Fingerprint, Float32, Skipped
+from .catalog import Catalog, check_vector
+from .schema import State
+from .sqlite import in_parts, marks
+from .vectors import Vectors
 
-__all__ = ["Item", "classes", "copies", "items", "page", "same_picture", "sample", "skipped", "skipped_counts"]
+__all__ = ["Counts", "File", "Item", "Reader", "Root"]
 
-_IN = 900  # values in one "IN (...)": SQLite allows 999 everywhere
+# Each file with its whole path: r.path, f.path -> _path(); and with its picture's facts.
+_FILES = f"files AS f JOIN roots AS r ON r.id = f.root_id WHERE f.state = '{State.PRESENT}'"
 _ITEM = (
     "SELECT f.id, f.name, r.path, f.path, f.size, f.mtime_ns, c.id, c.sha256, c.width, c.height, c.format"
-    " FROM files AS f JOIN roots AS r ON r.id = f.root_id JOIN content AS c ON c.id = f.content_id WHERE f.state = 'present'"
+    f" FROM files AS f JOIN roots AS r ON r.id = f.root_id JOIN content AS c ON c.id = f.content_id WHERE f.state = '{State.PRESENT}'"
 )
+_SEARCHED = f"files WHERE state = '{State.PRESENT}' AND content_id IS NOT NULL"
+
+
+def _path(root: bytes, relative: bytes) -> str:
+    return from_bytes(os.path.join(root, relative))
+
+
+@dataclass(frozen=True, slots=True)
+class File:
+    """A file that can be found: its row's number, its content's, its class, its absolute path (may hold surrogate escapes)."""
+
+    number: int
+    content: int
+    name: str
+    path: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,106 +85,205 @@ class Item:
 
 def _item(row: Sequence[Any]) -> Item:
     number, name, root, path, *rest = row
-    return Item(number, name, from_bytes(root), from_bytes(os.path.join(root, path)), *rest)
+    return Item(number, name, from_bytes(root), _path(root, path), *rest)
 
 
-def classes(catalog: Catalog) -> list[tuple[str, int]]:
-    """(class, number of images), by name; the images without a class are under ""."""
-    return catalog.rows("SELECT name, count(*) FROM files WHERE state = 'present' GROUP BY name ORDER BY name")
+class Root(NamedTuple):
+    """An indexed folder: its path, whether it could not be read at the last look, its number of images."""
+
+    path: str
+    offline: bool
+    images: int
 
 
-def items(catalog: Catalog, numbers: Sequence[int]) -> dict[int, Item]:
-    """Those of these images that are present."""
-    found = {}
-    for start in range(0, len(numbers), _IN):
-        part = numbers[start : start + _IN]
-        for row in catalog.rows(f"{_ITEM} AND f.id IN ({','.join('?' * len(part))})", part):
-            found[row[0]] = _item(row)
-    return found
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """Files of each kind; `contents`: different ones among the images; `forgotten`: paths that were taken out."""
+
+    images: int
+    contents: int
+    classes: int
+    missing: int
+    skipped: int
+    forgotten: int
 
 
-def page(catalog: Catalog, *, name: str | None = None, after: int = 0, limit: int = 100) -> list[Item]:
-    """Up to `limit` images in order of their number, from the first above `after`; `name`: only of this class."""
-    if name is None:
-        return [_item(row) for row in catalog.rows(f"{_ITEM} AND f.id > ? ORDER BY f.id LIMIT ?", (after, limit))]
-    return [_item(row) for row in catalog.rows(f"{_ITEM} AND f.id > ? AND f.name = ? ORDER BY f.id LIMIT ?", (after, name, limit))]
+class Reader:
+    """Read-only questions to one library; safe to share between threads."""
 
+    def __init__(self, catalog: Catalog) -> None:
+        self.catalog = catalog
 
-def sample(catalog: Catalog, n: int) -> list[Item]:
-    """Up to `n` images from all over the library, the same ones until the library changes.
+    # --- the whole ------------------------------------------------------------------------------------------------------------
 
-    Numbers are drawn evenly over the range of ids, so this costs `n` look-ups in a library of any size.
-    """
-    low, high = catalog.rows("SELECT min(id), max(id) FROM files WHERE state = 'present'")[0]
-    if low is None:
-        return []
-    chosen: dict[int, Item] = {}
-    for start in np.linspace(low, high + 1, n, endpoint=False, dtype=np.int64).tolist():
-        for row in catalog.rows(f"{_ITEM} AND f.id >= ? ORDER BY f.id LIMIT 1", (start,)):
-            chosen[row[0]] = _item(row)
-    return list(chosen.values())
+    @property
+    def folder(self) -> Path:
+        return self.catalog.folder
 
+    @property
+    def fingerprint(self) -> Fingerprint:
+        return self.catalog.fingerprint
 
-def copies(catalog: Catalog, item: Item) -> int:
-    """How many other present files have the same bytes."""
-    return int(catalog.rows("SELECT count(*) FROM files WHERE state = 'present' AND content_id = ?", (item.content,))[0][0]) - 1
+    @property
+    def generation(self) -> int:
+        """Another number means: something has changed."""
+        return self.catalog.generation
 
+    def snapshot(self) -> contextlib.AbstractContextManager[None]:
+        """Several questions as of one moment."""
+        return self.catalog.snapshot()
 
-def skipped_counts(catalog: Catalog) -> list[tuple[str, int]]:
-    """(reason, number of files), the most frequent first."""
-    return catalog.rows("SELECT reason, count(*) FROM files WHERE state = 'skipped' GROUP BY reason ORDER BY 2 DESC, 1")
+    def all_vectors(self) -> Vectors:
+        """Every vector in memory, to be refreshed."""
+        return Vectors(self.catalog)
 
+    def counts(self) -> Counts:
+        states = dict(self.catalog.rows("SELECT state, count(*) FROM files GROUP BY state"))
+        present = f"FROM files WHERE state = '{State.PRESENT}'"
+        return Counts(
+            images=states.get(State.PRESENT, 0),
+            contents=self.catalog.value(f"SELECT count(DISTINCT content_id) {present}"),
+            classes=self.catalog.value(f"SELECT count(DISTINCT name) {present} AND name != ''"),
+            # a pruned one is no more
+            missing=self.catalog.value(f"SELECT count(content_id) FROM files WHERE state = '{State.MISSING}'"),
+            skipped=states.get(State.SKIPPED, 0),
+            forgotten=self.catalog.value("SELECT count(*) FROM forgotten"),
+        )
 
-def skipped(catalog: Catalog, *, limit: int = 200) -> list[Skipped]:
-    """The files that were last found to be unusable, newest first."""
-    rows = catalog.rows(
-        "SELECT r.path, f.path, f.reason FROM files AS f JOIN roots AS r ON r.id = f.root_id WHERE f.state = 'skipped'"
-        " ORDER BY f.generation DESC, f.id DESC LIMIT ?",
-        (limit,),
-    )
-    hints = {reason.value: hint for reason, hint in HINTS.items()}
-    return [Skipped(from_bytes(os.path.join(root, path)), reason, hints.get(reason, "")) for root, path, reason in rows]
+    def images(self) -> int:
+        return int(self.catalog.value(f"SELECT count(*) FROM files WHERE state = '{State.PRESENT}'"))
+
+    def about_how_many(self) -> int:
+        """Contents, at once and not exactly: some may have gone."""
+        return int(self.catalog.value("SELECT coalesce(max(id), 0) FROM content"))
+
+    def roots(self) -> list[Root]:
+        """The indexed folders, by path."""
+        rows = self.catalog.rows(
+            "SELECT r.path, r.offline, count(f.id) FROM roots AS r LEFT JOIN files AS f ON f.root_id = r.id"
+            f" AND f.state = '{State.PRESENT}' GROUP BY r.id ORDER BY r.path"
+        )
+        return [Root(from_bytes(path), bool(offline), images) for path, offline, images in rows]
+
+    def classes(self) -> list[tuple[str, int]]:
+        """(class, number of images), by name; the images without a class are under ""."""
+        return self.catalog.rows(f"SELECT name, count(*) FROM files WHERE state = '{State.PRESENT}' GROUP BY name ORDER BY name")
+
+    # --- images ---------------------------------------------------------------------------------------------------------------
+
+    def item(self, number: int) -> Item | None:
+        return self.items([number]).get(number)
+
+    def items(self, numbers: Sequence[int]) -> dict[int, Item]:
+        """Those of these images that are present."""
+        found = {}
+        for part in in_parts(numbers):
+            for row in self.catalog.rows(f"{_ITEM} AND f.id IN ({marks(part)})", part):
+                found[row[0]] = _item(row)
+        return found
+
+    def page(self, *, name: str | None = None, after: int = 0, limit: int = 100) -> list[Item]:
+        """Up to `limit` images in order of their number, from the first above `after`; `name`: only of this class."""
+        only, values = ("", ()) if name is None else (" AND f.name = ?", (name,))
+        rows = self.catalog.rows(f"{_ITEM} AND f.id > ?{only} ORDER BY f.id LIMIT ?", (after, *values, limit))
+        return [_item(row) for row in rows]
+
+    def sample(self, n: int) -> list[Item]:
+        """Up to `n` images from all over the library, the same ones until the library changes.
+
+        Numbers are drawn evenly over the range of ids, so this costs `n` look-ups in a library of any size.
+        """
+        low, high = self.catalog.rows(f"SELECT min(id), max(id) FROM files WHERE state = '{State.PRESENT}'")[0]
+        if low is None:
+            return []
+        chosen: dict[int, Item] = {}
+        for start in np.linspace(low, high + 1, n, endpoint=False, dtype=np.int64).tolist():
+            for row in self.catalog.rows(f"{_ITEM} AND f.id >= ? ORDER BY f.id LIMIT 1", (start,)):
+                chosen[row[0]] = _item(row)
+        return list(chosen.values())
+
+    def copies(self, item: Item) -> int:
+        """How many other present files have the same bytes."""
+        sql = f"SELECT count(*) FROM files WHERE state = '{State.PRESENT}' AND content_id = ?"
+        return int(self.catalog.value(sql, (item.content,))) - 1
+
+    def sha256_of(self, number: int) -> bytes | None:
+        """The hash of an image, also of one that is missing."""
+        row = self.catalog.one("SELECT c.sha256 FROM files AS f JOIN content AS c ON c.id = f.content_id WHERE f.id = ?", (number,))
+        return None if row is None else bytes(row[0])
+
+    # --- files that can be found ------------------------------------------------------------------------------------------------
+
+    def files(self, numbers: Sequence[int]) -> list[File]:
+        """Those of these that are present."""
+        return self._files("id", numbers)
+
+    def files_with(self, contents: Sequence[int]) -> list[File]:
+        """Every present file that has one of these contents."""
+        return self._files("content_id", contents)
+
+    def _files(self, column: str, values: Sequence[int]) -> list[File]:
+        return [
+            File(number, content, name, _path(root, path))
+            for part in in_parts(values)
+            for number, content, name, root, path in self.catalog.rows(
+                f"SELECT f.id, f.content_id, f.name, r.path, f.path FROM {_FILES} AND f.{column} IN ({marks(part)})", part
+            )
+        ]
+
+    def each_class(self) -> Iterator[tuple[int, int, str]]:
+        """(file, content, class) of everything that can be found."""
+        for page in self.catalog.pages(f"SELECT id, content_id, name FROM {_SEARCHED}"):
+            yield from page
+
+    def each_path(self) -> Iterator[tuple[int, int, str]]:
+        """(file, content, absolute path) of everything that can be found."""
+        roots = {number: os.path.join(from_bytes(path), "") for number, path in self.catalog.rows("SELECT id, path FROM roots")}
+        for page in self.catalog.pages(f"SELECT id, content_id, root_id, path FROM {_SEARCHED}"):
+            for number, content, root, relative in page:
+                yield number, content, roots[root] + from_bytes(relative)
+
+    # --- contents -------------------------------------------------------------------------------------------------------------
+
+    def content_of(self, sha256: bytes) -> int | None:
+        """The number of the content with this hash, if the library has it."""
+        row = self.catalog.one("SELECT id FROM content WHERE sha256 = ?", (sha256,))
+        return None if row is None else int(row[0])
+
+    def vector(self, content: int) -> Float32:
+        """float32 (D,) of one content. Raises LibraryDamagedError: it is gone, or is not what was written."""
+        row = self.catalog.one("SELECT vector, checksum FROM content WHERE id = ?", (content,))
+        if row is None:
+            raise LibraryDamagedError(f"the vector of content {content} is gone", path=self.folder, hint=SALVAGE)
+        check_vector(row[0], row[1], self.catalog.dim, f"content {content}", self.folder)
+        return np.frombuffer(row[0], "<f4")
+
+    def vectors(self, contents: Iterable[int]) -> dict[int, Float32]:
+        """float32 (D,) each, of those that the library has."""
+        return {
+            content: np.frombuffer(blob, "<f4")
+            for part in in_parts(list(contents))
+            for content, blob in self.catalog.rows(f"SELECT id, vector FROM content WHERE id IN ({marks(part)})", part)
+        }
+
+    # --- what cannot be searched ------------------------------------------------------------------------------------------------
+
+    def skipped_counts(self) -> list[tuple[str, int]]:
+        """(reason, number of files), the most frequent first."""
+        sql = f"SELECT reason, count(*) FROM files WHERE state = '{State.SKIPPED}' GROUP BY reason ORDER BY 2 DESC, 1"
+        return self.catalog.rows(sql)
+
+    def skipped(self, *, limit: int = 200) -> list[Skipped]:
+        """The files that were last found to be unusable, newest first."""
+        rows = self.catalog.rows(
+            "SELECT r.path, f.path, f.reason FROM files AS f JOIN roots AS r ON r.id = f.root_id"
+            f" WHERE f.state = '{State.SKIPPED}' ORDER BY f.generation DESC, f.id DESC LIMIT ?",
+            (limit,),
+        )
+        hints = {reason.value: hint for reason, hint in HINTS.items()}
+        return [Skipped(_path(root, path), reason, hints.get(reason, "")) for root, path, reason in rows]
 
 
 def reason_code(words: str) -> str:
     """The closed list's own name of a reason, "" if it is none."""
     return next((reason.name for reason in SkipReason if reason.value == words), "")
-
-
-def same_picture(catalog: Catalog, contents: Sequence[int], threshold: float | None) -> list[int]:
-    """Which of these show the same picture as one before them?
-
-    Args:
-        contents: content numbers, best match first.
-        threshold: similarity from which two pictures count as one; None: only the very same content does.
-
-    Returns:
-        for each the position of the first one that it repeats; its own position if it repeats none.
-    """
-    leader_of: dict[int, int] = {}
-    leaders: list[int] = []
-    vectors = _vectors(catalog, set(contents)) if threshold is not None else {}
-    matrix = np.empty((len(contents), catalog.dim), np.float32)
-    answer = []
-    for position, content in enumerate(contents):
-        if content not in leader_of:
-            leader_of[content] = position
-            if threshold is not None and content in vectors:
-                near = np.flatnonzero(matrix[: len(leaders)] @ vectors[content] >= threshold)
-                if near.size:
-                    leader_of[content] = leaders[int(near[0])]
-                else:
-                    matrix[len(leaders)] = vectors[content]
-                    leaders.append(position)
-        answer.append(leader_of[content])
-    return answer
-
-
-def _vectors(catalog: Catalog, contents: Iterable[int]) -> dict[int, np.ndarray[Any, np.dtype[np.float32]]]:
-    wanted = list(contents)
-    found = {}
-    for start in range(0, len(wanted), _IN):
-        part = wanted[start : start + _IN]
-        for content, blob in catalog.rows(f"SELECT id, vector FROM content WHERE id IN ({','.join('?' * len(part))})", part):
-            found[content] = np.frombuffer(blob, "<f4")
-    return found

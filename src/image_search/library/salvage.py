@@ -20,16 +20,18 @@ from typing import Any
 
 import numpy as np
 
+from ..advice import Advice, Setting
 from ..errors import LibraryDamagedError, LibraryError, LibraryNotFoundError
 from ..paths import from_bytes
 from ..types import Fingerprint
-from .catalog import CATALOG_NAME, PAGE_BYTES, Catalog, item_id, translated
+from .catalog import CATALOG_NAME, Catalog, item_id
+from .schema import PAGE_BYTES, State
+from .sqlite import marks, translated
 
 __all__ = ["Saved", "find_damage", "salvage"]
 
 PAGES = (PAGE_BYTES, 4096)  # bytes; catalogs had the second at first
 TABLE_LEAF, INDEX_LEAF, INDEX_INNER = 13, 10, 2  # kinds of pages that hold rows
-STATES = {"present", "missing", "skipped", "forgotten"}
 
 
 def find_damage(catalog: Catalog) -> list[str]:
@@ -47,9 +49,10 @@ def find_damage(catalog: Catalog) -> list[str]:
         for number, state, content, root in catalog.rows(
             "SELECT f.id, f.state, c.id, r.id FROM files AS f LEFT JOIN content AS c ON c.id = f.content_id"
             " LEFT JOIN roots AS r ON r.id = f.root_id"
-            " WHERE r.id IS NULL OR f.state NOT IN ('present', 'missing', 'skipped', 'forgotten') OR (f.state = 'present' AND c.id IS NULL)"
+            f" WHERE r.id IS NULL OR f.state NOT IN ({marks(list(State))}) OR (f.state = '{State.PRESENT}' AND c.id IS NULL)",
+            list(State),
         ):
-            what = "its folder" if root is None else "its vector" if content is None and state == "present" else "its state"
+            what = "its folder" if root is None else "its vector" if content is None and state == State.PRESENT else "its state"
             found.append(f"{item_id(number)} has lost {what}")
     except LibraryError as error:
         found.append(error.what)
@@ -81,9 +84,9 @@ def salvage(damaged: Path, to: Path) -> Saved:
     """
     file = damaged / CATALOG_NAME
     if not file.is_file() or file.is_symlink():
-        raise LibraryNotFoundError("there is no catalog", path=damaged, hint="give the library's folder with --library")
+        raise LibraryNotFoundError("there is no catalog", path=damaged, hint=Advice("give the library's folder with ", Setting("library")))
     if os.path.lexists(to):
-        raise LibraryError("there is something already", path=to, hint="give a new folder with --to")
+        raise LibraryError("there is something already", path=to, hint=Advice("give a new folder with ", Setting("to")))
     with translated(to), tempfile.TemporaryDirectory(prefix="image-search-") as scratch:
         try:
             rows = _all_rows(_whole_copy(file, Path(scratch)))
@@ -94,10 +97,10 @@ def salvage(damaged: Path, to: Path) -> Saved:
         canonical = np.frombuffer(rows.meta["canonical"], "<f4").reshape(-1, fingerprint.dim)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise LibraryDamagedError(
-            "nothing can be saved: the record of the model that made the vectors is lost", path=damaged, hint="index your folders anew"
+            "nothing can be saved: the record of the model that made the vectors is lost", path=damaged, hint="index your folders again"
         ) from error
     if not rows.files and not rows.content:
-        raise LibraryDamagedError("nothing can be saved: no image is left in this catalog", path=damaged, hint="index your folders anew")
+        raise LibraryDamagedError("nothing can be saved: no image is left in this catalog", path=damaged, hint="index your folders again")
     try:
         with contextlib.closing(Catalog.create(to, fingerprint, canonical)) as catalog:
             return _fill(catalog, rows, to)
@@ -131,12 +134,21 @@ def _fill(catalog: Catalog, rows: _Rows, to: Path) -> Saved:
             if root not in rows.roots:
                 saved.unknown += 1
                 continue
-            there = state != "present" or content in good
+            there = state != State.PRESENT or content in good
             if not there:
                 saved.lost.append(os.path.join(from_bytes(rows.roots[root][0]), from_bytes(path)))
-            saved.images += state == "present" and there
-            kept = (number, root, path, name, state if there else "missing", content if content in good else None, *facts[:-1], generation)
-            catalog.execute(f"INSERT OR IGNORE INTO files VALUES ({', '.join('?' * 13)})", kept)
+            saved.images += state == State.PRESENT and there
+            kept = (
+                number,
+                root,
+                path,
+                name,
+                state if there else State.MISSING.value,
+                content if content in good else None,
+                *facts[:-1],
+                generation,
+            )
+            catalog.execute(f"INSERT OR IGNORE INTO files VALUES ({marks(kept)})", kept)
         for hash_and_reason in rows.failures:
             catalog.execute("INSERT OR IGNORE INTO failures VALUES (?, ?, ?)", hash_and_reason)
         for path in rows.forgotten:
@@ -201,7 +213,7 @@ class _Rows:
                 str(_),
                 str(_),
                 int(newer),
-            ) if state in STATES:
+            ) if state in set(State):
                 if number not in self.files or self.files[number][-1] < newer:
                     self.files[number] = row[1:]
             case (None, bytes(path), str(name_from), int(offline)):

@@ -11,20 +11,22 @@ import sqlite3
 import threading
 from collections.abc import Iterable
 from pathlib import Path
-from urllib.parse import quote
+
+from ..config import THUMBNAILS_BYTES
+from .catalog import THUMBNAILS_NAME
+from .sqlite import files_of, open_file
 
 __all__ = ["Thumbnails"]
 
-FILE_NAME = "thumbnails.sqlite"
-MAX_BYTES = 2 * 1024**3  # ~250,000 pictures of 8 KB; then the oldest go
+WAITS_SECONDS = 1.0  # for another program; a thumbnail less is no harm
 TABLE = "CREATE TABLE thumbnails (n INTEGER PRIMARY KEY, sha256 BLOB UNIQUE, webp BLOB)"
 
 
 class Thumbnails:
     """Never raises for a damaged, full or read-only cache: a picture without a thumbnail is drawn from its file."""
 
-    def __init__(self, folder: Path, *, write: bool, max_bytes: int = MAX_BYTES) -> None:
-        self._file = folder / FILE_NAME
+    def __init__(self, folder: Path, *, write: bool, max_bytes: int = THUMBNAILS_BYTES) -> None:
+        self._file = folder / THUMBNAILS_NAME
         self._write = write
         self._max_bytes = max_bytes
         self._lock = threading.Lock()
@@ -43,19 +45,12 @@ class Thumbnails:
         return None
 
     def _connect(self) -> sqlite3.Connection:
-        if os.path.lexists(f"{self._file}-journal"):  # not ours: see catalog._connect
+        if os.path.lexists(f"{self._file}-journal"):  # not ours: see sqlite.connect
             raise _BadCacheError
         here = not os.access(self._file.parent, os.W_OK) and not os.path.lexists(f"{self._file}-wal")
         how = "ro&immutable=1" if here else "rwc" if self._write else "rw"
-        connection = sqlite3.connect(
-            f"file:{quote(os.fsencode(self._file.absolute()))}?mode={how}",
-            uri=True,
-            timeout=1.0,
-            isolation_level=None,
-            check_same_thread=False,
-        )
+        connection = open_file(self._file, how, timeout=WAITS_SECONDS)
         try:
-            connection.execute("PRAGMA trusted_schema=OFF")
             made = [sql for (sql,) in connection.execute("SELECT sql FROM sqlite_schema WHERE sql IS NOT NULL")]
             if self._write:
                 connection.execute("PRAGMA journal_mode=WAL")
@@ -71,9 +66,9 @@ class Thumbnails:
         return connection
 
     def _begin_anew(self) -> None:
-        for end in ("-journal", "-wal", "-shm", ""):
+        for file in files_of(self._file):
             with contextlib.suppress(OSError):
-                os.unlink(f"{self._file}{end}")
+                file.unlink()
 
     def put(self, pictures: Iterable[tuple[bytes, bytes]]) -> None:
         """(sha256, WebP) pairs, in one go."""

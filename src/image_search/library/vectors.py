@@ -1,29 +1,30 @@
-"""The library's vectors in memory, and how they follow the catalog: read once, then only what changed."""
+"""The library's vectors in bulk, and what has changed since: in memory for exact search, in records for a store that follows."""
 
 from __future__ import annotations
 
 import itertools
+import os
 from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from ..config import REREAD_SHARE, STORE_BATCH, VECTORS_SPARE
 from ..errors import SALVAGE, LibraryDamagedError
-from ..types import Float32
-from .catalog import Catalog, check_vector, checksum
+from ..paths import as_text, from_bytes, uri_of
+from ..types import Float32, StoreRecords
+from .catalog import Catalog, check_vector, checksum, item_id
+from .schema import State
+from .sqlite import in_parts, marks
 
-__all__ = ["Matrix", "Numbers"]
-
-_SPARE = 0.125  # room for later rows, as a share: memory that is not touched is not taken, and a matrix that is full has to be copied
-_AGAIN = 0.3  # above this share of changed files everything is read again: it is no slower, and takes no room twice
-_IN = 900  # values in one "IN (...)": SQLite allows 999 everywhere
+__all__ = ["Numbers", "Vectors", "changed_count", "gone", "records"]
 
 Numbers = npt.NDArray[np.int64]
 
 
-class Matrix:
-    """The vectors of every content that a present file has, as of the last `follow`.
+class Vectors:
+    """The vectors of every content that a present file has, as of the last `refresh`: read once, then only what changed.
 
     Attributes:
         contents: int64 (N,), their ids, in no particular order.
@@ -41,7 +42,7 @@ class Matrix:
     def rows(self) -> Float32:
         return self._room[: len(self.contents)]
 
-    def follow(self) -> None:
+    def refresh(self) -> None:
         """Bring it to the catalog's generation, inside the caller's snapshot. Rows that nobody changed are not read and not moved.
 
         Raises:
@@ -65,8 +66,8 @@ class Matrix:
         """
         if self._catalog.one("SELECT 1 FROM files WHERE generation = ?", (self._generation,)) is None:
             return None
-        sql = "SELECT id, CASE state WHEN 'present' THEN content_id ELSE -1 END FROM files WHERE generation > ? LIMIT ?"
-        limit = int(_AGAIN * len(self._files)) + 1
+        sql = f"SELECT id, CASE state WHEN '{State.PRESENT}' THEN content_id ELSE -1 END FROM files WHERE generation > ? LIMIT ?"
+        limit = int(REREAD_SHARE * len(self._files)) + 1
         found = np.array(self._catalog.rows(sql, (self._generation, limit)), np.int64).reshape(-1, 2)
         return None if len(found) == limit else (found[:, 0], found[:, 1])
 
@@ -78,15 +79,23 @@ class Matrix:
         _read_vectors(self._catalog, self.contents, self._room[: len(self.contents)])
 
     def _apply(self, files: Numbers, contents: Numbers) -> None:
+        """Take in what changed; `files`, `contents`: int64 (C,) each.
+
+        Rows that stay are not copied. Those that go leave holes, and the last rows that stay fill them; what is new comes after:
+
+            before   a b c d e f        b and d go, e and f stay, x is new
+            filled   a e c f            as many holes below `count` as rows that stay above it
+            after    a e c f x
+        """
         here = contents >= 0
         untouched = ~np.isin(self._files, files)
         self._files = np.concatenate([self._files[untouched], files[here]])
         self._contents_of_files = np.concatenate([self._contents_of_files[untouched], contents[here]])
         # Read again even if known: the number of a content that was forgotten may have gone to another.
         fresh = np.unique(contents[here])
-        stays = np.isin(self.contents, self._contents_of_files) & ~np.isin(self.contents, fresh)
+        stays = np.isin(self.contents, self._contents_of_files) & ~np.isin(self.contents, fresh)  # bool (N,)
         count = int(stays.sum())
-        holes, last = np.flatnonzero(~stays[:count]), np.flatnonzero(stays[count:]) + count  # as many of one as of the other
+        holes, last = np.flatnonzero(~stays[:count]), np.flatnonzero(stays[count:]) + count
         self.contents[holes], self._room[holes] = self.contents[last], self._room[last]
         if count + len(fresh) > len(self._room):
             room = np.empty((_with_spare(count + len(fresh)), self._catalog.dim), np.float32)
@@ -98,7 +107,7 @@ class Matrix:
 
 def _present(catalog: Catalog) -> tuple[Numbers, Numbers]:
     """int64 (F,), (F,): every present file and its content."""
-    sql = "SELECT id, content_id FROM files WHERE state = 'present' AND content_id IS NOT NULL"
+    sql = f"SELECT id, content_id FROM files WHERE state = '{State.PRESENT}' AND content_id IS NOT NULL"
     numbers = itertools.chain.from_iterable(itertools.chain.from_iterable(catalog.pages(sql)))
     pairs = np.fromiter(numbers, np.int64).reshape(-1, 2)
     return pairs[:, 0].copy(), pairs[:, 1].copy()
@@ -141,14 +150,49 @@ def _all_right(vectors: Sequence[Any], checks: Sequence[Any], dim: int) -> bool:
 
 def _pages(catalog: Catalog, contents: Numbers) -> Iterator[list[Any]]:
     """(id, vector, checksum) of these contents, each once; where many are wanted of all contents, in the order on the disk."""
-    (highest,) = catalog.rows("SELECT coalesce(max(id), 0) FROM content")[0]
-    if len(contents) > _AGAIN * highest:
+    highest = catalog.value("SELECT coalesce(max(id), 0) FROM content")
+    if len(contents) > REREAD_SHARE * highest:
         yield from catalog.pages("SELECT id, vector, checksum FROM content", size=500)  # .8 MB: they stay in the processor's cache
         return
-    for start in range(0, len(contents), _IN):
-        some = contents[start : start + _IN].tolist()
-        yield catalog.rows(f"SELECT id, vector, checksum FROM content WHERE id IN ({','.join('?' * len(some))})", some)
+    for some in in_parts(contents.tolist()):
+        yield catalog.rows(f"SELECT id, vector, checksum FROM content WHERE id IN ({marks(some)})", some)
 
 
 def _with_spare(count: int) -> int:
-    return count + int(_SPARE * count) + 64
+    return count + int(VECTORS_SPARE * count) + 64
+
+
+# --- for a store that follows -------------------------------------------------------------------------------------------------
+
+
+def records(catalog: Catalog, since: int | None = None) -> Iterator[StoreRecords]:
+    """Every image as a store keeps it, in order of its number; `since`: only those changed after this generation.
+
+    Raises LibraryDamagedError: no damage goes into a store.
+    """
+    sql = (
+        "SELECT f.id, c.vector, c.checksum, r.path, f.path, f.name FROM files AS f JOIN roots AS r ON r.id = f.root_id"
+        f" JOIN content AS c ON c.id = f.content_id WHERE f.state = '{State.PRESENT}'"
+    )
+    sql, values = (f"{sql} ORDER BY f.id", ()) if since is None else (f"{sql} AND f.generation > ?", (since,))
+    for page in catalog.pages(sql, values, STORE_BATCH):
+        for number, vector, check, *_ in page:
+            check_vector(vector, check, catalog.dim, item_id(number), catalog.folder)
+        yield StoreRecords(
+            ids=[item_id(number) for number, *_ in page],
+            vectors=np.frombuffer(b"".join(row[1] for row in page), "<f4").reshape(len(page), catalog.dim),
+            # A name may hold bytes that are no UTF-8, which a store cannot keep.
+            metadatas=[{"uri": uri_of(from_bytes(os.path.join(root, path))), "name": as_text(name)} for _, _, _, root, path, name in page],
+        )
+
+
+def gone(catalog: Catalog, since: int) -> Iterator[list[str]]:
+    """Ids of files that are no longer to be found, changed after this generation."""
+    sql = f"SELECT id FROM files WHERE state != '{State.PRESENT}' AND generation > ?"
+    for page in catalog.pages(sql, (since,), STORE_BATCH):
+        yield [item_id(number) for (number,) in page]
+
+
+def changed_count(catalog: Catalog, since: int) -> int:
+    """Files changed after this generation."""
+    return int(catalog.value("SELECT count(*) FROM files WHERE generation > ?", (since,)))

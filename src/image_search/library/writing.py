@@ -1,109 +1,112 @@
-"""Taking paths out of the library and telling it that a folder has moved; inside the caller's transaction. No file is touched."""
+"""What an index run writes into the catalog; inside the caller's transaction, whose generation every changed row carries."""
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
+from typing import Literal
 
-from ..errors import UsageError
-from ..index.plan import inside, named_place, place_behind, place_of
-from ..paths import from_bytes, to_bytes
-from .catalog import Catalog, item_number
+import numpy as np
 
-__all__ = ["forget", "relocate"]
+from ..errors import SkipReason
+from ..types import Decoded, FileStat, Float32
+from .catalog import Catalog, checksum
+from .folders import Target, drop_unused_contents
+from .schema import State
+from .worklist import Gone, Todo, Worklist
 
-_LOOK_AT = 100  # files that are looked for in a folder's new place
+__all__ = ["Placed", "add_content", "known_failure", "mark_missing", "place", "prune", "refuse", "remember_failure", "set_offline"]
+
+Placed = Literal["added", "updated", "moved", "unchanged"]
 
 
-def forget(catalog: Catalog, paths: Sequence[str | os.PathLike[str]], generation: int) -> int:
-    """Take out files, everything below folders, or items by id; each comes back only when this path itself is indexed.
+def add_content(catalog: Catalog, decoded: Decoded, vector: Float32) -> None:
+    """A new picture: float32 (D,) of unit length, and the picture's facts."""
+    blob = np.ascontiguousarray(vector, "<f4").tobytes()
+    catalog.execute(
+        "INSERT OR IGNORE INTO content (sha256, vector, checksum, width, height, format) VALUES (?, ?, ?, ?, ?, ?)",
+        (decoded.sha256, blob, checksum(blob), decoded.width, decoded.height, decoded.format),
+    )
 
-    Vectors that no other file needs are removed. Returns the number of images that left.
-    """
-    count = 0
-    for place in [_place_in(catalog, os.fspath(path)) for path in paths]:  # all of them looked up before any is taken out
-        rows = list(_inside(catalog, place))
-        if not rows:
-            continue  # an earlier one of these took it out
-        catalog.execute("INSERT OR IGNORE INTO forgotten VALUES (?)", (place,))
-        catalog.execute_many(
-            "UPDATE files SET state = 'forgotten', content_id = NULL, reason = '', decoder = '', generation = ? WHERE id = ?",
-            [(generation, file_id) for file_id, _ in rows],
+
+def place(catalog: Catalog, worklist: Worklist, item: Todo, sha256: bytes, stat: FileStat, generation: int) -> Placed:
+    """This path now holds this content, which is in the catalog. A row whose file is gone and had it before is the same image, moved."""
+    content = catalog.value("SELECT id FROM content WHERE sha256 = ?", (sha256,))
+    facts = (item.name, State.PRESENT.value, content, stat.size, stat.mtime_ns, stat.ctime_ns, stat.inode, generation)
+    if item.file_id is not None:
+        before = catalog.rows("SELECT state, content_id FROM files WHERE id = ?", (item.file_id,))[0]
+        catalog.execute(
+            "UPDATE files SET name = ?, state = ?, content_id = ?, size = ?, mtime_ns = ?, ctime_ns = ?, inode = ?, generation = ?,"
+            " reason = '', decoder = '' WHERE id = ?",
+            (*facts, item.file_id),
         )
-        count += sum(state == "present" for _, state in rows)
-    catalog.execute("DELETE FROM content WHERE id NOT IN (SELECT content_id FROM files WHERE content_id IS NOT NULL)")
-    return count
+        if before == (State.PRESENT, content):
+            return "unchanged"  # touched or verified: the bytes are the same
+        return "updated" if before[0] == State.PRESENT else "added"
+    moved = worklist.moved_from(content)
+    if moved is not None:
+        catalog.execute(
+            "UPDATE files SET root_id = ?, path = ?, name = ?, state = ?, content_id = ?, size = ?, mtime_ns = ?, ctime_ns = ?,"
+            " inode = ?, generation = ?, reason = '', decoder = '' WHERE id = ?",
+            (item.root_id, item.relative, *facts, moved),
+        )
+        worklist.see(moved)
+        return "moved"
+    row = catalog.execute(
+        "INSERT INTO files (root_id, path, name, state, content_id, size, mtime_ns, ctime_ns, inode, generation)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        (item.root_id, item.relative, *facts),
+    ).lastrowid
+    assert row is not None
+    worklist.see(row)
+    return "added"
 
 
-def _place_in(catalog: Catalog, text: str) -> bytes:
-    """The file or folder as it is named, if the library knows that; else what the name, which may be a link, leads to."""
-    number = item_number(text)
-    if number is not None:
-        row = catalog.one("SELECT r.path, f.path FROM files AS f JOIN roots AS r ON r.id = f.root_id WHERE f.id = ?", (number,))
-        if row is None:
-            raise UsageError(f"there is no image {text} in the library", hint="ids are shown by: image-search search --json")
-        places: list[bytes] = [os.path.join(row[0], row[1])]
+def refuse(catalog: Catalog, worklist: Worklist, item: Todo, reason: SkipReason, decoder: str, generation: int) -> None:
+    """A file that cannot be searched. `decoder`: which decoder and limits said so; the same one need not try again."""
+    stat = item.stat
+    facts = (item.name, stat.size, stat.mtime_ns, stat.ctime_ns, stat.inode, reason.value, decoder, generation)
+    if item.file_id is None:
+        row = catalog.execute(
+            "INSERT INTO files (root_id, path, name, state, size, mtime_ns, ctime_ns, inode, reason, decoder, generation)"
+            f" VALUES (?, ?, ?, '{State.SKIPPED}', ?, ?, ?, ?, ?, ?, ?)",
+            (item.root_id, item.relative, *facts),
+        ).lastrowid
+        assert row is not None
+        worklist.see(row)
     else:
-        places = [named_place(text), place_behind(text)]
-    for place in places:
-        if any(_inside(catalog, place)):
-            return place
-    raise UsageError("this is not in the library", path=text, hint="its folders are shown by: image-search status")
+        catalog.execute(
+            f"UPDATE files SET name = ?, state = '{State.SKIPPED}', content_id = NULL, size = ?, mtime_ns = ?, ctime_ns = ?, inode = ?,"
+            " reason = ?, decoder = ?, generation = ? WHERE id = ?",
+            (*facts, item.file_id),
+        )
 
 
-def relocate(catalog: Catalog, old: str | os.PathLike[str], new: str | os.PathLike[str], generation: int) -> int:
-    """Roots at or below `old` now lie at or below `new`. Returns their number of images.
-
-    Raises UsageError if `old` holds no root, if `new` is no folder or overlaps another root, or if none of the known files is there.
-    """
-    after = place_of(new)
-    roots = catalog.rows("SELECT id, path FROM roots")
-    for before in (named_place(old), to_bytes(os.path.abspath(os.path.expanduser(os.fspath(old))))):  # a link on the way may be gone, too
-        moved = [(root_id, path) for root_id, path in roots if inside(path, before)]
-        if moved:
-            break
-    else:
-        raise UsageError("no indexed folder lies there", path=old, hint="the folders are shown by: image-search status")
-    if not os.path.isdir(after):
-        raise UsageError("there is no such folder", path=new, hint="give the folder's new place")
-    moved_ids = {root_id for root_id, _ in moved}
-    places = {root_id: _moved(path, before, after) for root_id, path in moved}
-    for root_id, path in roots:
-        if root_id not in moved_ids and any(inside(path, p) or inside(p, path) for p in places.values()):
-            raise UsageError("this folder overlaps another indexed folder", path=new, hint="index it instead: moved files are recognised")
-    count = 0
-    for root_id, place in places.items():
-        known = catalog.rows("SELECT path, size FROM files WHERE root_id = ? AND state = 'present' LIMIT ?", (root_id, _LOOK_AT))
-        there = sum(_has_size(os.path.join(place, relative), size) for relative, size in known)
-        if 2 * there < len(known):
-            found = f"only {there} of {len(known)} known images are there" if there else "none of the known images is there"
-            raise UsageError(found, path=from_bytes(place), hint="check the folder's new place")
-        catalog.execute("UPDATE roots SET path = ?, offline = 0 WHERE id = ?", (place, root_id))
-        count += catalog.execute("UPDATE files SET generation = ? WHERE root_id = ? AND state = 'present'", (generation, root_id)).rowcount
-    for (path,) in catalog.rows("SELECT path FROM forgotten"):
-        if inside(path, before):
-            catalog.execute("UPDATE OR REPLACE forgotten SET path = ? WHERE path = ?", (_moved(path, before, after), path))
-    return count
+def remember_failure(catalog: Catalog, sha256: bytes, reason: SkipReason, decoder: str) -> None:
+    """No copy of these bytes need be tried by this decoder."""
+    catalog.execute("INSERT OR REPLACE INTO failures VALUES (?, ?, ?)", (sha256, reason.value, decoder))
 
 
-def _has_size(file: bytes, size: int) -> bool:
-    try:
-        return os.lstat(file).st_size == size
-    except OSError:
-        return False
+def known_failure(catalog: Catalog, sha256: bytes, decoder: str) -> SkipReason | None:
+    """Why this decoder could not read these bytes, if it has tried."""
+    row = catalog.one("SELECT reason FROM failures WHERE sha256 = ? AND decoder = ?", (sha256, decoder))
+    return None if row is None else SkipReason(row[0])
 
 
-def _moved(path: bytes, before: bytes, after: bytes) -> bytes:
-    return after if path == before else os.path.join(after, os.path.relpath(path, before))
+def mark_missing(catalog: Catalog, files: list[Gone], generation: int) -> None:
+    """They are gone; their vectors are kept."""
+    catalog.execute_many(
+        f"UPDATE files SET state = '{State.MISSING}', generation = ? WHERE id = ?", [(generation, file.file_id) for file in files]
+    )
 
 
-def _inside(catalog: Catalog, wanted: bytes) -> Iterator[tuple[int, str]]:
-    """(id, state) of this file, or of all that lie in this folder."""
-    return ((file_id, state) for file_id, state, whole in _files(catalog) if inside(whole, wanted))
+def set_offline(catalog: Catalog, root_id: int, offline: bool) -> None:
+    catalog.execute("UPDATE roots SET offline = ? WHERE id = ?", (int(offline), root_id))
 
 
-def _files(catalog: Catalog) -> Iterator[tuple[int, str, bytes]]:
-    for file_id, state, root, relative in catalog.rows(
-        "SELECT f.id, f.state, r.path, f.path FROM files AS f JOIN roots AS r ON r.id = f.root_id WHERE f.state != 'forgotten'"
-    ):
-        yield file_id, state, os.path.join(root, relative)
+def prune(catalog: Catalog, targets: Sequence[Target], generation: int) -> None:
+    """Missing files lose their vectors; the empty row stays, so that a store learns of it and the id is never used again."""
+    for target in targets:
+        where, values = target.where
+        sql = f"UPDATE files SET content_id = NULL, generation = ? WHERE state = '{State.MISSING}' AND {where}"
+        catalog.execute(sql, (generation, *values))
+    drop_unused_contents(catalog)

@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from ..paths import uri_of
+from ..paths import as_text
 from ..types import Match
 
 __all__ = ["SCHEMA", "matches_json"]
@@ -84,4 +84,4 @@ def _match_json(match: Match) -> dict[str, Any]:
 
 def _unicode(text: str) -> str:
     """Valid Unicode: undecodable bytes percent-encoded, as in `uri`; any other lone surrogate becomes "?"."""
-    return uri_of(text).encode("utf-8", "replace").decode()
+    return as_text(text).encode("utf-8", "replace").decode()

@@ -2,6 +2,8 @@
 
 Cosine ranges differ from model to model and from library to library; a percentile of what is usual here means the same everywhere:
 .5 is as near as a typical image's nearest neighbour.
+
+The sample is kept in the catalog's facts, beside the generation that it was drawn from and the version of what it means.
 """
 
 from __future__ import annotations
@@ -9,11 +11,42 @@ from __future__ import annotations
 import numpy as np
 
 from ..config import CLOSENESS_SAMPLE, MIN_CLOSENESS_IMAGES
+from ..library.catalog import Catalog
+from ..library.vectors import Vectors
 from ..types import Float32
 
-__all__ = ["percentile", "sample"]
+__all__ = ["DEFINITION", "load", "percentile", "renew", "sample"]
 
+DEFINITION = (
+    1  # of what `sample` gives: raise it when the same library may get another one. Libraries of version 0.1 do not say: they have 1
+)
+_SAMPLE, _GENERATION, _DEFINITION = "closeness", "closeness_generation", "closeness_definition"  # as the catalog calls them
+_DTYPE = "<f4"
 _COLUMNS = 16384  # vectors compared at once: 1,000 x 16,384 float32 = 64 MB
+
+
+def load(catalog: Catalog) -> Float32 | None:
+    """The library's sample, float32 (S,), ascending; None if it has none, or one of another definition (until the next `renew`)."""
+    blob = catalog.meta(_SAMPLE)
+    return None if blob is None or not _is_ours(catalog) else np.frombuffer(blob, _DTYPE)
+
+
+def renew(catalog: Catalog) -> None:
+    """Draw the sample again if the library has changed since, or if it was drawn by another definition."""
+    generation = catalog.generation
+    if catalog.meta(_GENERATION) == generation and _is_ours(catalog):
+        return
+    vectors = Vectors(catalog)
+    with catalog.snapshot():
+        vectors.refresh()
+    values = sample(vectors.rows)
+    catalog.set_meta(_GENERATION, generation)
+    catalog.set_meta(_DEFINITION, DEFINITION)
+    catalog.set_meta(_SAMPLE, None if values is None else values.astype(_DTYPE).tobytes())
+
+
+def _is_ours(catalog: Catalog) -> bool:
+    return (catalog.meta(_DEFINITION) or 1) == DEFINITION
 
 
 def sample(matrix: Float32) -> Float32 | None:

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
 
-from ..config import available_cpus
+from ..config import PICTURE_SIDE, available_cpus
 from ..errors import DecodeError
-from ..library.catalog import Catalog, item_number
-from ..library.thumbnails import Thumbnails
+from ..library.catalog import item_number
+from ..library.library import Library
 from ..types import Match, Preprocess, Region, UInt8
 from .query import Query
 
@@ -22,8 +22,6 @@ if TYPE_CHECKING:
     from ..present.figure import Panel
 
 __all__ = ["Matches"]
-
-PICTURE_SIDE = 640  # pixels of a picture in the comparison: more than it is printed with, and a 12 MP JPEG decodes to it in 30 ms
 
 
 class Matches(Sequence[Match]):
@@ -77,10 +75,14 @@ class Matches(Sequence[Match]):
         from ..present.figure import draw_comparison
 
         # The recipe serves the model only; showing asks for a size of its own.
-        with DecodePool(min(2, available_cpus()), Preprocess(size=(1, 1))) as pool, ThreadPoolExecutor(2) as threads:
+        with (
+            DecodePool(min(2, available_cpus()), Preprocess(size=(1, 1))) as pool,
+            ThreadPoolExecutor(2) as threads,
+            contextlib.closing(Library(self.library)) as library,  # opened only if a picture is away
+        ):
             panels = [
                 *threads.map(lambda query: _query_panel(pool, query), self.queries),
-                *threads.map(lambda match: _match_panel(pool, match, self.library), self._matches),
+                *threads.map(lambda match: _match_panel(pool, match, lambda m: thumbnail_of(library, m)), self._matches),
             ]
         return draw_comparison(panels)
 
@@ -105,16 +107,16 @@ class Matches(Sequence[Match]):
 def _query_panel(pool: DecodePool, query: Query) -> Panel:
     from ..present.figure import LESS_LIKE, Panel
 
-    pixels, reason = _picture(pool, query.picture, query.region)
+    pixels, reason = (None, "") if query.show is None else _picture(pool, query.show.source, query.show.region)
     return Panel(pixels, Path(query.label).name, badge=LESS_LIKE if query.less else "", query=True, reason=reason)
 
 
-def _match_panel(pool: DecodePool, match: Match, library: Path) -> Panel:
+def _match_panel(pool: DecodePool, match: Match, small: Callable[[Match], bytes | None]) -> Panel:
     from ..present.figure import match_panel
 
     pixels, reason = _picture(pool, match.path)
-    if pixels is None and (small := thumbnail_of(library, match.id)) is not None:
-        pixels, reason = _picture(pool, small)
+    if pixels is None and (thumbnail := small(match)) is not None:
+        pixels, reason = _picture(pool, thumbnail)
     return match_panel(match, pixels, reason)
 
 
@@ -126,8 +128,8 @@ def _picture(pool: DecodePool, source: str | bytes, region: Region | None = None
         return None, error.reason.value
 
 
-def thumbnail_of(library: Path, item: str) -> bytes | None:
-    """WebP bytes of a library item's thumbnail, if it has one."""
-    with contextlib.closing(Catalog.open(library)) as catalog, contextlib.closing(Thumbnails(library, write=False)) as thumbnails:
-        row = catalog.one("SELECT c.sha256 FROM files AS f JOIN content AS c ON c.id = f.content_id WHERE f.id = ?", (item_number(item),))
-        return None if row is None else thumbnails.get(row[0])
+def thumbnail_of(library: Library, match: Match) -> bytes | None:
+    """WebP bytes of a match's thumbnail, if the library has one."""
+    number = item_number(match.id)
+    sha256 = None if number is None else library.reader().sha256_of(number)
+    return None if sha256 is None else library.thumbnails().get(sha256)

@@ -4,20 +4,24 @@ from __future__ import annotations
 
 import contextlib
 import io
+import itertools
 import os
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 import numpy as np
 
+from ..advice import Advice, Setting, Verb
 from ..config import UPLOAD_LIMITS
-from ..errors import DecodeError, QueryError
+from ..embedding import Embedded, embed_each, in_order
+from ..errors import DecodeError, QueryError, SkipReason
 from ..images.fetch import fetch, is_address
 from ..images.pool import DecodePool
-from ..library.catalog import Catalog, item_number
-from ..paths import from_bytes
+from ..library.catalog import item_number
+from ..library.reading import Reader
 from ..types import Embedder, Float32, Region
 
 if TYPE_CHECKING:
@@ -25,50 +29,65 @@ if TYPE_CHECKING:
 
 _ORIENTATION = 0x0112  # Exif
 
-__all__ = ["Query", "QueryReader", "Source", "encoded"]
+__all__ = ["Depiction", "Query", "QueryReader", "Source", "encoded"]
 
 Source: TypeAlias = "str | os.PathLike[str] | bytes | np.ndarray[Any, Any] | Image | Query"
 
 
 @dataclass(frozen=True, slots=True)
+class Depiction:
+    """How a picture that was searched with can be shown: its path or encoded bytes, and the part of it that counted."""
+
+    source: str | bytes
+    region: Region | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Query:
-    """One picture that is searched with.
+    """What is searched with: a vector, a label, a way to show it.
 
     Attributes:
         label: as the user named it, or what it is ("array", "bytes").
         vector: float32 (D,), unit length.
+        show: how it can be shown; None: by its label alone.
         sha256: of the file's bytes; None where there is no file (arrays, regions).
-        picture: path or encoded bytes, for showing it.
         less: it counts against.
     """
 
     label: str
     vector: Float32
-    sha256: bytes | None
-    picture: str | bytes
-    region: Region | None = None
+    show: Depiction | None = None
+    sha256: bytes | None = None
     less: bool = False
+
+
+class _Opened(NamedTuple):
+    """A picture that has to be decoded. `trusted`: it came from this machine."""
+
+    label: str
+    picture: str | bytes
+    trusted: bool
 
 
 class QueryReader:
     """Reads queries for one library; a picture that the library holds already is neither decoded nor embedded again.
 
     Args:
-        catalog: None: there is no library, every picture is embedded.
+        reader: None: there is no library, every picture is embedded.
         pool: of the library's limits; `upload_pool` gets what comes over a network or a pipe.
         embedder: called for the model only when a picture has to be embedded.
     """
 
     def __init__(
         self,
-        catalog: Catalog | None,
+        reader: Reader | None,
         *,
         pool: Callable[[], DecodePool],
         upload_pool: Callable[[], DecodePool],
         embedder: Callable[[], Embedder],
         allow_private_urls: bool = False,
     ) -> None:
-        self._catalog = catalog
+        self._reader = reader
         self._pool = pool
         self._upload_pool = upload_pool
         self._embedder = embedder
@@ -76,75 +95,100 @@ class QueryReader:
 
     def read(self, source: Source, *, region: Region | None = None, less: bool = False) -> Query:
         """Raises QueryError in one line: missing, no picture, too large, not reachable; UsageError for a region outside it."""
-        if isinstance(source, Query):  # read before
-            return replace(source, less=less)
-        label, picture, trusted = self._open(source)
-        if isinstance(picture, int):
-            path, content, sha256 = self._item(label, picture)
-            if region is None:
-                return Query(path, self._vector(content), sha256, path, None, less)
-            picture, trusted = path, True
-        try:
-            pool = self._pool() if trusted else self._upload_pool()
-            decoded = pool.decode(picture, region=region, known=self._is_known if region is None else None)
-        except DecodeError as error:
-            raise QueryError(f"this cannot be searched with: {error.reason.value}", path=label, hint=error.hint) from error
-        if decoded.pixels is None:
-            return Query(label, self._vector(self._contents(decoded.sha256)[0]), decoded.sha256, picture, None, less)
-        vector = self._embedder().embed(decoded.pixels[None])[0]
-        if not np.isfinite(vector).all():
-            raise QueryError("the model can make nothing of this picture", path=label)
-        return Query(label, vector, decoded.sha256 if region is None else None, picture, region, less)
+        opened = self._open(source, whole=region is None)
+        if isinstance(opened, Query):
+            return replace(opened, less=less)
+        (query,) = self._embedded([opened], opened.trusted, region)
+        if isinstance(query, QueryError):
+            raise query
+        return replace(query, less=less)
 
-    def _item(self, label: str, number: int) -> tuple[str, int, bytes]:
-        """(path, content id, sha256) of a library item."""
-        rows = self._rows(
-            "SELECT r.path, f.path, c.id, c.sha256 FROM files AS f JOIN roots AS r ON r.id = f.root_id"
-            " JOIN content AS c ON c.id = f.content_id WHERE f.id = ? AND f.state = 'present'",
-            number,
-        )
-        if not rows:
-            raise QueryError(f"there is no image {label} in the library", hint="ids are shown by: image-search search --json")
-        root, relative, content, sha256 = rows[0]
-        return from_bytes(os.path.join(root, relative)), content, sha256
+    def read_each(self, sources: Iterable[Source]) -> Iterator[Query | QueryError]:
+        """Many, in their order, whole batches at once; for each its query, or the error that `read` would raise."""
+        opened = map(self._opened_or_error, sources)
+        for kind, some in itertools.groupby(opened, lambda one: one.trusted if isinstance(one, _Opened) else None):
+            if kind is None:
+                yield from (one for one in some if not isinstance(one, _Opened))
+            else:
+                yield from self._embedded((one for one in some if isinstance(one, _Opened)), kind)
 
-    def _contents(self, sha256: bytes) -> list[int]:
-        return [row[0] for row in self._rows("SELECT id FROM content WHERE sha256 = ?", sha256)]
+    def _embedded(self, opened: Iterable[_Opened], trusted: bool, region: Region | None = None) -> Iterator[Query | QueryError]:
+        under_way: deque[_Opened] = deque()
+
+        def pictures() -> Iterator[str | bytes]:
+            for one in opened:
+                under_way.append(one)
+                yield one.picture
+
+        pool = self._pool() if trusted else self._upload_pool()
+        known = self._is_known if region is None else None
+        for result in in_order(pictures(), lambda each: embed_each(each, pool, self._embedder, known, region=region)):
+            yield self._query(under_way.popleft(), result, region)
+
+    def _query(self, one: _Opened, result: Embedded | DecodeError, region: Region | None) -> Query | QueryError:
+        if isinstance(result, DecodeError):
+            what = f"this cannot be searched with: {result.reason.value}"
+            if result.reason == SkipReason.NO_VECTOR:
+                what = "the model can make nothing of this picture"
+            error = QueryError(what, path=one.label, hint=result.hint)
+            error.__cause__ = result
+            return error
+        vector, sha256 = result.vector, result.decoded.sha256
+        if vector is None:
+            assert self._reader is not None
+            content = self._reader.content_of(sha256)
+            if content is None:
+                return QueryError("this picture has just left the library", path=one.label, hint="search again")
+            vector = self._reader.vector(content)
+        return Query(one.label, vector, Depiction(one.picture, region), sha256 if region is None else None)
 
     def _is_known(self, sha256: bytes) -> bool:
-        return bool(self._contents(sha256))
+        return self._reader is not None and self._reader.content_of(sha256) is not None
 
-    def _vector(self, content: int) -> Float32:
-        assert self._catalog is not None
-        return self._catalog.vector(content)
+    def _opened_or_error(self, source: Source) -> _Opened | Query | QueryError:
+        try:
+            return self._open(source)
+        except QueryError as error:
+            return error
 
-    def _rows(self, sql: str, value: int | bytes) -> list[Any]:
-        return [] if self._catalog is None else self._catalog.rows(sql, (value,))
-
-    def _open(self, source: Any) -> tuple[str, str | bytes | int, bool]:
-        """(label, path or bytes or item number, whether it came from this machine)."""
+    def _open(self, source: Any, *, whole: bool = True) -> _Opened | Query:
+        """A picture to be decoded, or a query at once: one that was read before, or (`whole`) an image whose vector the library has."""
+        if isinstance(source, Query):
+            return source
         if isinstance(source, (bytes, bytearray, memoryview)):
-            return "bytes", _bounded(bytes(source), "bytes"), False
+            return _Opened("bytes", _bounded(bytes(source), "bytes"), trusted=False)
         if isinstance(source, np.ndarray):
-            return "array", encoded(_from_array(source)), True
+            return _Opened("array", encoded(_from_array(source)), trusted=True)
         if hasattr(source, "save") and hasattr(source, "mode"):
-            return "image", encoded(source), True
+            return _Opened("image", encoded(source), trusted=True)
         text = os.fspath(source) if isinstance(source, (str, os.PathLike)) else None
         if not isinstance(text, str):
             raise QueryError(
                 f"a {type(source).__name__} cannot be searched with", hint="give a path, an address, bytes, an array or a PIL image"
             )
-        number = item_number(text)
-        if number is not None:
-            return text, number, True
+        if (number := item_number(text)) is not None:
+            item = None if self._reader is None else self._reader.item(number)
+            if item is None:
+                hint = Advice("ids are shown by: ", Verb("search", ("IMAGE", Setting("json", "True"))))
+                raise QueryError(f"there is no image {text} in the library", hint=hint)
+            assert self._reader is not None
+            if not whole:
+                return _Opened(item.path, item.path, trusted=True)
+            return Query(item.path, self._reader.vector(item.content), Depiction(item.path), item.sha256)
         if is_address(text):
-            return text, fetch(text, allow_private=self._allow_private_urls), False
-        path = str(Path(os.path.expanduser(text)).absolute()) if text else ""
-        if not os.path.lexists(path):
-            raise QueryError("there is no such file", path=text, hint="check the path")
-        if os.path.isdir(path):
-            raise QueryError("this is a folder, not an image", path=text, hint="to add it to the library: image-search index FOLDER")
-        return text, os.path.realpath(path), True
+            return _Opened(text, fetch(text, allow_private=self._allow_private_urls), trusted=False)
+        return _Opened(text, _file(text), trusted=True)
+
+
+def _file(text: str) -> str:
+    """The file that is meant, links followed."""
+    path = str(Path(os.path.expanduser(text)).absolute()) if text else ""
+    if not os.path.lexists(path):
+        raise QueryError("there is no such file", path=text, hint="check the path")
+    if os.path.isdir(path):
+        hint = Advice("to add it to the library: ", Verb("index", ("FOLDER",)))
+        raise QueryError("this is a folder, not an image", path=text, hint=hint)
+    return os.path.realpath(path)
 
 
 def _bounded(data: bytes, label: str) -> bytes:

@@ -19,7 +19,7 @@ from urllib.parse import urlsplit
 from urllib.request import urlopen
 
 from ..errors import DiskFullError, ImageSearchError, StoreError, UsageError
-from ..paths import uri_of
+from ..paths import as_text
 from ..types import Float32
 from .exact import check_queries, check_records
 
@@ -210,7 +210,7 @@ class ChromaStore:
 
 def _text(value: str | None) -> str | None:
     """Valid Unicode: Chroma refuses the stand-ins for undecodable bytes."""
-    return None if value is None else uri_of(value)
+    return None if value is None else as_text(value)
 
 
 def forget_collection(client: Any, name: str, where: str) -> None:

@@ -19,8 +19,7 @@ import uvicorn
 
 from ..engine import ImageSearchEngine
 from ..errors import ImageSearchError, UsageError
-from ..index.plan import place_of
-from ..paths import from_bytes
+from ..paths import from_bytes, place_of
 from .app import create_app
 from .protocol import DeadlineProtocol
 from .security import App, Guard, Keys
@@ -94,7 +93,7 @@ class PageServer:
             self.host = host
             self.keys = Keys(self.port)
             self.engine = ImageSearchEngine(library, model=model, runtime=runtime, store=store, long_lived=True, notify=notify)
-            self.engine.own("page")
+            self.engine.hold_writer_lock("page")
         except BaseException:
             self.socket.close()
             raise

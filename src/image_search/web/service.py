@@ -16,15 +16,16 @@ from ..config import THUMBNAIL_SIDE, UPLOAD_LIMITS
 from ..engine import ImageSearchEngine
 from ..errors import DecodeError, LibraryNotFoundError, QueryError, UsageError
 from ..images.fetch import fetch
-from ..library import reading as browsing
-from ..library.catalog import Catalog, item_id, item_number
-from ..library.reading import Item
+from ..library.catalog import item_id, item_number
+from ..library.library import Library
+from ..library.reading import Item, Reader, reason_code
 from ..library.thumbnails import Thumbnails
 from ..models import resolve
-from ..paths import shown, uri_of
+from ..paths import as_text, shown, uri_of
 from ..present.json import matches_json
 from ..search.matches import Matches
 from ..search.query import Query
+from ..search.same_picture import same_picture
 from ..types import Picture, UInt8
 from .jobs import Jobs
 from .schemas import (
@@ -115,26 +116,21 @@ class Service:
         self.shared = shared
         self.jobs = Jobs(engine)
         self.uploads = Uploads()
-        self._catalog: Catalog | None = None
-        self._thumbnails: Thumbnails | None = None
-        self._retired: list[Catalog | Thumbnails] = []  # of a library that was replaced; another thread may still read them
+        self._library = Library(engine.library)  # a reader of its own: looking things up does not wait for a search
         self._first_run = False
-        self._opening = threading.Lock()
-        self._queries: Recent[tuple[Catalog, str, tuple[int, int, int, int] | None, int], Query] = Recent(QUERIES_KEPT)
+        self._queries: Recent[tuple[Reader, str, tuple[int, int, int, int] | None, int], Query] = Recent(QUERIES_KEPT)
         self._views: Recent[tuple[bytes, int], bytes] = Recent(VIEWS_BYTES, len)
         self._at_moment: Recent[str, tuple[tuple[int, bool], Any]] = Recent(8)
 
     def close(self) -> None:
         self.jobs.close()
-        for kept in (*self._retired, self._catalog, self._thumbnails):
-            if kept is not None:
-                kept.close()
+        self._library.close()
         self.engine.close()
 
     def warm_up(self) -> None:
         """Load the model, start a decoder and read the vectors before somebody waits for them."""
         if self.has_library:
-            first = browsing.page(self.catalog, limit=1)
+            first = self.reader.page(limit=1)
             self.engine.query(_flat_picture())
             if first:
                 self.engine.search(item_id(first[0].number), 1)
@@ -144,34 +140,24 @@ class Service:
     @property
     def has_library(self) -> bool:
         """A first run takes its library away again if it fails before it has committed anything: until then there is none."""
-        return Catalog.exists(self.engine.library) and not (self._first_run and self.jobs.running and self.jobs.now.done == 0)
+        return self._library.exists and not (self._first_run and self.jobs.running and self.jobs.now.done == 0)
 
     @property
-    def catalog(self) -> Catalog:
-        """A reader of its own: looking things up does not wait for a search."""
-        with self._opening:
-            if self._catalog is not None and self._catalog.replaced:
-                self._retired.append(self._catalog)
-                self._retired += [self._thumbnails] if self._thumbnails is not None else []
-                self._catalog = self._thumbnails = None
-            if self._catalog is None:
-                self._need_library()
-                self._catalog = Catalog.open(self.engine.library)
-            return self._catalog
+    def reader(self) -> Reader:
+        if not self._library.exists:
+            self._need_library()
+        return self._library.reader()
 
     @property
     def thumbnails(self) -> Thumbnails:
-        with self._opening:
-            if self._thumbnails is None:
-                self._thumbnails = Thumbnails(self.engine.library, write=True)
-            return self._thumbnails
+        return self._library.thumbnails(write=True)
 
-    def _now(self, what: str, ask: Callable[[Catalog], V]) -> V:
+    def _now(self, what: str, ask: Callable[[Reader], V]) -> V:
         """An answer about the whole library, asked again when the catalog has changed or a run has ended (the store is ready then)."""
-        moment = (self.catalog.generation, self.jobs.running)
+        moment = (self.reader.generation, self.jobs.running)
         kept = self._at_moment.get(what)
         if kept is None or kept[0] != moment:
-            kept = (moment, ask(self.catalog))
+            kept = (moment, ask(self.reader))
             self._at_moment.put(what, kept)
         value: V = kept[1]
         return value
@@ -238,7 +224,7 @@ class Service:
 
     def _remember_first_run(self) -> None:
         if not self.jobs.running:
-            self._first_run = not Catalog.exists(self.engine.library)
+            self._first_run = not self._library.exists
 
     def job_state(self) -> JobState:
         job = self.jobs.now
@@ -259,33 +245,29 @@ class Service:
 
     def skipped(self) -> SkippedFiles:
         return SkippedFiles(
-            reasons=[
-                SkippedReason(reason=reason, code=browsing.reason_code(reason), files=files)
-                for reason, files in browsing.skipped_counts(self.catalog)
-            ],
+            reasons=[SkippedReason(reason=reason, code=reason_code(reason), files=files) for reason, files in self.reader.skipped_counts()],
             files=[
-                SkippedFile(path=shown(s.path), reason=s.reason, code=browsing.reason_code(s.reason), hint=s.hint)
-                for s in browsing.skipped(self.catalog)
+                SkippedFile(path=shown(s.path), reason=s.reason, code=reason_code(s.reason), hint=s.hint) for s in self.reader.skipped()
             ],
         )
 
     # --- browsing -----------------------------------------------------------------------------------------------------------
 
     def classes(self) -> Classes:
-        rows = self._now("classes", browsing.classes)
-        return Classes(classes=[ClassCount(name=uri_of(name), images=images) for name, images in rows])
+        rows = self._now("classes", Reader.classes)
+        return Classes(classes=[ClassCount(name=as_text(name), images=images) for name, images in rows])
 
     def page(self, name: str | None, after: int, limit: int) -> Page:
-        found = browsing.page(self.catalog, name=name, after=after, limit=limit)
+        found = self.reader.page(name=name, after=after, limit=limit)
         return Page(items=[_row(item) for item in found], next=found[-1].number if len(found) == limit else None)
 
     def sample(self, n: int) -> Page:
-        found: list[Item] = self._now(f"sample {n}", lambda catalog: browsing.sample(catalog, n))
+        found: list[Item] = self._now(f"sample {n}", lambda reader: reader.sample(n))
         return Page(items=[_row(item) for item in found], next=None)
 
     def item(self, id: str) -> Item:
         number = item_number(id)
-        found = browsing.items(self.catalog, [number]) if number is not None else {}
+        found = self.reader.items([number]) if number is not None else {}
         if number not in found:
             raise QueryError(f"there is no image {id} in the library", hint="it may have been moved or taken out")
         return found[number]
@@ -298,7 +280,7 @@ class Service:
             format=item.format,
             bytes=item.size,
             modified=_time(item.mtime_ns),
-            copies=browsing.copies(self.catalog, item),
+            copies=self.reader.copies(item),
             offline=not os.path.lexists(item.path),
             view=f"/api/images/{id}/view?v={_version(item)}",
         )
@@ -306,7 +288,7 @@ class Service:
     def chosen(self, ids: list[str]) -> list[Item]:
         """These images, in this order, without those that are gone."""
         numbers = [number for id in ids if (number := item_number(id)) is not None]
-        found = browsing.items(self.catalog, numbers)
+        found = self.reader.items(numbers)
         return [found[number] for number in dict.fromkeys(numbers) if number in found]
 
     # --- pictures -----------------------------------------------------------------------------------------------------------
@@ -419,19 +401,19 @@ class Service:
             source, width, height, label, of = part.id, item.width, item.height, os.path.basename(item.path), item.content
             view = f"/api/images/{part.id}/view?v={_version(item)}"
         box = None if part.region is None else (part.region.x, part.region.y, part.region.w, part.region.h)
-        key = (self.catalog, part.id, box, of)  # of a replaced library: vectors of another model, perhaps
+        key = (self.reader, part.id, box, of)  # of a replaced library: vectors of another model, perhaps
         query = self._queries.get(key)
         if query is None:
             query = self.engine.query(source, region=box)
-            query = replace(query, picture=b"", label=part.id)  # the vector is kept, 20 MB of picture are not
+            query = replace(query, show=None, label=part.id)  # the vector is kept, 20 MB of picture are not
             self._queries.put(key, query)
         return query, QueryShown(id=part.id, label=shown(label), less=part.less, width=width, height=height, view=view)
 
     def _hits(self, matches: Matches, threshold: float | None) -> list[Hit]:
         numbers = [number for match in matches if (number := item_number(match.id)) is not None]
-        found = browsing.items(self.catalog, numbers)
+        found = self.reader.items(numbers)
         rows = [(found[n], plain) for n, plain in zip(numbers, _plain(matches), strict=True) if n in found]
-        leaders = browsing.same_picture(self.catalog, [item.content for item, _ in rows], threshold)
+        leaders = same_picture(self.reader, [item.content for item, _ in rows], threshold)
         return [
             Hit(
                 id=plain["id"],
@@ -474,7 +456,7 @@ def _plain(matches: Matches) -> list[dict[str, Any]]:
 def _row(item: Item) -> ItemRow:
     return ItemRow(
         id=item_id(item.number),
-        name=uri_of(item.name),
+        name=as_text(item.name),
         path=shown(item.path),
         width=item.width,
         height=item.height,

@@ -12,7 +12,7 @@ import pytest
 import image_search.library.vectors
 from image_search import LibraryDamagedError
 from image_search.library.catalog import Catalog, checksum
-from image_search.library.vectors import Matrix
+from image_search.library.vectors import Vectors
 from image_search.types import Fingerprint, Preprocess
 
 DIM = 8
@@ -81,13 +81,13 @@ def read(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     return counts
 
 
-def held(matrix: Matrix) -> dict[int, bytes]:
-    assert len(set(matrix.contents.tolist())) == len(matrix.contents) == len(matrix.rows)
-    return {content: row.tobytes() for content, row in zip(matrix.contents.tolist(), matrix.rows, strict=True)}
+def held(vectors: Vectors) -> dict[int, bytes]:
+    assert len(set(vectors.contents.tolist())) == len(vectors.contents) == len(vectors.rows)
+    return {content: row.tobytes() for content, row in zip(vectors.contents.tolist(), vectors.rows, strict=True)}
 
 
 def test_only_what_changed_is_read(library: Library, read: list[int]) -> None:
-    matrix = Matrix(library.catalog)
+    vectors = Vectors(library.catalog)
     for changes, expected in [
         (None, 40),  # everything, once
         (({}, (), ()), 0),
@@ -99,37 +99,37 @@ def test_only_what_changed_is_read(library: Library, read: list[int]) -> None:
         if changes is not None:
             library.change(changes[0], new=changes[1], drop=changes[2])
         read.clear()
-        matrix.follow()
-        assert held(matrix) == library.truth()
+        vectors.refresh()
+        assert held(vectors) == library.truth()
         assert sum(read) == expected
 
 
 def test_a_content_number_that_was_given_again(library: Library) -> None:
-    matrix = Matrix(library.catalog)
-    matrix.follow()
+    vectors = Vectors(library.catalog)
+    vectors.refresh()
     library.change({40: None}, drop=(40,))
     library.change({50: 40}, new=(40,))  # another picture
-    matrix.follow()
-    assert held(matrix) == library.truth()
+    vectors.refresh()
+    assert held(vectors) == library.truth()
 
 
 def test_a_catalog_that_was_replaced_is_read_anew(library: Library, read: list[int]) -> None:
     """A row with the generation that we know is the proof that it is the same history; without one nothing is taken for granted."""
-    matrix = Matrix(library.catalog)
-    matrix.follow()
+    vectors = Vectors(library.catalog)
+    vectors.refresh()
     library.change({1: 41}, new=(41,))
-    matrix.follow()
+    vectors.refresh()
     library.catalog.execute("UPDATE files SET generation = generation + 1 WHERE id = 1")
     library.catalog.execute("UPDATE meta SET value = value + 1 WHERE key = 'generation'")
     read.clear()
-    matrix.follow()
+    vectors.refresh()
     assert sum(read) >= 40
-    assert held(matrix) == library.truth()
+    assert held(vectors) == library.truth()
 
 
 def test_any_history_gives_what_reading_anew_gives(library: Library) -> None:
     dice = np.random.default_rng(3)
-    matrix = Matrix(library.catalog)
+    vectors = Vectors(library.catalog)
     contents, files = 40, 40
     for _ in range(60):
         fresh = tuple(range(contents + 1, contents + 1 + int(dice.integers(0, 6))))
@@ -145,21 +145,21 @@ def test_any_history_gives_what_reading_anew_gives(library: Library) -> None:
             changed[int(dice.integers(1, files + 1))] = None
         library.change(changed, new=fresh)
         if dice.random() < 0.7:
-            matrix.follow()
-            assert held(matrix) == library.truth()
+            vectors.refresh()
+            assert held(vectors) == library.truth()
 
 
 def test_damage_is_an_error_and_not_forgotten(library: Library) -> None:
-    matrix = Matrix(library.catalog)
-    matrix.follow()
+    vectors = Vectors(library.catalog)
+    vectors.refresh()
     library.change({41: 41}, new=(41,))
     library.catalog.execute("UPDATE content SET checksum = checksum + 1 WHERE id = 41")
     for _ in range(2):
         with pytest.raises(LibraryDamagedError, match="content 41"):
-            matrix.follow()
+            vectors.refresh()
     library.catalog.execute("UPDATE content SET checksum = checksum - 1 WHERE id = 41")
-    matrix.follow()
-    assert held(matrix) == library.truth()
+    vectors.refresh()
+    assert held(vectors) == library.truth()
 
 
 @pytest.mark.parametrize("value", [None, "text", 5, b"short"])
@@ -173,21 +173,21 @@ def test_what_is_no_vector_is_an_error(library: Library, monkeypatch: pytest.Mon
 
     monkeypatch.setattr(image_search.library.vectors, "_pages", damaged)
     with pytest.raises(LibraryDamagedError, match="content 9"):
-        Matrix(library.catalog).follow()
+        Vectors(library.catalog).refresh()
 
 
 def test_a_lost_vector_is_an_error(library: Library) -> None:
     library.catalog.execute("DELETE FROM content WHERE id = 9")
     with pytest.raises(LibraryDamagedError, match="40 contents and holds 39"):
-        Matrix(library.catalog).follow()
+        Vectors(library.catalog).refresh()
 
 
 def test_an_empty_library(tmp_path: Path) -> None:
     empty = Library(tmp_path / "empty")
-    matrix = Matrix(empty.catalog)
-    matrix.follow()
-    assert matrix.rows.shape == (0, DIM)
+    vectors = Vectors(empty.catalog)
+    vectors.refresh()
+    assert vectors.rows.shape == (0, DIM)
     empty.change({1: 1}, new=(1,))
-    matrix.follow()
-    assert held(matrix) == empty.truth()
+    vectors.refresh()
+    assert held(vectors) == empty.truth()
     empty.catalog.close()

@@ -1,0 +1,134 @@
+"""One library's folder: opened to read whenever it is asked for, opened to write by one process at a time, replaced under our eyes."""
+
+from __future__ import annotations
+
+import contextlib
+import tempfile
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+
+from ..types import Fingerprint, Preprocess
+from .catalog import Catalog, folder_error, no_library
+from .lock import ProcessLock
+from .reading import Reader
+from .thumbnails import Thumbnails
+
+__all__ = ["Library"]
+
+
+class Library:
+    """Safe to share between threads. Nothing is opened before it is asked for, and nothing is made but by `writing`.
+
+    Attributes:
+        folder: where it lies, or will.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._reader: Reader | None = None
+        self._thumbnails: Thumbnails | None = None
+        self._retired: list[Catalog | Thumbnails] = []  # of libraries that were replaced while open; another thread may still read them
+        self._held: ProcessLock | None = None
+        self._opening = threading.RLock()  # two first questions at once open one library
+
+    @property
+    def exists(self) -> bool:
+        return Catalog.exists(self.folder)
+
+    def reader(self) -> Reader:
+        """To read. Another object than before if the library was replaced: by a backup, or by a first run that took its own back.
+
+        Raises:
+            LibraryNotFoundError, LibraryVersionError, LibraryDamagedError, LibraryBusyError.
+        """
+        with self._opening:
+            if self._reader is not None and self._reader.catalog.replaced:
+                self._retired += [self._reader.catalog, *([self._thumbnails] if self._thumbnails else [])]
+                self._reader = self._thumbnails = None
+            if self._reader is None:
+                self._reader = Reader(Catalog.open(self.folder))
+            return self._reader
+
+    def thumbnails(self, *, write: bool = False) -> Thumbnails:
+        """Its small pictures; `write`: to add to, if the first one who asks wants that."""
+        with self._opening:
+            if self._thumbnails is None:
+                self._thumbnails = Thumbnails(self.folder, write=write)
+            return self._thumbnails
+
+    def close(self) -> None:
+        """Give back everything; it can be used again afterwards."""
+        with self._opening:
+            opened = [*self._retired, *([self._reader.catalog] if self._reader else []), *([self._thumbnails] if self._thumbnails else [])]
+            self._reader, self._thumbnails, self._retired = None, None, []
+            held, self._held = self._held, None
+        for one in opened:
+            one.close()
+        if held is not None:
+            held.release()
+
+    # --- writing --------------------------------------------------------------------------------------------------------------
+
+    def hold_writer_lock(self, what: str) -> None:
+        """Be the only writer until `close`; others are told `what` holds it. LibraryBusyError if another process is."""
+        if self._held is None:
+            self._make_folder()
+            lock = ProcessLock(self.folder / "writer.lock", what=what)
+            lock.acquire()
+            self._held = lock
+
+    @contextlib.contextmanager
+    def writing(self, create: Callable[[], Catalog] | None = None) -> Iterator[Catalog]:
+        """The catalog, to write, with nobody else writing.
+
+        Args:
+            create: makes it if there is none; None: that is a LibraryNotFoundError. A new library in which nothing was written is taken
+                back: a first run that failed leaves nothing behind.
+        """
+        fresh = not self.exists
+        if fresh and create is None:
+            raise no_library(self.folder)
+        if fresh:
+            Catalog.check_place(self.folder)
+            self._make_folder()
+        with self._writer_lock():
+            catalog = create() if create is not None and not self.exists else Catalog.open(self.folder, write=True)
+            try:
+                yield catalog
+            finally:
+                empty = fresh and catalog.generation == 0
+                catalog.close()
+                if empty:
+                    Catalog.remove(self.folder)
+
+    @contextlib.contextmanager
+    def trial(self) -> Iterator[Catalog]:
+        """The catalog inside a transaction that is taken back; where there is no library, an empty one somewhere else."""
+        with contextlib.ExitStack() as stack:
+            if self.exists:
+                stack.enter_context(self._writer_lock())
+                catalog = Catalog.open(self.folder, write=True)
+            else:
+                scratch = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="image-search-")))
+                nobody = Fingerprint("none", "none", "", "", "embedding", 1, Preprocess(size=(1, 1)))
+                catalog = Catalog.create(scratch, nobody, np.zeros((1, 1), np.float32))
+            stack.enter_context(contextlib.closing(catalog))
+            with contextlib.suppress(_TakenBackError), catalog.transaction():
+                yield catalog
+                raise _TakenBackError
+
+    def _writer_lock(self) -> contextlib.AbstractContextManager[object]:
+        return contextlib.nullcontext() if self._held else ProcessLock(self.folder / "writer.lock", what="index")
+
+    def _make_folder(self) -> None:
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise folder_error(self.folder, error) from error
+
+
+class _TakenBackError(Exception):
+    """Ends a transaction that was only to be looked at."""

@@ -1,0 +1,143 @@
+"""What an index run has to do, in temporary tables of the catalog's connection: a million files cost no memory.
+
+worklist.todo   files that are new, changed or to be verified
+worklist.seen   rows of `files` whose path was found again
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from ..paths import from_bytes
+from ..types import FileStat
+from .catalog import Catalog
+from .folders import Target
+from .schema import State
+
+__all__ = ["Gone", "KnownFile", "Todo", "Worklist"]
+
+_PAGE = 1000  # rows read at once
+
+
+@dataclass(frozen=True, slots=True)
+class Todo:
+    """A file to be hashed and, if its content is new, decoded and embedded. `file_id` is its row in the catalog, if it has one."""
+
+    root_id: int
+    relative: bytes
+    path: str
+    name: str
+    stat: FileStat
+    file_id: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class KnownFile:
+    """What the catalog knows of a path."""
+
+    file_id: int
+    state: str
+    stat: FileStat
+    decoder: str
+    reason: str
+    name: str
+
+
+class Gone(NamedTuple):
+    """A row whose file is no longer there."""
+
+    file_id: int
+    relative: bytes
+    state: str
+
+
+class Worklist:
+    """Made empty, inside the caller's transaction; filled by the plan, read by the run."""
+
+    def __init__(self, catalog: Catalog, targets: Sequence[Target]) -> None:
+        self._catalog = catalog
+        self.targets = list(targets)
+        for table, columns in (
+            ("todo", "n INTEGER PRIMARY KEY, root_id, path BLOB, name TEXT, size, mtime_ns, ctime_ns, inode, file_id"),
+            ("seen", "file_id INTEGER PRIMARY KEY"),
+        ):
+            catalog.execute(f"DROP TABLE IF EXISTS temp.{table}")
+            catalog.execute(f"CREATE TEMP TABLE {table} ({columns})")
+        for target in self.targets:
+            target.known = self.count(target, State.PRESENT)
+
+    def count(self, target: Target, state: State) -> int:
+        """Files of this state below the target."""
+        where, values = target.where
+        return int(self._catalog.value(f"SELECT count(*) FROM files WHERE state = '{state}' AND {where}", values))
+
+    def has_missing(self, target: Target) -> bool:
+        """Is anything missing below the target whose vector is kept?"""
+        where, values = target.where
+        sql = f"SELECT 1 FROM files WHERE state = '{State.MISSING}' AND content_id IS NOT NULL AND {where}"
+        return self._catalog.one(sql, values) is not None
+
+    # --- filling ------------------------------------------------------------------------------------------------------------
+
+    def find(self, target: Target, relative: bytes) -> KnownFile | None:
+        row = self._catalog.one(
+            "SELECT id, state, size, mtime_ns, ctime_ns, inode, decoder, reason, name FROM files WHERE root_id = ? AND path = ?",
+            (target.root_id, relative),
+        )
+        return None if row is None else KnownFile(row[0], row[1], FileStat(*row[2:6]), *row[6:])
+
+    def see(self, file_id: int) -> None:
+        """Its path was found again."""
+        self._catalog.execute("INSERT OR IGNORE INTO temp.seen VALUES (?)", (file_id,))
+
+    def rename_class(self, file_id: int, name: str) -> None:
+        self._catalog.execute("UPDATE files SET name = ?, generation = ? WHERE id = ?", (name, self._catalog.generation, file_id))
+
+    def add(self, target: Target, relative: bytes, name: str, stat: FileStat, file_id: int | None) -> None:
+        self._catalog.execute(
+            "INSERT INTO temp.todo VALUES (NULL, ?, ?, ?, ?, ?, ?, ?, ?)",
+            (target.root_id, relative, name, stat.size, stat.mtime_ns, stat.ctime_ns, stat.inode, file_id),
+        )
+
+    # --- reading ------------------------------------------------------------------------------------------------------------
+
+    def __iter__(self) -> Iterator[Todo]:
+        """The work, in the order of the walk; read in pages, since rows are written meanwhile."""
+        roots = {t.root_id: t.root for t in self.targets}
+        last = 0
+        while page := self._catalog.rows("SELECT * FROM temp.todo WHERE n > ? ORDER BY n LIMIT ?", (last, _PAGE)):
+            for n, root_id, relative, name, size, mtime_ns, ctime_ns, inode, file_id in page:
+                last = n
+                path = from_bytes(os.path.join(roots[root_id], relative))
+                yield Todo(root_id, relative, path, name, FileStat(size, mtime_ns, ctime_ns, inode), file_id)
+
+    def known_below(self, target: Target) -> list[Gone]:
+        """Every file below the target that was there or skipped, seen again or not."""
+        return self._below(target, "")
+
+    def vanished(self, target: Target) -> list[Gone]:
+        """Those that the walk proved to be gone: not seen, and not hidden by an unreadable folder."""
+        unseen = self._below(target, " AND id NOT IN (SELECT file_id FROM temp.seen)")
+        return [file for file in unseen if not target.hides(file.relative)]
+
+    def _below(self, target: Target, more: str) -> list[Gone]:
+        where, values = target.where
+        sql = f"SELECT id, path, state FROM files WHERE state IN ('{State.PRESENT}', '{State.SKIPPED}') AND {where}{more}"
+        return [Gone(*row) for row in self._catalog.rows(sql, values)]
+
+    def moved_from(self, content: int) -> int | None:
+        """A row with this content whose file is gone: the same image, moved. None: there is none."""
+        targets = {t.root_id: t for t in self.targets}
+        for file_id, root_id, relative, state in self._catalog.rows(
+            f"SELECT id, root_id, path, state FROM files WHERE content_id = ? AND state IN ('{State.PRESENT}', '{State.MISSING}')"
+            " AND id NOT IN (SELECT file_id FROM temp.seen)",
+            (content,),
+        ):
+            target = targets.get(root_id)
+            looked_at = target is not None and target.holds(relative) and not target.hides(relative)
+            if state == State.MISSING or looked_at:
+                return int(file_id)
+        return None
