@@ -185,7 +185,7 @@ def from_a_hub(files: dict[str, bytes], name: str = "some/model") -> list[str]:
     texts = json.dumps({path: content.decode("latin-1") for path, content in files.items()})
     code = HUB.replace("COMMIT", COMMIT)
     return subprocess.run(
-        [sys.executable, "-c", code, texts, name], capture_output=True, text=True, check=True, timeout=60
+        [sys.executable, "-c", code, texts, name], capture_output=True, text=True, check=True, timeout=600
     ).stdout.splitlines()
 
 

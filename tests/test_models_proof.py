@@ -81,7 +81,7 @@ def test_another_processor_version_or_program_proves_again(mini: Counted, monkey
         [
             ("image_search.models.proof._processor", lambda runtime: ["Haswell"]),
             (f"{package}.__version__", "0.0.1"),
-            ("image_search.models.proof.__version__", "0.0.1"),
+            ("image_search.models.proof._WAY", 2),
         ]
     ):
         with monkeypatch.context() as elsewhere:

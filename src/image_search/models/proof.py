@@ -17,7 +17,6 @@ from pathlib import Path
 
 import numpy as np
 
-from .. import __version__
 from ..advice import Advice, Setting, Verb
 from ..errors import ModelError, ModelMismatchError, UsageError
 from ..types import Embedder, Fingerprint, Float32
@@ -26,6 +25,7 @@ from .vectors import canonical_pictures, check_same_vectors
 
 __all__ = ["canonical_vectors", "check_embedder", "prove", "remember"]
 
+_WAY = 1  # from pixels to vectors, in this program; another number where it changes, and everything is proved again
 _OF_THE_PROCESSOR = ("model name", "flags", "Features", "CPU implementer", "CPU part")  # lines of /proc/cpuinfo, x86 and ARM
 
 
@@ -116,7 +116,7 @@ def _memory(embedder: Embedder, canonical: Float32) -> Path | None:
     if not folder.is_absolute():
         return None
     vectors = hashlib.sha256(np.ascontiguousarray(canonical, dtype="<f4").tobytes()).hexdigest()
-    facts = [__version__, embedder.fingerprint.to_json(), vectors, embedder.runtime, version, _processor(embedder.runtime)]
+    facts = [_WAY, embedder.fingerprint.to_json(), vectors, embedder.runtime, version, _processor(embedder.runtime)]
     return folder / "proofs" / hashlib.sha256(json.dumps(facts).encode()).hexdigest()
 
 
