@@ -18,7 +18,7 @@ from checkpoints import DINO_PREPROCESSOR, DINOV2_PREPROCESSOR, tiny_onnx
 from onnx import TensorProto, helper
 
 from image_search import errors, models
-from image_search.models import MODELS, ModelRow, canonical_pictures, check_same_vectors, load_model, resolve
+from image_search.models import MODELS, ModelRow, canonical_pictures, check_same_vectors, find, load_model, resolve
 from image_search.models import onnx as onnx_runtime
 from image_search.models.files import choose_weights
 from image_search.models.recipe import read_recipe
@@ -50,6 +50,12 @@ def test_rows_are_told_apart_and_complete() -> None:
     for row in MODELS:
         assert row.licence and row.megabytes and row.about
         assert (row.onnx_repo is None) or row.onnx_file
+
+
+def test_a_runtime_is_a_row() -> None:
+    able = {row.name: [runtime.opens.split(":")[0] for runtime in models.RUNTIMES if runtime.supports(row)] for row in MODELS}
+    full = ["onnx", "openvino", "torch"]
+    assert able == {"mini": full[:2], "dino": full, "dinov2-s": full, "vit-in21k": full, "dino-int8": ["int8"]}
 
 
 def test_resolve(tmp_path: Path) -> None:
@@ -118,7 +124,7 @@ def test_contract(row: ModelRow, runtime: str | None, monkeypatch: pytest.Monkey
 
 
 def test_mini_gives_the_vectors_that_were_recorded_with_it(mini: Embedder) -> None:
-    check_same_vectors(mini, np.load(MINI / "canonical.npy"))
+    check_same_vectors(mini, np.load(Path(__file__).parent / "mini_canonical.npy"))
 
 
 def test_mini_s_row_tells_the_truth_about_its_file() -> None:
@@ -172,7 +178,7 @@ def test_mini_with_a_flipped_byte_is_refused(tmp_path: Path, monkeypatch: pytest
     (tmp_path / "mini").mkdir()
     (tmp_path / "mini" / "mini.onnx").write_bytes(content)
     onnx_runtime.open_session(bytes(content), tmp_path)  # it does load: only the hash tells
-    monkeypatch.setattr(models, "__file__", str(tmp_path / "__init__.py"))
+    monkeypatch.setattr(find, "HERE", tmp_path)
     with pytest.raises(errors.ModelDamagedError, match=r"damaged .*mini\.onnx\. Install this package again"):
         load_model("mini")
 

@@ -107,7 +107,7 @@ def test_never_other_vectors_than_onnx_runtime_s(monkeypatch: pytest.MonkeyPatch
         return lambda numbers: run(numbers)[:, ::-1]
 
     monkeypatch.setattr(openvino_runtime, "_compile", turned)
-    with pytest.raises(errors.ModelMismatchError, match=r"mini on openvino \(cpu, f32\) gives other vectors.*Leave out --runtime"):
+    with pytest.raises(errors.ModelMismatchError, match=r"mini on openvino \(cpu, f32\) gives other vectors.*Leave out runtime="):
         load_model("mini", runtime="openvino")
 
 
@@ -165,7 +165,7 @@ def test_what_openvino_cannot_read_is_one_plain_line(monkeypatch: pytest.MonkeyP
     broken = tmp_path / "broken.onnx"
     broken.write_bytes(b"no model")
     core = openvino.Core()
-    with pytest.raises(errors.ModelError, match=r"OpenVINO cannot run this model file: .*broken\.onnx\. Leave out --runtime") as caught:
+    with pytest.raises(errors.ModelError, match=r"OpenVINO cannot run this model file: .*broken\.onnx\. Leave out runtime=") as caught:
         openvino_runtime._compile(core, broken, "embedding", load_model("mini").fingerprint.preprocess, "f32", 1)
     assert "\n" not in str(caught.value)
 

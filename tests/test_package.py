@@ -30,10 +30,10 @@ def test_it_holds_the_package_and_nothing_else(wheel: zipfile.ZipFile) -> None:
     inside = {name.removeprefix("image_search/") for name in names if name.startswith("image_search/")}
     sources = {p.relative_to(HOUSE).as_posix() for p in HOUSE.rglob("*") if p.is_file() and "__pycache__" not in p.parts}
     assert inside == sources
-    assert {"py.typed", "models/mini/mini.onnx", "models/mini/canonical.npy", "models/mini/README.md"} <= inside
+    assert {"py.typed", "models/mini/mini.onnx", "models/mini/README.md"} <= inside
     assert any(name.startswith("web/static/") and name.endswith(".html") for name in inside)
     kinds = {Path(name).suffix for name in inside}
-    assert kinds <= {".py", ".typed", ".onnx", ".npy", ".md", ".html", ".css", ".js", ".svg", ".png", ".webp", ".json", ".woff2"}
+    assert kinds <= {".py", ".typed", ".onnx", ".md", ".html", ".css", ".js", ".svg", ".png", ".webp", ".json", ".woff2"}
 
 
 def test_its_facts(wheel: zipfile.ZipFile) -> None:

@@ -41,6 +41,13 @@ URL_REDIRECTS = 3
 
 # --- models -----------------------------------------------------------------------------------------------------------------
 
+SAME_COSINE = 0.9999  # two float32 runtimes of one model agree to > .99999; bf16 on OpenVINO, the loosest we want, to .99995
+MODEL_SIDE = 4096  # pixels a model's recipe may ask for; far above any ViT, far below what would fill the memory
+HUB_LISTING_SECONDS = 10.0  # for a list of a few names
+# Pictures a run on torch. One on the CPU: a batch gains 12 to 18 % and makes the bits depend on the neighbours. On an accelerator always
+# so many, the last ones black if need be: another batch size may choose another kernel, and other bits. A query pays for a whole batch.
+TORCH_BATCH = {"cpu": 1, "mps": 16, "cuda": 64}
+
 
 # --- embedding --------------------------------------------------------------------------------------------------------------
 

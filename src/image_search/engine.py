@@ -22,7 +22,16 @@ import numpy as np
 
 from .advice import Advice, Setting, Verb
 from .config import LIBRARY_LIMITS, THUMBNAIL_SIDE, UPLOAD_LIMITS, Limits, available_cpus, default_library
-from .errors import SALVAGE, LibraryDamagedError, LibraryError, ModelMismatchError, QueryError, StoreError, UsageError
+from .errors import (
+    SALVAGE,
+    LibraryDamagedError,
+    LibraryError,
+    ModelMismatchError,
+    QueryError,
+    StoreError,
+    UnknownModelError,
+    UsageError,
+)
 from .images.pool import DecodePool
 from .images.scan import Excluder
 from .index.plan import Plan, Rules, make_plan
@@ -33,7 +42,17 @@ from .library.library import Library
 from .library.reading import Reader
 from .library.salvage import find_damage
 from .library.thumbnails import Thumbnails
-from .models import canonical_pictures, check_runtime, check_same_vectors, choose_auto, exact_of, load_model, loss_in_int8, resolve
+from .models import (
+    canonical_vectors,
+    check_embedder,
+    check_runtime,
+    choose_auto,
+    load_model,
+    loss_in_int8,
+    prove,
+    remember,
+    resolve,
+)
 from .search import closeness
 from .search.filters import Filters
 from .search.matches import Matches
@@ -57,7 +76,8 @@ class ImageSearchEngine:
     Args:
         library: the library's folder (made by the first `index`); None: $IMAGE_SEARCH_LIBRARY or the per-user data folder.
         model: a row's name ("mini", "dino", ...), a Hugging Face id or a folder; None or "auto": the library's own model, for a
-            new library the best that is on this machine. A library keeps its model for life.
+            new library the best that is on this machine. A library keeps its model for life. Or a model of your own, loaded: an
+            object that keeps `types.Embedder`. Its fingerprint names it; whoever made it closes it, `close()` does not.
         runtime: "onnx", "openvino" or "torch" (see `models.load_model`); None: what suits the model.
         store: "chroma" or "chroma:http://host:port"; None: the one the library had last.
         jobs: decode workers and model threads; None: one for each CPU.
@@ -72,7 +92,7 @@ class ImageSearchEngine:
         self,
         library: Folder | None = None,
         *,
-        model: str | None = None,
+        model: str | Embedder | None = None,
         runtime: str | None = None,
         store: str | None = None,
         jobs: int | None = None,
@@ -89,7 +109,15 @@ class ImageSearchEngine:
         self.library = default_library(library)
         self._library = Library(self.library)
         self.jobs = jobs or available_cpus()
-        self._model = None if model == "auto" else model
+        self._given: Embedder | None = None
+        self._model: str | None = None
+        if isinstance(model, str):
+            self._model = None if model == "auto" else model
+        elif model is not None:
+            if runtime is not None:
+                raise UsageError("a model of your own brings its runtime with it", hint=Advice("leave out ", Setting("runtime")))
+            self._given = check_embedder(model)
+            self._model = self._given.fingerprint.name
         self._runtime = runtime
         self._store = store
         self._long_lived = long_lived
@@ -115,7 +143,7 @@ class ImageSearchEngine:
         self._library.close()
         for pool in self._pools.values():
             pool.close()
-        if self._embedder is not None:
+        if self._embedder is not None and self._embedder is not self._given:
             self._embedder.close()
         self._searcher = self._embedder = self._proved_for = None
         self._pools = {}
@@ -194,7 +222,7 @@ class ImageSearchEngine:
         with self._library.trial() as catalog:
             if self._library.exists:
                 self._check_model(catalog)
-            elif self._model is not None:
+            elif self._model is not None and self._given is None:
                 resolve(self._model)
             report, lines = plan_only(catalog, make_plan(catalog, folders, rules), rules)
         for line in lines:
@@ -217,6 +245,8 @@ class ImageSearchEngine:
     def _choose_model(self) -> Embedder:
         """The model of a new library: the one that was asked for, or the best that is here."""
         if self._embedder is None:
+            self._embedder = self._given
+        if self._embedder is None:
             name, line = (self._model, None) if self._model else choose_auto()
             if line:
                 self._notify(line)
@@ -225,8 +255,11 @@ class ImageSearchEngine:
 
     def _create(self) -> Catalog:
         model = self._choose_model()
-        catalog = Catalog.create(self.library, model.fingerprint, model.embed(canonical_pictures(model.fingerprint.preprocess)))
-        catalog.set_meta("runtime", model.runtime)
+        canonical = canonical_vectors(model)
+        catalog = Catalog.create(self.library, model.fingerprint, canonical)
+        catalog.set_meta("runtime", model.runtime)  # of the one that made it, for people who look
+        if self._given is None:
+            remember(model, canonical)
         if line := loss_in_int8(model):
             self._notify(line)
         return catalog
@@ -374,26 +407,37 @@ class ImageSearchEngine:
 
     def _check_model(self, catalog: Catalog) -> None:
         """Refuse another model than the library's by name, before anything is loaded."""
-        if self._model is not None and resolve(self._model).name != catalog.fingerprint.name:
+        if self._model is None:
+            return
+        name = self._model if self._given else resolve(self._model).name
+        if name != catalog.fingerprint.name:
             raise _mismatch(self._model, catalog.fingerprint, self.library)
 
     def _model_of(self, catalog: Catalog) -> Embedder:
-        """The library's model, loaded and proved to be the one that made its vectors."""
+        """The library's model, loaded and proved to draw the library's vectors here."""
         with self._loading:
-            embedder = self._embedder
-            if embedder is None or self._proved_for != catalog.fingerprint:  # it may have been loaded before there was a library
+            theirs = catalog.fingerprint
+            embedder = self._embedder or self._given
+            if embedder is None or self._proved_for != theirs:  # it may have been loaded before there was a library
                 self._check_model(catalog)
-                if embedder is None or embedder.fingerprint.name != catalog.fingerprint.name:
-                    name, known = catalog.fingerprint.name, self._model is not None
-                    embedder = load_model(name, runtime=self._runtime, threads=self.jobs, download=known)
-                mine, theirs = embedder.fingerprint, catalog.fingerprint
+                if embedder is None or embedder.fingerprint.name != theirs.name:
+                    embedder = self._load(theirs.name)
+                mine = embedder.fingerprint
                 if (mine.dim, mine.output, mine.preprocess) != (theirs.dim, theirs.output, theirs.preprocess):
                     raise _mismatch(mine.name, theirs, self.library)
-                moved = exact_of(mine.name) is not None  # 8-bit kernels differ from processor to processor
-                if moved or mine.weights_sha256 != theirs.weights_sha256 or embedder.runtime != catalog.meta("runtime"):
-                    check_same_vectors(embedder, catalog.canonical)
-                self._embedder, self._proved_for = embedder, catalog.fingerprint
+                prove(embedder, catalog.canonical, theirs, from_memory=embedder is not self._given)
+                self._embedder, self._proved_for = embedder, theirs
             return embedder
+
+    def _load(self, name: str) -> Embedder:
+        try:
+            return load_model(name, runtime=self._runtime, threads=self.jobs, download=self._model is not None)
+        except UnknownModelError as error:
+            raise UnknownModelError(
+                f"the library was made with the model {name}, which is not here",
+                path=self.library,
+                hint=Advice("put it back, or give your own: ", Setting("model", "MODEL")),
+            ) from error
 
     # --- the library --------------------------------------------------------------------------------------------------------
 

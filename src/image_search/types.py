@@ -26,6 +26,7 @@ __all__ = [
     "Region",
     "Skipped",
     "StoreRecords",
+    "TextEmbedder",
     "UInt8",
     "VectorStore",
 ]
@@ -129,7 +130,7 @@ class Decoded:
 
 @dataclass(frozen=True, slots=True)
 class Fingerprint:
-    """Which model made a vector. The runtime is not part of it: it must prove itself (`models.check_same_vectors`).
+    """Which model made a vector. The runtime is not part of it: it must prove itself (`models.prove`).
 
     Attributes:
         name: row name, hub id or folder as the user named it.
@@ -182,6 +183,15 @@ class Embedder(Protocol):
         ...
 
     def close(self) -> None: ...
+
+
+@runtime_checkable
+class TextEmbedder(Embedder, Protocol):
+    """An embedder that puts words into the same space as pictures (CLIP and its kind). No model of the table is one yet."""
+
+    def embed_text(self, texts: Sequence[str]) -> Float32:
+        """N texts -> float32 (N, D), each row finite and of length 1; its dot product with a picture's vector is their cosine."""
+        ...
 
 
 class VectorStore(Protocol):

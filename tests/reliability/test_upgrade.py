@@ -14,7 +14,7 @@ import pytest
 from harness import draw, judge, true_vectors
 
 from image_search import DiskFullError, ImageSearchEngine, LibraryVersionError
-from image_search.library import catalog
+from image_search.library import schema
 
 NEW = "CREATE TABLE notes (content_id INTEGER PRIMARY KEY, text TEXT NOT NULL);"
 
@@ -36,12 +36,12 @@ def library(tmp_path: Path) -> Path:
 def next_version(*statements: str) -> Iterator[None]:
     """This program, one format later."""
     with pytest.MonkeyPatch.context() as monkeypatch:
-        monkeypatch.setattr(catalog, "SCHEMA_VERSION", 2)
-        monkeypatch.setattr(catalog, "SCHEMA", catalog.SCHEMA + NEW)
-        monkeypatch.setattr(catalog, "UPGRADES", {1: statements})
-        catalog._our_schema.cache_clear()
+        monkeypatch.setattr(schema, "SCHEMA_VERSION", 2)
+        monkeypatch.setattr(schema, "SCHEMA", schema.SCHEMA + NEW)
+        monkeypatch.setattr(schema, "UPGRADES", {1: statements})
+        schema._our_schema.cache_clear()
         yield
-    catalog._our_schema.cache_clear()
+    schema._our_schema.cache_clear()
 
 
 FILL = "INSERT INTO notes SELECT id, hex(vector) FROM content"

@@ -18,6 +18,7 @@ from ..errors import ModelDamagedError, ModelError, ModelMissingError
 __all__ = [
     "ARCHITECTURES",
     "ModelFiles",
+    "Weights",
     "choose_weights",
     "files_in",
     "has_trained_pooler",
@@ -26,7 +27,7 @@ __all__ = [
     "weights_digest",
 ]
 
-Runtime = Literal["onnx", "torch"]
+Weights = Literal["onnx", "torch"]  # kinds of files: an ONNX graph; safetensors, which torch opens
 
 ARCHITECTURES = ("vit", "dinov2", "dinov2_with_registers", "dinov3_vit")  # DINO's checkpoints are of type vit
 ONNX_NAMES = ("onnx/model.onnx", "model.onnx")
@@ -40,22 +41,22 @@ _LARGEST_HEADER = 100 * 1024 * 1024  # bytes; the limit of the safetensors forma
 
 @dataclass(frozen=True, slots=True)
 class ModelFiles:
-    """The files of one model for one runtime.
+    """The files of one model, of one kind of weights.
 
     `weights[0]` is what is opened, the rest (shards, external data) lies beside it. `folder` is the checkpoint's own.
     """
 
-    runtime: Runtime
+    kind: Weights
     folder: Path
     weights: tuple[Path, ...]
     config: Path | None
     preprocessor: Path | None
 
 
-def choose_weights(names: Iterable[str], runtime: Runtime) -> list[str]:
-    """Of a checkpoint's file names, the weights for this runtime; empty if there are none, or not all of them."""
+def choose_weights(names: Iterable[str], kind: Weights) -> list[str]:
+    """Of a checkpoint's file names, the weights of this kind; empty if there are none, or not all of them."""
     present = set(names)
-    if runtime == "torch":
+    if kind == "torch":
         if SAFETENSORS in present:
             return [SAFETENSORS]
         shards = sorted(n for n in present if SHARD.fullmatch(n))
@@ -68,20 +69,20 @@ def choose_weights(names: Iterable[str], runtime: Runtime) -> list[str]:
     return []
 
 
-def files_in(folder: Path, runtime: Runtime) -> ModelFiles | None:
-    """What this folder (a local one, or a snapshot in the Hugging Face cache) holds for this runtime; None without weights."""
+def files_in(folder: Path, kind: Weights) -> ModelFiles | None:
+    """What this folder (a local one, or a snapshot in the Hugging Face cache) holds of this kind; None without weights."""
     try:
         places = [place for place in (folder, folder / "onnx") if place.is_dir()]
         names = [p.relative_to(folder).as_posix() for place in places for p in place.iterdir() if p.is_file()]
     except OSError as error:
         raise ModelMissingError("this model's folder cannot be read", path=folder, hint="check its permissions") from error
-    weights = choose_weights(names, runtime)
+    weights = choose_weights(names, kind)
     if not weights:
         return None
     config = folder / "config.json"
     preprocessor = folder / "preprocessor_config.json"
     return ModelFiles(
-        runtime=runtime,
+        kind=kind,
         folder=folder,
         weights=tuple(folder / name for name in weights),
         config=config if config.is_file() else None,

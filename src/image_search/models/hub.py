@@ -4,17 +4,19 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from ..advice import Advice, Setting
+from ..config import HUB_LISTING_SECONDS
 from ..errors import ModelError, ModelMissingError, UnknownModelError
-from .files import PICKLES, SHARD_INDEX, ModelFiles, Runtime, choose_weights, files_in
+from .files import PICKLES, SHARD_INDEX, ModelFiles, Weights, choose_weights, files_in
 
-__all__ = ["cached", "fetch"]
+__all__ = ["cached", "fetch", "nothing_to_open"]
 
-_LISTING_SECONDS = 10.0  # for a list of a few names
+_BUILT_IN = Setting("model", "mini")
 _CONFIGS = ("config.json", "preprocessor_config.json")
 
 
-def cached(repo: str, revision: str, runtime: Runtime) -> ModelFiles | None:
-    """The repository's files for this runtime in the local cache; None if they are not all there. Looks, asks nobody."""
+def cached(repo: str, revision: str, kind: Weights) -> ModelFiles | None:
+    """The repository's files with weights of this kind in the local cache; None if they are not all there. Looks, asks nobody."""
     from huggingface_hub import try_to_load_from_cache
     from huggingface_hub.errors import HFValidationError
 
@@ -24,16 +26,16 @@ def cached(repo: str, revision: str, runtime: Runtime) -> ModelFiles | None:
         raise UnknownModelError(f"{repo} cannot be the name of a model on the Hugging Face hub", hint="check its spelling") from error
     if not isinstance(config, str):  # None, or "known not to exist"
         return None
-    files = files_in(Path(config).parent, runtime)
+    files = files_in(Path(config).parent, kind)
     return files if files is not None and files.preprocessor is not None else None
 
 
-def fetch(repo: str, revision: str, runtimes: tuple[Runtime, ...], *, name: str) -> ModelFiles:
-    """Download what the first possible of these runtimes needs, with the hub library's own progress on stderr.
+def fetch(repo: str, revision: str, kinds: tuple[Weights, ...], *, name: str) -> ModelFiles:
+    """Download the first of these kinds of weights that it has, with the hub library's own progress on stderr.
 
     Args:
         repo, revision: on the hub.
-        runtimes: in order of preference.
+        kinds: in order of preference.
         name: what the user called the model, for errors.
 
     Raises:
@@ -46,13 +48,13 @@ def fetch(repo: str, revision: str, runtimes: tuple[Runtime, ...], *, name: str)
 
     try:
         # model_info asks once; the hub library's own listing retries for 24 s where there is no network.
-        siblings = huggingface_hub.HfApi().model_info(repo, revision=revision, timeout=_LISTING_SECONDS).siblings
+        siblings = huggingface_hub.HfApi().model_info(repo, revision=revision, timeout=HUB_LISTING_SECONDS).siblings
         names = [file.rfilename for file in siblings or ()]
-        for runtime in runtimes:
-            weights = choose_weights(names, runtime)
+        for kind in kinds:
+            weights = choose_weights(names, kind)
             if weights:
                 folder = huggingface_hub.snapshot_download(repo, revision=revision, allow_patterns=[*weights, SHARD_INDEX, *_CONFIGS])
-                files = files_in(Path(folder), runtime)
+                files = files_in(Path(folder), kind)
                 if files is not None:
                     return files
     except errors.GatedRepoError as error:
@@ -67,24 +69,24 @@ def fetch(repo: str, revision: str, runtimes: tuple[Runtime, ...], *, name: str)
     except errors.OfflineModeIsEnabled as error:
         raise ModelMissingError(
             f"model {name} is not on this machine, and HF_HUB_OFFLINE forbids fetching it",
-            hint="unset HF_HUB_OFFLINE, or use the built-in model: --model mini",
+            hint=Advice("unset HF_HUB_OFFLINE, or use the built-in model: ", _BUILT_IN),
         ) from error
     except Exception as error:  # httpx, requests, OSError, ... by version of the hub library
         raise ModelMissingError(
             f"model {name} is not on this machine and could not be fetched ({_reason(error)})",
-            hint="try again with a network, or use the built-in model: --model mini",
+            hint=Advice("try again with a network, or use the built-in model: ", _BUILT_IN),
         ) from error
-    return refuse(names, repo)
+    raise nothing_to_open(names, repo)
 
 
-def refuse(names: list[str], where: str) -> ModelFiles:
-    """Say why nothing among these files can be opened."""
+def nothing_to_open(names: list[str], where: str) -> ModelError:
+    """Why none of these files can be opened."""
     if any(n in PICKLES for n in names):
-        raise ModelError(
+        return ModelError(
             f"{where} offers its weights only as a pickle, which can run code and is never opened",
             hint="ask its owner for safetensors, or convert it where you trust it",
         )
-    raise ModelError(f"{where} holds no weights (model.safetensors or onnx/model.onnx)")
+    return ModelError(f"{where} holds no weights (model.safetensors or onnx/model.onnx)")
 
 
 def _reason(error: Exception) -> str:

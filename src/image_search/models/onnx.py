@@ -12,9 +12,9 @@ from typing import Any
 
 import numpy as np
 
-from ..config import available_cpus
 from ..errors import ModelDamagedError, ModelError
 from ..types import Fingerprint, Float32, Preprocess, UInt8
+from .checkpoint import Checkpoint
 from .vectors import check_pixels, model_input, number_table, unit_row
 
 __all__ = ["OnnxEmbedder", "open_onnx"]
@@ -110,56 +110,38 @@ def run(session: Any, output: str, feed: dict[str, Float32], path: Path) -> Floa
     return found
 
 
-def choose_output(session: Any, asked: str, model_type: str | None, pooler_is_trained: bool, path: Path) -> str:
+def choose_output(session: Any, checkpoint: Checkpoint) -> str:
     """Which output is the vector: what the row asks for, or by our rule: an embedding, a trained ViT pooler, else the class token."""
     names = [output.name for output in session.get_outputs()]
-    if asked == "auto":
-        has_pooler = OUTPUTS["pooler"] in names and model_type == "vit" and pooler_is_trained
+    if checkpoint.output == "auto":
+        has_pooler = OUTPUTS["pooler"] in names and checkpoint.model_type == "vit" and checkpoint.pooler_is_trained
         candidates: Sequence[str] = ("embedding", "pooler", "cls") if has_pooler else ("embedding", "cls")
     else:
-        candidates = (asked,)
+        candidates = (checkpoint.output,)
     for output in candidates:
         if OUTPUTS[output] in names:
             return output
     wanted = " or ".join(OUTPUTS[c] for c in candidates)
-    raise ModelError(f"this ONNX file has the outputs {', '.join(names)}, not {wanted}", path=path)
+    raise ModelError(f"this ONNX file has the outputs {', '.join(names)}, not {wanted}", path=checkpoint.path)
 
 
-def open_onnx(
-    model: bytes,
-    path: Path,
-    *,
-    name: str,
-    source: str,
-    revision: str,
-    weights_sha256: str,
-    preprocess: Preprocess,
-    output: str = "auto",
-    model_type: str | None = None,
-    pooler_is_trained: bool = True,
-    threads: int | None = None,
-) -> OnnxEmbedder:
+def open_onnx(checkpoint: Checkpoint) -> OnnxEmbedder:
     """Load an ONNX model from its bytes.
-
-    Args:
-        model, path: the file's content and where it came from.
-        name, source, revision, weights_sha256, preprocess: go into the fingerprint as they are.
-        output: "auto", "cls", "pooler" or "embedding".
-        model_type: the checkpoint's architecture, None if unknown.
-        pooler_is_trained: False if a checkpoint beside it shows that its pooler was never trained.
-        threads: pictures at once; None: one for each CPU this process may use.
 
     Raises:
         ModelDamagedError: the file does not load, or does not run on a picture of the recipe's size.
         ModelError: its inputs or outputs are not those of an image model.
     """
-    session = open_session(model, path)
-    chosen = choose_output(session, output, model_type, pooler_is_trained, path)
-    dim = _dimension(session, chosen, preprocess, path)
-    fingerprint = Fingerprint(name, source, revision, weights_sha256, chosen, dim, preprocess)
+    path = checkpoint.path
+    session = open_session(checkpoint.weights or b"", path)
+    chosen = choose_output(session, checkpoint)
+    dim = _dimension(session, chosen, checkpoint.preprocess, path)
     feed = session.get_inputs()[0].name
     return OnnxEmbedder(
-        lambda numbers: run(session, OUTPUTS[chosen], {feed: numbers}, path), "onnx (cpu)", fingerprint, threads or available_cpus()
+        lambda numbers: run(session, OUTPUTS[chosen], {feed: numbers}, path),
+        "onnx (cpu)",
+        checkpoint.fingerprint(chosen, dim),
+        checkpoint.threads,
     )
 
 

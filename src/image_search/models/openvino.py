@@ -18,15 +18,18 @@ from typing import Any
 
 import numpy as np
 
+from ..advice import Advice, Setting
 from ..config import available_cpus
 from ..errors import MissingExtraError, ModelDamagedError, ModelError, ModelMismatchError
 from ..types import Float32, Preprocess
+from .checkpoint import Checkpoint
 from .onnx import OUTPUTS, OnnxEmbedder, Run, open_onnx
-from .vectors import agrees, canonical_pictures, check_same_vectors
+from .vectors import canonical_pictures, check_same_vectors, matches_reference
 
 __all__ = ["import_openvino", "open_openvino"]
 
 _REPORTING = "openvino.tools.ovc"
+_WAY_OUT = Advice("leave out ", Setting("runtime"))
 _alone = threading.Lock()
 
 
@@ -52,21 +55,8 @@ def import_openvino() -> Any:
                 del sys.modules[_REPORTING]
 
 
-def open_openvino(
-    model: bytes,
-    path: Path,
-    *,
-    name: str,
-    source: str,
-    revision: str,
-    weights_sha256: str,
-    preprocess: Preprocess,
-    output: str = "auto",
-    model_type: str | None = None,
-    pooler_is_trained: bool = True,
-    threads: int | None = None,
-) -> OnnxEmbedder:
-    """Load an ONNX model. Arguments and errors as for `open_onnx`, which opens it first: to say what is wrong with the file, and as judge.
+def open_openvino(checkpoint: Checkpoint) -> OnnxEmbedder:
+    """Load an ONNX model. Errors as for `open_onnx`, which opens it first: to say what is wrong with the file, and as judge.
 
     Raises:
         MissingExtraError: openvino is not installed.
@@ -74,45 +64,31 @@ def open_openvino(
         ModelMismatchError: not even in f32 does it give the vectors that ONNX Runtime gives.
     """
     openvino = import_openvino()
-    judge = open_onnx(
-        model,
-        path,
-        name=name,
-        source=source,
-        revision=revision,
-        weights_sha256=weights_sha256,
-        preprocess=preprocess,
-        output=output,
-        model_type=model_type,
-        pooler_is_trained=pooler_is_trained,
-        threads=threads,
-    )
-    fingerprint = judge.fingerprint
-    expected = judge.embed(canonical_pictures(preprocess))
+    judge = open_onnx(checkpoint)
+    fingerprint, recipe = judge.fingerprint, checkpoint.preprocess
+    expected = judge.embed(canonical_pictures(recipe))
     judge.close()
     del judge  # its copy of the weights, before there are two more
     core = openvino.Core()
     core.set_property({"ENABLE_MMAP": False})  # a file that is replaced later must not matter
-    threads = threads or available_cpus()
-    streams = min(threads, available_cpus())
+    streams = min(checkpoint.threads, available_cpus())
     precisions = ("bf16", "f32") if "BF16" in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES") else ("f32",)
     for precision in precisions:
-        run = _compile(core, path, OUTPUTS[fingerprint.output], preprocess, precision, streams)
-        embedder = OnnxEmbedder(run, f"openvino (cpu, {precision})", fingerprint, threads)
-        if precision == "bf16" and agrees(embedder, expected):
+        run = _compile(core, checkpoint.path, OUTPUTS[fingerprint.output], recipe, precision, streams)
+        embedder = OnnxEmbedder(run, f"openvino (cpu, {precision})", fingerprint, checkpoint.threads)
+        if precision == "bf16" and matches_reference(embedder, expected):
             return embedder
     try:
         check_same_vectors(embedder, expected)
     except ModelMismatchError as error:
         embedder.close()
-        raise ModelMismatchError(error.what, hint="Leave out --runtime") from error
+        raise ModelMismatchError(error.what, hint=_WAY_OUT) from error
     return embedder
 
 
 def _compile(core: Any, path: Path, output: str, preprocess: Preprocess, precision: str, streams: int) -> Run:
     """One thread a picture, `streams` pictures at once, over one copy of the weights: 25.5 ms a picture on two cores, against 39
     with two threads a picture, whose bits would depend on how many there are."""
-    hint = "Leave out --runtime"
     try:
         graph = core.read_model(str(path))
         graph.reshape([1, 3, *preprocess.output_size])
@@ -131,7 +107,7 @@ def _compile(core: Any, path: Path, output: str, preprocess: Preprocess, precisi
         for _ in range(streams):
             free.put(compiled.create_infer_request())
     except Exception as error:  # RuntimeError for whatever it does not like
-        raise ModelError("OpenVINO cannot run this model file", path=path, hint=hint) from error
+        raise ModelError("OpenVINO cannot run this model file", path=path, hint=_WAY_OUT) from error
 
     def run(numbers: Float32) -> Float32:
         request = free.get()
@@ -139,7 +115,7 @@ def _compile(core: Any, path: Path, output: str, preprocess: Preprocess, precisi
             request.infer([numbers], share_inputs=True)
             found: Float32 = request.get_tensor(output).data.copy()  # the next picture is written over it
         except Exception as error:
-            raise ModelDamagedError("this model file does not run", path=path, hint=hint) from error
+            raise ModelDamagedError("this model file does not run", path=path, hint=_WAY_OUT) from error
         finally:
             free.put(request)
         return found

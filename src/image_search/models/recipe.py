@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Any, cast
 
+from ..config import MODEL_SIDE
 from ..errors import ModelError
 from ..types import Preprocess, Resample
 
@@ -31,7 +32,6 @@ _DEFAULTS: dict[str, dict[str, Any]] = {
 }
 _FOR_MODEL = {"vit": "ViT", "dinov2": "Bit", "dinov2_with_registers": "Bit", "dinov3_vit": "DINOv3ViT"}
 _RESAMPLE: dict[int, Resample] = {0: "nearest", 1: "lanczos", 2: "bilinear", 3: "bicubic"}  # Pillow's numbers
-_LARGEST_SIDE = 4096  # pixels; far above any ViT, far below what would fill the memory
 
 
 def read_recipe(config: dict[str, Any], *, path: str, model_type: str | None = None) -> Preprocess:
@@ -99,7 +99,7 @@ def _size(value: Any, *, square: bool) -> tuple[tuple[int, int] | None, int | No
 
 
 def _side(value: Any) -> int:
-    if isinstance(value, bool) or int(value) != value or not 1 <= value <= _LARGEST_SIDE:
+    if isinstance(value, bool) or int(value) != value or not 1 <= value <= MODEL_SIDE:
         raise ValueError(f"a side of {value} pixels")
     return int(value)
 

@@ -12,10 +12,12 @@ from typing import Any
 
 import numpy as np
 
+from ..config import TORCH_BATCH
 from ..errors import MissingExtraError, ModelDamagedError, ModelError
-from ..types import Fingerprint, Float32, Preprocess, UInt8
-from .files import ModelFiles, has_trained_pooler, weights_digest
-from .vectors import agrees, canonical_pictures, check_pixels, number_table, unit_row
+from ..types import Fingerprint, Float32, UInt8
+from .checkpoint import Checkpoint
+from .files import ModelFiles
+from .vectors import canonical_pictures, check_pixels, matches_reference, number_table, unit_row
 
 __all__ = ["TorchEmbedder", "open_torch"]
 
@@ -25,9 +27,6 @@ _CLASSES = {
     "dinov2_with_registers": "Dinov2WithRegistersModel",
     "dinov3_vit": "DINOv3ViTModel",
 }
-# Pictures a run. One on the CPU: a batch gains 12-18 % and makes the bits depend on the neighbours. On an accelerator always so many,
-# the last ones black if need be: another batch size may choose another kernel, and with it other bits. A query pays for a whole batch.
-BATCHES = {"cpu": 1, "mps": 16, "cuda": 64}
 
 
 class TorchEmbedder:
@@ -50,7 +49,7 @@ class TorchEmbedder:
         self._forward = forward
         self._bf16 = bf16
         self._table = number_table(fingerprint.preprocess)
-        self._batch = batch or BATCHES[device]
+        self._batch = batch or TORCH_BATCH[device]
         self._lanes: list[_Lane] = []
         self._turn = threading.Lock()
 
@@ -145,50 +144,37 @@ class _Lane:
         return found
 
 
-def open_torch(
-    files: ModelFiles,
-    *,
-    name: str,
-    source: str,
-    revision: str,
-    preprocess: Preprocess,
-    output: str,
-    model_type: str,
-) -> TorchEmbedder:
+def open_torch(checkpoint: Checkpoint) -> TorchEmbedder:
     """Load a safetensors checkpoint; on a card that knows bfloat16 in that, if its vectors stay the same, else in float32.
 
-    Args:
-        files: its folder and weights.
-        name, source, revision, preprocess: go into the fingerprint as they are.
-        output: "auto", "cls" or "pooler". A pooler is used only if the checkpoint has its weights; none is ever made up.
-        model_type: its architecture, one of `files.ARCHITECTURES`.
+    A pooler is used only if the checkpoint has its weights; none is ever made up.
 
     Raises:
         MissingExtraError: torch or transformers is not installed.
         ModelDamagedError: the weights do not load, or not all of them are there.
         ModelError: "pooler" was asked for and the checkpoint has none.
     """
-    has_pooler = model_type == "vit" and has_trained_pooler(files.weights)
-    if output == "pooler" and not has_pooler:
-        raise ModelError("this checkpoint has no trained pooler", path=files.folder)
-    if output == "embedding":
-        raise ModelError(f"model {name} has no output 'embedding' on torch")
-    chosen = "pooler" if output == "pooler" or (output == "auto" and has_pooler) else "cls"
-    digest = weights_digest(files.weights)
-    model = _load(files, model_type, with_pooler=chosen == "pooler")
+    preprocess, model_type = checkpoint.preprocess, str(checkpoint.model_type)
+    has_pooler = model_type == "vit" and checkpoint.pooler_is_trained
+    if checkpoint.output == "pooler" and not has_pooler:
+        raise ModelError("this checkpoint has no trained pooler", path=checkpoint.files.folder)
+    if checkpoint.output == "embedding":
+        raise ModelError(f"model {checkpoint.name} has no output 'embedding' on torch")
+    chosen = "pooler" if checkpoint.output != "cls" and has_pooler else "cls"
+    model = _load(checkpoint.files, model_type, with_pooler=chosen == "pooler")
     forward = {}
     if model_type == "vit":  # its positions are drawn for one size; the others adapt by themselves
         image_size = model.config.image_size
         native = (image_size, image_size) if isinstance(image_size, int) else tuple(image_size)
         forward["interpolate_pos_encoding"] = native != preprocess.output_size
-    fingerprint = Fingerprint(name, source, revision, digest, chosen, int(model.config.hidden_size), preprocess)
+    fingerprint = checkpoint.fingerprint(chosen, int(model.config.hidden_size))
     device = _device()
     model = model.to(device)
     exact = TorchEmbedder(model, device, fingerprint, forward)
     if not _has_bf16(device):
         return exact
     quick = TorchEmbedder(model, device, fingerprint, forward, bf16=True)
-    return quick if agrees(quick, exact.embed(canonical_pictures(preprocess))) else exact
+    return quick if matches_reference(quick, exact.embed(canonical_pictures(preprocess))) else exact
 
 
 def _load(files: ModelFiles, model_type: str, *, with_pooler: bool) -> Any:

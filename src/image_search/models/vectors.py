@@ -7,14 +7,13 @@ import math
 
 import numpy as np
 
+from ..config import SAME_COSINE
 from ..errors import ModelMismatchError
 from ..types import Embedder, Float32, Preprocess, UInt8
 
-__all__ = ["agrees", "canonical_pictures", "check_pixels", "check_same_vectors", "model_input", "number_table", "unit_row"]
+__all__ = ["canonical_pictures", "check_pixels", "check_same_vectors", "matches_reference", "model_input", "number_table", "unit_row"]
 
 log = logging.getLogger("image_search")
-
-SAME_COSINE = 0.9999  # two fp32 runtimes of one model agree to > .99999; bf16 on OpenVINO, the loosest we want, to .99995
 
 
 def number_table(recipe: Preprocess) -> Float32:
@@ -121,7 +120,7 @@ def check_same_vectors(embedder: Embedder, expected: Float32) -> None:
         )
 
 
-def agrees(quick: Embedder, expected: Float32) -> bool:
+def matches_reference(quick: Embedder, expected: Float32) -> bool:
     """Whether a way to run the model in fewer bits draws these vectors (as for `check_same_vectors`). If not, it says so and closes it."""
     try:
         check_same_vectors(quick, expected)

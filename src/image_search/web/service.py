@@ -20,7 +20,7 @@ from ..library.catalog import item_id, item_number
 from ..library.library import Library
 from ..library.reading import Item, Reader, reason_code
 from ..library.thumbnails import Thumbnails
-from ..models import resolve
+from ..models import near_identical
 from ..paths import as_text, shown, uri_of
 from ..present.json import matches_json
 from ..search.matches import Matches
@@ -388,7 +388,7 @@ class Service:
     @staticmethod
     def threshold(model: str) -> float | None:
         """Similarity from which two pictures count as the same one; None: not measured for this model."""
-        return resolve(model).near_identical
+        return near_identical(model)
 
     def _query(self, part: QueryPart) -> tuple[Query, QueryShown]:
         """The vector (kept between searches) and what the page shows of it."""

@@ -1,0 +1,106 @@
+"""`load_model(name)`: a name becomes a row, a row becomes a `Checkpoint`, a runtime opens it."""
+
+from __future__ import annotations
+
+from ..config import available_cpus
+from ..errors import ModelDamagedError, ModelError, ModelMissingError
+from ..types import Embedder, Preprocess
+from .checkpoint import Checkpoint
+from .files import ModelFiles, files_in, has_trained_pooler, read_architecture, read_json, weights_digest
+from .find import fetch, find, resolve
+from .recipe import read_recipe
+from .rows import ModelRow, full_precision_of
+from .runtimes import runtimes_for
+from .vectors import canonical_pictures
+
+__all__ = ["load_model", "loss_in_int8", "open_row"]
+
+
+def load_model(name: str, *, runtime: str | None = None, threads: int | None = None, download: bool = True) -> Embedder:
+    """Load a model.
+
+    Args:
+        name: a row's name, "auto", a hub id or a local folder.
+        runtime: "onnx", "openvino" (the same ONNX files, in bf16 where that gives the same vectors), "torch", or None: ONNX Runtime
+            where the model has an ONNX file, else torch.
+        threads: pictures embedded at once on the CPU; None: one for each CPU this process may use.
+        download: fetch what is not on this machine. Never the network otherwise.
+
+    Raises:
+        UsageError: there is no such runtime, or the model does not run on it.
+        UnknownModelError: no such model.
+        ModelMissingError: its files are not here and were not to be, or could not be, fetched.
+        ModelDamagedError: a file does not load or is not what it should be.
+        ModelError: an architecture or a file format that is not supported.
+        MissingExtraError: it needs torch and transformers, openvino or onnx.
+    """
+    return open_row(resolve(name), runtime=runtime, threads=threads, download=download)
+
+
+def open_row(row: ModelRow, *, runtime: str | None = None, threads: int | None = None, download: bool = True) -> Embedder:
+    """`load_model` for a row, of the table or not."""
+    able = runtimes_for(row, runtime)
+    able[0].check_installed()  # before anything is fetched for it
+    files = find(row, runtime) or fetch(row, runtime, download)
+    chosen = next(one for one in able if one.weights == files.kind)
+    return chosen.open(_read(row, files, threads or available_cpus()))
+
+
+def loss_in_int8(embedder: Embedder) -> str | None:
+    """What a model in 8-bit numbers loses against the one it was made of, measured here, as one line for people; None for any other."""
+    full_name = full_precision_of(embedder.fingerprint.name)
+    if full_name is None:
+        return None
+    from .int8 import loss
+
+    pictures = canonical_pictures(embedder.fingerprint.preprocess)
+    full = load_model(full_name, runtime="onnx", download=False)
+    try:
+        return loss(embedder.fingerprint.name, full_name, embedder.embed(pictures), full.embed(pictures))
+    finally:
+        full.close()
+
+
+def _read(row: ModelRow, files: ModelFiles, threads: int) -> Checkpoint:
+    """ONNX files are read whole, so that what is hashed is what is opened; torch's are too large for that and read by torch."""
+    model_type = None if files.config is None else read_architecture(read_json(files.config), files.config)
+    recipe = row.preprocess or _recipe(files, model_type)
+    content = None
+    if files.kind == "onnx":
+        repair = "install this package again" if row.is_bundled else "fetch or copy it again"
+        try:
+            content = files.weights[0].read_bytes()
+        except OSError as error:
+            raise ModelMissingError("this model file cannot be read", path=files.weights[0], hint=repair) from error
+    elif model_type is None:
+        raise ModelError("this model does not say what it is (no config.json)", path=files.folder)
+    digest = weights_digest(files.weights, content)
+    if content is not None and row.sha256 not in (None, digest):
+        raise ModelDamagedError("this model file is damaged (its sha256 is another)", path=files.weights[0], hint=repair)
+    return Checkpoint(
+        name=row.name,
+        source=row.source,
+        revision=row.revision,
+        files=files,
+        preprocess=recipe,
+        weights=content,
+        weights_sha256=digest,
+        output=row.output,
+        model_type=model_type,
+        pooler_is_trained=_pooler_is_trained(row, files),
+        threads=threads,
+    )
+
+
+def _pooler_is_trained(row: ModelRow, files: ModelFiles) -> bool:
+    """By the safetensors: the ones that are opened, or those beside a folder's ONNX file, which it was made from. Without any: believed."""
+    if files.kind == "torch":
+        return has_trained_pooler(files.weights)
+    beside = files_in(files.folder, "torch") if row.is_folder else None
+    return beside is None or has_trained_pooler(beside.weights)
+
+
+def _recipe(files: ModelFiles, model_type: str | None) -> Preprocess:
+    if files.preprocessor is None:
+        raise ModelError("this model does not say how it wants its pictures (no preprocessor_config.json)", path=files.folder)
+    return read_recipe(read_json(files.preprocessor), path=str(files.preprocessor), model_type=model_type)

@@ -1,0 +1,139 @@
+"""A library's model must draw the library's vectors *here*: on this processor, with this runtime, in its version.
+
+The same weights and the same runtime are no proof: kernels are chosen by the processor, and a library may be carried to another. So the
+eight canonical pictures are embedded and compared with what the library holds of them, once. What was proved is remembered in the user's
+cache folder by an empty file whose name is a hash of all that matters; if it is lost or cannot be written, the proof is done again
+(.05 s with mini, .8 s with DINO).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import platform
+import sys
+from pathlib import Path
+
+import numpy as np
+
+from ..advice import Advice, Setting, Verb
+from ..errors import ModelError, ModelMismatchError, UsageError
+from ..types import Embedder, Fingerprint, Float32
+from .runtimes import RUNTIMES
+from .vectors import canonical_pictures, check_same_vectors
+
+__all__ = ["canonical_vectors", "check_embedder", "prove", "remember"]
+
+_WAY = 1  # from pixels to vectors, in this program; another number where it changes, and everything is proved again
+_OF_THE_PROCESSOR = ("model name", "flags", "Features", "CPU implementer", "CPU part")  # lines of /proc/cpuinfo, x86 and ARM
+
+
+def check_embedder(model: object) -> Embedder:
+    """A model of the caller's own, if it keeps the protocol `types.Embedder`.
+
+    Raises:
+        UsageError: a member is missing or is not what it should be; the line says which.
+    """
+    kinds = {"fingerprint": Fingerprint, "runtime": str}
+    for member in ("fingerprint", "runtime", "embed", "close"):
+        found = getattr(model, member, None)
+        if not (isinstance(found, kinds[member]) if member in kinds else callable(found)):
+            wrong = "has no" if found is None else "has no proper"
+            what = f"{member}: {kinds[member].__name__}" if member in kinds else f"method {member}"
+            raise UsageError(
+                f"a model of your own must be an image_search.types.Embedder; this {type(model).__name__} {wrong} {what}",
+                hint=Advice("or name one: ", Setting("model", "mini")),
+            )
+    return model  # type: ignore[return-value]  # just looked at
+
+
+def canonical_vectors(embedder: Embedder) -> Float32:
+    """What a new library keeps of its model: float32 (8, D), the vectors of the canonical pictures, each of unit length.
+
+    Raises:
+        ModelError: it gives something else; a library made with it could never be proved.
+    """
+    print_ = embedder.fingerprint
+    found = embedder.embed(canonical_pictures(print_.preprocess))
+    if found.shape != (8, print_.dim) or found.dtype != np.float32:
+        raise ModelError(f"model {print_.name} gives {found.dtype} {found.shape} for eight pictures, not float32 {(8, print_.dim)}")
+    if not np.allclose(np.linalg.norm(found.astype(np.float64), axis=1), 1, atol=1e-3):  # also where it is NaN
+        raise ModelError(f"model {print_.name} gives vectors that are not of length 1")
+    return found
+
+
+def prove(embedder: Embedder, canonical: Float32, made_with: Fingerprint, *, from_memory: bool = True) -> None:
+    """Make sure that this embedder draws the library's vectors here, unless that is known already.
+
+    Args:
+        embedder: the library's model, as it was loaded.
+        canonical: float32 (8, D), what the library holds of the canonical pictures.
+        made_with: the library's own fingerprint.
+        from_memory: False: a caller's own model, whose code may change under the same fingerprint; nothing is believed or remembered.
+
+    Raises:
+        ModelMismatchError: another dimension, or a cosine below `config.SAME_COSINE` for any of the eight.
+    """
+    known = _memory(embedder, canonical) if from_memory else None
+    if known is not None and known.exists():
+        return
+    try:
+        check_same_vectors(embedder, canonical)
+    except ModelMismatchError as error:
+        name = embedder.fingerprint.name
+        if embedder.fingerprint.weights_sha256 == made_with.weights_sha256:
+            raise
+        raise ModelMismatchError(
+            f"{error.what}: its weights are not those that the library was made with",
+            hint=Advice("make another library with it: ", Verb("index", ("FOLDER", Setting("model", name), Setting("library", "OTHER")))),
+        ) from error
+    if from_memory:
+        remember(embedder, canonical)
+
+
+def remember(embedder: Embedder, canonical: Float32) -> None:
+    """This embedder drew these vectors on this machine: just proved, or just made."""
+    known = _memory(embedder, canonical)
+    if known is None:
+        return
+    try:
+        known.parent.mkdir(parents=True, exist_ok=True)
+        known.touch()
+    except OSError:  # a full disk, a home that cannot be written: proved again next time
+        pass
+
+
+def _memory(embedder: Embedder, canonical: Float32) -> Path | None:
+    """The file that says so; None where nothing tells which version of which library computes, or there is no home to keep it in."""
+    package = next((row.package for row in RUNTIMES if row.name == embedder.runtime.split(" ")[0]), "")
+    version = getattr(sys.modules.get(package), "__version__", None)
+    if version is None:
+        return None
+    import platformdirs
+
+    folder = Path(platformdirs.user_cache_dir("image-search", appauthor=False))
+    if not folder.is_absolute():
+        return None
+    vectors = hashlib.sha256(np.ascontiguousarray(canonical, dtype="<f4").tobytes()).hexdigest()
+    facts = [_WAY, embedder.fingerprint.to_json(), vectors, embedder.runtime, version, _processor(embedder.runtime)]
+    return folder / "proofs" / hashlib.sha256(json.dumps(facts).encode()).hexdigest()
+
+
+def _processor(runtime: str) -> list[str]:
+    """What decides which kernels are taken: the processor and its abilities; the card, too, where the runtime uses one."""
+    kind = [platform.machine(), os.environ.get("PROCESSOR_IDENTIFIER", "")]  # the latter on Windows
+    try:
+        with open("/proc/cpuinfo", encoding="utf-8", errors="replace") as lines:
+            for line in lines:
+                if not line.strip():  # the first one stands for all
+                    break
+                if line.split(":")[0].strip() in _OF_THE_PROCESSOR:
+                    kind.append(line.strip())
+    except OSError:
+        pass  # not Linux
+    if "cuda" in runtime:
+        import torch
+
+        kind.append(torch.cuda.get_device_name())
+    return kind

@@ -1,0 +1,145 @@
+"""The model table: a model is a row of data. To add a model, add a row."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Literal
+
+from ..types import Preprocess
+
+__all__ = ["BUNDLED", "HUB_ID", "MODELS", "ModelRow", "full_precision_of", "near_identical"]
+
+BUNDLED = "bundled"
+HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*", re.ASCII)
+
+
+@dataclass(frozen=True, slots=True)
+class ModelRow:
+    """One model, as data.
+
+    Attributes:
+        name: what people type.
+        source: hub id, "bundled", or the absolute path of a local folder.
+        revision: commit or branch of `source`; "" for bundled and folders.
+        onnx_repo, onnx_revision: a hub repository that holds the same model as ONNX; None if there is none.
+        onnx_file: the ONNX file in it (or in the package).
+        output: "auto" (a trained pooler if the checkpoint has one, else the class token), "cls", "pooler" or "embedding".
+        dim: D; None: what the file says.
+        preprocess: None: what its preprocessor_config.json says.
+        sha256: the only weights that may carry this name; None: any (they go into the fingerprint).
+        licence: of the weights.
+        megabytes: to fetch and to keep; None if unknown.
+        about: one line for people.
+        near_identical: similarity from which two pictures count as near-identical; None: not calibrated.
+        full_precision: the row whose ONNX file this model is in 8-bit numbers; None: a model of its own.
+    """
+
+    name: str
+    source: str
+    revision: str = "main"
+    onnx_repo: str | None = None
+    onnx_revision: str = "main"
+    onnx_file: str | None = None
+    output: Literal["auto", "cls", "pooler", "embedding"] = "auto"
+    dim: int | None = None
+    preprocess: Preprocess | None = None
+    sha256: str | None = None
+    licence: str = "unknown"
+    megabytes: float | None = None
+    about: str = ""
+    near_identical: float | None = None
+    full_precision: str | None = None
+
+    @property
+    def is_bundled(self) -> bool:
+        return self.source == BUNDLED
+
+    @property
+    def is_folder(self) -> bool:
+        return not self.is_bundled and HUB_ID.fullmatch(self.source) is None
+
+
+# DINO's main branch holds a pickle only, which is never opened. This commit, the hub's conversion bot's (refs/pr/1 of that repository),
+# holds the same weights as safetensors: huggingface.co/facebook/dino-vits16/commits/a7a4d161f5c0bd70478c05ca5777ec7cd8848021.
+# The ONNX repository stays on its branch: of its commits public pages show seven letters (5d80e74 is the last), which pin nothing.
+_DINO = "a7a4d161f5c0bd70478c05ca5777ec7cd8848021"
+
+MODELS: tuple[ModelRow, ...] = (
+    ModelRow(
+        name="mini",
+        source=BUNDLED,
+        revision="",
+        onnx_file="mini.onnx",
+        output="embedding",
+        dim=256,
+        preprocess=Preprocess(size=(96, 96)),  # the graph holds mean, std and unit length
+        # The next two change with the file: see mini/README.md.
+        sha256="c96b1048a97638ebbf4e1df42d03c33032c45e6cb1e5b5024fd691bd7bfdebae",
+        megabytes=9.1,
+        licence="see its card: trained on research-use pictures",
+        about="small and built in; quick, no download",
+        near_identical=0.975,  # benchmarks/near_identical.py over clothing, grocery, scenes, tiny-imagenet and the sample gallery
+    ),
+    ModelRow(
+        name="dino",
+        source="facebook/dino-vits16",
+        revision=_DINO,
+        onnx_repo="Xenova/dino-vits16",
+        onnx_file="onnx/model.onnx",
+        output="cls",  # the checkpoint has no pooler; what ViTModel puts in its place is random, anew in each process
+        dim=384,
+        licence="Apache-2.0",
+        megabytes=87,
+        about="DINO ViT-S/16, the original program's model",
+    ),
+    ModelRow(
+        name="dinov2-s",
+        source="facebook/dinov2-small",
+        # Proved by the model list of MTEB (docs/overview/available_models/image.md).
+        revision="ed25f3a31f01632728cabb09d1542f84ab7b0056",
+        onnx_repo="Xenova/dinov2-small",
+        # Pinned by several public programs, one with the file's sha256 (83141175ec78b4ff...) and its 88,459,888 bytes.
+        onnx_revision="c2bb04a51fab207c420665f1946016107bffc701",
+        onnx_file="onnx/model.onnx",
+        output="cls",
+        dim=384,
+        licence="Apache-2.0",
+        megabytes=89,
+        about="DINOv2 ViT-S/14; takes 1.5 times as long as dino",
+    ),
+    ModelRow(
+        name="vit-in21k",
+        source="google/vit-base-patch16-224-in21k",
+        # "Adding safetensors variant of this model (#6)", as huggingface.co/google/vit-base-patch16-224-in21k/tree/main shows it.
+        revision="b4569560a39a0f1af58e3ddaf17facf20ab919b0",
+        output="pooler",  # trained with it
+        dim=768,
+        licence="Apache-2.0",
+        megabytes=346,
+        about="ViT-B/16 trained on ImageNet-21k's classes; takes 4 times as long as dino; needs the torch extra",
+    ),
+    ModelRow(
+        name="dino-int8",
+        source="facebook/dino-vits16",
+        revision=_DINO,
+        onnx_repo="Xenova/dino-vits16",
+        onnx_file="onnx/model.onnx",
+        output="cls",
+        dim=384,
+        licence="Apache-2.0",
+        megabytes=87,
+        about="dino in 8-bit numbers: twice as quick, less exact (evaluate shows how much); needs the int8 extra",
+        full_precision="dino",
+    ),
+)
+
+
+def full_precision_of(name: str) -> str | None:
+    """The model that this one is in 8-bit numbers; None for any other."""
+    return next((row.full_precision for row in MODELS if row.name == name), None)
+
+
+def near_identical(name: str) -> float | None:
+    """Similarity from which two pictures count as the same one; None: not measured for this model."""
+    return next((row.near_identical for row in MODELS if row.name == name), None)

@@ -1,0 +1,88 @@
+"""The table of runtimes: what can open which model. To add a runtime, add a row and a file with its open function.
+
+The first row that supports a model and opens the files that are here is taken; the others are picked by name.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal, cast
+
+from ..advice import Advice, Setting
+from ..errors import UsageError
+from ..types import Embedder
+from .checkpoint import Checkpoint
+from .files import Weights
+from .rows import ModelRow
+
+__all__ = ["RUNTIMES", "Runtime", "check_runtime", "runtimes_for"]
+
+
+@dataclass(frozen=True, slots=True)
+class Runtime:
+    """One way to run a model.
+
+    Attributes:
+        name: what people type, and the first word of `Embedder.runtime`.
+        weights: the kind of files it opens.
+        opens: "module:function" beside this file; the function takes a `Checkpoint` and returns an `Embedder`.
+        package: the library it runs on, as it is imported; its version is part of a proof.
+        numbers: "full" precision, or the weights rounded to 8 bits, which makes another model of them (`ModelRow.full_precision`).
+        needs: "module:function" that raises MissingExtraError where its extra is not installed; "": nothing to ask before a download.
+    """
+
+    name: str
+    weights: Weights
+    opens: str
+    package: str
+    numbers: Literal["full", "int8"] = "full"
+    needs: str = ""
+
+    def supports(self, row: ModelRow) -> bool:
+        """Whether it can run this model: rounded or not as the row wants it, and `mini` is an ONNX file only."""
+        return (self.numbers == "int8") == (row.full_precision is not None) and (self.weights == "onnx" or not row.is_bundled)
+
+    def check_installed(self) -> None:
+        """MissingExtraError, with its pip line, unless its extra is installed."""
+        if self.needs:
+            _function(self.needs)()
+
+    def open(self, checkpoint: Checkpoint) -> Embedder:
+        return cast(Embedder, _function(self.opens)(checkpoint))
+
+
+RUNTIMES: tuple[Runtime, ...] = (
+    Runtime("onnx", weights="onnx", opens="onnx:open_onnx", package="onnxruntime"),
+    Runtime("onnx", weights="onnx", opens="int8:open_int8", package="onnxruntime", numbers="int8", needs="int8:import_quantiser"),
+    Runtime("openvino", weights="onnx", opens="openvino:open_openvino", package="openvino", needs="openvino:import_openvino"),
+    Runtime("torch", weights="torch", opens="torch:open_torch", package="torch"),
+)
+
+
+def check_runtime(name: str) -> None:
+    """UsageError unless it is the name of a runtime."""
+    names = tuple(dict.fromkeys(runtime.name for runtime in RUNTIMES))
+    if name not in names:
+        raise UsageError(f"there is no runtime {name!r}", hint=f"use one of {', '.join(names)}")
+
+
+def runtimes_for(row: ModelRow, asked: str | None) -> tuple[Runtime, ...]:
+    """Those that can run this model, best first, at least one. `asked`: only of this name; None: of any.
+
+    Raises:
+        UsageError: none of them can, or there is no such runtime.
+    """
+    if asked is not None:
+        check_runtime(asked)
+    able = tuple(runtime for runtime in RUNTIMES if runtime.supports(row) and asked in (None, runtime.name))
+    if not able:
+        raise UsageError(f"model {row.name} does not run on {asked}", hint=Advice("leave out ", Setting("runtime")))
+    return able
+
+
+def _function(where: str) -> Callable[..., Any]:
+    """Imported only now: each brings a heavy library."""
+    module, name = where.split(":")
+    return cast(Callable[..., Any], getattr(importlib.import_module(f".{module}", __package__), name))
