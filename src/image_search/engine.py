@@ -21,12 +21,14 @@ from typing import Any, SupportsIndex
 
 import numpy as np
 
-from .config import LIBRARY_LIMITS, THUMBNAIL_SIDE, UPLOAD_LIMITS, Limits, available_cpus, default_library
+from .advice import Advice, Setting
+from .config import DEFAULT_STORE, LIBRARY_LIMITS, THUMBNAIL_SIDE, UPLOAD_LIMITS, Limits, available_cpus, default_library
 from .errors import (
     SALVAGE,
     LibraryDamagedError,
     LibraryError,
     LibraryNotFoundError,
+    MissingExtraError,
     ModelMismatchError,
     StoreError,
     UsageError,
@@ -47,9 +49,8 @@ from .search.closeness import sample
 from .search.matches import Matches
 from .search.query import Query, QueryReader, Source
 from .search.search import Filters, How, Searcher, combine
-from .stores import server_of
-from .stores import sync as storing
-from .stores.replica import Mirror
+from .stores import parse_spec, sync
+from .stores.replica import StoreReplica
 from .types import Embedder, Fingerprint, Float32, IndexReport, Picture, Preprocess, Region
 
 __all__ = ["ImageSearchEngine"]
@@ -93,7 +94,7 @@ class ImageSearchEngine:
         if runtime is not None:
             check_runtime(runtime)
         if store is not None:
-            server_of(store)  # a name that is none must not get into the catalog
+            parse_spec(store)  # a name that is none must not get into the catalog
         self.library = default_library(library)
         self.jobs = jobs or available_cpus()
         self._model = None if model == "auto" else model
@@ -190,7 +191,7 @@ class ImageSearchEngine:
             report = self._work(catalog, plan, limits, excluder, prune, progress)
             self._renew_closeness(catalog)
             if catalog.generation:  # else there is nothing in it, and nothing may stay behind
-                self._follow(catalog, storing.follow)
+                self._refresh_store(catalog)
         report.seconds = time.monotonic() - started
         return report
 
@@ -305,18 +306,18 @@ class ImageSearchEngine:
         else:
             catalog.set_meta("closeness", values.astype("<f4").tobytes())
 
-    def _follow(self, catalog: Catalog, how: Callable[[Catalog, Mirror], None]) -> None:
+    def _refresh_store(self, catalog: Catalog) -> None:
         """The store comes second: whatever becomes of it, the catalog answers."""
         if self._searcher is not None:
             self._searcher.close()
         try:
-            with contextlib.closing(self._mirror(catalog)) as mirror:
+            with self._replica(catalog) as replica:
                 # A library from somebody else may name a server: nothing is sent to one that the user did not name.
-                if self._store is None and self._store_spec(catalog).startswith("chroma:") and mirror.sealed_generation() is None:
-                    raise StoreError(f"{mirror.why}; to use it again, name it: --store {self._store_spec(catalog)}")
-                how(catalog, mirror)
-        except (StoreError, LibraryError) as error:
-            self._notify(f"The images are safe and can be searched (exactly), but the store is not up to date: {error}")
+                if self._store is None and replica.spec.place == "server" and replica.verified_generation() is None:
+                    raise StoreError(Advice(replica.why, "; to use it again, name it: ", Setting("store", str(replica.spec))))
+                sync.bring_up_to_date(catalog, replica)
+        except (StoreError, LibraryError, MissingExtraError) as error:
+            self._notify(Advice("The images are safe and can be searched (exactly), but the store is not up to date: ", error.line))
 
     # --- search -------------------------------------------------------------------------------------------------------------
 
@@ -410,7 +411,7 @@ class ImageSearchEngine:
                 catalog = Catalog.open(self.library)
                 try:
                     self._check_model(catalog)
-                    self._searcher = Searcher(catalog, self._mirror(catalog), long_lived=self._long_lived)
+                    self._searcher = Searcher(catalog, self._replica(catalog), long_lived=self._long_lived)
                 except BaseException:
                     catalog.close()
                     raise
@@ -464,9 +465,9 @@ class ImageSearchEngine:
         """What the library holds: counts, model, store, roots. Plain data."""
         catalog = self._open().catalog
         counts = dict(catalog.rows("SELECT state, count(*) FROM files GROUP BY state"))
-        with contextlib.closing(self._mirror(catalog)) as mirror:
-            sealed = mirror.sealed_generation()
-            why = "" if sealed == catalog.generation else mirror.why or "the library has changed since"
+        with self._replica(catalog) as replica:
+            ready = replica.verified_generation() == catalog.generation
+            why = "" if ready else replica.why or "the library has changed since"
         return {
             "library": str(self.library),
             "images": counts.get("present", 0),
@@ -478,7 +479,7 @@ class ImageSearchEngine:
             "model": catalog.fingerprint.name,
             "dimensions": catalog.dim,
             "store": self._store_spec(catalog),
-            "store_ready": sealed == catalog.generation,
+            "store_ready": ready,
             "store_note": why,
             "roots": [
                 {"path": from_bytes(path), "offline": bool(offline) or not os.path.isdir(path), "images": images}
@@ -499,7 +500,7 @@ class ImageSearchEngine:
             with catalog.transaction() as generation:
                 count = upkeep.forget(catalog, paths, generation)
             self._renew_closeness(catalog)
-            self._follow(catalog, storing.follow)
+            self._refresh_store(catalog)
         return count
 
     def relocate(self, old: Folder, new: Folder) -> int:
@@ -507,7 +508,7 @@ class ImageSearchEngine:
         with self._writing() as catalog:
             with catalog.transaction() as generation:
                 count = upkeep.relocate(catalog, old, new, generation)
-            self._follow(catalog, storing.follow)
+            self._refresh_store(catalog)
         return count
 
     def verify(self) -> list[str]:
@@ -524,18 +525,18 @@ class ImageSearchEngine:
                 raise LibraryDamagedError(f"the catalog is damaged ({damage[0]})", path=self.library, hint=SALVAGE)
             if self._searcher is not None:
                 self._searcher.close()
-            with contextlib.closing(self._mirror(catalog)) as mirror:
-                storing.rebuild(catalog, mirror)
+            with self._replica(catalog) as replica:
+                sync.rebuild(catalog, replica)
             if self._store is not None:  # a store that cannot be made does not replace the one that is there
                 catalog.set_meta("store", self._store)
             return int(catalog.rows("SELECT count(*) FROM files WHERE state = 'present'")[0][0])
 
     def _store_spec(self, catalog: Catalog) -> str:
-        return self._store or catalog.meta_or_none("store") or "chroma"
+        return self._store or catalog.meta_or_none("store") or DEFAULT_STORE
 
-    def _mirror(self, catalog: Catalog) -> Mirror:
+    def _replica(self, catalog: Catalog) -> StoreReplica:
         fingerprint = hashlib.sha256(catalog.fingerprint.to_json().encode()).hexdigest()[:16]
-        return Mirror(self.library, dim=catalog.dim, model=fingerprint, spec=self._store_spec(catalog))
+        return StoreReplica(self.library, dim=catalog.dim, model=fingerprint, spec=self._store_spec(catalog))
 
 
 class _TakenBackError(Exception):

@@ -32,7 +32,6 @@ from image_search.cli import app as cli
 from image_search.images import pool as decode
 from image_search.index import run as indexing
 from image_search.index import plan as planning
-from image_search.stores import sync as storing
 from image_search.stores import chroma
 where = sys.argv.pop(1)
 if where == "inside Chroma":

@@ -15,13 +15,14 @@ from typing import Any, Literal
 
 import numpy as np
 
+from ..advice import Advice, Verb
 from ..config import MIN_CLOSENESS_IMAGES
 from ..errors import SALVAGE, DiskFullError, ImageSearchError, LibraryDamagedError, StoreError, UsageError
 from ..library.catalog import Catalog, item_id, item_number
 from ..library.vectors import Matrix, Numbers
 from ..paths import from_bytes, nfc, uri_of
 from ..stores.exact import top_k
-from ..stores.replica import Mirror
+from ..stores.replica import StoreReplica
 from ..types import Float32, Match, VectorStore
 from .closeness import percentile
 
@@ -104,9 +105,9 @@ class Searcher:
         long_lived: this process will ask often, so the store may answer; one-shot processes always search exactly.
     """
 
-    def __init__(self, catalog: Catalog, mirror: Mirror, *, long_lived: bool) -> None:
+    def __init__(self, catalog: Catalog, replica: StoreReplica, *, long_lived: bool) -> None:
         self.catalog = catalog
-        self._mirror = mirror
+        self._replica = replica
         self._long_lived = long_lived
         self._matrix = Matrix(catalog)
         self._passed: tuple[object, _Passing] | None = None  # the last filter's answer, and for what it is good
@@ -170,7 +171,7 @@ class Searcher:
 
     def close(self) -> None:
         with self._using:
-            self._mirror.close()  # the store, and the copy of its files that this process reads
+            self._replica.close()  # the store, and the copy of its files that this process reads
             self._store = None
             self._ask_again = 0.0
 
@@ -256,7 +257,7 @@ class Searcher:
     # --- store --------------------------------------------------------------------------------------------------------------
 
     def _ready_store(self, how: How, filters: Filters) -> VectorStore | None:
-        """The store, if it is asked for and may answer: unfiltered, sealed, of exactly this generation."""
+        """The store, if it is asked for and may answer: unfiltered, verified, of exactly this generation."""
         (images,) = self.catalog.rows("SELECT coalesce(max(id), 0) FROM content")[0]  # about: some may have gone
         if how == "exact" or (how == "auto" and (not self._long_lived or filters.by_file or images < STORE_PAYS_FROM)):
             return None
@@ -266,12 +267,14 @@ class Searcher:
         asked = self._store_generation == generation and (self._store is not None or time.monotonic() < self._ask_again)
         if not asked:
             self.close()
-            self._store = self._mirror.open(generation)
+            self._store = self._replica.open(generation)
             self._store_generation = generation
             self._ask_again = time.monotonic() + ASK_AGAIN_SECONDS
         if self._store is None and how == "store":
             raise StoreError(
-                f"the store cannot answer: {self._mirror.why}", path=self.catalog.folder, hint="make it anew with: image-search rebuild"
+                Advice("the store cannot answer: ", self._replica.why),
+                path=self.catalog.folder,
+                hint=Advice("rebuild it with: ", Verb("rebuild")),
             )
         return self._store
 
@@ -281,13 +284,13 @@ class Searcher:
         """None: it failed, and is left alone for a while; the catalog answers unless the store was demanded."""
         try:
             return self._from_store(store, query, n, left_out)
-        except (StoreError, DiskFullError) as error:  # Chroma writes also when it is only asked
+        except (StoreError, DiskFullError) as error:  # a store may write also when it is only asked
             if how == "store":
                 raise
             self._store = None
             with contextlib.suppress(ImageSearchError):
-                self._mirror.close()
-            self._mirror.why = str(error)
+                self._replica.close()
+            self._replica.why = error.line
             self._ask_again = time.monotonic() + ASK_AGAIN_SECONDS
             return None
 
