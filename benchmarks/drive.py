@@ -48,7 +48,7 @@ def index(folder: str, library: str, model: str, runtime: str, jobs: str) -> dic
         ("walk, compare with the catalog", "image_search.engine:make_plan"),
         ("commit", "image_search.index.run:_Run.commit"),
         ("closeness sample", "image_search.search.closeness:renew"),
-        ("store", "image_search.stores.sync:follow"),
+        ("store", "image_search.stores.sync:bring_up_to_date"),
     ):
         stages.watch(words, place)
     stages.watch("a new library: 8 canonical pictures", "image_search.engine:ImageSearchEngine._create", whole=True)

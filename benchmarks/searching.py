@@ -148,7 +148,7 @@ def filtered(setting: Setting) -> Iterator[Row]:
 
 
 def store(setting: Setting) -> Iterator[Row]:
-    """Nothing filtered, a library that is asked often: the sealed store answers. Recall is against exact search of the same engine."""
+    """Nothing filtered, a library that is asked often: the verified store answers. Recall is against exact search of the same engine."""
     count = setting.size(setting.store_vectors, 3_000)
     how: How = "auto" if count >= STORE_PAYS_FROM else "store"  # a small library would be compared exactly
     with tempfile.TemporaryDirectory(dir=setting.cache) as place:

@@ -43,7 +43,7 @@ def test_a_second_run_does_nothing_and_needs_no_model(photos: Path, tmp_path: Pa
         before = Catalog.open(tmp_path / "library").generation
         report = engine.index(photos)
         assert (report.unchanged, report.added, report.embedded) == (12, 0, 0)
-        assert Catalog.open(tmp_path / "library").generation == before  # so the store stays sealed
+        assert Catalog.open(tmp_path / "library").generation == before  # so the store stays verified
         assert engine.status()["store_ready"]
 
 

@@ -289,7 +289,7 @@ def test_a_store_that_fails_while_it_is_asked_leaves_the_answer_to_the_catalog(
     wanted = [m.id for m in big.search("id:1", 5, how="exact")]
     searcher = big._open()
     monkeypatch.setattr(image_search.search.search, "STORE_PAYS_FROM", 1)
-    monkeypatch.setattr(searcher._mirror, "open", lambda generation: Failing())
+    monkeypatch.setattr(searcher._replica, "open", lambda generation: Failing())
     try:
         for _ in range(2):
             matches = big.search("id:1", 5)

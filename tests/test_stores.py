@@ -1,40 +1,54 @@
-"""One contract for every store, and exact search against the plainest way to compute it."""
+"""One contract for every store in the table, and exact search against the plainest way to compute it."""
+
+from __future__ import annotations
 
 import os
+import re
 import shutil
 import socket
 import subprocess
 import sys
 import sysconfig
 import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pytest
+import toystores
 
-from image_search.errors import StoreError, UsageError
+from image_search import stores
+from image_search.errors import MissingExtraError, StoreError, UsageError
+from image_search.stores import STORES, Place, StoreRow, StoreSpec, open_store, parse_spec
 from image_search.stores import exact as exact_module
-from image_search.stores import open_store, server_of
+from image_search.stores.chroma import ChromaStore
 from image_search.stores.exact import ExactStore, top_k
+from image_search.types import Float32, VectorStore
 
 DIM = 16
+TOYS = {row.name: row for row in (toystores.FILES, toystores.SERVER)}
 
 
-def unit(rng, n, dim=DIM):
+def unit(rng: np.random.Generator, n: int, dim: int = DIM) -> Float32:
     x = rng.standard_normal((n, dim)).astype(np.float32)
-    return x / np.linalg.norm(x, axis=1, keepdims=True)
+    x /= np.linalg.norm(x, axis=1, keepdims=True)
+    return x
 
 
-def meta(n):
+def meta(n: int) -> list[dict[str, str]]:
     return [{"uri": f"/photos/{i}.jpg", "name": "name"} for i in range(n)]
 
 
 @pytest.fixture(autouse=True)
-def secret(tmp_path, monkeypatch):
+def secret(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("IMAGE_SEARCH_SECRET_FILE", str(tmp_path / "own" / "secret"))
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory):
+def chroma_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """A real Chroma server on a free port of this machine."""
     script = shutil.which("chroma", path=os.pathsep.join([sysconfig.get_path("scripts"), os.environ.get("PATH", "")]))
     if script is None:
@@ -60,13 +74,38 @@ def server(tmp_path_factory):
         process.wait(30)
 
 
-@pytest.fixture(params=["exact", "chroma", "server"])
-def spec(request):
-    return f"chroma:{request.getfixturevalue('server')}" if request.param == "server" else request.param
+@pytest.fixture
+def toyserver_server(monkeypatch: pytest.MonkeyPatch) -> str:
+    monkeypatch.setattr(toystores.ToyServer, "servers", {"http://toys:1": {}})
+    return "http://toys:1"
+
+
+def every(*places: Place) -> list[Any]:
+    """Each row of the table in each of these places, the two toys included."""
+    rows = {**STORES, **TOYS}.values()
+    return [pytest.param((row, place), id=f"{row.name} {place}") for row in rows for place in row.places if place in places]
+
+
+@pytest.fixture(params=every("memory", "files", "server"))
+def spec(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """How to name a store of this kind. One on a server brings a fixture KIND_server: the address of one that runs for the tests."""
+    return named(request, monkeypatch)
+
+
+@pytest.fixture(params=every("files", "server"))
+def kept(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """As `spec`, of those that keep what they are given."""
+    return named(request, monkeypatch)
+
+
+def named(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    row, place = request.param
+    monkeypatch.setitem(STORES, row.name, row)
+    return f"{row.name}:{request.getfixturevalue(f'{row.name}_server')}" if place == "server" else str(row.name)
 
 
 @pytest.fixture
-def store(spec, tmp_path):
+def store(spec: str, tmp_path: Path) -> Iterator[VectorStore]:
     store = open_store(spec, folder=tmp_path / "store", dim=DIM, model="m1")
     yield store
     store.close()
@@ -75,12 +114,12 @@ def store(spec, tmp_path):
 # The contract
 
 
-def test_an_empty_store_finds_nothing(store):
+def test_an_empty_store_finds_nothing(store: VectorStore) -> None:
     assert store.count() == 0
     assert store.query(np.eye(2, DIM, dtype=np.float32), 3) == ([[], []], [[], []])
 
 
-def test_nearest_first_with_cosines(store):
+def test_nearest_first_with_cosines(store: VectorStore) -> None:
     x = unit(np.random.default_rng(1), 50)
     store.upsert([f"id:{i}" for i in range(50)], x, meta(50))
     assert store.count() == 50
@@ -93,7 +132,7 @@ def test_nearest_first_with_cosines(store):
         assert max(similarities[row]) <= 1.0
 
 
-def test_more_than_there_is_gives_all_of_it(store):
+def test_more_than_there_is_gives_all_of_it(store: VectorStore) -> None:
     x = unit(np.random.default_rng(2), 5)
     store.upsert(list("abcde"), x, meta(5))
     ids, similarities = store.query(x[:1], 1000)
@@ -102,7 +141,7 @@ def test_more_than_there_is_gives_all_of_it(store):
     assert store.query(x[:0], 3) == ([], [])
 
 
-def test_an_id_given_again_is_replaced(store):
+def test_an_id_given_again_is_replaced(store: VectorStore) -> None:
     x = np.eye(4, DIM, dtype=np.float32)
     store.upsert(["a", "b"], x[:2], meta(2))
     store.upsert(["a"], x[2:3], meta(1))
@@ -113,7 +152,7 @@ def test_an_id_given_again_is_replaced(store):
     assert similarities[0] == pytest.approx([0.0], abs=1e-6)
 
 
-def test_deleted_is_gone_and_unknown_is_no_error(store):
+def test_deleted_is_gone_and_unknown_is_no_error(store: VectorStore) -> None:
     x = unit(np.random.default_rng(3), 20)
     store.upsert([str(i) for i in range(20)], x, meta(20))
     store.delete(["3", "never there"])
@@ -138,7 +177,7 @@ def test_deleted_is_gone_and_unknown_is_no_error(store):
         (lambda ids, x, m: (ids[:1], x, m), "belong together"),
     ],
 )
-def test_bad_records_are_refused_and_change_nothing(store, change, message):
+def test_bad_records_are_refused_and_change_nothing(store: VectorStore, change: Callable[..., Any], message: str) -> None:
     x = unit(np.random.default_rng(4), 2)
     store.upsert(["kept"], x[:1], meta(1))
     with pytest.raises(StoreError, match=message):
@@ -147,7 +186,7 @@ def test_bad_records_are_refused_and_change_nothing(store, change, message):
     assert store.query(x[:1], 3)[0] == [["kept"]]
 
 
-def test_bad_queries_are_refused(store):
+def test_bad_queries_are_refused(store: VectorStore) -> None:
     store.upsert(["a"], np.eye(1, DIM, dtype=np.float32), meta(1))
     for bad in (np.full((1, DIM), np.nan), np.zeros((1, DIM)), np.ones((1, DIM + 1)), np.ones(DIM)):
         with pytest.raises(StoreError):
@@ -156,14 +195,14 @@ def test_bad_queries_are_refused(store):
         store.query(np.ones((1, DIM), np.float32), 0)
 
 
-def test_any_text_can_be_an_id_and_metadata(store):
+def test_any_text_can_be_an_id_and_metadata(store: VectorStore) -> None:
     ids = ["id:1", "사진", "a\nb", "x" * 3000, 'it\'s "quoted"']
     x = unit(np.random.default_rng(5), 5)
     store.upsert(ids, x, [{"uri": f"/한국/\udcff{i}", "name": "" if i else "\udce9t\x1b"} for i in range(5)])
     assert [row[0] for row in store.query(x, 1)[0]] == ids
 
 
-def test_batches_larger_than_the_store_takes_at_once(spec, tmp_path):
+def test_batches_larger_than_the_store_takes_at_once(spec: str, tmp_path: Path) -> None:
     rng = np.random.default_rng(6)
     x = unit(rng, 6000, 4)
     store = open_store(spec, folder=tmp_path / "large", dim=4, model="m1")
@@ -176,10 +215,36 @@ def test_batches_larger_than_the_store_takes_at_once(spec, tmp_path):
     store.close()
 
 
+def test_what_is_stored_is_there_in_the_next_opening(kept: str, tmp_path: Path) -> None:
+    x = unit(np.random.default_rng(9), 3)
+    store = open_store(kept, folder=tmp_path / "s", dim=DIM, model="m1")
+    store.upsert(list("abc"), x, meta(3))
+    store.close()
+    store.close()  # twice is once
+    store = open_store(kept, folder=tmp_path / "s", dim=DIM, model="m1")
+    assert store.query(x, 1)[0] == [["a"], ["b"], ["c"]]
+    store.close()
+    for dim, model in ((DIM, "m2"), (DIM + 1, "m1")):
+        with pytest.raises(StoreError, match="another model"):
+            open_store(kept, folder=tmp_path / "s", dim=dim, model=model)
+
+
+def test_two_libraries_do_not_share_a_store(kept: str, tmp_path: Path) -> None:
+    x = np.eye(2, DIM, dtype=np.float32)
+    one, two = (open_store(kept, folder=tmp_path / name, dim=DIM, model="m1") for name in ("one", "two"))
+    one.upsert(["a"], x[:1], meta(1))
+    two.upsert(["b"], x[1:], meta(1))
+    assert one.query(x[:1], 9)[0] == [["a"]]
+    assert two.query(x[:1], 9)[0] == [["b"]]
+    one.close()
+    assert two.count() == 1
+    two.close()
+
+
 # Chroma
 
 
-def test_approximate_answers_are_nearly_exact(tmp_path):
+def test_approximate_answers_are_nearly_exact(tmp_path: Path) -> None:
     rng = np.random.default_rng(7)
     centres = rng.standard_normal((60, 10))
     x = (centres[rng.integers(0, 60, 3000)] + 0.4 * rng.standard_normal((3000, 10))) @ rng.standard_normal((10, 64))
@@ -194,7 +259,7 @@ def test_approximate_answers_are_nearly_exact(tmp_path):
     assert sum(found) / 2000 >= 0.995
 
 
-def test_any_chroma_client_can_read_it(tmp_path):
+def test_any_chroma_client_can_read_it(tmp_path: Path) -> None:
     import chromadb
 
     store = open_store("chroma", folder=tmp_path / "s", dim=DIM, model="m1")
@@ -210,35 +275,7 @@ def test_any_chroma_client_can_read_it(tmp_path):
         assert collection.configuration_json["hnsw"]["space"] == "cosine"
 
 
-def test_what_is_stored_is_there_in_the_next_opening(server, tmp_path):
-    x = unit(np.random.default_rng(9), 3)
-    for spec in ("chroma", f"chroma:{server}"):
-        store = open_store(spec, folder=tmp_path / "s", dim=DIM, model="m1")
-        store.upsert(list("abc"), x, meta(3))
-        store.close()
-        store.close()  # twice is once
-        store = open_store(spec, folder=tmp_path / "s", dim=DIM, model="m1")
-        assert store.query(x, 1)[0] == [["a"], ["b"], ["c"]]
-        store.close()
-        for dim, model in ((DIM, "m2"), (DIM + 1, "m1")):
-            with pytest.raises(StoreError, match="another model"):
-                open_store(spec, folder=tmp_path / "s", dim=dim, model=model)
-
-
-def test_two_libraries_share_a_server(server, tmp_path):
-    x = np.eye(2, DIM, dtype=np.float32)
-    one = open_store(f"chroma:{server}", folder=tmp_path / "one", dim=DIM, model="m1")
-    two = open_store(f"chroma:{server}", folder=tmp_path / "two", dim=DIM, model="m1")
-    one.upsert(["a"], x[:1], meta(1))
-    two.upsert(["b"], x[1:], meta(1))
-    assert one.query(x[:1], 9)[0] == [["a"]]
-    assert two.query(x[:1], 9)[0] == [["b"]]
-    one.close()
-    assert two.count() == 1
-    two.close()
-
-
-def test_a_space_that_is_not_cosine_is_refused(tmp_path):
+def test_a_space_that_is_not_cosine_is_refused(tmp_path: Path) -> None:
     import chromadb
 
     with chromadb.PersistentClient(str(tmp_path)) as client:
@@ -249,7 +286,7 @@ def test_a_space_that_is_not_cosine_is_refused(tmp_path):
         open_store("chroma", folder=tmp_path, dim=DIM, model="m1")
 
 
-def test_no_server_is_one_line(tmp_path):
+def test_no_server_is_one_line(tmp_path: Path) -> None:
     with socket.socket() as closed:
         closed.bind(("127.0.0.1", 0))
         port = closed.getsockname()[1]
@@ -260,13 +297,14 @@ def test_no_server_is_one_line(tmp_path):
 
 
 @pytest.mark.parametrize("kind", [RuntimeError, BaseException, MemoryError])
-def test_whatever_chroma_raises_is_a_store_error(tmp_path, kind):
+def test_whatever_chroma_raises_is_a_store_error(tmp_path: Path, kind: type[BaseException]) -> None:
     """Its Rust core panics with an exception that derives from BaseException alone."""
     store = open_store("chroma", folder=tmp_path, dim=DIM, model="m1")
 
-    def fail(*_args, **_kwargs):
+    def fail(*_args: object, **_kwargs: object) -> None:
         raise kind("called `Option::unwrap()`\non a `None` value")
 
+    assert isinstance(store, ChromaStore)
     store._collection.query = fail
     with pytest.raises(StoreError) as caught:
         store.query(np.ones((1, DIM), np.float32), 1)
@@ -278,7 +316,7 @@ def test_whatever_chroma_raises_is_a_store_error(tmp_path, kind):
     store.close()
 
 
-def test_settings_that_lie_about_are_not_read(tmp_path):
+def test_settings_that_lie_about_are_not_read(tmp_path: Path) -> None:
     """Chroma reads .env in the working directory, and some of its settings name code to import."""
     evil = tmp_path / "evil"
     evil.mkdir()
@@ -301,19 +339,57 @@ store.close()
     assert (evil / "store" / "chroma.sqlite3").exists()
 
 
-def test_the_door(tmp_path):
+# The table
+
+
+def test_what_a_spec_names(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, row in TOYS.items():
+        monkeypatch.setitem(STORES, name, row)
+    said: dict[str, tuple[str, str | None, Place]] = {
+        "exact": ("exact", None, "memory"),
+        "chroma": ("chroma", None, "files"),
+        "chroma:http://localhost:8000": ("chroma", "http://localhost:8000", "server"),
+        "chroma:https://[::1]:8000": ("chroma", "https://[::1]:8000", "server"),
+        "toy": ("toy", None, "files"),
+        "toyserver:http://toys:1": ("toyserver", "http://toys:1", "server"),
+    }
+    for text, (kind, address, place) in said.items():
+        spec = parse_spec(text)
+        assert (spec, spec.place, str(spec)) == (StoreSpec(kind, address), place, text)
+    for text in ("toy:http://toys:1", "toyserver", "toyserver:1"):
+        with pytest.raises(UsageError, match="there is no store"):
+            parse_spec(text)
+
+
+def test_an_unknown_store_is_told_what_there_is(tmp_path: Path) -> None:
     assert isinstance(open_store("exact", folder=tmp_path, dim=3, model="m"), ExactStore)
-    assert server_of("chroma:http://localhost:8000") == "http://localhost:8000"
-    assert server_of("chroma:https://[::1]:8000") == "https://[::1]:8000"
     bad = ["", "milvus", "chroma:", "chroma:localhost:8000", "chroma:http://localhost", "chroma:ftp://localhost:1", "exact:1"]
     bad += ["chroma:http://u:p@localhost:8000", "chroma:http://localhost:8000/x", "chroma:http://localhost:99999", "chroma:file:///etc:1"]
     for spec in bad:
-        with pytest.raises(UsageError, match="there is no store"):
+        with pytest.raises(UsageError) as caught:
             open_store(spec, folder=tmp_path, dim=3, model="m")
+        assert str(caught.value) == f"there is no store {spec!r}. Use chroma, chroma:http://HOST:PORT or exact"
     assert list(tmp_path.iterdir()) == []
 
 
-def test_chroma_is_loaded_only_when_it_is_used():
+def test_a_store_whose_package_is_missing_says_how_to_install_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    row = StoreRow("far", "Far", "no_such_package_at_all:Store", ("files",), package="no-such-package", extra="far")
+    monkeypatch.setitem(STORES, "far", row)
+    with pytest.raises(MissingExtraError, match=r"the store far needs no-such-package.*\[far\]"):
+        open_store("far", folder=tmp_path, dim=3, model="m")
+    monkeypatch.setitem(STORES, "far", replace(row, extra=""))  # what every installation has
+    with pytest.raises(StoreError, match="the store far cannot be loaded"):
+        open_store("far", folder=tmp_path, dim=3, model="m")
+
+
+def test_one_file_knows_chroma() -> None:
+    """Whatever else is here works for any store; the table names the class in a text."""
+    house = Path(stores.__file__).parents[1]
+    known = re.compile(r"^\s*(from|import)\s.*(chromadb|\bchroma\b)", re.MULTILINE)
+    assert [p.relative_to(house).as_posix() for p in house.rglob("*.py") if known.search(p.read_text("utf-8"))] == ["stores/chroma.py"]
+
+
+def test_chroma_is_loaded_only_when_it_is_used() -> None:
     code = "import sys, image_search.stores, image_search.stores.replica, image_search.stores.exact; print('chromadb' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "False\n"
 
@@ -321,7 +397,7 @@ def test_chroma_is_loaded_only_when_it_is_used():
 # Exact search
 
 
-def brute(matrix, query, n, mask=None):
+def brute(matrix: Float32, query: Float32, n: int, mask: npt.NDArray[np.bool_] | None = None) -> tuple[list[int], dict[int, float]]:
     """Float64, one row at a time, all of them sorted."""
     q = query.astype(np.float64)
     rows = [i for i in range(len(matrix)) if mask is None or mask[i]]
@@ -333,7 +409,7 @@ def brute(matrix, query, n, mask=None):
 
 @pytest.mark.parametrize("share", [None, 1.0, 0.5, 0.1, 0.01, 0.0])
 @pytest.mark.parametrize("n", [1, 7, 5000])
-def test_top_k_is_what_sorting_everything_gives(share, n):
+def test_top_k_is_what_sorting_everything_gives(share: float | None, n: int) -> None:
     rng = np.random.default_rng(10)
     matrix = unit(rng, 3000, 24)
     matrix[1000:1400] = matrix[:400]  # many exact ties
@@ -348,7 +424,7 @@ def test_top_k_is_what_sorting_everything_gives(share, n):
         assert values.dtype == np.float64
 
 
-def test_ties_are_all_there_if_asked_for():
+def test_ties_are_all_there_if_asked_for() -> None:
     rng = np.random.default_rng(15)
     matrix = unit(rng, 300, 24)
     matrix[[5, 50, 250]] = matrix[7]
@@ -360,7 +436,7 @@ def test_ties_are_all_there_if_asked_for():
     assert rows.tolist() == [7, 50, 250]
 
 
-def test_the_answer_does_not_depend_on_how_it_is_computed(monkeypatch):
+def test_the_answer_does_not_depend_on_how_it_is_computed(monkeypatch: pytest.MonkeyPatch) -> None:
     """Alone or among others, all rows or a few of them, whole or in pieces: the same bits."""
     rng = np.random.default_rng(11)
     matrix = unit(rng, 2000, 40)
@@ -381,7 +457,7 @@ def test_the_answer_does_not_depend_on_how_it_is_computed(monkeypatch):
             assert np.array_equal(values[0], v)
 
 
-def test_float32_noise_never_decides(monkeypatch):
+def test_float32_noise_never_decides(monkeypatch: pytest.MonkeyPatch) -> None:
     """Even when the float32 scores are off by as much as they ever are, the order is that of float64."""
     rng = np.random.default_rng(12)
     base = unit(rng, 1, 32)
@@ -395,7 +471,7 @@ def test_float32_noise_never_decides(monkeypatch):
     assert brute(matrix, base[0], 20)[0] == noisy[0][0].tolist()
 
 
-def test_a_row_that_is_no_vector_is_never_found():
+def test_a_row_that_is_no_vector_is_never_found() -> None:
     matrix = unit(np.random.default_rng(13), 100)
     matrix[5] = np.nan
     matrix[6, 3] = np.inf
@@ -407,7 +483,7 @@ def test_a_row_that_is_no_vector_is_never_found():
     assert not {5, 6} & set(found[0].tolist())
 
 
-def test_a_memory_mapped_matrix_will_do(tmp_path):
+def test_a_memory_mapped_matrix_will_do(tmp_path: Path) -> None:
     matrix = unit(np.random.default_rng(14), 500)
     np.save(tmp_path / "m.npy", matrix)
     mapped = np.load(tmp_path / "m.npy", mmap_mode="r")

@@ -339,13 +339,13 @@ def test_a_store_that_became_ready_is_said_to_be(tmp_path: Path) -> None:
     folder = fill(tmp_path / "new", 1)
     with serving(tmp_path / "library", folders=[folder]) as server:
         client = Client(server)
-        follow = server.engine._follow
+        refresh = server.engine._refresh_store
 
         def look_before(*how: Any) -> None:
             assert client.get("/api/library").json["library"]["store_ready"] is False
-            follow(*how)
+            refresh(*how)
 
-        server.engine._follow = look_before  # type: ignore[method-assign]
+        server.engine._refresh_store = look_before  # type: ignore[method-assign]
         client.post("/api/index", {"folder": 0})
         assert client.wait_for_job()["state"] == "done"
         assert client.get("/api/library").json["library"]["store_ready"] is True

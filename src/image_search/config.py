@@ -67,8 +67,20 @@ REREAD_SHARE = 0.3  # of the files changed: above it all vectors are read again,
 
 # --- stores -----------------------------------------------------------------------------------------------------------------
 
+DEFAULT_STORE = "chroma"  # of a new library: the kind that any of Chroma's own clients can read
+
 STORE_BATCH = 1000  # records a call: a batch of one costs 24 times as much
 STORE_MAX_CHANGED = 0.3  # share of a library's files; where more have changed, a rebuild is cheaper and leaves no dead records behind
+STORE_MAX_DEAD = 0.3  # share of a store's records that were deleted or replaced and still take room in its index; then it is rebuilt
+
+STORE_WRITER_SECONDS = 10.0  # a writer waits for readers that are making their copy
+STORE_READER_SECONDS = 0.25  # a reader waits for another reader; a writer takes longer, and then exact search answers
+
+STORE_SPARE_BYTES = 32 * MIB  # of the disk that are left to others
+STORE_GROWTH = 3  # a batch takes up to this many times its vectors' bytes: index, database, its journal
+
+STORE_HELLO_SECONDS = 5.0  # to find out whether a server is there at all
+STORE_ANSWER_SECONDS = 60.0  # for one answer of a server: Chroma's own client would wait for ever
 
 
 # --- search -----------------------------------------------------------------------------------------------------------------

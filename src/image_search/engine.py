@@ -21,11 +21,12 @@ from typing import Any, SupportsIndex
 import numpy as np
 
 from .advice import Advice, Setting, Verb
-from .config import LIBRARY_LIMITS, THUMBNAIL_SIDE, UPLOAD_LIMITS, Limits, available_cpus, default_library
+from .config import DEFAULT_STORE, LIBRARY_LIMITS, THUMBNAIL_SIDE, UPLOAD_LIMITS, Limits, available_cpus, default_library
 from .errors import (
     SALVAGE,
     LibraryDamagedError,
     LibraryError,
+    MissingExtraError,
     ModelMismatchError,
     QueryError,
     StoreError,
@@ -58,9 +59,8 @@ from .search.filters import Filters
 from .search.matches import Matches
 from .search.query import Query, QueryReader, Source
 from .search.search import How, Searcher, combine
-from .stores import server_of
-from .stores import sync as storing
-from .stores.replica import Mirror
+from .stores import parse_spec, sync
+from .stores.replica import StoreReplica
 from .types import Embedder, Fingerprint, Float32, IndexReport, Picture, Preprocess, Region
 
 __all__ = ["ImageSearchEngine"]
@@ -105,7 +105,7 @@ class ImageSearchEngine:
         if runtime is not None:
             check_runtime(runtime)
         if store is not None:
-            server_of(store)  # a name that is none must not get into the catalog
+            parse_spec(store)  # a name that is none must not get into the catalog
         self.library = default_library(library)
         self._library = Library(self.library)
         self.jobs = jobs or available_cpus()
@@ -201,7 +201,7 @@ class ImageSearchEngine:
             report = self._work(catalog, plan, rules, limits, progress)
             closeness.renew(catalog)
             if catalog.generation:  # else there is nothing in it, and nothing may stay behind
-                self._follow(catalog, storing.follow)
+                self._refresh_store(catalog)
         report.seconds = time.monotonic() - started
         return report
 
@@ -264,18 +264,18 @@ class ImageSearchEngine:
             self._notify(line)
         return catalog
 
-    def _follow(self, catalog: Catalog, how: Callable[[Catalog, Mirror], None]) -> None:
+    def _refresh_store(self, catalog: Catalog) -> None:
         """The store comes second: whatever becomes of it, the catalog answers."""
         if self._searcher is not None:
             self._searcher.close()
         try:
-            with contextlib.closing(self._mirror(catalog)) as mirror:
+            with self._replica(catalog) as replica:
                 # A library from somebody else may name a server: nothing is sent to one that the user did not name.
-                if self._store is None and self._store_spec(catalog).startswith("chroma:") and mirror.sealed_generation() is None:
-                    raise StoreError(f"{mirror.why}; to use it again, name it: --store {self._store_spec(catalog)}")
-                how(catalog, mirror)
-        except (StoreError, LibraryError) as error:
-            self._notify(f"The images are safe and can be searched (exactly), but the store is not up to date: {error}")
+                if self._store is None and replica.spec.place == "server" and replica.verified_generation() is None:
+                    raise StoreError(Advice(replica.why, "; to use it again, name it: ", Setting("store", str(replica.spec))))
+                sync.bring_up_to_date(catalog, replica)
+        except (StoreError, LibraryError, MissingExtraError) as error:
+            self._notify(Advice("The images are safe and can be searched (exactly), but the store is not up to date: ", error.line))
 
     # --- search -------------------------------------------------------------------------------------------------------------
 
@@ -383,7 +383,7 @@ class ImageSearchEngine:
                 self._check_model(reader.catalog)
                 if self._searcher is not None:
                     self._searcher.close()
-                self._searcher = Searcher(reader, self._mirror(reader.catalog), long_lived=self._long_lived)
+                self._searcher = Searcher(reader, self._replica(reader.catalog), long_lived=self._long_lived)
             return self._searcher
 
     def _reader(self, reader: Reader | None) -> QueryReader:
@@ -444,16 +444,16 @@ class ImageSearchEngine:
     def status(self) -> dict[str, Any]:
         """What the library holds: counts, model, store, roots. Plain data."""
         reader = self._open().reader
-        with contextlib.closing(self._mirror(reader.catalog)) as mirror:
-            sealed = mirror.sealed_generation()
-            why = "" if sealed == reader.generation else mirror.why or "the library has changed since"
+        with self._replica(reader.catalog) as replica:
+            ready = replica.verified_generation() == reader.generation
+            why = "" if ready else replica.why or "the library has changed since"
         return {
             "library": str(self.library),
             **asdict(reader.counts()),
             "model": reader.fingerprint.name,
             "dimensions": reader.fingerprint.dim,
             "store": self._store_spec(reader.catalog),
-            "store_ready": sealed == reader.generation,
+            "store_ready": ready,
             "store_note": why,
             "roots": [root._asdict() | {"offline": root.offline or not os.path.isdir(root.path)} for root in reader.roots()],
         }
@@ -468,7 +468,7 @@ class ImageSearchEngine:
             with catalog.transaction() as generation:
                 count = library_folders.forget(catalog, paths, generation)
             closeness.renew(catalog)
-            self._follow(catalog, storing.follow)
+            self._refresh_store(catalog)
         return count
 
     def relocate(self, old: Folder, new: Folder) -> int:
@@ -476,7 +476,7 @@ class ImageSearchEngine:
         with self._writing() as catalog:
             with catalog.transaction() as generation:
                 count = library_folders.relocate(catalog, old, new, generation)
-            self._follow(catalog, storing.follow)
+            self._refresh_store(catalog)
         return count
 
     def verify(self) -> list[str]:
@@ -493,18 +493,18 @@ class ImageSearchEngine:
                 raise LibraryDamagedError(f"the catalog is damaged ({damage[0]})", path=self.library, hint=SALVAGE)
             if self._searcher is not None:
                 self._searcher.close()
-            with contextlib.closing(self._mirror(catalog)) as mirror:
-                storing.rebuild(catalog, mirror)
+            with self._replica(catalog) as replica:
+                sync.rebuild(catalog, replica)
             if self._store is not None:  # a store that cannot be made does not replace the one that is there
                 catalog.set_meta("store", self._store)
             return Reader(catalog).images()
 
     def _store_spec(self, catalog: Catalog) -> str:
-        return self._store or catalog.meta("store") or "chroma"
+        return self._store or catalog.meta("store") or DEFAULT_STORE
 
-    def _mirror(self, catalog: Catalog) -> Mirror:
+    def _replica(self, catalog: Catalog) -> StoreReplica:
         fingerprint = hashlib.sha256(catalog.fingerprint.to_json().encode()).hexdigest()[:16]
-        return Mirror(self.library, dim=catalog.dim, model=fingerprint, spec=self._store_spec(catalog))
+        return StoreReplica(self.library, dim=catalog.dim, model=fingerprint, spec=self._store_spec(catalog))
 
 
 def _texts(values: str | Sequence[str]) -> tuple[str, ...]:

@@ -26,8 +26,10 @@ does. Control characters are escaped where the line is shown (`paths.shown`), no
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from enum import StrEnum
 
 from .advice import Advice, Named, Setting, Verb, in_python, told
@@ -52,6 +54,7 @@ __all__ = [
     "StoreError",
     "UnknownModelError",
     "UsageError",
+    "translated_os_errors",
 ]
 
 
@@ -121,9 +124,21 @@ class ImageSearchError(Exception):
 
     def told(self, say: Callable[[Named], str]) -> str:
         """The one line, its settings and verbs in a face's own words."""
-        what, hint = told(self.what, say), told(self.hint, say)
-        line = what if self.path is None else f"{what}: {self.path}"
-        return f"{line}. {hint[0].upper()}{hint[1:]}" if hint else line
+        return told(self.line, say)
+
+    @property
+    def line(self) -> Advice:
+        """The one line, to be said later or as a part of another: "it cannot answer: ..."."""
+        hint = _begun(self.hint) if self.hint else ()
+        return Advice(self.what, "" if self.path is None else f": {self.path}", ". " if hint else "", *hint)
+
+
+def _begun(hint: str) -> tuple[str | Named, ...]:
+    """A hint's parts, as a sentence begins."""
+    first, *rest = hint.parts if isinstance(hint, Advice) else (hint,)
+    if isinstance(first, Advice):
+        return (*_begun(first), *rest)
+    return (first[:1].upper() + first[1:] if isinstance(first, str) else first, *rest)
 
 
 class UsageError(ImageSearchError):
@@ -221,3 +236,31 @@ class MissingExtraError(ModelError, ImportError):
             f"{purpose} needs {package}, which is not installed",
             hint=f'Install it with: pip install "ai-image-search-engine[{extra}]"',
         )
+
+
+@contextlib.contextmanager
+def translated_os_errors(
+    thing: str,
+    path: str | os.PathLike[str],
+    *,
+    failed: Callable[[str], ImageSearchError],
+    hint: str = "",
+    room: str = "make room and try again",
+) -> Iterator[None]:
+    """Around what we do to files of our own: whatever the system refuses becomes one of our errors.
+
+    Args:
+        thing: what the files are, for people: "the vector store".
+        path: where they are.
+        failed: the system's words ("Input/output error") -> the error, where it is neither of the next two.
+        hint: what to do where they cannot be written (LibraryReadOnlyError).
+        room: what to do where the disk is full (DiskFullError).
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise DiskFullError("the disk is full", path=path, hint=room) from error
+        if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+            raise LibraryReadOnlyError(f"{thing} cannot be written", path=path, hint=hint) from error
+        raise failed(error.strerror or "error") from error

@@ -186,7 +186,7 @@ def test_thumbnails_that_are_no_pictures_are_not_shown(library: Path, photos: Pa
 def test_no_link_in_it_is_followed_to_a_file_outside(
     library: Path, photos: Path, tmp_path: Path, name: str, make: Callable[[Path, Path], None]
 ) -> None:
-    """The store's own are in test_mirror."""
+    """The store's own are in test_replica."""
     outside = tmp_path / "precious"
     outside.write_bytes(b"precious" * 1000)
     with contextlib.suppress(FileNotFoundError):

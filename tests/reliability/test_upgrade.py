@@ -88,7 +88,7 @@ def test_an_upgrade_that_is_killed_changes_nothing(library: Path, tmp_path: Path
                 return 0
 
             connection.set_progress_handler(die, 1)
-            catalog._upgrade(connection, 1)
+            schema._upgrade(connection, 1)
         os._exit(0)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGKILL
     shutil.copytree(library, tmp_path / "copy")

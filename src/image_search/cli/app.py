@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
+from ..advice import told
 from ..config import default_library
 from ..errors import SALVAGE, ImageSearchError, LibraryDamagedError, LibraryNotFoundError, UsageError
 from ..paths import shown
@@ -391,7 +392,7 @@ def status(context: click.Context, library: str | None, verify: bool, json_outpu
         if facts[word]:
             print(f"{word:<12}{facts[word]:,}")
     print(f"model       {shown(facts['model'])} ({facts['dimensions']} dimensions)")
-    ready = "ready" if facts["store_ready"] else f"not ready, exact search answers ({facts['store_note']})"
+    ready = "ready" if facts["store_ready"] else f"not ready, exact search answers ({told(facts['store_note'], in_shell)})"
     print(f"store       {facts['store']}: {ready}")
     for root in facts["roots"]:
         print(f"folder      {shown(root['path'])}: {root['images']:,} images{', offline' if root['offline'] else ''}")

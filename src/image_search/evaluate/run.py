@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from ..config import available_cpus
+from ..config import DEFAULT_STORE, available_cpus
 from ..embedding import Embedded, embed_each, in_order
 from ..errors import DecodeError, ImageSearchError, UsageError
 from ..images.pool import DecodePool
@@ -209,7 +209,7 @@ def _store_recall(vectors: Float32) -> float:
     exact, _ = top_k(vectors, queries, STORE_DEPTH)
     with (
         tempfile.TemporaryDirectory(prefix="image-search-") as folder,
-        contextlib.closing(open_store("chroma", folder=Path(folder), dim=vectors.shape[1], model="evaluation")) as store,
+        contextlib.closing(open_store(DEFAULT_STORE, folder=Path(folder), dim=vectors.shape[1], model="evaluation")) as store,
     ):
         for start in range(0, len(ids), 1000):
             part = slice(start, start + 1000)

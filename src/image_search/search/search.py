@@ -18,7 +18,7 @@ from ..library.catalog import item_id, item_number
 from ..library.reading import File, Reader
 from ..paths import uri_of
 from ..stores.exact import top_k
-from ..stores.replica import Mirror
+from ..stores.replica import StoreReplica
 from ..types import Float32, Match, VectorStore
 from . import closeness
 from .filters import Filters, Sieve
@@ -52,9 +52,9 @@ class Searcher:
         long_lived: this process will ask often, so the store may answer; one-shot processes always search exactly.
     """
 
-    def __init__(self, reader: Reader, mirror: Mirror, *, long_lived: bool) -> None:
+    def __init__(self, reader: Reader, replica: StoreReplica, *, long_lived: bool) -> None:
         self.reader = reader
-        self._mirror = mirror
+        self._replica = replica
         self._long_lived = long_lived
         self._vectors = reader.all_vectors()
         self._sieve = Sieve(reader)
@@ -99,7 +99,7 @@ class Searcher:
 
     def close(self) -> None:
         with self._using:
-            self._mirror.close()  # the store, and the copy of its files that this process reads
+            self._replica.close()  # the store, and the copy of its files that this process reads
             self._store = None
             self._ask_again = 0.0
 
@@ -129,7 +129,7 @@ class Searcher:
     # --- store --------------------------------------------------------------------------------------------------------------
 
     def _ready_store(self, how: How, filters: Filters) -> VectorStore | None:
-        """The store, if it is asked for and may answer: unfiltered, sealed, of exactly this generation."""
+        """The store, if it is asked for and may answer: unfiltered, verified, of exactly this generation."""
         few = self.reader.about_how_many() < STORE_PAYS_FROM
         if how == "exact" or (how == "auto" and (not self._long_lived or filters.by_file or few)):
             return None
@@ -139,25 +139,28 @@ class Searcher:
         asked = self._store_generation == generation and (self._store is not None or time.monotonic() < self._ask_again)
         if not asked:
             self.close()
-            self._store = self._mirror.open(generation)
+            self._store = self._replica.open(generation)
             self._store_generation = generation
             self._ask_again = time.monotonic() + STORE_ASK_AGAIN_SECONDS
         if self._store is None and how == "store":
-            hint = Advice("rebuild it with: ", Verb("rebuild"))
-            raise StoreError(f"the store cannot answer: {self._mirror.why}", path=self.reader.folder, hint=hint)
+            raise StoreError(
+                Advice("the store cannot answer: ", self._replica.why),
+                path=self.reader.folder,
+                hint=Advice("rebuild it with: ", Verb("rebuild")),
+            )
         return self._store
 
     def _from_store_or_none(self, store: VectorStore, query: Float32, n: int, left_out: set[int], how: How) -> list[_Found] | None:
         """None: it failed, and is left alone for a while; the catalog answers unless the store was demanded."""
         try:
             return self._from_store(store, query, n, left_out)
-        except (StoreError, DiskFullError) as error:  # Chroma writes also when it is only asked
+        except (StoreError, DiskFullError) as error:  # a store may write also when it is only asked
             if how == "store":
                 raise
             self._store = None
             with contextlib.suppress(ImageSearchError):
-                self._mirror.close()
-            self._mirror.why = str(error)
+                self._replica.close()
+            self._replica.why = error.line
             self._ask_again = time.monotonic() + STORE_ASK_AGAIN_SECONDS
             return None
 

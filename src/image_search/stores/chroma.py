@@ -12,25 +12,26 @@ import math
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 from urllib.error import URLError
 from urllib.parse import urlsplit
 from urllib.request import urlopen
 
+from ..advice import Advice, Verb
+from ..config import STORE_ANSWER_SECONDS, STORE_HELLO_SECONDS
 from ..errors import DiskFullError, ImageSearchError, StoreError, UsageError
 from ..paths import as_text
 from ..types import Float32
 from .exact import check_queries, check_records
 
-__all__ = ["COLLECTION", "ChromaStore", "chroma_errors", "forget_collection", "open_folder", "open_server"]
+__all__ = ["ChromaStore"]
 
 COLLECTION = "images"
 METADATA_KEYS = ("uri", "name")
 _PAGE = 5000  # ids in one call; beyond 32,766 Chroma runs out of SQL variables
 _QUERIES = 256  # queries in one call
-_SECONDS = 60.0  # for one answer of a server: Chroma's own client would wait for ever
-_HELLO_SECONDS = 5.0  # to find out whether there is a server at all
 
 
 @contextmanager
@@ -47,11 +48,11 @@ def chroma_errors(where: str) -> Iterator[None]:
         raise StoreError(
             f"the vector store failed ({type(error).__name__}: {said})",
             path=where,
-            hint="nothing is lost: searching answers without it, and it can be rebuilt with: image-search rebuild",
+            hint=Advice("nothing is lost: searching answers without it, and it can be rebuilt with: ", Verb("rebuild")),
         ) from error
 
 
-def open_folder(folder: str | os.PathLike[str]) -> Any:
+def folder_client(folder: str | os.PathLike[str]) -> Any:
     """A Chroma client over the files in a folder of ours; made if absent. Never call it on files that are not known to be intact."""
     with chroma_errors(os.fspath(folder)):
         import chromadb
@@ -62,14 +63,14 @@ def open_folder(folder: str | os.PathLike[str]) -> Any:
         return chromadb.PersistentClient(path=Path(folder).absolute(), settings=settings)
 
 
-def open_server(url: str) -> Any:
+def server_client(url: str) -> Any:
     """A Chroma client of a running server ("http://host:port"). Credentials may come from Chroma's environment variables.
 
     Raises: StoreError if nothing, or something that is not Chroma, answers there.
     """
     hint = "start it with: chroma run --path DIR --port PORT"
     try:
-        with urlopen(f"{url}/api/v2/heartbeat", timeout=_HELLO_SECONDS) as answer:
+        with urlopen(f"{url}/api/v2/heartbeat", timeout=STORE_HELLO_SECONDS) as answer:
             if b"heartbeat" not in answer.read(1000):
                 raise StoreError("this is not a Chroma server", path=url, hint=hint)
     except (URLError, OSError, ValueError) as error:
@@ -83,7 +84,7 @@ def open_server(url: str) -> Any:
         settings = Settings(_env_file=None, anonymized_telemetry=False, allow_reset=False)
         client = chromadb.HttpClient(host=str(parts.hostname), port=int(parts.port or 8000), ssl=parts.scheme == "https", settings=settings)
         for session in _sessions(client):
-            session.timeout = _SECONDS
+            session.timeout = STORE_ANSWER_SECONDS
         return client
 
 
@@ -113,24 +114,38 @@ def find_collection(client: Any, name: str) -> Any | None:
 
 
 class ChromaStore:
-    """A `VectorStore` in one Chroma collection: cosine, ids, metadata `uri` and `name`, which any Chroma client can read.
+    """A `FileStore` and a `ServerStore` in one Chroma collection: cosine, ids, metadata `uri` and `name`, which any Chroma client can read.
 
     Args:
-        client: from `open_folder` or `open_server`; closed with this store, and also when this fails.
+        client: from `folder_client` or `server_client`; closed with this store, and also when this fails.
         dim, model: what it holds; a collection of another dimension, model or space raises StoreError.
         where: its folder or address, for messages.
-        make: make the collection if it is not there; else its absence is a StoreError.
+        make, anew: as in `ServerStore.open_server`.
     """
 
-    def __init__(self, client: Any, *, dim: int, model: str, where: str, name: str = COLLECTION, make: bool = True) -> None:
+    @classmethod
+    def version(cls) -> str:
+        return version("chromadb")
+
+    @classmethod
+    def open_files(cls, folder: Path, *, dim: int, model: str, make: bool, where: str) -> ChromaStore:
+        return cls(folder_client(folder), dim=dim, model=model, where=where, name=COLLECTION, make=make)
+
+    @classmethod
+    def open_server(cls, address: str, *, name: str, dim: int, model: str, make: bool, anew: bool) -> ChromaStore:
+        return cls(server_client(address), dim=dim, model=model, where=address, name=name, make=make, anew=anew)
+
+    def __init__(self, client: Any, *, dim: int, model: str, where: str, name: str, make: bool, anew: bool = False) -> None:
         self.dim = dim
         self.where = where
         self.client = client
         try:
+            if anew:
+                _forget(client, name, where)
             with chroma_errors(where):
                 found = find_collection(client, name)
                 if found is None:
-                    if not make:
+                    if not make and not anew:
                         raise StoreError(f"the vector store has no collection {name}", path=where)
                     found = client.create_collection(
                         name,
@@ -142,7 +157,8 @@ class ChromaStore:
                 held = found.metadata or {}
                 space = found.configuration_json["hnsw"]["space"]
                 if (held.get("model"), held.get("dim"), space) != (model, dim, "cosine"):
-                    raise StoreError("the vector store holds vectors of another model", path=where, hint="rebuild it: image-search rebuild")
+                    hint = Advice("rebuild it with: ", Verb("rebuild"))
+                    raise StoreError("the vector store holds vectors of another model", path=where, hint=hint)
                 self._batch = min(_PAGE, int(client.get_max_batch_size()))
         except BaseException:
             self.close()
@@ -191,19 +207,16 @@ class ChromaStore:
         if client is not None:
             close_client(client, self.where)
 
-    # For a server, where the collection itself must say what it holds (`remote`).
-
     def facts(self) -> dict[str, Any]:
-        """The collection's metadata."""
         return dict(self._collection.metadata or {})
 
-    def mark(self, facts: Mapping[str, Any]) -> None:
-        """Replace facts in the collection's metadata; None removes one."""
+    def mark(self, facts: Mapping[str, str | int | None]) -> None:
         merged = {key: value for key, value in {**self.facts(), **facts}.items() if value is not None}
         with chroma_errors(self.where):
             self._collection.modify(metadata=merged)
 
-    def rename(self, name: str) -> None:
+    def replace(self, name: str) -> None:
+        _forget(self.client, name, self.where)
         with chroma_errors(self.where):
             self._collection.modify(name=name)
 
@@ -213,7 +226,7 @@ def _text(value: str | None) -> str | None:
     return None if value is None else as_text(value)
 
 
-def forget_collection(client: Any, name: str, where: str) -> None:
+def _forget(client: Any, name: str, where: str) -> None:
     """Remove a collection if it is there."""
     with chroma_errors(where):
         if find_collection(client, name) is not None:

@@ -1,7 +1,7 @@
-"""The store of one library, as the engine sees it: does it mirror the catalog, open it to read, let it follow, build it anew.
+"""The store of one library, as the engine sees it: is it an exact copy of the catalog; open it to read, bring it up to date, rebuild it.
 
-Two keepers do the work, one for a store in the library's folder (`folder`), one for a Chroma server (`remote`). Both raise `Doubt` where a
-store is not proven; here it becomes None and a reason in plain words, and the caller answers exactly.
+Two backends do the work, one for stores with files in the library's folder (`verified`), one for stores on a server (`server`). Both raise
+`Unverified` where a store is not known to be intact; here it becomes None and a reason in plain words, and the caller searches exactly.
 """
 
 from __future__ import annotations
@@ -11,120 +11,129 @@ from pathlib import Path
 from types import TracebackType
 from typing import Protocol
 
+from ..advice import Advice, Verb
+from ..config import DEFAULT_STORE, STORE_MAX_DEAD
 from ..errors import ImageSearchError, StoreError
 from ..types import StoreRecords, VectorStore
-from . import server_of
-from .manifest import Doubt, Seal
+from . import StoreSpec, parse_spec
+from .manifest import Manifest, Unverified
 
-__all__ = ["Mirror"]
-
-_WORN = 0.3  # share of dead records in the index from which building anew beats following
+__all__ = ["ReplicaBackend", "StoreReplica"]
 
 
-class Keeper(Protocol):
-    """Keeps one library's store. All but `close` raise Doubt where it is not proven or cannot be sealed."""
+class ReplicaBackend(Protocol):
+    """Keeps one library's store. All but `close` raise Unverified where it is not known to be intact or cannot be finished."""
 
-    def prove(self) -> Seal: ...
+    def verify(self) -> Manifest: ...
     def open(self, generation: int) -> VectorStore: ...
     def update(self, generation: int, upserts: Iterable[StoreRecords], deletes: Iterable[Sequence[str]]) -> None: ...
     def rebuild(self, generation: int, records: Iterable[StoreRecords]) -> None: ...
     def close(self) -> None: ...
 
 
-class Mirror:
+class StoreReplica:
     """The store of one library.
 
     Args:
         library: the library's folder.
         dim: D of its vectors.
         model: short name of its model's fingerprint; a store of another one is never used.
-        spec: "chroma" (in the library), "chroma:http://host:port" (on a server), "exact" (none: never sealed, nothing to write).
+        spec: see `StoreSpec`: "chroma" (in the library), "chroma:http://host:port" (on a server), "exact" (none: nothing to write).
 
     Attributes:
-        why: plain words why the last `sealed_generation` or `open` said None; "" if it did not.
-        worn: over 30 % of the records in its index are dead (deleted or replaced), as last proven: rebuild rather than update.
+        spec: parsed.
+        why: plain words why the last `verified_generation` or `open` said None; "" if it did not.
+        needs_rebuild: over 30 % of the records in its index are dead (deleted or replaced), as last verified: rebuild, do not update.
+
+    Raises: UsageError: there is no such store.
     """
 
-    def __init__(self, library: Path, *, dim: int, model: str, spec: str = "chroma") -> None:
+    def __init__(self, library: Path, *, dim: int, model: str, spec: str = DEFAULT_STORE) -> None:
+        self.spec = parse_spec(spec)
         self.why = ""
-        self.worn = False
-        server = server_of(spec)
-        self._keeper: Keeper | None
-        if spec == "exact":
-            self._keeper = None
-        elif server is None:
-            from .verified import FolderKeeper
+        self.needs_rebuild = False
+        self._backend = _backend(library, self.spec, dim, model)
 
-            self._keeper = FolderKeeper(library, dim=dim, model=model)
-        else:
-            from .server import ServerKeeper
-
-            self._keeper = ServerKeeper(library, server, dim=dim, model=model)
-
-    def sealed_generation(self) -> int | None:
-        """The catalog generation that the store mirrors, proven by its seal: every byte is hashed (100,000 images: .2 s). None: `why`."""
+    def verified_generation(self) -> int | None:
+        """The catalog's generation of which the store is a copy: every byte is hashed (100,000 images: .2 s). None: see `why`."""
         self.why = ""
         try:
-            seal = self._used().prove()
-        except (Doubt, ImageSearchError) as error:
-            self.why = str(error)
+            manifest = self._used().verify()
+        except (Unverified, ImageSearchError) as error:
+            self.why = _words(error)
             return None
-        self.worn = seal.churn > _WORN * seal.count
-        return seal.generation
+        self.needs_rebuild = manifest.churn > STORE_MAX_DEAD * manifest.count
+        return manifest.generation
 
     def open(self, generation: int) -> VectorStore | None:
-        """The store to read, if it is proven to mirror exactly this generation; None (and `why`) otherwise. Never waits long.
+        """The store to read, if it is an exact copy of this generation; None (and `why`) otherwise. Never waits long.
 
-        A store in a folder is opened as a copy: it stays as it is whatever others do to the library, until `close`.
+        A store with files is opened as a copy: it stays as it is whatever others do to the library, until `close`.
         """
         self.close()
         self.why = ""
         try:
             return self._used().open(generation)
-        except (Doubt, ImageSearchError) as error:
-            self.why = str(error)
+        except (Unverified, ImageSearchError) as error:
+            self.why = _words(error)
             return None
 
     def update(self, generation: int, upserts: Iterable[StoreRecords], deletes: Iterable[Sequence[str]]) -> None:
-        """Bring a sealed store to this generation: `deletes` first, then `upserts`. All or nothing: killed anywhere, it is as it was.
+        """Bring a verified store to this generation: `deletes` first, then `upserts`. All or nothing: killed anywhere, it is as it was.
 
-        It costs a copy of the store, so call it once a run and not once a batch. With nothing to write only the seal is renewed.
+        It costs a copy of the store, so call it once a run and not once a batch. With nothing to write only the manifest is renewed.
 
-        Raises: StoreError: it is not sealed (rebuild it), or Chroma failed. DiskFullError, LibraryReadOnlyError, LibraryBusyError.
+        Raises: StoreError: it is not verified (rebuild it), or it failed. DiskFullError, LibraryReadOnlyError, LibraryBusyError.
         """
-        if self._keeper is None:
+        if self._backend is None:
             return
         try:
-            self._keeper.update(generation, upserts, deletes)
-        except Doubt as doubt:
-            raise StoreError(
-                f"the vector store cannot be brought up to date: {doubt}", hint="make it anew: image-search rebuild"
-            ) from doubt
+            self._backend.update(generation, upserts, deletes)
+        except Unverified as reason:
+            hint = Advice("rebuild it with: ", Verb("rebuild"))
+            raise StoreError(f"the vector store cannot be brought up to date: {reason}", hint=hint) from reason
 
     def rebuild(self, generation: int, records: Iterable[StoreRecords]) -> None:
-        """Build the store anew beside the old one, which stays until the new one is sealed. No id may come twice.
+        """Build the store anew beside the old one, which stays until the new one is finished. No id may come twice.
 
         Raises: StoreError, DiskFullError, LibraryReadOnlyError, LibraryBusyError.
         """
-        if self._keeper is None:
+        if self._backend is None:
             return
         try:
-            self._keeper.rebuild(generation, records)
-        except Doubt as doubt:
-            raise StoreError(f"the vector store cannot be sealed: {doubt}", hint="searching works without it") from doubt
+            self._backend.rebuild(generation, records)
+        except Unverified as reason:
+            raise StoreError(f"the vector store cannot be finished: {reason}", hint="searching works without it") from reason
 
     def close(self) -> None:
         """Close what `open` opened."""
-        if self._keeper is not None:
-            self._keeper.close()
+        if self._backend is not None:
+            self._backend.close()
 
-    def __enter__(self) -> Mirror:
+    def __enter__(self) -> StoreReplica:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self.close()
 
-    def _used(self) -> Keeper:
-        if self._keeper is None:
-            raise Doubt("this library is searched exactly, without a store")
-        return self._keeper
+    def _used(self) -> ReplicaBackend:
+        if self._backend is None:
+            raise Unverified("this library is searched exactly, without a store")
+        return self._backend
+
+
+def _words(error: Unverified | ImageSearchError) -> str:
+    return error.line if isinstance(error, ImageSearchError) else str(error)
+
+
+def _backend(library: Path, spec: StoreSpec, dim: int, model: str) -> ReplicaBackend | None:
+    """None: nothing is kept, so there is nothing to verify."""
+    if spec.place == "memory":
+        return None
+    if spec.place == "files":
+        from .verified import FilesBackend
+
+        return FilesBackend(library, spec, dim=dim, model=model)
+    from .server import ServerBackend
+
+    return ServerBackend(library, spec, dim=dim, model=model)

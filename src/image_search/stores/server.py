@@ -1,8 +1,8 @@
-"""Keeps a library's store on a Chroma server. There are no files to prove: the collection's own metadata says what it holds.
+"""Keeps a library's store on a server. There are no files to verify: the store there says by itself what it holds.
 
-It names the generation and the number of images; it is taken away before the first change and put back after the last. A seal in the
-library (store.server/) says the same and names the server, signed with the user's secret: a library that came from a stranger cannot make
-a search send its queries to the stranger's server. The collection's name is made of the library's place and that secret, so libraries
+It names the generation and the number of images; both are taken away before the first change and put back after the last. A manifest in
+the library (store.server/) says the same and names the server, signed with the user's secret: a library that came from a stranger cannot
+make a search send its queries to the stranger's server. The store's name is made of the library's place and that secret, so libraries
 can share a server.
 """
 
@@ -15,29 +15,31 @@ from pathlib import Path
 
 from ..errors import StoreError
 from ..library.lock import ProcessLock
-from ..types import StoreRecords, VectorStore
-from .chroma import ChromaStore, forget_collection, open_server
-from .manifest import SEAL_NAME, Doubt, Seal, library_id, read_seal, read_secret, write_seal
-from .verified import file_errors, is_folder, own_secret, remove
+from ..types import ServerStore, StoreRecords, VectorStore
+from . import StoreSpec, name_on_server, open_server
+from .manifest import MANIFEST_NAME, Manifest, Unverified, own_secret, read_manifest, write_manifest
+from .verified import file_errors, is_folder, remove, write
 
-__all__ = ["ServerKeeper"]
+__all__ = ["ServerBackend"]
 
-_NO_SEAL = {"generation": None, "count": None}
+_UNFINISHED = {"generation": None, "count": None}
 
 
-class ServerKeeper:
-    """See `mirror.Keeper`."""
+class ServerBackend:
+    """See `replica.ReplicaBackend`."""
 
-    def __init__(self, library: Path, server: str, *, dim: int, model: str) -> None:
+    def __init__(self, library: Path, spec: StoreSpec, *, dim: int, model: str) -> None:
+        self.spec = spec
         self.dim = dim
         self.model = model
-        self.server = server
-        self.name = f"images-{library_id(library, read_secret())}"
+        self.address = str(spec.address)
+        self.server = spec.row.server(self.address)  # as a manifest names it
+        self.name = name_on_server(library)
         self.library = Path(library)
-        self.seal = self.library / "store.server"
-        self._reading: ChromaStore | None = None
+        self.manifest = self.library / "store.server"
+        self._reading: ServerStore | None = None
 
-    def prove(self) -> Seal:
+    def verify(self) -> Manifest:
         mine = self._mine()
         with contextlib.closing(self._open()) as store:
             self._agree(store, mine)
@@ -47,7 +49,7 @@ class ServerKeeper:
         self.close()
         mine = self._mine()
         if mine.generation != generation:
-            raise Doubt("it is not up to date with the catalog")
+            raise Unverified("it is not up to date with the catalog")
         store = self._open()
         try:
             self._agree(store, mine)
@@ -64,78 +66,66 @@ class ServerKeeper:
 
     def update(self, generation: int, upserts: Iterable[StoreRecords], deletes: Iterable[Sequence[str]]) -> None:
         with self._lock("index"):
-            seal = self._mine()
+            mine = self._mine()
             with contextlib.closing(self._open()) as store:
-                self._agree(store, seal)
-                self._unseal()
-                store.mark(_NO_SEAL)
+                self._agree(store, mine)
+                self._remove_manifest()
+                store.mark(_UNFINISHED)
                 for ids in deletes:
                     store.delete(ids)
                 kept = store.count()
-                written = _write(store, upserts)
+                written = write(store, upserts)
                 count = store.count()
-                churn = seal.churn + (seal.count - kept) + (written - (count - kept))  # deleted + replaced
+                churn = mine.churn + (mine.count - kept) + (written - (count - kept))  # deleted + replaced
                 store.mark({"generation": str(generation), "count": count})
-            self._write_seal(generation, count, churn)
+            self._write_manifest(generation, count, churn)
 
     def rebuild(self, generation: int, records: Iterable[StoreRecords]) -> None:
         draft = f"{self.name}-next"
         with self._lock("rebuild"):
             own_secret()
-            self._unseal()
-            client = open_server(self.server)
-            forget_collection(client, draft, self.server)
-            with contextlib.closing(ChromaStore(client, dim=self.dim, model=self.model, where=self.server, name=draft)) as store:
-                written = _write(store, records)
+            self._remove_manifest()
+            with contextlib.closing(open_server(self.spec, name=draft, dim=self.dim, model=self.model, anew=True)) as store:
+                written = write(store, records)
                 count = store.count()
                 if count != written:
-                    raise StoreError(f"the vector store holds {count} of {written} images", path=self.server)
+                    raise StoreError(f"the vector store holds {count} of {written} images", path=self.address)
                 store.mark({"generation": str(generation), "count": count})
-                forget_collection(client, self.name, self.server)
-                store.rename(self.name)
-            self._write_seal(generation, count, 0)
+                store.replace(self.name)
+            self._write_manifest(generation, count, 0)
 
     def _lock(self, what: str) -> ProcessLock:
         return ProcessLock(self.library / "store.lock", what=what, thing="the vector store")
 
-    def _open(self) -> ChromaStore:
-        return ChromaStore(open_server(self.server), dim=self.dim, model=self.model, where=self.server, name=self.name, make=False)
+    def _open(self) -> ServerStore:
+        return open_server(self.spec, name=self.name, dim=self.dim, model=self.model)
 
-    def _mine(self) -> Seal:
-        """The seal in the library; nothing is asked of a server that it does not name."""
-        seal = read_seal(self.seal, own_secret())
-        if seal.chroma != self.server:
-            raise Doubt("it was made on another server")
-        if (seal.model, seal.dim) != (self.model, self.dim):
-            raise Doubt("it holds vectors of another model")
-        return seal
+    def _mine(self) -> Manifest:
+        """The manifest in the library; nothing is asked of a server that it does not name."""
+        manifest = read_manifest(self.manifest, own_secret())
+        if manifest.written_by != self.server:
+            raise Unverified("it was made on another server")
+        if (manifest.model, manifest.dim) != (self.model, self.dim):
+            raise Unverified("it holds vectors of another model")
+        return manifest
 
-    def _agree(self, store: ChromaStore, mine: Seal) -> None:
+    def _agree(self, store: ServerStore, mine: Manifest) -> None:
         facts = store.facts()
         if "generation" not in facts:
-            raise Doubt("it was not sealed: writing it was not finished")
+            raise Unverified("it was not finished")
         if (facts["generation"], facts.get("count")) != (str(mine.generation), mine.count):
-            raise Doubt("the server holds another state of it")
+            raise Unverified("the server holds another state of it")
         if store.count() != mine.count:
-            raise Doubt("the server holds another number of images than it was given")
+            raise Unverified("the server holds another number of images than it was given")
 
-    def _unseal(self) -> None:
-        with file_errors(self.seal):
-            if not is_folder(self.seal):
-                remove(self.seal)
-                os.mkdir(self.seal)
+    def _remove_manifest(self) -> None:
+        with file_errors(self.manifest):
+            if not is_folder(self.manifest):
+                remove(self.manifest)
+                os.mkdir(self.manifest)
             with contextlib.suppress(FileNotFoundError):
-                os.unlink(self.seal / SEAL_NAME)
+                os.unlink(self.manifest / MANIFEST_NAME)
 
-    def _write_seal(self, generation: int, count: int, churn: int) -> None:
-        with file_errors(self.seal):
-            write_seal(self.seal, Seal(generation, self.dim, self.model, count, churn, chroma=self.server), own_secret())
-
-
-def _write(store: ChromaStore, records: Iterable[StoreRecords]) -> int:
-    written = 0
-    for batch in records:
-        if len(batch.ids):
-            store.upsert(batch.ids, batch.vectors, batch.metadatas)
-            written += len(batch.ids)
-    return written
+    def _write_manifest(self, generation: int, count: int, churn: int) -> None:
+        with file_errors(self.manifest):
+            write_manifest(self.manifest, Manifest(generation, self.dim, self.model, count, churn, self.server), own_secret())

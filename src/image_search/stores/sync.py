@@ -1,4 +1,4 @@
-"""The store follows the catalog: everything that changed since the store's seal goes into it, or it is made anew."""
+"""The store follows the catalog: everything that changed since it was last verified goes into it, or it is rebuilt."""
 
 from __future__ import annotations
 
@@ -6,33 +6,33 @@ from ..config import STORE_MAX_CHANGED
 from ..library.catalog import Catalog
 from ..library.reading import Reader
 from ..library.vectors import changed_count, gone, records
-from .replica import Mirror
+from .replica import StoreReplica
 
-__all__ = ["follow", "rebuild"]
+__all__ = ["bring_up_to_date", "rebuild"]
 
 
-def follow(catalog: Catalog, mirror: Mirror) -> None:
+def bring_up_to_date(catalog: Catalog, replica: StoreReplica) -> None:
     """Bring the store to the catalog's generation. Nothing to do if it is there already.
 
     Raises:
-        StoreError, LibraryBusyError, DiskFullError: the store is unsealed then, and the catalog answers alone.
+        StoreError, LibraryBusyError, DiskFullError: the store is not verified then, and the catalog answers alone.
     """
     generation = catalog.generation
-    sealed = mirror.sealed_generation()
-    if sealed == generation:
+    verified = replica.verified_generation()
+    if verified == generation:
         return
     # A store that another catalog (a backup, restored since) wrote last has seen other changes than ours.
-    mine = sealed is not None and sealed == catalog.meta("store_generation")
-    if sealed is None or not mine or mirror.worn or changed_count(catalog, sealed) > STORE_MAX_CHANGED * Reader(catalog).images():
-        rebuild(catalog, mirror)
+    ours = verified == catalog.meta("store_generation") and not replica.needs_rebuild
+    if verified is None or not ours or changed_count(catalog, verified) > STORE_MAX_CHANGED * Reader(catalog).images():
+        rebuild(catalog, replica)
         return
-    mirror.update(generation, records(catalog, sealed), gone(catalog, sealed))
+    replica.update(generation, records(catalog, verified), gone(catalog, verified))
     catalog.set_meta("store_generation", generation)
 
 
-def rebuild(catalog: Catalog, mirror: Mirror) -> None:
+def rebuild(catalog: Catalog, replica: StoreReplica) -> None:
     """The whole store from the catalog, without the model."""
     with catalog.snapshot():
         generation = catalog.generation
-        mirror.rebuild(generation, records(catalog))
+        replica.rebuild(generation, records(catalog))
     catalog.set_meta("store_generation", generation)

@@ -1,4 +1,6 @@
-"""The store of a library is used only while its seal proves every byte of it; killed anywhere, nothing is lost and nothing lies."""
+"""The store of a library is used only while its manifest proves every byte of it; killed anywhere, nothing is lost and nothing lies."""
+
+from __future__ import annotations
 
 import json
 import os
@@ -7,77 +9,82 @@ import shutil
 import subprocess
 import sys
 from collections import namedtuple
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
-from test_stores import server  # noqa: F401 - the fixture
+from test_stores import chroma_server  # noqa: F401 - the fixture
 
 from image_search import ImageSearchEngine
 from image_search.errors import DiskFullError, LibraryBusyError, LibraryReadOnlyError, StoreError
 from image_search.library.lock import ProcessLock
-from image_search.stores import manifest as seal_module
-from image_search.stores import verified as folder_module
-from image_search.stores.replica import Mirror
-from image_search.types import StoreRecords
+from image_search.stores import chroma as chroma_module
+from image_search.stores import manifest as manifest_module
+from image_search.stores import verified as verified_module
+from image_search.stores.replica import StoreReplica
+from image_search.types import Float32, StoreRecords, VectorStore
 
 DIM = 8
 N = 1100  # over Chroma's sync threshold of 1,000: the index is on disk in all its five files
-X = np.random.default_rng(0).standard_normal((2 * N, DIM)).astype(np.float32)
+X: Float32 = np.random.default_rng(0).standard_normal((2 * N, DIM)).astype(np.float32)
 X /= np.linalg.norm(X, axis=1, keepdims=True)
 
 
-def records(first, last, step=400):
+def records(first: int, last: int, step: int = 400) -> Iterator[StoreRecords]:
     """Record i has vector X[i]."""
     for start in range(first, last, step):
         ids = range(start, min(last, start + step))
         yield StoreRecords([f"id:{i}" for i in ids], X[start : ids[-1] + 1].copy(), [{"uri": f"/{i}.jpg", "name": "n"} for i in ids])
 
 
-def mirror(library, **changes):
-    return Mirror(library, **{"dim": DIM, "model": "m1", **changes})
+def replica(library: Path, **changes: Any) -> StoreReplica:
+    options: dict[str, Any] = {"dim": DIM, "model": "m1", **changes}
+    return StoreReplica(library, **options)
 
 
-def finds_exactly(store, wanted):
+def finds_exactly(store: VectorStore | None, wanted: Iterable[int]) -> None:
     """Each wanted record finds itself, and there is no other."""
     wanted = list(wanted)
+    assert store is not None
     assert store.count() == len(wanted)
     ids, similarities = store.query(X[wanted], 1)
     assert [row[0] for row in ids] == [f"id:{i}" for i in wanted]
     assert all(row[0] > 0.99999 for row in similarities)
 
 
-def check(library, generation, wanted):
-    with mirror(library) as m:
+def check(library: Path, generation: int, wanted: Iterable[int]) -> None:
+    with replica(library) as m:
         store = m.open(generation)
         assert store is not None, m.why
         finds_exactly(store, wanted)
 
 
-def beside(library):
+def beside(library: Path) -> list[str]:
     """What lies in the library but the store and its lock."""
     return sorted(set(os.listdir(library)) - {"store", "store.lock"})
 
 
 @pytest.fixture(autouse=True)
-def secret(tmp_path_factory, monkeypatch):
+def secret(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
     path = tmp_path_factory.getbasetemp() / "user" / "secret"
     monkeypatch.setenv("IMAGE_SEARCH_SECRET_FILE", str(path))
     return path
 
 
 @pytest.fixture(scope="module")
-def built(tmp_path_factory):
-    """A library whose store mirrors generation 7: records 0 to N - 1."""
+def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A library whose store is a copy of generation 7: records 0 to N - 1."""
     library = tmp_path_factory.mktemp("built")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("IMAGE_SEARCH_SECRET_FILE", str(tmp_path_factory.getbasetemp() / "user" / "secret"))
-        mirror(library).rebuild(7, records(0, N))
+        replica(library).rebuild(7, records(0, N))
     return library
 
 
 @pytest.fixture
-def library(built, tmp_path):
+def library(built: Path, tmp_path: Path) -> Path:
     shutil.copytree(built, tmp_path / "library")
     return tmp_path / "library"
 
@@ -85,17 +92,17 @@ def library(built, tmp_path):
 # Its life
 
 
-def test_a_life(tmp_path):
-    m = mirror(tmp_path)
-    assert m.sealed_generation() is None
+def test_a_life(tmp_path: Path) -> None:
+    m = replica(tmp_path)
+    assert m.verified_generation() is None
     assert m.why == "there is no store yet"
     assert m.open(1) is None
     with pytest.raises(StoreError, match="there is no store yet"):
         m.update(1, [], [])
     m.rebuild(1, records(0, 50))
-    assert m.sealed_generation() == 1
+    assert m.verified_generation() == 1
     m.update(5, records(50, 60), [["id:0", "id:1"], ["id:2"]])
-    assert (m.sealed_generation(), m.why, m.worn) == (5, "", False)
+    assert (m.verified_generation(), m.why, m.needs_rebuild) == (5, "", False)
     assert m.open(1) is None
     assert "not up to date" in m.why
     assert m.open(6) is None
@@ -110,47 +117,47 @@ def test_a_life(tmp_path):
     assert beside(tmp_path) == []
 
 
-def test_delete_comes_before_upsert(library):
-    with mirror(library) as m:
+def test_delete_comes_before_upsert(library: Path) -> None:
+    with replica(library) as m:
         m.update(8, records(0, 3), [["id:0", "id:1", "id:2", "id:3"]])
     check(library, 8, [*range(3), *range(4, N)])
 
 
-def test_a_store_full_of_dead_records_says_so(tmp_path):
-    m = mirror(tmp_path)
+def test_a_store_full_of_dead_records_says_so(tmp_path: Path) -> None:
+    m = replica(tmp_path)
     m.rebuild(1, records(0, 100))
     m.update(2, records(100, 200), [])  # only new ones
     m.update(3, records(0, 20), [[f"id:{i}" for i in range(20, 50)]])  # 20 replaced, 30 deleted of then 170
-    assert m.sealed_generation() == 3
-    assert not m.worn
+    assert m.verified_generation() == 3
+    assert not m.needs_rebuild
     m.update(4, records(60, 70), [])
-    assert m.sealed_generation() == 4
-    assert m.worn
+    assert m.verified_generation() == 4
+    assert m.needs_rebuild
     m.rebuild(5, records(0, 100))
-    assert m.sealed_generation() == 5
-    assert not m.worn
+    assert m.verified_generation() == 5
+    assert not m.needs_rebuild
 
 
-def test_another_model_or_dimension_is_not_opened(library):
+def test_another_model_or_dimension_is_not_opened(library: Path) -> None:
     for change in ({"model": "m2"}, {"dim": DIM + 1}):
-        m = mirror(library, **change)
-        assert m.sealed_generation() is None
+        m = replica(library, **change)
+        assert m.verified_generation() is None
         assert m.open(7) is None
         assert "another model" in m.why
 
 
-def test_another_version_of_chroma_is_not_trusted_with_the_files(library, monkeypatch):
-    monkeypatch.setattr(folder_module, "version", lambda _name: "1.9.0")
-    m = mirror(library)
+def test_another_version_of_chroma_is_not_trusted_with_the_files(library: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(chroma_module, "version", lambda _name: "1.9.0")
+    m = replica(library)
     assert m.open(7) is None
     assert "another version of Chroma" in m.why
 
 
-def test_exact_is_no_store(tmp_path):
-    m = mirror(tmp_path, spec="exact")
+def test_exact_is_no_store(tmp_path: Path) -> None:
+    m = replica(tmp_path, spec="exact")
     m.rebuild(1, records(0, 3))
     m.update(1, [], [])
-    assert m.sealed_generation() is None
+    assert m.verified_generation() is None
     assert m.open(1) is None
     assert m.why
     assert os.listdir(tmp_path) == []
@@ -159,11 +166,11 @@ def test_exact_is_no_store(tmp_path):
 # Reading touches nothing
 
 
-def snapshot(folder):
+def snapshot(folder: Path) -> dict[str, tuple[int, int, bytes]]:
     return {str(p.relative_to(folder)): (p.stat().st_mtime_ns, p.stat().st_ino, p.read_bytes()) for p in folder.rglob("*") if p.is_file()}
 
 
-def test_reading_changes_no_byte_of_it(library):
+def test_reading_changes_no_byte_of_it(library: Path) -> None:
     before = snapshot(library / "store")
     for _ in range(3):
         check(library, 7, range(N))
@@ -171,21 +178,21 @@ def test_reading_changes_no_byte_of_it(library):
     assert beside(library) == []
 
 
-def test_readers_go_on_while_a_writer_replaces_it(library):
-    with mirror(library) as one, mirror(library) as two:
+def test_readers_go_on_while_a_writer_replaces_it(library: Path) -> None:
+    with replica(library) as one, replica(library) as two:
         first, second = one.open(7), two.open(7)
-        mirror(library).update(8, records(N, N + 5), [["id:0"]])
-        mirror(library).rebuild(9, records(0, 10))
+        replica(library).update(8, records(N, N + 5), [["id:0"]])
+        replica(library).rebuild(9, records(0, 10))
         finds_exactly(first, range(N))
         finds_exactly(second, range(N))
     check(library, 9, range(10))
     assert beside(library) == []
 
 
-def test_not_even_its_index_is_shared_with_a_reader(library):
-    """Chroma writes into an index it only reads: with hard links the seal broke after this very sequence."""
-    mirror(library).rebuild(1, records(0, 50))
-    mirror(library).update(2, records(50, 60), [["id:0", "id:1"], ["id:2"]])
+def test_not_even_its_index_is_shared_with_a_reader(library: Path) -> None:
+    """Chroma writes into an index it only reads: with hard links its files changed after this very sequence."""
+    replica(library).rebuild(1, records(0, 50))
+    replica(library).update(2, records(50, 60), [["id:0", "id:1"], ["id:2"]])
     before = snapshot(library / "store")
     check(library, 2, range(3, 60))
     assert snapshot(library / "store") == before
@@ -194,9 +201,9 @@ def test_not_even_its_index_is_shared_with_a_reader(library):
 READ = """
 import sys
 from pathlib import Path
-from image_search.stores.replica import Mirror
+from image_search.stores.replica import StoreReplica
 import numpy as np
-m = Mirror(Path(sys.argv[1]), dim=8, model="m1")
+m = StoreReplica(Path(sys.argv[1]), dim=8, model="m1")
 store = m.open(7)
 store.query(np.ones((1, 8), np.float32), 3)
 print("reading", flush=True)
@@ -204,7 +211,7 @@ sys.stdin.read()
 """
 
 
-def test_a_killed_reader_costs_nothing(library):
+def test_a_killed_reader_costs_nothing(library: Path) -> None:
     process = subprocess.Popen([sys.executable, "-c", READ, str(library)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     try:
         assert process.stdout.readline() == "reading\n"
@@ -219,9 +226,9 @@ def test_a_killed_reader_costs_nothing(library):
     assert beside(library) == []
 
 
-def test_a_busy_store_is_not_waited_for(library, monkeypatch):
-    monkeypatch.setattr(folder_module, "_WRITER_WAITS", 0.05)
-    m = mirror(library)
+def test_a_busy_store_is_not_waited_for(library: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(verified_module, "STORE_WRITER_SECONDS", 0.05)
+    m = replica(library)
     with ProcessLock(library / "store.lock", what="rebuild"):
         assert m.open(7) is None
         assert f"in use by process {os.getpid()} (image-search rebuild)" in m.why
@@ -235,10 +242,10 @@ def test_a_busy_store_is_not_waited_for(library, monkeypatch):
 # Damage
 
 
-def damages(folder, rng, flips):
-    """(what, function that does it) for each file of a store, seal included."""
+def damages(folder: Path, rng: np.random.Generator, flips: int) -> Iterator[tuple[str, Callable[[Path], object]]]:
+    """(what, function that does it) for each file of a store, manifest included."""
     files = sorted(p.relative_to(folder) for p in folder.rglob("*") if p.is_file())
-    assert len(files) == 7  # SQLite, five of the index, the seal
+    assert len(files) == 7  # SQLite, five of the index, the manifest
     for name in files:
         size = (folder / name).stat().st_size
         yield f"{name} halved", lambda f, n=name, s=size: os.truncate(f / n, s // 2)
@@ -250,7 +257,7 @@ def damages(folder, rng, flips):
         for _ in range(flips):
             place, bit = int(rng.integers(size)), 1 << int(rng.integers(8))
 
-            def flip(f, n=name, place=place, bit=bit):
+            def flip(f: Path, n: Path = name, place: int = place, bit: int = bit) -> None:
                 data = bytearray((f / n).read_bytes())
                 data[place] ^= bit
                 (f / n).write_bytes(data)
@@ -262,18 +269,18 @@ def damages(folder, rng, flips):
     yield "the index gone", lambda f: shutil.rmtree(next(p for p in f.iterdir() if p.is_dir()))
 
 
-def survives_damages(library, tmp_path, flips, monkeypatch):
-    def opened(*_args):
+def survives_damages(library: Path, tmp_path: Path, flips: int, monkeypatch: pytest.MonkeyPatch) -> int:
+    def opened(*_args: object) -> None:
         raise AssertionError("Chroma was given a doubtful store")
 
-    monkeypatch.setattr(folder_module, "open_folder", opened)
+    monkeypatch.setattr(chroma_module, "folder_client", opened)
     done = 0
     for what, damage in damages(library / "store", np.random.default_rng(1), flips):
         broken = tmp_path / "broken"
         shutil.copytree(library, broken)
         damage(broken / "store")
-        m = mirror(broken)
-        assert m.sealed_generation() is None, what
+        m = replica(broken)
+        assert m.verified_generation() is None, what
         assert m.why and "\n" not in m.why, what
         assert m.open(7) is None, what
         with pytest.raises(StoreError):
@@ -284,17 +291,17 @@ def survives_damages(library, tmp_path, flips, monkeypatch):
     return done
 
 
-def test_every_damage_is_found(library, tmp_path, monkeypatch):
+def test_every_damage_is_found(library: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert survives_damages(library, tmp_path, 4, monkeypatch) >= 60
     monkeypatch.undo()
 
 
 @pytest.mark.slow
-def test_every_damage_is_found_at_length(library, tmp_path, monkeypatch):
+def test_every_damage_is_found_at_length(library: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert survives_damages(library, tmp_path, 70, monkeypatch) >= 500
 
 
-def test_a_changed_seal_is_no_seal(library):
+def test_a_changed_manifest_is_no_manifest(library: Path) -> None:
     seal = library / "store" / "seal.json"
     data = json.loads(seal.read_text())
     changes = [
@@ -309,45 +316,75 @@ def test_a_changed_seal_is_no_seal(library):
     ]
     for change in changes:
         seal.write_text(json.dumps({**data, **change}))
-        assert mirror(library).sealed_generation() is None, change
+        assert replica(library).verified_generation() is None, change
     for text in ("[]", "{}", "null", "[" * 100_000, json.dumps({k: v for k, v in data.items() if k != "churn"})):
         seal.write_text(text)
-        m = mirror(library)
-        assert m.sealed_generation() is None
+        m = replica(library)
+        assert m.verified_generation() is None
         assert "seal" in m.why
     seal.write_text(json.dumps(data))
-    assert mirror(library).sealed_generation() == 7
+    assert replica(library).verified_generation() == 7
 
 
-def test_no_link_is_followed(library, tmp_path):
+OLD = """{
+ "format": 1,
+ "generation": 7,
+ "dim": 8,
+ "model": "m1",
+ "count": 3,
+ "churn": 1,
+ "chroma": "%s",
+ "files": %s,
+ "signature": "%s"
+}"""
+
+
+@pytest.mark.parametrize(
+    ("written_by", "files", "signature"),
+    [
+        ("1.5.9", {"chroma.sqlite3": [5, "ab"]}, "f7e2bb49276b573dc68f76c843bace4e8485f6fa0c1339aba71fd11e22e3dbd1"),
+        ("http://localhost:8000", {}, "879dc60b62dc47c52238ce8b7285d50bc4952654b529a7c84ea6c276cfd86132"),
+    ],
+)
+def test_a_manifest_is_written_as_ever(tmp_path: Path, written_by: str, files: dict[str, list[Any]], signature: str) -> None:
+    """Byte for byte what the first version wrote, so that libraries made before and after open in either."""
+    secret = bytes(range(32))
+    manifest = manifest_module.Manifest(7, 8, "m1", 3, 1, written_by, files)
+    manifest_module.write_manifest(tmp_path, manifest, secret)
+    text = OLD % (written_by, json.dumps(files, indent=1).replace("\n", "\n "), signature)
+    assert (tmp_path / "seal.json").read_text() == text
+    assert manifest_module.read_manifest(tmp_path, secret) == manifest
+
+
+def test_no_link_is_followed(library: Path, tmp_path: Path) -> None:
     store = library / "store"
     index = next(p for p in store.iterdir() if p.is_dir())
     for path in (store / "chroma.sqlite3", index / "header.bin", index, store / "seal.json", store):
         moved = tmp_path / "elsewhere"
         os.rename(path, moved)
         path.symlink_to(moved)
-        m = mirror(library)
-        assert m.sealed_generation() is None, path
+        m = replica(library)
+        assert m.verified_generation() is None, path
         assert m.open(7) is None, path
         path.unlink()
         os.rename(moved, path)
     check(library, 7, range(N))
     os.mkfifo(store / "pipe")
-    assert mirror(library).sealed_generation() is None
+    assert replica(library).verified_generation() is None
     (store / "pipe").unlink()
     os.rename(store / "seal.json", tmp_path / "seal")
     os.mkfifo(store / "seal.json")
-    assert mirror(library).sealed_generation() is None
+    assert replica(library).verified_generation() is None
 
 
-def test_a_damaged_store_is_rebuilt(library):
+def test_a_damaged_store_is_rebuilt(library: Path) -> None:
     (library / "store" / "chroma.sqlite3").write_bytes(b"")
-    mirror(library).rebuild(8, records(0, 30))
+    replica(library).rebuild(8, records(0, 30))
     check(library, 8, range(30))
     assert beside(library) == []
 
 
-def test_links_planted_beside_it_are_removed_and_not_followed(library, tmp_path):
+def test_links_planted_beside_it_are_removed_and_not_followed(library: Path, tmp_path: Path) -> None:
     mine = tmp_path / "mine"
     mine.mkdir()
     (mine / "letter.txt").write_text("dear reader")
@@ -355,7 +392,7 @@ def test_links_planted_beside_it_are_removed_and_not_followed(library, tmp_path)
         (library / name).symlink_to(mine)
     shutil.rmtree(library / "store")
     (library / "store").symlink_to(mine)
-    mirror(library).rebuild(8, records(0, 30))
+    replica(library).rebuild(8, records(0, 30))
     check(library, 8, range(30))
     assert beside(library) == []
     assert [p.name for p in mine.iterdir()] == ["letter.txt"]
@@ -365,101 +402,101 @@ def test_links_planted_beside_it_are_removed_and_not_followed(library, tmp_path)
 
 
 class Evil:
-    def __reduce__(self):
+    def __reduce__(self) -> Any:
         return (os.system, (f"touch {os.environ['EVIL']}",))
 
 
-def test_a_strangers_store_is_not_opened(library, tmp_path, monkeypatch):
-    """Also when the stranger sealed it: its index has a pickle inside."""
+def test_a_strangers_store_is_not_opened(library: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also when the stranger signed it: its index has a pickle inside."""
     monkeypatch.setenv("EVIL", str(tmp_path / "ran"))
     monkeypatch.setenv("IMAGE_SEARCH_SECRET_FILE", str(tmp_path / "stranger" / "secret"))
     planted = next((library / "store").glob("*/index_metadata.pickle"))
     planted.write_bytes(pickle.dumps(Evil()))
-    seal = seal_module.Seal(7, DIM, "m1", N, 0, folder_module.version("chromadb"), seal_module_files(library / "store"))
-    seal_module.write_seal(library / "store", seal, seal_module.read_secret())
-    assert mirror(library).sealed_generation() == 7  # for the stranger it is sealed
+    manifest = manifest_module.Manifest(7, DIM, "m1", N, 0, chroma_module.version("chromadb"), listed_files(library / "store"))
+    manifest_module.write_manifest(library / "store", manifest, manifest_module.read_secret())
+    assert replica(library).verified_generation() == 7  # for the stranger it is verified
     monkeypatch.setenv("IMAGE_SEARCH_SECRET_FILE", str(tmp_path / "me" / "secret"))
-    m = mirror(library)
-    assert m.sealed_generation() is None
+    m = replica(library)
+    assert m.verified_generation() is None
     assert m.open(7) is None
     assert "not made by this user" in m.why
     assert not (tmp_path / "ran").exists()
 
 
-def seal_module_files(store):
+def listed_files(store: Path) -> dict[str, list[Any]]:
     (store / "seal.json").unlink()
-    return seal_module.sealed_files(store)
+    return manifest_module.list_files(store)
 
 
-def test_the_secret_is_private_and_kept(tmp_path, monkeypatch):
+def test_the_secret_is_private_and_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "data" / "secret"
     monkeypatch.setenv("IMAGE_SEARCH_SECRET_FILE", str(path))
-    first = seal_module.read_secret()
+    first = manifest_module.read_secret()
     assert len(first) == 32
-    assert seal_module.read_secret() == first
+    assert manifest_module.read_secret() == first
     assert os.listdir(path.parent) == ["secret"]
     if os.name != "nt":
         assert path.stat().st_mode & 0o777 == 0o600
-        path.chmod(0o644)  # whoever could read it could seal in my name
-        assert seal_module.read_secret() is None
+        path.chmod(0o644)  # whoever could read it could sign in my name
+        assert manifest_module.read_secret() is None
         path.chmod(0o600)
     path.write_bytes(first[:10])
-    assert seal_module.read_secret() is None
+    assert manifest_module.read_secret() is None
     path.unlink()
     path.symlink_to(tmp_path / "other")
     (tmp_path / "other").write_bytes(first)
-    assert seal_module.read_secret() is None
+    assert manifest_module.read_secret() is None
 
 
-def test_without_a_secret_there_is_no_store(library, tmp_path, monkeypatch):
+def test_without_a_secret_there_is_no_store(library: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("IMAGE_SEARCH_SECRET_FILE", str(tmp_path / "file" / "secret"))
-    m = mirror(library)
-    assert m.sealed_generation() is None
+    m = replica(library)
+    assert m.verified_generation() is None
     assert m.open(7) is None
     assert "secret" in m.why
-    with pytest.raises(StoreError, match="cannot be sealed"):
+    with pytest.raises(StoreError, match="cannot be finished"):
         m.rebuild(8, records(0, 1))
 
 
 # Failing while writing
 
 
-def failing(after, error):
+def failing(after: int, error: BaseException) -> Iterator[StoreRecords]:
     yield from records(N, N + after, step=1)
     raise error
 
 
 @pytest.mark.parametrize("error", [ValueError("from the catalog"), OSError(5, "its disk"), KeyboardInterrupt()])
-def test_what_the_records_raise_comes_out_as_it_is(library, error):
+def test_what_the_records_raise_comes_out_as_it_is(library: Path, error: BaseException) -> None:
     for write in (lambda m: m.update(8, failing(3, error), [["id:0"]]), lambda m: m.rebuild(8, failing(3, error))):
         with pytest.raises(type(error)) as caught:
-            write(mirror(library))
+            write(replica(library))
         assert caught.value is error
         assert beside(library) == []
         check(library, 7, range(N))
 
 
-def test_bad_records_leave_the_old_store(library):
+def test_bad_records_leave_the_old_store(library: Path) -> None:
     bad = next(records(N, N + 2))
     bad.vectors[1, 0] = np.nan
     for write in (lambda m: m.update(8, [bad], []), lambda m: m.rebuild(8, [bad])):
         with pytest.raises(StoreError, match="not finite"):
-            write(mirror(library))
+            write(replica(library))
         check(library, 7, range(N))
 
 
-def test_records_that_chroma_loses_are_noticed(library):
+def test_records_that_chroma_loses_are_noticed(library: Path) -> None:
     with pytest.raises(StoreError, match="holds 10 of 20"):
-        mirror(library).rebuild(8, [*records(0, 10), *records(0, 10)])
+        replica(library).rebuild(8, [*records(0, 10), *records(0, 10)])
     check(library, 7, range(N))
 
 
-def test_a_full_disk_leaves_the_old_store(library, monkeypatch):
+def test_a_full_disk_leaves_the_old_store(library: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     usage = namedtuple("usage", "total used free")
     with monkeypatch.context() as patch:
-        patch.setattr(folder_module.shutil, "disk_usage", lambda _path: usage(100, 99, 20 << 20))
-        m = mirror(library)
+        patch.setattr(verified_module.shutil, "disk_usage", lambda _path: usage(100, 99, 20 << 20))
+        m = replica(library)
         for write in (lambda: m.update(8, records(N, N + 1), []), lambda: m.rebuild(8, records(0, 9))):
             with pytest.raises(DiskFullError, match="no room left"):
                 write()
@@ -470,15 +507,15 @@ def test_a_full_disk_leaves_the_old_store(library, monkeypatch):
 
 
 @pytest.mark.parametrize(("code", "kind"), [(28, DiskFullError), (30, LibraryReadOnlyError), (13, LibraryReadOnlyError), (5, StoreError)])
-def test_file_errors_are_ours(library, monkeypatch, code, kind):
-    def refuse(*_args, **_kwargs):
+def test_file_errors_are_ours(library: Path, monkeypatch: pytest.MonkeyPatch, code: int, kind: type[Exception]) -> None:
+    def refuse(*_args: object, **_kwargs: object) -> None:
         raise OSError(code, os.strerror(code))
 
     with monkeypatch.context() as patch:
-        patch.setattr(folder_module.os, "rename", refuse)
+        patch.setattr(verified_module.os, "rename", refuse)
         for write in (lambda m: m.update(8, records(N, N + 1), []), lambda m: m.rebuild(8, records(0, 9))):
             with pytest.raises(kind) as caught:
-                write(mirror(library))
+                write(replica(library))
             assert isinstance(caught.value.__cause__, OSError)
     check(library, 7, range(N))
     assert beside(library) == []
@@ -486,21 +523,21 @@ def test_file_errors_are_ours(library, monkeypatch, code, kind):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("checked", [True, False])
-def test_a_really_full_disk(tmp_path, monkeypatch, checked):
+def test_a_really_full_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, checked: bool) -> None:
     """A tmpfs of every size from too small for anything to large enough, with our check before each batch and with Chroma running into
-    the wall: never a seal that lies, never a lost old store, and the right name for what happened."""
+    the wall: never a manifest that lies, never a lost old store, and the right name for what happened."""
     disk = tmp_path / "disk"
     disk.mkdir()
     big = np.random.default_rng(2).standard_normal((4000, 512)).astype(np.float32)
     batches = [StoreRecords([f"id:{i}" for i in range(k, k + 500)], big[k : k + 500], [{"uri": "u"}] * 500) for k in range(0, 4000, 500)]
-    room = folder_module.FolderKeeper._room
-    monkeypatch.setattr(folder_module.FolderKeeper, "_room", room if checked else lambda *_: None)
+    room = verified_module.FilesBackend._room
+    monkeypatch.setattr(verified_module.FilesBackend, "_room", room if checked else lambda *_: None)
     outcomes = []
     for megabytes in (1, 2, 4, 8, 12, 16, 34, 36, 40, 44, 48, 52, 60):
         if subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={megabytes}m", "none", disk], capture_output=True).returncode:
             pytest.skip("a tmpfs cannot be mounted here")
         try:
-            m = mirror(disk, dim=512)
+            m = replica(disk, dim=512)
             done = None
             try:
                 m.rebuild(1, batches[:1])
@@ -509,7 +546,7 @@ def test_a_really_full_disk(tmp_path, monkeypatch, checked):
                 done = 2
             except DiskFullError:
                 pass
-            assert m.sealed_generation() == done
+            assert m.verified_generation() == done
             assert not [name for name in os.listdir(disk) if name.startswith("store.next")]
             outcomes.append(done)
         finally:
@@ -525,7 +562,7 @@ import os, shutil, signal, sys, threading, time
 from pathlib import Path
 sys.path.insert(0, sys.argv[5])
 import chromadb
-from test_mirror import N, mirror, records
+from test_replica import N, records, replica
 from image_search.stores.chroma import ChromaStore
 
 built, work, what, steps = Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3], [float(s) for s in sys.argv[4].split(",")]
@@ -553,7 +590,7 @@ for number, step in enumerate(steps):
                     real(self, *a)
                     sys.audit("chroma", "store")
                 setattr(ChromaStore, name, stepped)
-        m = mirror(library)
+        m = replica(library)
         if what == "update":
             m.update(8, records(N, N + 300, step=100), [["id:0", "id:1"], ["id:2"]])
         else:
@@ -563,7 +600,7 @@ for number, step in enumerate(steps):
 """
 
 
-def kills(built, work, what, steps):
+def kills(built: Path, work: Path, what: str, steps: Sequence[float]) -> tuple[int, list[int | None]]:
     """Every library that was killed is at the old generation or the new one, whole; and can go on. Returns how many kills hit."""
     script = work / "kill.py"
     script.write_text(KILL)
@@ -576,31 +613,31 @@ def kills(built, work, what, steps):
     after = []
     for number, killed in enumerate(hit):
         library = work / str(number)
-        with mirror(library) as m:
+        with replica(library) as m:
             old, new = range(N), range(3, N + 300)
             store = m.open(7) or m.open(8)
             assert store is not None, (what, steps[number], m.why)
-            sealed = m.sealed_generation()
-            finds_exactly(store, old if sealed == 7 else new)
+            verified = m.verified_generation()
+            finds_exactly(store, old if verified == 7 else new)
             m.close()
             assert beside(library) == []
-            if sealed == 7:
+            if verified == 7:
                 assert killed
                 m.update(8, records(N, N + 300), [["id:0", "id:1", "id:2"]])
                 finds_exactly(m.open(8), new)
-            after.append(sealed)
+            after.append(verified)
         shutil.rmtree(library)
     return sum(hit), after
 
 
-# Copying, between Chroma's calls, closed and unsealed, sealed, between the two renames, tidying up, and not at all.
+# Copying, between Chroma's calls, closed without a manifest, with one, between the two renames, tidying up, and not at all.
 AIMED = {"update": [10, 24, 32, 35, 45, 48, 49, 500], "rebuild": [5, 15, 19, 30, 33, 34, 500]}
 
 
 @pytest.mark.slow
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system cannot fork")
 @pytest.mark.parametrize("what", ["update", "rebuild"])
-def test_killed_while_writing(built, tmp_path, what):
+def test_killed_while_writing(built: Path, tmp_path: Path, what: str) -> None:
     hits, after = kills(built, tmp_path, what, AIMED[what])
     assert hits == len(AIMED[what]) - 1
     assert after.count(8) >= 2
@@ -609,16 +646,16 @@ def test_killed_while_writing(built, tmp_path, what):
 @pytest.mark.slow
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system cannot fork")
 @pytest.mark.parametrize("what", ["update", "rebuild"])
-def test_killed_while_writing_at_every_step(built, tmp_path, what):
+def test_killed_while_writing_at_every_step(built: Path, tmp_path: Path, what: str) -> None:
     hits, after = kills(built, tmp_path, what, [*range(1, 100), *np.random.default_rng(3).uniform(0, 0.4, 60).round(4)])
     assert hits >= 60
     assert after.count(7) >= 40
     assert after.count(8) >= 40
 
 
-def test_killed_between_its_two_renames(library):
-    """The only moment without a store: what was sealed is found and put in place."""
-    mirror(library).update(8, records(N, N + 5), [])
+def test_killed_between_its_two_renames(library: Path) -> None:
+    """The only moment without a store: what was finished is found and put in place."""
+    replica(library).update(8, records(N, N + 5), [])
     os.rename(library / "store", library / "store.next-abcd")
     check(library, 8, range(N + 5))
     assert beside(library) == []
@@ -627,23 +664,23 @@ def test_killed_between_its_two_renames(library):
 # A server
 
 
-def test_a_store_on_a_server(server, tmp_path):  # noqa: F811
-    spec = f"chroma:{server}"
-    with mirror(tmp_path, spec=spec) as m, mirror(tmp_path, spec=spec) as other:
-        assert m.sealed_generation() is None
+def test_a_store_on_a_server(chroma_server: str, tmp_path: Path) -> None:  # noqa: F811
+    spec = f"chroma:{chroma_server}"
+    with replica(tmp_path, spec=spec) as m, replica(tmp_path, spec=spec) as other:
+        assert m.verified_generation() is None
         assert m.why
         with pytest.raises(StoreError):
             m.update(1, [], [])
         m.rebuild(1, records(0, 50))
         m.update(5, records(50, 60), [["id:0", "id:1"], ["id:2"]])
-        assert (m.sealed_generation(), m.worn) == (5, False)
+        assert (m.verified_generation(), m.needs_rebuild) == (5, False)
         assert m.open(1) is None
         finds_exactly(other.open(5), range(3, 60))
-        assert mirror(tmp_path, spec=spec, model="m2").sealed_generation() is None
-        assert mirror(tmp_path / "another", spec=spec).sealed_generation() is None
+        assert replica(tmp_path, spec=spec, model="m2").verified_generation() is None
+        assert replica(tmp_path / "another", spec=spec).verified_generation() is None
         with pytest.raises(ValueError, match="half way"):  # with as many images as before
             m.update(6, failing(1, ValueError("half way")), [["id:3"]])
-        assert m.sealed_generation() is None
+        assert m.verified_generation() is None
         assert m.open(5) is None
         assert m.open(6) is None
         with pytest.raises(StoreError):
@@ -654,45 +691,43 @@ def test_a_store_on_a_server(server, tmp_path):  # noqa: F811
             other.open(5) or other._used()._open().query(np.ones((1, DIM + 1), np.float32), 1)
 
 
-def test_a_strangers_library_is_not_taken_to_the_strangers_server(server, tmp_path, monkeypatch):  # noqa: F811
+def test_a_strangers_library_is_not_taken_to_their_server(chroma_server: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:  # noqa: F811
     """The queries would go there. Nothing is asked of a server that this user has not built a store on."""
-    from image_search.stores import server as remote
+    spec = f"chroma:{chroma_server}"
+    replica(tmp_path, spec=spec).rebuild(1, records(0, 5))
+    assert replica(tmp_path, spec=spec).verified_generation() == 1
 
-    spec = f"chroma:{server}"
-    mirror(tmp_path, spec=spec).rebuild(1, records(0, 5))
-    assert mirror(tmp_path, spec=spec).sealed_generation() == 1
-
-    def asked(*_args):
+    def asked(*_args: object) -> None:
         raise AssertionError("a server was asked")
 
-    monkeypatch.setattr(remote, "open_server", asked)
-    m = mirror(tmp_path, spec="chroma:http://127.0.0.1:1")
-    assert m.sealed_generation() is None
+    monkeypatch.setattr(chroma_module, "server_client", asked)
+    m = replica(tmp_path, spec="chroma:http://127.0.0.1:1")
+    assert m.verified_generation() is None
     assert m.open(1) is None
     assert "another server" in m.why
     monkeypatch.setenv("IMAGE_SEARCH_SECRET_FILE", str(tmp_path / "another user" / "secret"))
-    m = mirror(tmp_path, spec=spec)
+    m = replica(tmp_path, spec=spec)
     assert m.open(1) is None
-    assert m.sealed_generation() is None
+    assert m.verified_generation() is None
     assert "not made by this user" in m.why
 
 
-def test_a_server_that_lost_images_is_noticed(server, tmp_path):  # noqa: F811
-    spec = f"chroma:{server}"
-    with mirror(tmp_path, spec=spec) as m:
+def test_a_server_that_lost_images_is_noticed(chroma_server: str, tmp_path: Path) -> None:  # noqa: F811
+    spec = f"chroma:{chroma_server}"
+    with replica(tmp_path, spec=spec) as m:
         m.rebuild(1, records(0, 20))
         store = m.open(1)
         store.delete(["id:3"])  # by whoever else uses this server
-        assert m.sealed_generation() is None
+        assert m.verified_generation() is None
         assert "another number" in m.why
 
 
-def test_a_server_that_is_gone_is_one_line(server, tmp_path, monkeypatch):  # noqa: F811
-    m = mirror(tmp_path, spec=f"chroma:{server}")
+def test_a_server_that_is_gone_is_one_line(chroma_server: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:  # noqa: F811
+    m = replica(tmp_path, spec=f"chroma:{chroma_server}")
     m.rebuild(1, records(0, 3))
-    gone = mirror(tmp_path, spec="chroma:http://127.0.0.1:1")
-    monkeypatch.setattr(gone._keeper, "_mine", m._keeper._mine)
-    assert gone.sealed_generation() is None
+    gone = replica(tmp_path, spec="chroma:http://127.0.0.1:1")
+    monkeypatch.setattr(gone._backend, "_mine", m._backend._mine)
+    assert gone.verified_generation() is None
     assert gone.open(1) is None
     assert "does not answer" in gone.why
     assert "\n" not in gone.why
