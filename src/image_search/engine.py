@@ -12,7 +12,6 @@ import os
 import tempfile
 import threading
 import time
-import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -21,6 +20,7 @@ from typing import Any, SupportsIndex
 
 import numpy as np
 
+from .advice import Advice
 from .config import LIBRARY_LIMITS, THUMBNAIL_SIDE, UPLOAD_LIMITS, Limits, available_cpus, default_library
 from .errors import (
     SALVAGE,
@@ -216,7 +216,7 @@ class ImageSearchEngine:
                 )
                 embedder = self._model_of(catalog)
             thumbnails = stack.enter_context(contextlib.closing(Thumbnails(self.library, write=True)))
-            show = stack.enter_context(_progress_bar(plan.todo)) if progress is True else progress or (lambda *_: None)
+            show = stack.enter_context(_bar(plan.todo)) if progress is True else progress or (lambda *_: None)
             report, lines = run(
                 catalog, plan, embedder, pool, thumbnails, decoder=_decoder(limits), excluder=excluder, prune=prune, progress=show
             )
@@ -316,7 +316,7 @@ class ImageSearchEngine:
                     raise StoreError(f"{mirror.why}; to use it again, name it: --store {self._store_spec(catalog)}")
                 how(catalog, mirror)
         except (StoreError, LibraryError) as error:
-            self._notify(f"The images are safe and can be searched (exactly), but the store is not up to date: {error}")
+            self._notify(Advice("The images are safe and can be searched (exactly), but the store is not up to date: ", error.line))
 
     # --- search -------------------------------------------------------------------------------------------------------------
 
@@ -584,17 +584,7 @@ def _mismatch(asked: str, library: Fingerprint, folder: Path) -> ModelMismatchEr
     )
 
 
-@contextlib.contextmanager
-def _progress_bar(total: int) -> Iterator[Progress]:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # a notebook without ipywidgets gets the plain bar, and need not be told so
-        from tqdm.auto import tqdm
+def _bar(total: int) -> contextlib.AbstractContextManager[Progress]:
+    from .present.progress import bar  # tqdm comes with it
 
-    with tqdm(total=total, unit="img", desc="index", disable=None if total else True, dynamic_ncols=True) as bar:
-
-        def show(done: int, _total: int, skipped: int) -> None:
-            bar.update(done - bar.n)
-            if skipped:
-                bar.set_postfix_str(f"{skipped} skipped", refresh=False)
-
-        yield show
+    return bar("index", total)
