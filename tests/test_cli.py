@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import os
 import shutil
@@ -16,8 +17,11 @@ import jsonschema
 import pytest
 from pictures import fill, picture
 
-from image_search import ImageSearchEngine
+from image_search import ImageSearchEngine, ImageSearchError
+from image_search.advice import Advice, Setting, Verb
 from image_search.cli import app as cli
+from image_search.cli.console import in_shell
+from image_search.errors import HINTS
 from image_search.library.catalog import Catalog
 from image_search.present.json import SCHEMA
 
@@ -36,7 +40,6 @@ def run(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> 
 
     def call(*arguments: object) -> Answer:
         monkeypatch.setattr(sys, "argv", ["image-search", *map(str, arguments)])
-        monkeypatch.setattr(cli, "_debug", False)
         handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
         code = 0
         try:
@@ -164,6 +167,100 @@ def test_mistakes_are_one_plain_line(
     assert answer.code == code and words in answer.err and "Traceback" not in answer.err and answer.out == ""
     assert len([line for line in answer.err.splitlines() if line.startswith("error:")]) <= 1
     assert len(json.loads(run("search", "id:1", "-n", 100, "--json").out)["matches"]) == 12  # nothing was lost
+
+
+def test_a_command_with_a_slip_is_guessed(run: Callable[..., Answer]) -> None:
+    answer = run("serch", "photo.jpg")
+    assert answer.code == 2 and "'search'" in answer.err
+
+
+def test_a_command_is_imported_when_it_is_asked_for() -> None:
+    code = (
+        "import sys; sys.argv[1:] = ['status', '--help']\n"
+        "from image_search.cli import app, main\n"
+        "try: main()\n"
+        "finally: print(*[name for name in app.COMMANDS if f'image_search.cli.{name}' in sys.modules])"
+    )
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert out.splitlines()[-1] == "status"
+
+
+def named_in(file: Path) -> list[Setting | Verb]:
+    """The settings and verbs of the advice in a file; a value that is known only later is X."""
+    tree = ast.parse(file.read_text(encoding="utf-8"))
+    calls = [node for node in ast.walk(tree) if isinstance(node, ast.Call) and getattr(node.func, "id", "") in ("Setting", "Verb")]
+    parts = {id(inner) for call in calls for inner in ast.walk(call) if inner is not call}
+    return [named(call) for call in calls if id(call) not in parts]
+
+
+def named(call: ast.Call) -> Setting | Verb:
+    first, *rest = call.args
+    assert isinstance(first, ast.Constant), f"a name that is known only later: {ast.unparse(call)}"
+    if getattr(call.func, "id", "") == "Setting":
+        return Setting(str(first.value), *map(text_of, rest))
+    arguments = rest[0].elts if rest and isinstance(rest[0], ast.Tuple) else []
+    return Verb(str(first.value), tuple(named(a) if isinstance(a, ast.Call) else text_of(a) for a in arguments))
+
+
+def text_of(node: ast.expr) -> str:
+    return str(node.value) if isinstance(node, ast.Constant) else "X"
+
+
+def test_every_hint_can_be_followed_in_a_shell() -> None:
+    options = {name: {o for p in cli.app.commands[name].params for o in p.opts} for name in cli.COMMANDS}
+    everywhere = set().union(*options.values())
+    found = {file: named_in(file) for file in sorted((ROOT / "src" / "image_search").rglob("*.py"))}
+    assert sum(map(len, found.values())) >= 3 and all(isinstance(hint, str) for hint in HINTS.values())
+    wrong = []
+    for file, several in found.items():
+        for one in several:
+            known, settings = everywhere, [one]
+            if isinstance(one, Verb):
+                known, settings = options.get(one.name, set()), [a for a in one.arguments if isinstance(a, Setting)]
+                wrong += [] if known else [f"{file}: no command {one.name}"]
+            wrong += [f"{file}: no option {in_shell(s)} of {one}" for s in settings if in_shell(s).split()[0] not in known]
+    assert wrong == []
+
+
+@pytest.mark.parametrize(
+    ("advised", "words"),
+    [
+        (Setting("max_megapixels"), "--max-megapixels"),
+        (Setting("names", "Cat"), "--name Cat"),
+        (Setting("prune", "True"), "--prune"),
+        (Setting("how", "store"), "--store-only"),
+        (Setting("path", "*/2024/*"), "--path '*/2024/*'"),
+        (Verb("index", ("FOLDER", Setting("model", "dino"))), "image-search index FOLDER --model dino"),
+        (Verb("relocate", ("/old place", "~/new")), "image-search relocate '/old place' ~/new"),
+    ],
+)
+def test_the_words_of_a_shell(advised: Setting | Verb, words: str) -> None:
+    assert in_shell(advised) == words
+
+
+def test_whatever_is_printed_says_hints_in_the_words_of_a_shell(
+    run: Callable[..., Answer], photos: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    small = ("index", photos, "--store", "exact", "--max-megapixels", "0.001")
+    table, data = run(*small).out, json.loads(run(*small, "--json").out)
+    assert "12 too many pixels: raise the limit with --max-megapixels\n" in table
+    assert {skipped["hint"] for skipped in data["skipped"]} == {"raise the limit with --max-megapixels"}
+    with ImageSearchEngine(model="mini", store="exact") as engine:  # and Python's own
+        hints = {skipped.hint for skipped in engine.index(photos, max_megapixels=0.001).skipped}
+    assert hints == {"raise the limit with max_megapixels="}
+
+    monkeypatch.setattr(ImageSearchEngine, "verify", lambda _: [Advice("worn out: ", Verb("rebuild"))])
+    answer = run("status", "--verify")
+    assert "damage: worn out: image-search rebuild\n" in answer.err  # a line, then an error
+    assert "Save what is still good with: image-search salvage\n" in answer.err
+    assert json.loads(run("status", "--verify", "--json").out)["damage"] == ["worn out: image-search rebuild"]
+
+    def tired(engine: ImageSearchEngine) -> dict[str, object]:
+        engine._notify(Advice("raise ", Setting("jobs")))  # a notice
+        raise ImageSearchError("it is over", hint=Advice(Verb("rebuild"), " helps"))
+
+    monkeypatch.setattr(ImageSearchEngine, "status", tired)
+    assert run("status").err == "raise --jobs\nerror: it is over. image-search rebuild helps\n"
 
 
 def test_debug_shows_the_trace(run: Callable[..., Answer]) -> None:

@@ -14,7 +14,8 @@ from PIL import Image
 
 import image_search.demo
 from image_search import ImageSearchEngine, UsageError
-from image_search.demo import CLASSES, QUERIES, draw_gallery, show
+from image_search.cli import demo as command
+from image_search.demo import CLASSES, QUERIES, draw_gallery
 
 ROOT = Path(__file__).resolve().parents[1]
 ROW = re.compile(r"^ +(\d+)  (\w+) +(\d\.\d{3}) +(\d\.\d{3}) +(\d\.\d{2}|-)  (\S+)$", re.MULTILINE)
@@ -82,17 +83,17 @@ def tables(text: str) -> dict[str, str]:
 @pytest.fixture
 def small(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     """Where to draw: one picture per class, one query."""
-    monkeypatch.setattr(show, "draw_gallery", partial(draw_gallery, per_class=1))
+    monkeypatch.setattr(image_search.demo, "draw_gallery", partial(draw_gallery, per_class=1))
     monkeypatch.setattr(image_search.demo, "QUERIES", [query for query in QUERIES if query[0] == "Cat"])
     return tmp_path / "pictures"
 
 
 @pytest.mark.slow
 def test_a_second_run_repeats_the_first(small: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    show.run(small, None)
+    command.run(small, None)
     first = capsys.readouterr().out
     before = {p: p.stat().st_mtime_ns for p in tmp_path.rglob("*.jpg")}
-    show.run(small, None)
+    command.run(small, None)
     second = capsys.readouterr().out
     assert first == second and first.count("not in the library") == 1
     assert {p: p.stat().st_mtime_ns for p in tmp_path.rglob("*.jpg")} == before
@@ -106,5 +107,5 @@ def test_it_stops_before_files_that_are_not_its_own(small: Path, tmp_path: Path)
     theirs.parent.mkdir()
     theirs.write_bytes(b"my only picture")
     with pytest.raises(UsageError, match=r"cat\.jpg"):
-        show.run(small, tmp_path / "library")
+        command.run(small, tmp_path / "library")
     assert theirs.read_bytes() == b"my only picture"

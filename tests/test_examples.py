@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 import io
 import re
 import shlex
@@ -173,58 +172,6 @@ def test_links_lead_somewhere(document: Path) -> None:
             if anchor:
                 headings = re.findall(r"^#+ (.*)$", text_of(there), re.MULTILINE)
                 assert anchor in {re.sub(r"[^\w -]", "", h.lower()).replace(" ", "-") for h in headings}, target
-
-
-HOUSE = ROOT / "src" / "image_search"
-
-
-def rooms() -> list[str]:
-    """The files in the order of the table in docs/architecture.md."""
-    table = text_of(ROOT / "docs" / "architecture.md").split("## Rooms\n")[1].split("\n## ")[0]
-    return [name for row in re.findall(r"^\| [^|]*\|([^|]*)\|", table, re.MULTILINE) for name in re.findall(r"`([\w/]+\.py)`", row)]
-
-
-def test_the_map_of_the_house_is_complete() -> None:
-    """Each file of the package once; those without a line of code, such as an empty __init__.py, need not be named."""
-    there = {p.relative_to(HOUSE).as_posix() for p in HOUSE.rglob("*.py") if ast.parse(text_of(p)).body}
-    named = rooms()
-    assert len(named) == len(set(named))
-    assert (there - set(named), set(named) - there) == (set(), set())
-
-
-def test_a_file_imports_only_from_files_above_it() -> None:
-    named = rooms()
-    wrong = [
-        f"{name} imports {other}"
-        for place, name in enumerate(named)
-        for other in imports_of(HOUSE / name) & set(named)
-        if named.index(other) > place
-    ]
-    assert wrong == []
-
-
-def imports_of(file: Path) -> set[str]:
-    """The package's own files that a file imports anywhere, for types only excepted; relative to the package."""
-    tree = ast.parse(text_of(file))
-    guards = [node for node in ast.walk(tree) if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.dump(node.test)]
-    for_types = {id(inner) for guard in guards for inner in ast.walk(guard)}
-    found: set[Path] = set()
-    for node in ast.walk(tree):
-        if not isinstance(node, ast.ImportFrom) or id(node) in for_types:
-            continue
-        parts = (node.module or "").split(".")
-        if node.level:
-            target = file.parents[node.level - 1].joinpath(*parts)
-        elif parts[0] == "image_search":
-            target = HOUSE.joinpath(*parts[1:])
-        else:
-            continue
-        found |= {file_of(target / alias.name) or file_of(target) or target for alias in node.names}
-    return {path.relative_to(HOUSE).as_posix() for path in found} - {file.relative_to(HOUSE).as_posix()}
-
-
-def file_of(module: Path) -> Path | None:
-    return next((path for path in (module.with_suffix(".py"), module / "__init__.py") if path.is_file()), None)
 
 
 @pytest.fixture(scope="module")

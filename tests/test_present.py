@@ -7,6 +7,7 @@ import io
 import json
 import math
 import os
+import re
 import stat
 import subprocess
 import sys
@@ -25,17 +26,17 @@ from image_search.present import (
     Panel,
     draw_comparison,
     font_advice,
-    font_for,
     match_panel,
     matches_json,
     matches_table,
-    missing_glyphs,
     png_bytes,
     report_table,
     save_comparison,
 )
-from image_search.present import canvas as pen_module
+from image_search.present import canvas as canvas_module
 from image_search.present import fonts as fonts_module
+from image_search.present.fonts import choose
+from image_search.present.progress import bar, bars
 from image_search.present.text_fit import cells, flow, shorten, wrap
 from image_search.types import IndexReport, Match, Skipped
 
@@ -156,7 +157,7 @@ def test_missing_pixels_are_a_placeholder_with_the_reason():
 def test_long_names_never_overlap():
     names = ["word " * 40, "x" * 200, "a_b-c." * 30, KOREAN * 30, "W" * 60, "\u202e\x1b[31m" * 20]
     panels = [match_panel(match(i + 1, names[i % len(names)], closeness=0.5, identical=True), picture()) for i in range(18)]
-    figure = draw_comparison([query("Q" * 300), query("second " * 30), *panels], heading="heading " * 100)
+    figure = draw_comparison([query("Q" * 300), query("second " * 30), *panels])
     assert_tidy(figure)
     assert sum("…" in t for t in texts(figure)) >= 18
     assert any(t.startswith("18. ") for t in texts(figure)), "the rank stays"
@@ -172,7 +173,7 @@ def test_the_picture_is_bounded(monkeypatch):
     figure = draw_comparison([query(), *(match_panel(match(i + 1), None) for i in range(50))])
     width, height = figure.get_size_inches() * figure.dpi
     assert width * height < 4e6
-    monkeypatch.setattr(pen_module, "MAX_PIXELS", 500_000)  # above it, everything is drawn smaller
+    monkeypatch.setattr(canvas_module, "COMPARISON_PIXELS", 500_000)  # above it, everything is drawn smaller
     figure = draw_comparison([query(), *(match_panel(match(i + 1), None) for i in range(20))])
     assert math.prod(Image.open(io.BytesIO(png_bytes(figure))).size) <= 500_000 * 1.01
     assert_tidy(figure)
@@ -183,7 +184,7 @@ def test_nothing_at_all_is_still_a_picture():
 
 
 def test_png_is_the_figure_in_its_own_size_on_white():
-    figure = draw_comparison([query(), match_panel(match(), picture(shade=200))], heading="two")
+    figure = draw_comparison([query(), match_panel(match(), picture(shade=200))])
     image = Image.open(io.BytesIO(png_bytes(figure)))
     assert image.size == pytest.approx(tuple(figure.get_size_inches() * figure.dpi), abs=1) and image.mode == "RGB"
     assert image.getpixel((2, 2)) == (255, 255, 255)
@@ -217,14 +218,14 @@ def test_a_users_matplotlibrc_changes_nothing(tmp_path):
 
 
 def test_base_font_is_enough_for_european_names():
-    assert font_for(["Crème brûlée", "Борщ", "Σαλάτα", "1. A: 0.12 · …"]) == ["DejaVu Sans"]
-    assert missing_glyphs(["Crème brûlée"]) == "" == font_advice(["Crème brûlée"])
+    assert choose(["Crème brûlée", "Борщ", "Σαλάτα", "1. A: 0.12 · …"]).families == ["DejaVu Sans"]
+    assert font_advice(["Crème brûlée"]) == "" and not choose(["Crème brûlée"]).missing
 
 
 def korean_font() -> list[str]:
-    if missing_glyphs([KOREAN]):
+    if choose([KOREAN]).missing:
         pytest.skip("no installed font has Korean: apt install fonts-nanum")
-    return font_for([KOREAN])
+    return choose([KOREAN]).families
 
 
 def glyph_file_has(family: list[str], char: str) -> bool:
@@ -245,19 +246,19 @@ def test_korean_is_drawn_with_a_font_that_has_it(caplog, recwarn):
     figure = draw_comparison([match_panel(match(1, KOREAN), picture())])
     png_bytes(figure)
     title = next(t for t in figure.texts if t.get_text() == f"1. {KOREAN}")
-    assert title.get_fontfamily() == font_for([f"1. {KOREAN}"])
+    assert title.get_fontfamily() == choose([f"1. {KOREAN}"]).families
     assert not [w for w in recwarn if "Glyph" in str(w.message)] and not [r for r in caplog.records if "findfont" in r.message]
 
 
 def test_decomposed_korean_is_composed_first():
     korean_font()
     parts = unicodedata.normalize("NFD", KOREAN)
-    assert parts != KOREAN and font_for([parts]) == font_for([KOREAN]) and missing_glyphs([parts]) == ""
+    assert parts != KOREAN and choose([parts]).families == choose([KOREAN]).families and not choose([parts]).missing
     assert f"1. {KOREAN}" in texts(draw_comparison([match_panel(match(1, parts), picture())]))
 
 
 def test_a_character_without_a_font_is_a_box_and_said_in_one_line(recwarn):
-    assert missing_glyphs([f"a{UNASSIGNED}b", UNASSIGNED]) == UNASSIGNED
+    assert choose([f"a{UNASSIGNED}b", UNASSIGNED]).missing == {UNASSIGNED}
     advice = font_advice([UNASSIGNED])
     assert "\n" not in advice and "apt install fonts-noto" in advice
     figure = draw_comparison([match_panel(match(1, f"a{UNASSIGNED}b"), picture())])
@@ -497,6 +498,39 @@ def test_flow_puts_facts_side_by_side_as_far_as_they_fit():
     assert flow(facts, 100, len) == ["one 1  ·  two 2  ·  three 3"]
     assert flow(facts, 16, len) == ["one 1  ·  two 2", "three 3"]
     assert flow(facts, 7, len) == list(facts)
+
+
+# Progress
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def test_a_bar_says_how_far_how_fast_and_how_long_yet(monkeypatch):
+    monkeypatch.setattr(sys, "stderr", terminal := Terminal())
+    with bar("index", 4) as show:
+        show(1, 4)
+        show(4, 4, 2)
+    assert re.search(r"index: 100%\|.*\| 4/4 \[\d\d:\d\d<\d\d:\d\d, .*img.*, 2 skipped\]", terminal.getvalue())
+    with bars() as show:
+        show("mini: pictures", 1, 2)
+        show("mini: copies", 3, 3)
+    assert "mini: pictures:  50%" in terminal.getvalue() and "mini: copies: 100%" in terminal.getvalue()
+
+
+def test_an_index_run_shows_a_bar_in_a_terminal_and_nothing_elsewhere(engine, photos, monkeypatch):
+    monkeypatch.setattr(sys, "stderr", quiet := io.StringIO())
+    engine.index(photos / "circle")
+    monkeypatch.setattr(sys, "stderr", terminal := Terminal())
+    engine.index(photos / "square", progress=False)
+    assert (quiet.getvalue(), terminal.getvalue()) == ("", "")
+    engine.index(photos)
+    assert "index: 100%" in terminal.getvalue() and "4/4" in terminal.getvalue()
+    shown = len(terminal.getvalue())
+    engine.index(photos)  # nothing is new: no bar
+    assert len(terminal.getvalue()) == shown
 
 
 # The room's front door

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-__all__ = ["Advice", "Named", "Setting", "Verb", "in_python", "told"]
+__all__ = ["Advice", "Named", "Setting", "Verb", "capitalised", "in_python", "told"]
 
 _OF_THE_ENGINE = frozenset({"allow_private_urls", "jobs", "library", "model", "runtime", "store"})  # given when it is made
 _ENGINE_VERBS = frozenset({"embed", "forget", "index", "rebuild", "relocate", "search", "status", "verify"})
@@ -54,6 +54,14 @@ def told(text: str, say: Callable[[Named], str]) -> str:
     if not isinstance(text, Advice):
         return text
     return "".join(told(part, say) if isinstance(part, str) else say(part) for part in text.parts)
+
+
+def capitalised(text: str) -> str:
+    """As a sentence begins; a setting or a verb at its start is a name and stays as it is."""
+    if not isinstance(text, Advice):
+        return text[:1].upper() + text[1:]
+    first, *rest = text.parts or ("",)
+    return Advice(capitalised(first) if isinstance(first, str) else first, *rest)
 
 
 def in_python(named: Named) -> str:

@@ -6,6 +6,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
+from .advice import Advice, Setting
 from .errors import UsageError
 
 __all__ = ["LIBRARY_ENV", "Limits", "available_cpus", "default_library"]
@@ -97,6 +98,13 @@ CLOSENESS_SAMPLE = 1000  # images; sampling error of a percentile is then under 
 COMMIT_SECONDS = 1.0  # what a kill may cost at most, and how often the bar moves; a commit costs some 10 ms
 
 
+# --- present ----------------------------------------------------------------------------------------------------------------
+
+COMPARISON_PIXELS = 16_000_000  # of the whole picture: 50 results take 3 million; above it everything is drawn smaller
+COMPARISON_BYTES = 64 * MIB  # no saved comparison is larger, so a larger file is none and is not replaced
+SKIPPED_EXAMPLES = 3  # files named per reason in an index run's summary
+
+
 # --- web --------------------------------------------------------------------------------------------------------------------
 
 
@@ -116,7 +124,7 @@ def default_library(argument: str | os.PathLike[str] | None = None) -> Path:
     given = os.fspath(argument) if argument is not None else os.environ.get(LIBRARY_ENV)
     if given is not None:
         if not given:
-            raise UsageError("the library's name is empty", hint=f"give --library FOLDER or unset {LIBRARY_ENV}")
+            raise UsageError("the library's name is empty", hint=Advice("give ", Setting("library", "FOLDER"), f" or unset {LIBRARY_ENV}"))
         return Path(os.path.expanduser(given)).absolute()
     import platformdirs
 

@@ -11,7 +11,6 @@ import operator
 import os
 import threading
 import time
-import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -212,7 +211,7 @@ class ImageSearchEngine:
                 pool = DecodePool(self.jobs, catalog.fingerprint.preprocess, limits=limits, thumbnail_side=THUMBNAIL_SIDE)
                 tools = stack.enter_context(pool), self._model_of(catalog)
             thumbnails = stack.enter_context(contextlib.closing(Thumbnails(self.library, write=True)))
-            show = stack.enter_context(_progress_bar(plan.todo)) if progress is True else progress or (lambda *_: None)
+            show = stack.enter_context(_bar(plan.todo)) if progress is True else progress or (lambda *_: None)
             report, lines = run(catalog, plan, rules, thumbnails, tools=tools, progress=show)
         for line in lines:
             self._notify(line)
@@ -543,17 +542,7 @@ def _mismatch(asked: str, library: Fingerprint, folder: Path) -> ModelMismatchEr
     )
 
 
-@contextlib.contextmanager
-def _progress_bar(total: int) -> Iterator[Progress]:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # a notebook without ipywidgets gets the plain bar, and need not be told so
-        from tqdm.auto import tqdm
+def _bar(total: int) -> contextlib.AbstractContextManager[Progress]:
+    from .present.progress import bar  # tqdm comes with it
 
-    with tqdm(total=total, unit="img", desc="index", disable=None if total else True, dynamic_ncols=True) as bar:
-
-        def show(done: int, _total: int, skipped: int) -> None:
-            bar.update(done - bar.n)
-            if skipped:
-                bar.set_postfix_str(f"{skipped} skipped", refresh=False)
-
-        yield show
+    return bar("index", total)

@@ -1,7 +1,7 @@
 """Every error of this package.
 
-    ImageSearchError                  base: one plain line, exit code 1
-    ├── UsageError                    the caller asked for something impossible; exit code 2
+    ImageSearchError                  base: one plain line
+    ├── UsageError                    the caller asked for something impossible
     ├── DecodeError                   these bytes cannot become pixels (path, reason)
     ├── QueryError                    the query cannot be used (missing, no image, 404, time-out, ...)
     ├── LibraryError                  something about the library folder
@@ -32,7 +32,7 @@ import os
 from collections.abc import Callable, Iterator
 from enum import StrEnum
 
-from .advice import Advice, Named, Setting, Verb, in_python, told
+from .advice import Advice, Named, Setting, Verb, capitalised, told
 
 __all__ = [
     "DecodeError",
@@ -114,35 +114,25 @@ class ImageSearchError(Exception):
         hint: what to do next, if there is something to do.
     """
 
-    exit_code = 1
-
     def __init__(self, what: str, *, path: str | os.PathLike[str] | None = None, hint: str = "") -> None:
         self.what = what
         self.path = None if path is None else os.fspath(path)
         self.hint = hint
-        super().__init__(self.told(in_python))
+        super().__init__(str(self.line))
+
+    @property
+    def line(self) -> Advice:
+        """The one line, its settings and verbs still named: to be told, or to be part of another line."""
+        where = "" if self.path is None else f": {self.path}"
+        return Advice(self.what, where, *((". ", capitalised(self.hint)) if self.hint else ()))
 
     def told(self, say: Callable[[Named], str]) -> str:
         """The one line, its settings and verbs in a face's own words."""
         return told(self.line, say)
 
-    @property
-    def line(self) -> Advice:
-        """The one line, to be said later or as a part of another: "it cannot answer: ..."."""
-        hint = _begun(self.hint) if self.hint else ()
-        return Advice(self.what, "" if self.path is None else f": {self.path}", ". " if hint else "", *hint)
-
-
-def _begun(hint: str) -> tuple[str | Named, ...]:
-    """A hint's parts, as a sentence begins."""
-    first, *rest = hint.parts if isinstance(hint, Advice) else (hint,)
-    if isinstance(first, Advice):
-        return (*_begun(first), *rest)
-    return (first[:1].upper() + first[1:] if isinstance(first, str) else first, *rest)
-
 
 class UsageError(ImageSearchError):
-    exit_code = 2
+    pass
 
 
 class DecodeError(ImageSearchError):
@@ -213,7 +203,7 @@ class ModelError(ImageSearchError):
 
 
 class UnknownModelError(ModelError):
-    exit_code = 2
+    pass
 
 
 class ModelMissingError(ModelError):
@@ -234,7 +224,7 @@ class MissingExtraError(ModelError, ImportError):
     def __init__(self, package: str, extra: str, purpose: str) -> None:
         super().__init__(
             f"{purpose} needs {package}, which is not installed",
-            hint=f'Install it with: pip install "ai-image-search-engine[{extra}]"',
+            hint=f'install it with: pip install "ai-image-search-engine[{extra}]"',
         )
 
 

@@ -1,4 +1,4 @@
-"""The command line: one file a command; see app.py."""
+"""The command line: a file for each command; see app.py."""
 
 from .app import main
 

@@ -1,17 +1,17 @@
-"""What the command line shows and asks: lines, JSON, bars, the picture's window. Everything heavy is imported inside."""
+"""What the command line shows and asks: lines, JSON, tables, the picture's window. Everything heavy is imported inside."""
 
 from __future__ import annotations
 
 import contextlib
 import json
 import os
+import shlex
 import shutil
 import sys
-from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..advice import Named, Setting, told
+from ..advice import Named, Verb, told
 from ..config import UPLOAD_LIMITS
 from ..errors import QueryError
 from ..paths import shown
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 
 __all__ = [
     "advise_fonts",
-    "bars",
     "bytes_from_stdin",
     "has_display",
     "in_shell",
@@ -30,21 +29,38 @@ __all__ = [
     "print_json",
     "print_matches",
     "unquoted",
+    "words",
 ]
+
+
+# Settings whose option is not called like them, and values of a setting that are options.
+_OPTIONS = {("names", ""): "--name", ("n_results", ""): "-n", ("how", "exact"): "--exact", ("how", "store"): "--store-only"}
 
 
 def in_shell(named: Named) -> str:
     """--max-megapixels 300; image-search index FOLDER --model dino."""
-    if isinstance(named, Setting):
-        flag = f"--{named.name.replace('_', '-')}"
-        return f"{flag} {named.value}" if named.value not in ("", "True") else flag
-    return " ".join(["image-search", named.name, *(a if isinstance(a, str) else in_shell(a) for a in named.arguments)])
+    if isinstance(named, Verb):
+        return " ".join(["image-search", named.name, *(_quoted(a) if isinstance(a, str) else in_shell(a) for a in named.arguments)])
+    if whole := _OPTIONS.get((named.name, named.value)):
+        return whole
+    option = _OPTIONS.get((named.name, "")) or f"--{named.name.replace('_', '-')}"
+    return option if named.value in ("", "True") else f"{option} {_quoted(named.value)}"
+
+
+def _quoted(argument: str) -> str:
+    """As a shell needs it; "~/" is left to the shell."""
+    return "~/" + shlex.quote(argument[2:]) if argument.startswith("~/") else shlex.quote(argument)
+
+
+def words(text: str) -> str:
+    """The text in the words of a shell."""
+    return told(text, in_shell)
 
 
 def note(line: str) -> None:
     """A warning or a hint: one line on stderr, between progress bars, harmless for the terminal."""
     tqdm = sys.modules.get("tqdm.std")
-    text = shown(told(line, in_shell))
+    text = shown(words(line))
     if tqdm is not None:
         tqdm.tqdm.write(text, file=sys.stderr)
     else:
@@ -52,9 +68,18 @@ def note(line: str) -> None:
 
 
 def print_json(data: Any) -> None:
+    """One JSON value, its texts in the words of a shell."""
     # What could harm a terminal stands inside a string, where JSON has an escape for it.
-    text = json.dumps(data, ensure_ascii=not (sys.stdout.encoding or "").lower().startswith("utf"))
+    text = json.dumps(_in_words(data), ensure_ascii=not (sys.stdout.encoding or "").lower().startswith("utf"))
     print("".join(c if shown(c) == c else f"\\u{ord(c):04x}" for c in text))
+
+
+def _in_words(data: Any) -> Any:
+    if isinstance(data, dict):
+        return {key: _in_words(value) for key, value in data.items()}
+    if isinstance(data, (list, tuple)):
+        return [_in_words(value) for value in data]
+    return words(data) if isinstance(data, str) else data
 
 
 def print_matches(matches: Matches) -> None:
@@ -62,22 +87,6 @@ def print_matches(matches: Matches) -> None:
 
     # None for a pipe or a file, where nothing is shortened
     print(matches_table(matches, width=shutil.get_terminal_size().columns if sys.stdout.isatty() else None))
-
-
-@contextlib.contextmanager
-def bars() -> Iterator[Callable[[str, int, int], None]]:
-    """One progress bar for each thing that is being done."""
-    from tqdm.auto import tqdm
-
-    with contextlib.ExitStack() as stack:
-        shown_bars: dict[str, Any] = {}
-
-        def progress(what: str, done: int, total: int) -> None:
-            if what not in shown_bars:
-                shown_bars[what] = stack.enter_context(tqdm(total=total, desc=what, unit="img", disable=None))
-            shown_bars[what].update(done - shown_bars[what].n)
-
-        yield progress
 
 
 def bytes_from_stdin() -> bytes:

@@ -130,7 +130,7 @@ def guitar(c: Canvas, rng: random.Random, p: Palette, n: int) -> Colour:
     return CASTS[n * 5 % 6]
 
 
-def _guitar_body(here: Canvas, p: Palette, wood: Colour, electric: bool) -> None:
+def _guitar_body(here: Canvas, p: Palette, wood: Colour, electric: bool) -> None:  # long: an outline, one coordinate a line
     neck, head = rgb("54341f"), darker(wood, 0.35)
     if electric:
         body = smooth(

@@ -1,7 +1,7 @@
 """Showing results: a picture, a table, JSON. It knows nothing of searching; matplotlib is imported when a picture is drawn."""
 
 from .figure import LESS_LIKE, Panel, draw_comparison, match_panel, png_bytes, save_comparison
-from .fonts import font_advice, font_for, missing_glyphs
+from .fonts import font_advice
 from .json import SCHEMA, matches_json
 from .table import matches_table, report_table
 
@@ -11,11 +11,9 @@ __all__ = [
     "Panel",
     "draw_comparison",
     "font_advice",
-    "font_for",
     "match_panel",
     "matches_json",
     "matches_table",
-    "missing_glyphs",
     "png_bytes",
     "report_table",
     "save_comparison",

@@ -7,16 +7,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from ..config import COMPARISON_PIXELS
 from .fonts import BOX, choose, drawable
-from .text_fit import flow, shorten, wrap
+from .text_fit import flow, wrap
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["FACT", "INK", "LINE", "PILL_HEIGHT", "QUIET", "Box", "Pen"]
+__all__ = ["FACT", "INK", "LINE", "PILL_HEIGHT", "QUIET", "Canvas", "Rect"]
 
 DPI = 100
-MAX_PIXELS = 16_000_000  # of the whole picture: 50 results take 3 million; above it everything is drawn smaller
 FACT, PILL_TEXT = 9.0, 7.5  # points
 PILL_HEIGHT = 18
 INK, QUIET, LINE = "#16181d", "#5f6673", "#dfe2e7"
@@ -24,14 +24,14 @@ MAT_LAYER, LABEL_LAYER, TEXT_LAYER = -1, 2, 3  # axes lie on 0
 
 
 @dataclass(frozen=True, slots=True)
-class Box:
+class Rect:
     x: float
     y: float
     w: float
     h: float
 
 
-class Pen:
+class Canvas:
     """Chooses the fonts for all `texts` of a picture. Measuring works at once, drawing after `open`."""
 
     figure: Figure
@@ -55,9 +55,6 @@ class Pen:
 
     # A text broken or shortened to so many pixels, ready to be drawn:
 
-    def fit(self, text: str, width: float, size: float, bold: bool = False) -> str:
-        return shorten(self._clean(text), width, lambda t: self._width(t, size, bold))
-
     def wrap(self, text: str, width: float, size: float, bold: bool = False) -> list[str]:
         return wrap(self._clean(text), width, lambda t: self._width(t, size, bold))
 
@@ -65,20 +62,20 @@ class Pen:
         return flow(tuple(self._clean(f) for f in facts), width, lambda t: self._width(t, FACT))
 
     def open(self, width: float, height: float) -> None:
-        """Begin the figure, width x height pixels, everything scaled down alike if that is more than MAX_PIXELS."""
+        """Begin the figure, width x height pixels, everything scaled down alike if that is more than COMPARISON_PIXELS."""
         from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure
         from matplotlib.transforms import Affine2D
 
         width, height = math.ceil(width), math.ceil(height)
-        scale = min(1.0, math.sqrt(MAX_PIXELS / (width * height)))
+        scale = min(1.0, math.sqrt(COMPARISON_PIXELS / (width * height)))
         self.figure = Figure(figsize=(width / DPI, height / DPI), dpi=DPI * scale, facecolor="white", edgecolor="none")
         self.figure.set_layout_engine("none")
         FigureCanvasAgg(self.figure)
         self._size = width, height
         self._place = Affine2D().scale(1 / width, -1 / height).translate(0, 1) + self.figure.transFigure
 
-    def axes(self, box: Box, label: str) -> Any:
+    def axes(self, box: Rect, label: str) -> Any:
         width, height = self._size
         rect = (box.x / width, 1 - (box.y + box.h) / height, box.w / width, box.h / height)
         axes = self.figure.add_axes(rect, label=label)
@@ -94,7 +91,7 @@ class Pen:
             fontproperties=self._font(size, bold), usetex=False, parse_math=False,
         )  # fmt: skip
 
-    def card(self, box: Box, color: str, frame: str = "", radius: float = 6, zorder: float = MAT_LAYER) -> None:
+    def card(self, box: Rect, color: str, frame: str = "", radius: float = 6, zorder: float = MAT_LAYER) -> None:
         from matplotlib.patches import FancyBboxPatch
 
         style = f"round,pad=0,rounding_size={min(radius, box.w / 2, box.h / 2)}"
@@ -116,9 +113,9 @@ class Pen:
         """A label on the upper edge of a mat, its middle at height y; gives its right end."""
         word = self._clean(word)
         width = self._width(word, PILL_TEXT, bold=True) + PILL_HEIGHT * 0.9
-        self.card(Box(x, y - PILL_HEIGHT / 2, width, PILL_HEIGHT), color, "", PILL_HEIGHT / 2, LABEL_LAYER)
+        self.card(Rect(x, y - PILL_HEIGHT / 2, width, PILL_HEIGHT), color, "", PILL_HEIGHT / 2, LABEL_LAYER)
         self.text(x + width / 2, y, word, PILL_TEXT, "white", bold=True, ha="center")
         return x + width
 
     def rule(self, x: float, top: float, bottom: float) -> None:
-        self.card(Box(x - 0.5, top, 1, bottom - top), LINE, radius=0)
+        self.card(Rect(x - 0.5, top, 1, bottom - top), LINE, radius=0)

@@ -1,6 +1,5 @@
 """The comparison picture: the query first, then its matches, each with its name and how similar it is.
 
-    heading
     ┌ QUERY ───┐ │ ┌──────────┐ ┌──────────┐
     │ picture  │ │ │ picture  │ │ picture  │     mats of one size in a row, pictures in true proportions on them
     └──────────┘ │ └──────────┘ └──────────┘
@@ -27,9 +26,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ..config import COMPARISON_BYTES
 from ..errors import DiskFullError, ImageSearchError, UsageError
 from ..types import Match, UInt8
-from .canvas import FACT, LINE, PILL_HEIGHT, QUIET, Box, Pen
+from .canvas import FACT, LINE, PILL_HEIGHT, QUIET, Canvas, Rect
 from .table import marks
 from .text_fit import number
 
@@ -50,17 +50,16 @@ CAPTION = 0.3  # height of a caption in cell widths, about
 
 MARGIN, GAP, BLOCK_GAP, ROW_GAP = 32, 16, 48, 30
 PAD = 10  # of the mat around the picture
-TITLE, HEADING = 11.0, 14.0  # points
+TITLE = 11.0  # points
 THINNEST = 2  # of a picture: thinner ones would vanish
-TITLE_LINE, FACT_LINE, HEADING_LINE, NOTHING_LINE, CAPTION_GAP = 20, 17, 44, 120, 8
+TITLE_LINE, FACT_LINE, NOTHING_LINE, CAPTION_GAP = 20, 17, 120, 8
 
 MAT, ACCENT = "#f2f3f5", "#1f5fd0"
 PILLS = {"query": ACCENT, "identical": "#17784a", LESS_LIKE: "#b3372f"}
-# Extension -> Pillow's name and options; text keeps its edges without chroma subsampling. "pdf" and "svg" are matplotlib's own.
 _SIGNATURE = "AI Image Search Engine"  # in every file that is saved: only such files are replaced
 _SOFTWARE = 0x0131  # the EXIF tag for it
-_LARGEST = 64 << 20  # bytes; no comparison is larger
 
+# Extension -> Pillow's name and options; text keeps its edges without chroma subsampling. "pdf" and "svg" are matplotlib's own.
 FORMATS: dict[str, tuple[str, dict[str, Any]]] = {
     ".png": ("PNG", {"compress_level": 4}),
     ".jpg": ("JPEG", {"quality": 92, "subsampling": 0}),
@@ -101,38 +100,36 @@ def match_panel(match: Match, pixels: UInt8 | None, reason: str = "") -> Panel:
     return Panel(pixels, f"{match.rank}. {name}", tuple(facts), ", ".join(marks(match)), reason=reason)
 
 
-def draw_comparison(panels: Sequence[Panel], *, heading: str = "") -> Figure:
+def draw_comparison(panels: Sequence[Panel]) -> Figure:
     """A figure with one axes for each panel, query panels first, then the matches in the order given.
 
-    At most MAX_PIXELS pixels at its own dpi. Characters that no installed font has are drawn as a box (`fonts.font_advice` says so).
+    At most COMPARISON_PIXELS pixels at its own dpi. Characters that no installed font has are drawn as a box (`fonts.font_advice` says so).
     """
     queries = [p for p in panels if p.query]
     matches = [p for p in panels if not p.query]
-    pen = Pen([heading, *(text for p in panels for text in (p.title, p.reason, p.badge, *p.lines))])
+    canvas = Canvas([text for p in panels for text in (p.title, p.reason, p.badge, *p.lines)])
     rows = _rows(queries, matches)
     query_columns, columns = math.ceil(len(queries) / rows), max(1, math.ceil(len(matches) / rows))
     cell = min(max(ROW_WIDTH / (query_columns + columns), CELL[0]), CELL[1])
     query_cell = min(QUERY_SCALE * cell, CELL[1]) if rows > 1 and len(queries) == 1 else cell
 
-    top = MARGIN + (HEADING_LINE if heading else 0) + PILL_HEIGHT / 2
-    placed, right, bottom = _block(queries, MARGIN, top, query_cell, query_columns, pen, beside=matches if rows == 1 else ())
+    top = MARGIN + PILL_HEIGHT / 2
+    placed, right, bottom = _block(queries, MARGIN, top, query_cell, query_columns, canvas, beside=matches if rows == 1 else ())
     rule = right + BLOCK_GAP / 2
     start = right + BLOCK_GAP if queries else right
-    more, right, lower = _block(matches, start, top, cell, columns, pen, beside=queries if rows == 1 else ())
+    more, right, lower = _block(matches, start, top, cell, columns, canvas, beside=queries if rows == 1 else ())
     right = right if matches else start + cell
     bottom = max(bottom, lower, top + NOTHING_LINE)
 
-    pen.open(right + MARGIN, bottom + MARGIN)
-    if heading:
-        pen.text(MARGIN, MARGIN + HEADING_LINE / 2 - 6, pen.fit(heading, right - MARGIN, HEADING, bold=True), HEADING, bold=True)
+    canvas.open(right + MARGIN, bottom + MARGIN)
     if queries:
-        pen.rule(rule, top, bottom)
+        canvas.rule(rule, top, bottom)
     if not matches:
         middle = placed[0].mat.y + placed[0].mat.h / 2 if placed else top + NOTHING_LINE / 2
-        pen.text(start + cell / 2, middle, "nothing similar", TITLE, QUIET, ha="center")
+        canvas.text(start + cell / 2, middle, "nothing similar", TITLE, QUIET, ha="center")
     for p in placed + more:
-        _draw(p, pen)
-    return pen.figure
+        _draw(p, canvas)
+    return canvas.figure
 
 
 # Layout: where everything goes. Nothing is drawn here.
@@ -143,8 +140,8 @@ class _Placed:
     """A panel with the place of its mat and its picture, and its texts broken into lines."""
 
     panel: Panel
-    mat: Box
-    picture: Box
+    mat: Rect
+    picture: Rect
     title: list[str]
     facts: list[str]
 
@@ -163,7 +160,7 @@ def _rows(queries: Sequence[Panel], matches: Sequence[Panel]) -> int:
 
 
 def _block(
-    panels: Sequence[Panel], x: float, y: float, cell: float, columns: int, pen: Pen, beside: Sequence[Panel] = ()
+    panels: Sequence[Panel], x: float, y: float, cell: float, columns: int, canvas: Canvas, beside: Sequence[Panel] = ()
 ) -> tuple[list[_Placed], float, float]:
     """Panels in rows of `columns` cells from (x, y), as tall as if those `beside` were among them: (placed, right edge, bottom edge)."""
     placed: list[_Placed] = []
@@ -174,14 +171,14 @@ def _block(
     top = y
     for start in range(0, len(panels), columns):
         row = panels[start : start + columns]
-        titles = [pen.wrap(p.title, cell, TITLE, bold=True) for p in row]
-        facts = [pen.flow(p.lines, cell) for p in row]
+        titles = [canvas.wrap(p.title, cell, TITLE, bold=True) for p in row]
+        facts = [canvas.flow(p.lines, cell) for p in row]
         height = max(_fitted(p, inner, tallest)[1] for p in [*row, *beside]) + 2 * PAD
         for i, panel in enumerate(row):
             w, h = _fitted(panel, inner, tallest)
             left = x + i * (cell + GAP)
-            picture = Box(left + (cell - w) / 2, top + (height - h) / 2, w, h)
-            placed.append(_Placed(panel, Box(left, top, cell, height), picture, titles[i], facts[i]))
+            picture = Rect(left + (cell - w) / 2, top + (height - h) / 2, w, h)
+            placed.append(_Placed(panel, Rect(left, top, cell, height), picture, titles[i], facts[i]))
         captions = max(len(t) * TITLE_LINE + len(f) * FACT_LINE for t, f in zip(titles, facts, strict=True))
         top += height + CAPTION_GAP + captions + ROW_GAP
     return placed, x + columns * cell + (columns - 1) * GAP, top - ROW_GAP
@@ -208,32 +205,32 @@ def _fitted(panel: Panel, width: float, height: float) -> tuple[float, float]:
 # Drawing: each thing at its place.
 
 
-def _draw(placed: _Placed, pen: Pen) -> None:
+def _draw(placed: _Placed, canvas: Canvas) -> None:
     panel, mat = placed.panel, placed.mat
     accent = (PILLS[LESS_LIKE] if LESS_LIKE in panel.badge else ACCENT) if panel.query else ""
-    pen.card(mat, MAT, accent)
-    axes = pen.axes(placed.picture, label=panel.title)
+    canvas.card(mat, MAT, accent)
+    axes = canvas.axes(placed.picture, label=panel.title)
     if panel.pixels is not None:
         # Smoothed when scaled down, hard pixels when a tiny picture is blown up threefold or more.
         # The axes has the picture's proportions, so "auto" keeps them.
         axes.imshow(panel.pixels, aspect="auto", interpolation="antialiased", origin="upper", resample=True)
     else:
-        pen.card(placed.picture, LINE)
-        for i, line in enumerate(lines := pen.wrap(panel.reason or "no picture", placed.picture.w - 2 * PAD, FACT)):
+        canvas.card(placed.picture, LINE)
+        for i, line in enumerate(lines := canvas.wrap(panel.reason or "no picture", placed.picture.w - 2 * PAD, FACT)):
             offset = (i - (len(lines) - 1) / 2) * FACT_LINE
-            pen.text(mat.x + mat.w / 2, mat.y + mat.h / 2 + offset, line, FACT, QUIET, ha="center")
+            canvas.text(mat.x + mat.w / 2, mat.y + mat.h / 2 + offset, line, FACT, QUIET, ha="center")
 
     words = [word for word in panel.badge.split(", ") if word]
     x = mat.x + PAD
     for word in ["query", *words] if panel.query and LESS_LIKE not in words else words:
-        x = pen.pill(x, mat.y, word, PILLS.get(word, QUIET)) + 4
+        x = canvas.pill(x, mat.y, word, PILLS.get(word, QUIET)) + 4
 
     y = mat.y + mat.h + CAPTION_GAP
     for line in placed.title:
-        pen.text(mat.x, y + TITLE_LINE / 2, line, TITLE, bold=True)
+        canvas.text(mat.x, y + TITLE_LINE / 2, line, TITLE, bold=True)
         y += TITLE_LINE
     for line in placed.facts:
-        pen.text(mat.x, y + FACT_LINE / 2, line, FACT, QUIET)
+        canvas.text(mat.x, y + FACT_LINE / 2, line, FACT, QUIET)
         y += FACT_LINE
 
 
@@ -264,10 +261,10 @@ def _made_here(file: str) -> bool:
     """May it be replaced? Somebody's photo may not; an empty file is no loss."""
     try:
         with open(file, "rb") as opened:
-            data = opened.read(_LARGEST + 1)
+            data = opened.read(COMPARISON_BYTES + 1)
     except OSError:
         return False
-    return not data or (len(data) <= _LARGEST and _SIGNATURE.encode() in data)
+    return not data or (len(data) <= COMPARISON_BYTES and _SIGNATURE.encode() in data)
 
 
 def save_comparison(figure: Figure, path: str | os.PathLike[str]) -> None:

@@ -14,7 +14,7 @@ from typing import Any
 
 from ..paths import nfc, shown
 
-__all__ = ["BOX", "Fonts", "choose", "drawable", "font_advice", "font_for", "missing_glyphs"]
+__all__ = ["BOX", "Fonts", "choose", "drawable", "font_advice"]
 
 BASE = "DejaVu Sans"
 BOX = "□"  # stands for a character that no font has; DejaVu has it
@@ -47,19 +47,9 @@ def drawable(text: str) -> str:
     return "".join(c for c in shown(nfc(text)) if not (0xFE00 <= ord(c) <= 0xFE0F or 0xE0100 <= ord(c) <= 0xE01EF))
 
 
-def font_for(texts: Iterable[str]) -> list[str]:
-    """Family names for matplotlib's `family=` which together have every glyph of the texts, as far as fonts are installed for them."""
-    return choose(texts).families
-
-
-def missing_glyphs(texts: Iterable[str]) -> str:
-    """The characters, each once and in order of code point, that no installed font has; "" if all can be drawn."""
-    return "".join(sorted(choose(texts).missing))
-
-
 def font_advice(texts: Iterable[str]) -> str:
     """One line: which script has no font here and what to install; "" if all can be drawn. Say it once."""
-    missing = missing_glyphs(texts)
+    missing = "".join(sorted(choose(texts).missing))
     if not missing:
         return ""
     scripts = _scripts(missing)
@@ -74,7 +64,7 @@ def _scripts(chars: Iterable[str]) -> list[str]:
 
 
 def choose(texts: Iterable[str]) -> Fonts:
-    """One family for everything if one has it all, since a picture in one hand looks best; else DejaVu Sans, then whoever adds a glyph."""
+    """One family for everything if one has it all, which looks best; else DejaVu Sans, then whoever adds a glyph."""
     chars = {c for text in texts for c in drawable(text)} | {"…"} | set(map(chr, range(0x20, 0x7F)))  # plain letters are always needed
     if _glyphs(BASE, chars) == chars:
         return Fonts([BASE], NORMAL, BOLD, frozenset())

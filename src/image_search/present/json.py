@@ -30,7 +30,7 @@ _MATCH: dict[str, Any] = {
 
 SCHEMA: dict[str, Any] = {
     "$schema": "https://json-schema.org/draft/2020-12/schema",
-    "title": "Answer of image-search search --json",
+    "title": "Answer of a search",
     "type": "object",
     "additionalProperties": False,
     "required": ["query", "model", "exact", "matches"],

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
+from ..advice import Named, in_python, told
+from ..config import SKIPPED_EXAMPLES
 from ..paths import nfc, shown
 from ..types import IndexReport, Match, Skipped
 from .text_fit import cells, number, shorten
@@ -17,7 +19,6 @@ __all__ = ["evaluation_table", "matches_table", "report_table"]
 NONE = "-"
 GAP = "  "
 NARROWEST_NAME, NARROWEST_URI = 8, 16  # cells; below that a line is longer than the terminal rather than saying nothing
-EXAMPLES = 3  # files named per reason
 LEFT = {"name", "note", "uri", "model"}
 
 
@@ -97,26 +98,30 @@ def evaluation_table(evaluations: Sequence[Evaluation]) -> str:
     return "\n".join([*_lines(columns), *skipped])
 
 
-def report_table(report: IndexReport) -> str:
-    """The summary of an `index` run: the counts that are not zero, then what was skipped by reason, with examples and the way out."""
+def report_table(report: IndexReport, *, say: Callable[[Named], str] = in_python) -> str:
+    """The summary of an `index` run: the counts that are not zero, then what was skipped by reason, with examples and the way out.
+
+    Args:
+        say: how a setting or a verb in a hint is said.
+    """
     counts = ("added", "updated", "moved", "unchanged", "missing", "offline", "embedded")
     lines = [f"{word:<10}{getattr(report, word):>9,}" for word in counts if getattr(report, word)]
     if report.skipped:
         lines.append(f"{'skipped':<10}{len(report.skipped):>9,}")
-        lines += _skipped_lines(report.skipped)
+        lines += _skipped_lines(report.skipped, say)
     if not lines:
         lines.append("no images found")
     return "\n".join([*lines, f"{'took':<10}{report.seconds:>9,.1f} s"])
 
 
-def _skipped_lines(skipped: Sequence[Skipped]) -> list[str]:
+def _skipped_lines(skipped: Sequence[Skipped], say: Callable[[Named], str]) -> list[str]:
     groups: dict[tuple[str, str], list[str]] = {}
     for s in skipped:
-        groups.setdefault((s.reason, s.hint), []).append(s.path)
+        groups.setdefault((s.reason, told(s.hint, say)), []).append(s.path)
     lines = []
     for (reason, hint), paths in sorted(groups.items(), key=lambda item: (-len(item[1]), item[0])):
         lines.append(f"  {len(paths):,} {reason}" + (f": {hint}" if hint else ""))
-        lines += [f"    {shown(path)}" for path in paths[:EXAMPLES]]
-        if len(paths) > EXAMPLES:
-            lines.append(f"    and {len(paths) - EXAMPLES:,} more")
+        lines += [f"    {shown(path)}" for path in paths[:SKIPPED_EXAMPLES]]
+        if len(paths) > SKIPPED_EXAMPLES:
+            lines.append(f"    and {len(paths) - SKIPPED_EXAMPLES:,} more")
     return lines

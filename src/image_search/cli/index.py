@@ -1,0 +1,57 @@
+"""image-search index"""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Any
+
+import click
+
+from .console import in_shell, note, print_json
+from .options import debug_option, jobs_option, json_option, library_option, model_option, open_engine, runtime_option, store_option
+
+
+@click.command()
+@click.argument("folders", metavar="FOLDER...", nargs=-1, required=True, help="Folders with images; sub-folders are included.")
+@library_option
+@model_option
+@click.option(
+    "--name-from",
+    type=click.Choice(["folder", "none"]),
+    help="Where an image's class comes from: the folder it lies in, or nowhere. Default: as last time; folder for a new library.",
+)
+@click.option("--exclude", metavar="GLOB", multiple=True, help="Leave out these names or paths; may be repeated.")
+@jobs_option
+@click.option("--max-megapixels", type=click.FloatRange(min=0.001), metavar="MP", help="Skip larger pictures. Default: 200.")
+@click.option("--verify", is_flag=True, help="Read every file again, even those that look unchanged.")
+@click.option("--prune", is_flag=True, help="Remove for good what is gone from the disk, even where a whole disk is missing.")
+@click.option("--strict", is_flag=True, help="Exit with 1 if any file was skipped.")
+@click.option("--dry-run", is_flag=True, help="Say what would be done; change nothing.")
+@runtime_option
+@store_option
+@json_option
+@debug_option
+@click.pass_context
+def index(context: click.Context, /, *, strict: bool, dry_run: bool, json_output: bool, **given: Any) -> None:
+    """Add folders to the library, or bring it up to date.
+
+    Only new and changed images are embedded, and your files are only ever read. Stop it whenever you like: the next run goes on.
+
+    \b
+    Examples:
+      image-search index ~/Pictures
+      image-search index data/train --name-from folder --exclude '*_mask.png'
+      image-search index /mnt/photos --model dino --library photos.library
+    """
+    from ..present.table import report_table
+
+    with open_engine(given) as engine:
+        report = engine.index(dry_run=dry_run, **given)
+        if json_output:
+            print_json(asdict(report))
+        else:
+            print(report_table(report, say=in_shell))
+            if dry_run:
+                note("Nothing was changed (--dry-run). Files were not opened, so moved and changed ones count as added.")
+    if strict and report.skipped:
+        context.exit(1)

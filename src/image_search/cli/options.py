@@ -1,0 +1,74 @@
+"""Options that several commands take, each said once, and the engine that they describe."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from .console import note
+from .exits import show_traces
+
+if TYPE_CHECKING:
+    from ..engine import ImageSearchEngine
+
+__all__ = [
+    "FILE",
+    "debug_option",
+    "jobs_option",
+    "json_option",
+    "library_option",
+    "model_option",
+    "n_option",
+    "no_browser_option",
+    "open_engine",
+    "private_urls_option",
+    "runtime_option",
+    "store_option",
+]
+
+FILE = click.Path(path_type=Path)
+
+RUNTIMES = "onnx, torch, or openvino (about twice as fast where processor and model allow bf16)"
+STORES = "chroma, chroma:http://HOST:PORT, or exact (no store: searches compare with every image)"
+
+
+def _debug(_context: click.Context, _option: click.Parameter, wanted: bool) -> None:
+    if wanted:
+        show_traces()
+
+
+library_option = click.option(  # text: an empty name must not become the current folder
+    "--library", metavar="FOLDER", help="The library's folder. Default: $IMAGE_SEARCH_LIBRARY, or else your per-user data folder."
+)
+model_option = click.option(
+    "--model",
+    metavar="NAME",
+    default="auto",
+    show_default=True,
+    help="A name from `image-search models`, a Hugging Face id or a folder; auto: the library's own, at first the best one here.",
+)
+runtime_option = click.option("--runtime", metavar="NAME", help=f"What runs the model: {RUNTIMES}. Default: what suits the model.")
+store_option = click.option("--store", metavar="NAME", help=f"The vector store: {STORES}. Default: as before; chroma for a new library.")
+jobs_option = click.option(
+    "--jobs",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="Decode N pictures at once, and give the model N threads. Default: one per CPU.",
+)
+n_option = click.option("-n", "--n-results", type=int, metavar="N", default=3, show_default=True, help="How many matches to show.")
+no_browser_option = click.option("--no-browser", is_flag=True, help="Start the page and print its address, but open no browser.")
+private_urls_option = click.option("--allow-private-urls", is_flag=True, help="Also fetch pictures from this machine and local networks.")
+json_option = click.option("--json", "json_output", is_flag=True, help="Print the result as JSON, for programs.")
+debug_option = click.option("--debug", is_flag=True, callback=_debug, expose_value=False, help="Show the whole stack trace of an error.")
+
+_OF_THE_ENGINE = ("library", "model", "runtime", "store", "jobs", "allow_private_urls")
+
+
+def open_engine(given: dict[str, Any], *, long_lived: bool = False) -> ImageSearchEngine:
+    """An engine made with those of the command's options that are the engine's own; they are taken out of `given`."""
+    from ..engine import ImageSearchEngine
+
+    own = {name: given.pop(name) for name in _OF_THE_ENGINE if name in given}
+    return ImageSearchEngine(long_lived=long_lived, notify=note, **own)

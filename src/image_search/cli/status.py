@@ -1,0 +1,54 @@
+"""image-search status"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from ..advice import Advice
+from ..errors import SALVAGE, LibraryDamagedError
+from ..paths import shown
+from .console import note, print_json, words
+from .options import debug_option, json_option, library_option, open_engine
+
+
+@click.command()
+@library_option
+@click.option("--verify", is_flag=True, help="Read the whole catalog and say what is damaged in it.")
+@json_option
+@debug_option
+@click.pass_context
+def status(context: click.Context, /, *, verify: bool, json_output: bool, **given: Any) -> None:
+    """Say what the library holds: images, folders, model, store."""
+    with open_engine(given) as engine:
+        facts = engine.status()
+        if verify:
+            facts["damage"] = engine.verify()
+    if json_output:
+        facts["roots"] = [{**root, "path": shown(root["path"])} for root in facts["roots"]]
+        print_json(facts)
+        if facts.get("damage"):
+            context.exit(1)
+        return
+    _print(facts)
+    if verify and not facts["damage"]:
+        print("catalog     all of it was read, and no damage was found")
+    elif verify:
+        for line in facts["damage"]:
+            note(Advice("damage: ", line))
+        raise LibraryDamagedError("the catalog is damaged", path=facts["library"], hint=SALVAGE)
+
+
+def _print(facts: dict[str, Any]) -> None:
+    print(f"library     {shown(facts['library'])}")
+    print(f"images      {facts['images']:,} ({facts['contents']:,} different)")
+    print(f"classes     {facts['classes']:,}")
+    for word in ("missing", "skipped", "forgotten"):
+        if facts[word]:
+            print(f"{word:<12}{facts[word]:,}")
+    print(f"model       {shown(facts['model'])} ({facts['dimensions']} dimensions)")
+    ready = "ready" if facts["store_ready"] else f"not ready, exact search answers ({words(facts['store_note'])})"
+    print(f"store       {facts['store']}: {ready}")
+    for root in facts["roots"]:
+        print(f"folder      {shown(root['path'])}: {root['images']:,} images{', offline' if root['offline'] else ''}")
