@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-__all__ = ["Advice", "Named", "Setting", "Verb", "in_python", "told"]
+__all__ = ["Advice", "Named", "Setting", "Verb", "in_python", "in_shell", "told"]
 
 _OF_THE_ENGINE = frozenset({"allow_private_urls", "jobs", "library", "model", "runtime", "store"})  # given when it is made
 _ENGINE_VERBS = frozenset({"embed", "forget", "index", "rebuild", "relocate", "search", "status", "verify"})
@@ -61,11 +61,19 @@ def in_python(named: Named) -> str:
     if isinstance(named, Setting):
         return f"{named.name}={_python_value(named.value)}"
     if named.name not in _ENGINE_VERBS:
-        return " ".join(["image-search", named.name, *(a if isinstance(a, str) else f"{a.name} {a.value}" for a in named.arguments)])
+        return in_shell(named)
     made = [a for a in named.arguments if isinstance(a, Setting) and a.name in _OF_THE_ENGINE]
     given = [a for a in named.arguments if a not in made]
     engine = f"ImageSearchEngine({', '.join(map(in_python, made))})" if made else "engine"
     return f"{engine}.{named.name}({', '.join(_python_value(a) if isinstance(a, str) else in_python(a) for a in given)})"
+
+
+def in_shell(named: Named) -> str:
+    """--max-megapixels 300; image-search index FOLDER --model dino."""
+    if isinstance(named, Setting):
+        flag = f"--{named.name.replace('_', '-')}"
+        return f"{flag} {named.value}" if named.value not in ("", "True") else flag
+    return " ".join(["image-search", named.name, *(a if isinstance(a, str) else in_shell(a) for a in named.arguments)])
 
 
 def _python_value(text: str) -> str:

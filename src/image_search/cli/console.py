@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..advice import Named, Setting, told
+from ..advice import in_shell, told
 from ..config import UPLOAD_LIMITS
 from ..errors import QueryError
 from ..paths import shown
@@ -31,14 +31,6 @@ __all__ = [
     "print_matches",
     "unquoted",
 ]
-
-
-def in_shell(named: Named) -> str:
-    """--max-megapixels 300; image-search index FOLDER --model dino."""
-    if isinstance(named, Setting):
-        flag = f"--{named.name.replace('_', '-')}"
-        return f"{flag} {named.value}" if named.value not in ("", "True") else flag
-    return " ".join(["image-search", named.name, *(a if isinstance(a, str) else in_shell(a) for a in named.arguments)])
 
 
 def note(line: str) -> None:
