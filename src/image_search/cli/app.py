@@ -320,21 +320,21 @@ def serve(
       image-search serve --allow ~/Pictures
       image-search serve --library photos.library --port 8000 --no-browser
     """
+    from ..web.server import PageSettings
     from ..web.server import serve as run
 
-    run(
+    settings = PageSettings(
         library,
         folders=allow,
         port=port,
         host=host,
         hosts=allow_host,
         urls=allow_urls,
-        browser=not no_browser and console.has_display(),
-        notify=note,
         model=model,
         runtime=runtime,
         store=store,
     )
+    run(settings, browser=not no_browser and console.has_display(), notify=note)
 
 
 @app.command()

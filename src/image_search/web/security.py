@@ -22,8 +22,7 @@ from urllib.parse import parse_qs, urlsplit
 
 from starlette.exceptions import HTTPException
 
-from ..config import UPLOAD_LIMITS
-from .protocol import BODY_SECONDS
+from ..config import MIB, PAGE_BODY_SECONDS, PAGE_BUFFERED_BYTES, PAGE_DRAIN_SECONDS, PAGE_JSON_BYTES, UPLOAD_LIMITS
 
 __all__ = ["Guard", "Keys", "allowed_host", "split_host"]
 
@@ -33,9 +32,6 @@ Send = Callable[[Message], Awaitable[None]]
 App = Callable[[Message, Receive, Send], Awaitable[None]]
 
 UPLOAD_PATH = "/api/uploads"
-JSON_BYTES = 64 * 1024  # of any other body
-DRAIN_SECONDS = 1.0  # for the body of a request that is refused anyway
-BUFFERED_BYTES = 256 * 1024**2  # of all bodies together that are being received
 
 CONTENT_POLICY = "; ".join(
     (
@@ -110,7 +106,7 @@ class Guard:
         proxied: names the owner gave for a proxy in front of us: any port, http or https.
     """
 
-    body_seconds = BODY_SECONDS
+    body_seconds = PAGE_BODY_SECONDS
 
     def __init__(self, app: App, keys: Keys, *, names: frozenset[str], port: int, everywhere: bool, proxied: frozenset[str]) -> None:
         self._app = app
@@ -140,7 +136,7 @@ class Guard:
             self._wrong_host(headers)
             or self._wrong_origin(headers, changes, with_token)
             or self._wrong_site(scope, headers)
-            or (body.too_large and _refusal(413, "TooLarge", f"more than {body.limit // 1024**2 or 1} MB are not taken", "save it smaller"))
+            or (body.too_large and _refusal(413, "TooLarge", f"more than {body.limit // MIB or 1} MB are not taken", "save it smaller"))
         )
         cookie = None
         if not wrong and not with_token and not self._has_cookie(headers):
@@ -215,17 +211,17 @@ class Guard:
     def take(self, count: int) -> bool:
         """Room for these bytes among all that are being received?"""
         self._buffered += count
-        return self._buffered <= BUFFERED_BYTES
+        return self._buffered <= PAGE_BUFFERED_BYTES
 
 
 class _Body:
-    """A request's body on its way in: counted, and late after 30 seconds."""
+    """A request's body on its way in: counted, and late after `body_seconds`."""
 
     def __init__(self, guard: Guard, scope: Message, headers: dict[str, list[str]], receive: Receive) -> None:
         self._guard = guard
         self._receive = receive
         self._deadline = time.monotonic() + guard.body_seconds
-        self.limit = UPLOAD_LIMITS.file_bytes if scope["path"] == UPLOAD_PATH else JSON_BYTES
+        self.limit = UPLOAD_LIMITS.file_bytes if scope["path"] == UPLOAD_PATH else PAGE_JSON_BYTES
         length = headers.get("content-length", ["0"])[0]
         self.expected = "transfer-encoding" in headers or length != "0"
         self.too_large = length.isascii() and length.isdigit() and int(length[:18]) > self.limit
@@ -246,7 +242,7 @@ class _Body:
             self.complete = not message.get("more_body", False)
             room = self._guard.take(count)
             if self.counted > self.limit:
-                raise HTTPException(413, f"more than {self.limit // 1024**2 or 1} MB are not taken")
+                raise HTTPException(413, f"more than {self.limit // MIB or 1} MB are not taken")
             if not room:
                 raise HTTPException(503, "too many uploads at once", {"Retry-After": "2"})
         return message
@@ -255,8 +251,8 @@ class _Body:
         """Take a small body off the line: closing with it unread would reset the connection, and the answer would be lost."""
         if self.too_large:
             return
-        self._deadline = min(self._deadline, time.monotonic() + DRAIN_SECONDS)
-        self.limit = JSON_BYTES
+        self._deadline = min(self._deadline, time.monotonic() + PAGE_DRAIN_SECONDS)
+        self.limit = PAGE_JSON_BYTES
         with contextlib.suppress(HTTPException):
             while not self.complete and (await self.receive())["type"] == "http.request":
                 pass
