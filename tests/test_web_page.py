@@ -107,7 +107,7 @@ DROP = """([base64, names]) => {
   for (const name of names) data.items.add(new File([bytes], name, { type: "image/jpeg" }));
   const fire = (type, target) => target.dispatchEvent(new DragEvent(type, { bubbles: true, cancelable: true, dataTransfer: data }));
   fire("dragenter", document.body);
-  const zone = document.querySelector(".veil .zone.ZONE");
+  const zone = document.querySelector(".overlay .zone.ZONE");
   fire("dragover", zone);
   fire("drop", zone);
 }"""
@@ -118,7 +118,7 @@ DRAG = """() => {
   const fire = (type, target) => target.dispatchEvent(new DragEvent(type, { bubbles: true, cancelable: true, dataTransfer: data }));
   fire("dragstart", document.querySelector(".results .card"));
   fire("dragenter", document.body);
-  fire("drop", document.querySelector(".veil .zone.like"));
+  fire("drop", document.querySelector(".overlay .zone.like"));
 }"""
 
 
