@@ -17,9 +17,11 @@ import numpy as np
 from PIL import Image
 
 from image_search.engine import ImageSearchEngine
-from image_search.web.server import PageServer
+from image_search.web.protocol import DeadlineProtocol
+from image_search.web.server import PageServer, PageSettings
 
 CLASSES = ("Blue", "Green", "Red")
+ALIVE = 120  # seconds after which something hangs; no measure of speed: a busy machine may take long
 PER_CLASS = 20  # 60 images: enough for closeness
 
 
@@ -76,7 +78,7 @@ class Client:
         if self.with_token:
             lines["Authorization"] = f"Bearer {self.server.keys.token}"
         lines |= headers or {}
-        connection = http.client.HTTPConnection("127.0.0.1", self.server.port, timeout=60)
+        connection = http.client.HTTPConnection("127.0.0.1", self.server.port, timeout=ALIVE)
         with contextlib.closing(connection):
             connection.putrequest(method, path, skip_host=True, skip_accept_encoding=True)
             for name, value in lines.items():
@@ -96,7 +98,7 @@ class Client:
     def upload(self, data: bytes) -> Answer:
         return self.ask("POST", "/api/uploads", data, {"Content-Type": "application/octet-stream"})
 
-    def wait_for_job(self, seconds: float = 60) -> dict[str, Any]:
+    def wait_for_job(self, seconds: float = ALIVE) -> dict[str, Any]:
         until = time.monotonic() + seconds
         while time.monotonic() < until:
             job: dict[str, Any] = self.get("/api/library").json["job"]
@@ -107,19 +109,21 @@ class Client:
 
 
 @contextlib.contextmanager
-def serving(library: Path, *, near_identical: float | None = None, **options: Any) -> Iterator[PageServer]:
+def serving(
+    library: Path, *, near_identical: float | None = None, protocol: type[DeadlineProtocol] = DeadlineProtocol, **options: Any
+) -> Iterator[PageServer]:
     """`near_identical`: the threshold for folding; by default only the same bytes are the same picture, as the test pictures are alike."""
-    server = PageServer(library, port=0, notify=lambda _: None, **options)
-    server.service.threshold = lambda model: near_identical  # type: ignore[method-assign]
+    server = PageServer(PageSettings(library, port=0, **options), notify=lambda _: None, protocol=protocol)
+    server.service.searching.threshold = lambda model: near_identical  # type: ignore[method-assign]
     thread = threading.Thread(target=server.run, name="page-server")
     thread.start()
     try:
-        until = time.monotonic() + 30
+        until = time.monotonic() + ALIVE
         while not server.started and thread.is_alive() and time.monotonic() < until:
             time.sleep(0.01)
         assert server.started
         yield server
     finally:
         server.stop()
-        thread.join(30)
+        thread.join(ALIVE)
         assert not thread.is_alive()

@@ -24,6 +24,7 @@ from image_search.cli.console import in_shell
 from image_search.errors import HINTS
 from image_search.library.catalog import Catalog
 from image_search.present.json import SCHEMA
+from image_search.web.server import PageSettings
 
 ROOT = Path(__file__).resolve().parents[1]
 HEAVY = ("torch", "transformers", "chromadb", "onnxruntime", "matplotlib", "PIL", "httpcore", "huggingface_hub", "fastapi", "uvicorn")
@@ -414,13 +415,13 @@ def test_options_before_the_command_hold_for_the_command(
     assert run("--library", library, "status").code == 0
     assert run("status").code == 1
     assert run("--library", tmp_path / "none", "status", "--library", library).code == 0
-    started: list[dict[str, object]] = []
-    monkeypatch.setattr("image_search.web.server.serve", lambda library, **options: started.append({"library": library, **options}))
+    started: list[tuple[bool, PageSettings]] = []
+    monkeypatch.setattr("image_search.web.server.serve", lambda settings, *, browser, notify: started.append((browser, settings)))
     monkeypatch.setenv("DISPLAY", ":0")
     for words in (["--no-browser", "serve"], ["--no-browser"], ["serve", "--no-browser"], ["serve"]):
         assert run(*words).code == 0
-    assert [one["browser"] for one in started] == [False, False, False, True]
-    assert {(one["library"], one["host"], one["folders"]) for one in started} == {(None, "127.0.0.1", ())}
+    assert [browser for browser, _ in started] == [False, False, False, True]
+    assert {(settings.library, settings.host, settings.folders) for _, settings in started} == {(None, "127.0.0.1", ())}
 
 
 @pytest.mark.parametrize("words", [["--library", "", "status"], ["status", "--library", ""], ["demo", "--library", ""]])

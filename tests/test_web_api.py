@@ -17,7 +17,7 @@ from typing import Any
 
 import jsonschema
 import pytest
-from pageserver import CLASSES, PER_CLASS, Client, fill, make_library, picture, serving
+from pageserver import ALIVE, CLASSES, PER_CLASS, Client, fill, make_library, picture, serving
 from PIL import Image
 
 from image_search.engine import ImageSearchEngine
@@ -181,10 +181,10 @@ def test_facts_thumbnail_and_view(client: Client) -> None:
 
 def test_a_lost_thumbnail_is_made_again(client: Client, server: PageServer) -> None:
     item = client.get("/api/images?name=Red&limit=3").json["items"][2]
-    sha = server.service.item(item["id"]).sha256
-    server.service.thumbnails._connection.execute("DELETE FROM thumbnails WHERE sha256 = ?", (sha,))  # type: ignore[union-attr]
-    assert server.service.thumbnails.get(sha) is None
-    assert client.get(item["thumbnail"]).body == server.service.thumbnails.get(sha)
+    sha = server.service.library.item(item["id"]).sha256
+    server.service.library.thumbnails._connection.execute("DELETE FROM thumbnails WHERE sha256 = ?", (sha,))  # type: ignore[union-attr]
+    assert server.service.library.thumbnails.get(sha) is None
+    assert client.get(item["thumbnail"]).body == server.service.library.thumbnails.get(sha)
 
 
 def test_a_file_that_changed_since_is_not_kept_as_what_it_was(tmp_path: Path) -> None:
@@ -193,19 +193,19 @@ def test_a_file_that_changed_since_is_not_kept_as_what_it_was(tmp_path: Path) ->
         client = Client(server)
         item = client.get("/api/images?name=Red&limit=1").json["items"][0]
         file, facts = Path(item["path"]), client.get(f"/api/images/{item['id']}").json
-        kept, before = server.service.thumbnails, file.read_bytes()
+        kept, before = server.service.library.thumbnails, file.read_bytes()
         kept._connection.execute("DELETE FROM thumbnails")  # type: ignore[union-attr]
         file.write_bytes(picture(0, 999))
         for address in (item["thumbnail"], facts["view"]):
             assert client.get(address).headers["cache-control"] == "no-store"
-        assert kept.get(server.service.item(item["id"]).sha256) is None
+        assert kept.get(server.service.library.item(item["id"]).sha256) is None
         file.write_bytes(before)
         now = [client.get(address) for address in (item["thumbnail"], facts["view"])]
         assert all("immutable" in answer.headers["cache-control"] for answer in now)
         large = Image.open(io.BytesIO(now[1].body)).convert("RGB").resize((1, 1)).getpixel((0, 0))
         assert large[0] > large[2]  # red again
         file.unlink()
-        server.service._views = type(server.service._views)(1 << 20, len)
+        server.service.pictures._views = type(server.service.pictures._views)(1 << 20, len)
         stand_in = client.get(facts["view"])
         assert (stand_in.headers["content-type"], stand_in.headers["cache-control"]) == ("image/webp", "no-store")
 
@@ -259,13 +259,13 @@ def test_near_identical_pictures_fold_from_the_models_threshold_on(
     client: Client, server: PageServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from image_search.models import resolve
-    from image_search.web.service import Service
+    from image_search.web.searching import Searching
 
-    assert Service.threshold("mini") == resolve("mini").near_identical
+    assert Searching.threshold("mini") == resolve("mini").near_identical
     plain = search(client, "id:1", n=60)
     assert plain["near_identical"] is None and {m["same_as"] for m in plain["matches"]} == {None}
     second = plain["matches"][1]["similarity"]
-    monkeypatch.setattr(server.service, "threshold", lambda model: second - 1e-6)
+    monkeypatch.setattr(server.service.searching, "threshold", lambda model: second - 1e-6)
     folded = search(client, "id:1", n=60)
     assert folded["near_identical"] == pytest.approx(second, abs=1e-5) and folded["matches"][1]["same_as"] == 1
     for match in folded["matches"]:
@@ -354,7 +354,7 @@ def test_a_store_that_became_ready_is_said_to_be(tmp_path: Path) -> None:
 def test_events_tell_the_progress(server: PageServer) -> None:
     import socket
 
-    with socket.create_connection(("127.0.0.1", server.port), timeout=10) as line:
+    with socket.create_connection(("127.0.0.1", server.port), timeout=ALIVE) as line:
         head = f"GET /api/events HTTP/1.1\r\nHost: 127.0.0.1:{server.port}\r\nAuthorization: Bearer {server.keys.token}\r\n\r\n"
         line.sendall(head.encode())
         got = b""
@@ -414,14 +414,14 @@ def test_the_library_is_held_while_the_page_runs(library: Path, server: PageServ
         [sys.executable, "-m", "image_search", "index", str(library.parent / "pictures"), "--library", str(library)],
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=ALIVE,
     )
     assert run.returncode == 1 and "page" in run.stderr
     beside = subprocess.run(
         [sys.executable, "-m", "image_search", "search", "id:1", "--json", "--library", str(library)],
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=ALIVE,
     )
     assert beside.returncode == 0 and json.loads(beside.stdout)["matches"][0]["id"] == "id:1"
 

@@ -6,10 +6,11 @@ A hint names a *setting* or a *verb*, never a flag: `Advice("raise the limit wit
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable
 from dataclasses import dataclass
 
-__all__ = ["Advice", "Named", "Setting", "Verb", "capitalised", "in_python", "told"]
+__all__ = ["Advice", "Named", "Setting", "Verb", "capitalised", "in_python", "in_shell", "told"]
 
 _OF_THE_ENGINE = frozenset({"allow_private_urls", "jobs", "library", "model", "runtime", "store"})  # given when it is made
 _ENGINE_VERBS = frozenset({"embed", "forget", "index", "rebuild", "relocate", "search", "status", "verify"})
@@ -69,11 +70,30 @@ def in_python(named: Named) -> str:
     if isinstance(named, Setting):
         return f"{named.name}={_python_value(named.value)}"
     if named.name not in _ENGINE_VERBS:
-        return " ".join(["image-search", named.name, *(a if isinstance(a, str) else f"{a.name} {a.value}" for a in named.arguments)])
+        return in_shell(named)
     made = [a for a in named.arguments if isinstance(a, Setting) and a.name in _OF_THE_ENGINE]
     given = [a for a in named.arguments if a not in made]
     engine = f"ImageSearchEngine({', '.join(map(in_python, made))})" if made else "engine"
     return f"{engine}.{named.name}({', '.join(_python_value(a) if isinstance(a, str) else in_python(a) for a in given)})"
+
+
+# Settings whose option is not called like them, and values of a setting that are options.
+_OPTIONS = {("names", ""): "--name", ("n_results", ""): "-n", ("how", "exact"): "--exact", ("how", "store"): "--store-only"}
+
+
+def in_shell(named: Named) -> str:
+    """--max-megapixels 300; image-search index FOLDER --model dino. Both faces need it: who looks at the page has a terminal beside it."""
+    if isinstance(named, Verb):
+        return " ".join(["image-search", named.name, *(_quoted(a) if isinstance(a, str) else in_shell(a) for a in named.arguments)])
+    if whole := _OPTIONS.get((named.name, named.value)):
+        return whole
+    option = _OPTIONS.get((named.name, "")) or f"--{named.name.replace('_', '-')}"
+    return option if named.value in ("", "True") else f"{option} {_quoted(named.value)}"
+
+
+def _quoted(argument: str) -> str:
+    """As a shell needs it; "~/" is left to the shell."""
+    return "~/" + shlex.quote(argument[2:]) if argument.startswith("~/") else shlex.quote(argument)
 
 
 def _python_value(text: str) -> str:

@@ -107,6 +107,42 @@ SKIPPED_EXAMPLES = 3  # files named per reason in an index run's summary
 
 # --- web --------------------------------------------------------------------------------------------------------------------
 
+PAGE_PORT = 8417  # if it is taken and none was asked for, any free one
+PAGE_MAX_CONNECTIONS = 512  # half of the file handles that a process usually has
+PAGE_BACKLOG = 256  # connections that wait to be taken
+PAGE_HEADER_SECONDS = 10.0  # from the first byte (or the connection) to the end of the headers
+PAGE_BODY_SECONDS = 30.0  # for 20 MB: 5.6 Mbit/s
+PAGE_WRITE_SECONDS = 30.0  # a reader that takes nothing for so long is dropped
+PAGE_IDLE_SECONDS = 10  # an open connection without a request; browsers open a new one at once
+PAGE_ENDING_SECONDS = 3  # for requests in work when it is told to stop
+PAGE_DRAIN_SECONDS = 1.0  # for the body of a request that is refused anyway
+
+PAGE_JSON_BYTES = 64 * 1024  # of any body but an upload: a search with 16 pictures in 100 classes takes some 4 KB
+PAGE_BUFFERED_BYTES = 256 * MIB  # of all bodies together that are being received
+PAGE_UPLOADS = 200  # pictures kept, so that filters and regions cost no second upload
+PAGE_UPLOADS_BYTES = 128 * MIB  # of them, encoded: six of the largest, thousands of usual ones
+
+PAGE_WAITING = 64  # for a turn to decode, embed or search; on many CPUs four for each
+PAGE_LOOKUPS = 4  # look-ups at the same time: SQLite and the disk, little of the CPU
+PAGE_LOOKUPS_WAITING = 512  # as many as connections
+PAGE_FETCHES = 4  # pictures fetched by address at the same time
+PAGE_FETCHES_WAITING = 8
+PAGE_PATIENCE_SECONDS = 20.0  # a turn is waited for; then the answer is "come again"
+PAGE_STREAMS = 32  # pages that watch the progress
+PAGE_TICK_SECONDS = 0.25  # between looks at the progress
+PAGE_BEAT_SECONDS = 10.0  # after which a silent stream says that it lives
+PAGE_RATE_SECONDS = 10.0  # over which the rate of an index run is taken
+PAGE_RUN_END_SECONDS = 30.0  # for an index run to come to its next commit when the page ends
+
+PAGE_RESULTS = 500  # matches of one search, files of one zip
+PAGE_PARTS = 16  # pictures that one search combines
+PAGE_VIEW_SIDE = 1600  # pixels, longer side: fills a large screen beside another picture
+PAGE_VIEW_QUALITY = 88  # of its JPEG
+PAGE_VIEWS_BYTES = 32 * MIB  # views kept: going through the matches and back makes none twice
+PAGE_QUERIES = 256  # vectors of questions kept, 1.5 KB each
+PAGE_MOMENTS = 8  # answers about the whole library kept until it changes
+PAGE_ZIP_BLOCK_BYTES = 256 * 1024  # of a file on its way into a zip: all that is in memory of it
+
 
 # --- the machine and the library's place ------------------------------------------------------------------------------------
 

@@ -5,13 +5,12 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import shlex
 import shutil
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..advice import Named, Verb, told
+from ..advice import in_shell, told
 from ..config import UPLOAD_LIMITS
 from ..errors import QueryError
 from ..paths import shown
@@ -31,25 +30,6 @@ __all__ = [
     "unquoted",
     "words",
 ]
-
-
-# Settings whose option is not called like them, and values of a setting that are options.
-_OPTIONS = {("names", ""): "--name", ("n_results", ""): "-n", ("how", "exact"): "--exact", ("how", "store"): "--store-only"}
-
-
-def in_shell(named: Named) -> str:
-    """--max-megapixels 300; image-search index FOLDER --model dino."""
-    if isinstance(named, Verb):
-        return " ".join(["image-search", named.name, *(_quoted(a) if isinstance(a, str) else in_shell(a) for a in named.arguments)])
-    if whole := _OPTIONS.get((named.name, named.value)):
-        return whole
-    option = _OPTIONS.get((named.name, "")) or f"--{named.name.replace('_', '-')}"
-    return option if named.value in ("", "True") else f"{option} {_quoted(named.value)}"
-
-
-def _quoted(argument: str) -> str:
-    """As a shell needs it; "~/" is left to the shell."""
-    return "~/" + shlex.quote(argument[2:]) if argument.startswith("~/") else shlex.quote(argument)
 
 
 def words(text: str) -> str:

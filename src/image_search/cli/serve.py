@@ -38,6 +38,7 @@ def serve(*, no_browser: bool, **given: Any) -> None:
       image-search serve --allow ~/Pictures
       image-search serve --library photos.library --port 8000 --no-browser
     """
+    from ..web.server import PageSettings
     from ..web.server import serve as run
 
-    run(browser=not no_browser and console.has_display(), notify=console.note, **given)
+    run(PageSettings(**given), browser=not no_browser and console.has_display(), notify=console.note)

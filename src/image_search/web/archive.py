@@ -8,12 +8,12 @@ import time
 import zipfile
 from collections.abc import Iterator, Sequence
 
+from ..config import PAGE_ZIP_BLOCK_BYTES
 from ..library.reading import Item
 from ..paths import shown
 
 __all__ = ["entry_name", "zipped"]
 
-BLOCK = 256 * 1024
 NOT_COPIED = "NOT COPIED.txt"
 _FORBIDDEN = str.maketrans(dict.fromkeys('<>:"/\\|?*', "_"))  # what Windows does not take in a name
 
@@ -81,6 +81,6 @@ def _copied(archive: zipfile.ZipFile, name: str, item: Item) -> Iterator[None]:
         info = zipfile.ZipInfo(name, min(max(written, (1980, 1, 1, 0, 0, 0)), (2107, 12, 31, 23, 59, 58)))  # what a zip can say
         info.external_attr = 0o644 << 16
         with archive.open(info, "w", force_zip64=status.st_size > 2**31 - 1) as entry:
-            while block := file.read(BLOCK):
+            while block := file.read(PAGE_ZIP_BLOCK_BYTES):
                 entry.write(block)
                 yield

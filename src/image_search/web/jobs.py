@@ -11,15 +11,16 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
+from ..config import PAGE_RATE_SECONDS, PAGE_RUN_END_SECONDS
 from ..demo import draw_gallery
 from ..engine import ImageSearchEngine
 from ..errors import ImageSearchError
+from ..library.catalog import Catalog
 
 __all__ = ["Job", "Jobs", "Phase"]
 
 Phase = Literal["none", "drawing", "scanning", "indexing", "finishing", "done", "stopped", "failed"]
 RUNNING: frozenset[str] = frozenset({"drawing", "scanning", "indexing", "finishing"})
-RATE_WINDOW = 10.0  # seconds over which the rate is taken
 
 log = logging.getLogger("image_search")
 
@@ -55,6 +56,7 @@ class Jobs:
         self._thread: threading.Thread | None = None
         self._job = Job()
         self._marks: deque[tuple[float, int]] = deque()  # (when, done)
+        self._first = False  # there was no library when it began
         self.version = 0  # changes whenever `now` does
         self.runs = 0  # begun so far
 
@@ -65,6 +67,11 @@ class Jobs:
     @property
     def running(self) -> bool:
         return self._job.state in RUNNING
+
+    @property
+    def making_library(self) -> bool:
+        """Is a first run in work that has committed nothing yet? If it fails it takes its library away again."""
+        return self._first and self.running and self._job.done == 0
 
     def index(self, folder: str) -> bool:
         """Begin; False: one is running already."""
@@ -88,7 +95,7 @@ class Jobs:
         """End the run and wait for it: what it has committed stays."""
         self._stop.set()
         if self._thread is not None:
-            self._thread.join(30)
+            self._thread.join(PAGE_RUN_END_SECONDS)
 
     def _begin(self, phase: Phase, folder: str, work: Callable[[], None]) -> bool:
         with self._lock:
@@ -96,6 +103,7 @@ class Jobs:
                 return False
             self._stop.clear()
             self._marks.clear()
+            self._first = not Catalog.exists(self._engine.library)
             self.runs += 1
             self._set(Job(phase, folder))
             self._thread = threading.Thread(target=self._run, args=(work,), name="page-index", daemon=True)
@@ -135,7 +143,7 @@ class Jobs:
             raise _StoppedError
         now = time.monotonic()
         self._marks.append((now, done))
-        while len(self._marks) > 2 and now - self._marks[0][0] > RATE_WINDOW:
+        while len(self._marks) > 2 and now - self._marks[0][0] > PAGE_RATE_SECONDS:
             self._marks.popleft()
         since, before = self._marks[0]
         rate = (done - before) / (now - since) if now > since else 0.0

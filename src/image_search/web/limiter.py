@@ -7,9 +7,10 @@ from collections.abc import Callable
 from functools import partial
 from typing import ParamSpec, TypeVar
 
+from ..config import PAGE_PATIENCE_SECONDS
 from ..errors import ImageSearchError
 
-__all__ = ["BusyError", "Gate"]
+__all__ = ["BusyError", "Limiter"]
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -21,7 +22,7 @@ class BusyError(ImageSearchError):
     retry_after = 1
 
 
-class Gate:
+class Limiter:
     """Runs blocking functions in threads.
 
     Args:
@@ -30,7 +31,7 @@ class Gate:
         patience: seconds a turn is waited for.
     """
 
-    def __init__(self, running: int, waiting: int, patience: float = 20.0) -> None:
+    def __init__(self, running: int, waiting: int, patience: float = PAGE_PATIENCE_SECONDS) -> None:
         from concurrent.futures import ThreadPoolExecutor
 
         self._turns = asyncio.Semaphore(running)

@@ -1,6 +1,6 @@
 """HTTP/1.1 with deadlines: uvicorn waits for ever for a request that trickles in and for a reader that does not read.
 
-Bodies have their deadline in `guard`, which counts them anyway.
+Bodies have their deadline in `security`, which counts them anyway.
 """
 
 from __future__ import annotations
@@ -10,20 +10,17 @@ import asyncio
 import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-__all__ = ["BODY_SECONDS", "HEADER_SECONDS", "MAX_CONNECTIONS", "WRITE_SECONDS", "DeadlineProtocol"]
+from ..config import PAGE_HEADER_SECONDS, PAGE_MAX_CONNECTIONS, PAGE_WRITE_SECONDS
 
-HEADER_SECONDS = 10.0  # from the first byte (or the connection) to the end of the headers
-BODY_SECONDS = 30.0
-WRITE_SECONDS = 30.0  # a reader that takes nothing for so long is dropped
-MAX_CONNECTIONS = 512  # half of the file handles that a process usually has
+__all__ = ["DeadlineProtocol"]
 
 
 class DeadlineProtocol(H11Protocol):
-    """One connection. `header_seconds` and `write_seconds` are class attributes so that a test can shorten them."""
+    """One connection. Its limits are class attributes so that a test can shorten them."""
 
-    header_seconds = HEADER_SECONDS
-    write_seconds = WRITE_SECONDS
-    max_connections = MAX_CONNECTIONS
+    header_seconds = PAGE_HEADER_SECONDS
+    write_seconds = PAGE_WRITE_SECONDS
+    max_connections = PAGE_MAX_CONNECTIONS
 
     _header_timer: asyncio.TimerHandle | None = None
     _write_timer: asyncio.TimerHandle | None = None

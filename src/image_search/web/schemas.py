@@ -6,6 +6,9 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
+from ..config import PAGE_PARTS, PAGE_RESULTS
+from ..types import Region
+
 __all__ = [
     "Address",
     "ClassCount",
@@ -28,19 +31,17 @@ __all__ = [
     "Upload",
 ]
 
-MAX_RESULTS = 500
-MAX_PARTS = 16
 ITEM_ID = r"^id:[0-9]{1,18}$"
 ANY_ID = r"^(id:[0-9]{1,18}|up:[A-Za-z0-9_-]{22})$"
 
 ItemId = Annotated[str, StringConstraints(pattern=ITEM_ID)]
 
 
-class _Shape(BaseModel):
+class _Schema(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
 
-class Problem(_Shape):
+class Problem(_Schema):
     """Every answer that is not a success."""
 
     code: str = Field(description="name of the error, for programs: QueryError, LibraryNotFoundError, Busy, ...")
@@ -49,7 +50,8 @@ class Problem(_Shape):
     reason: str = Field("", description="for pictures that cannot be used: EMPTY, NOT_AN_IMAGE, TOO_MANY_PIXELS, ...")
 
 
-class Box(_Shape):
+# `types.Region` for strangers: its ranges are checked before anything is done with it, and the OpenAPI document shows them.
+class Box(_Schema):
     """Part of a picture, in pixels of the upright picture."""
 
     x: int = Field(ge=0, le=10**6)
@@ -57,8 +59,11 @@ class Box(_Shape):
     w: int = Field(ge=1, le=10**6)
     h: int = Field(ge=1, le=10**6)
 
+    def region(self) -> Region:
+        return Region(self.x, self.y, self.w, self.h)
 
-class QueryPart(_Shape):
+
+class QueryPart(_Schema):
     """One picture to search with."""
 
     id: str = Field(pattern=ANY_ID, description="a library item (id:12) or an upload (up:...)")
@@ -66,9 +71,9 @@ class QueryPart(_Shape):
     region: Box | None = Field(None, description="only this part of it")
 
 
-class SearchRequest(_Shape):
-    queries: list[QueryPart] = Field(min_length=1, max_length=MAX_PARTS, description="their mean; those with `less` count against")
-    n: int = Field(60, ge=1, le=MAX_RESULTS)
+class SearchRequest(_Schema):
+    queries: list[QueryPart] = Field(min_length=1, max_length=PAGE_PARTS, description="their mean; those with `less` count against")
+    n: int = Field(60, ge=1, le=PAGE_RESULTS)
     names: list[Annotated[str, StringConstraints(max_length=1000)]] = Field([], max_length=100, description="only these classes")
     path: str = Field(
         "", max_length=1000, description='glob on the absolute path ("*" crosses folders); text without * or ? may stand anywhere'
@@ -77,7 +82,7 @@ class SearchRequest(_Shape):
     exclude_self: bool = Field(False, description="leave out files identical to a query")
 
 
-class Hit(_Shape):
+class Hit(_Schema):
     """One match."""
 
     id: str
@@ -97,7 +102,7 @@ class Hit(_Shape):
     thumbnail: str = Field(description="address of its small picture")
 
 
-class QueryShown(_Shape):
+class QueryShown(_Schema):
     id: str
     label: str
     less: bool
@@ -106,7 +111,7 @@ class QueryShown(_Shape):
     view: str = Field(description="address of the picture, at most 1600 pixels wide or high")
 
 
-class SearchAnswer(_Shape):
+class SearchAnswer(_Schema):
     queries: list[QueryShown]
     matches: list[Hit]
     model: str
@@ -117,18 +122,18 @@ class SearchAnswer(_Shape):
     )
 
 
-class Upload(_Shape):
+class Upload(_Schema):
     id: str = Field(description="good until the server ends or many newer pictures came")
     width: int
     height: int
     view: str
 
 
-class Address(_Shape):
+class Address(_Schema):
     url: str = Field(min_length=1, max_length=2000)
 
 
-class ItemRow(_Shape):
+class ItemRow(_Schema):
     id: str
     name: str
     path: str
@@ -137,7 +142,7 @@ class ItemRow(_Shape):
     thumbnail: str
 
 
-class Page(_Shape):
+class Page(_Schema):
     items: list[ItemRow]
     next: int | None = Field(description="give it as `after` for the next page; null: this was the last")
 
@@ -152,16 +157,16 @@ class Facts(ItemRow):
     view: str
 
 
-class ClassCount(_Shape):
+class ClassCount(_Schema):
     name: str
     images: int
 
 
-class Classes(_Shape):
+class Classes(_Schema):
     classes: list[ClassCount]
 
 
-class FolderChoice(_Shape):
+class FolderChoice(_Schema):
     """A folder that may be indexed from the page."""
 
     number: int
@@ -171,7 +176,7 @@ class FolderChoice(_Shape):
     offline: bool
 
 
-class LibraryState(_Shape):
+class LibraryState(_Schema):
     path: str
     images: int
     classes: int
@@ -184,7 +189,7 @@ class LibraryState(_Shape):
     store_note: str
 
 
-class JobState(_Shape):
+class JobState(_Schema):
     """The index run in the background, or the last one."""
 
     run: int = Field(description="how many were begun since the start; two quick runs may end alike")
@@ -201,7 +206,7 @@ class JobState(_Shape):
     problem: Problem | None
 
 
-class State(_Shape):
+class State(_Schema):
     version: str
     library: LibraryState | None = Field(description="null: there is none yet")
     folders: list[FolderChoice]
@@ -211,23 +216,23 @@ class State(_Shape):
     job: JobState
 
 
-class IndexRequest(_Shape):
+class IndexRequest(_Schema):
     folder: int = Field(ge=0, le=10_000, description="number of one of the folders in the state")
 
 
-class SkippedFile(_Shape):
+class SkippedFile(_Schema):
     path: str
     reason: str
     code: str
     hint: str
 
 
-class SkippedReason(_Shape):
+class SkippedReason(_Schema):
     reason: str
     code: str
     files: int
 
 
-class SkippedFiles(_Shape):
+class SkippedFiles(_Schema):
     reasons: list[SkippedReason]
     files: list[SkippedFile] = Field(description="the newest 200")

@@ -17,13 +17,12 @@ import json
 import secrets
 import time
 from collections.abc import Awaitable, Callable, MutableMapping
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import parse_qs, urlsplit
 
 from starlette.exceptions import HTTPException
 
-from ..config import UPLOAD_LIMITS
-from .protocol import BODY_SECONDS
+from ..config import MIB, PAGE_BODY_SECONDS, PAGE_BUFFERED_BYTES, PAGE_DRAIN_SECONDS, PAGE_JSON_BYTES, UPLOAD_LIMITS
 
 __all__ = ["Guard", "Keys", "allowed_host", "split_host"]
 
@@ -33,9 +32,6 @@ Send = Callable[[Message], Awaitable[None]]
 App = Callable[[Message, Receive, Send], Awaitable[None]]
 
 UPLOAD_PATH = "/api/uploads"
-JSON_BYTES = 64 * 1024  # of any other body
-DRAIN_SECONDS = 1.0  # for the body of a request that is refused anyway
-BUFFERED_BYTES = 256 * 1024**2  # of all bodies together that are being received
 
 CONTENT_POLICY = "; ".join(
     (
@@ -61,6 +57,13 @@ HEADERS = [
     (b"cross-origin-opener-policy", b"same-origin"),
     (b"permissions-policy", b"camera=(), microphone=(), geolocation=()"),
 ]
+
+
+class _Refusal(NamedTuple):
+    status: int
+    code: str
+    message: str
+    hint: str
 
 
 class Keys:
@@ -110,7 +113,7 @@ class Guard:
         proxied: names the owner gave for a proxy in front of us: any port, http or https.
     """
 
-    body_seconds = BODY_SECONDS
+    body_seconds = PAGE_BODY_SECONDS
 
     def __init__(self, app: App, keys: Keys, *, names: frozenset[str], port: int, everywhere: bool, proxied: frozenset[str]) -> None:
         self._app = app
@@ -140,19 +143,19 @@ class Guard:
             self._wrong_host(headers)
             or self._wrong_origin(headers, changes, with_token)
             or self._wrong_site(scope, headers)
-            or (body.too_large and _refusal(413, "TooLarge", f"more than {body.limit // 1024**2 or 1} MB are not taken", "save it smaller"))
+            or (body.too_large and _Refusal(413, "TooLarge", f"more than {body.limit // MIB or 1} MB are not taken", "save it smaller"))
         )
         cookie = None
         if not wrong and not with_token and not self._has_cookie(headers):
             if scope["path"] == "/" and self._token_in_address(scope):
                 cookie = self._keys.header()
             else:
-                wrong = _refusal(401, "NotAllowed", "open the address that image-search printed when it started", "It carries the key")
+                wrong = _Refusal(401, "NotAllowed", "open the address that image-search printed when it started", "It carries the key")
         answer = _Answer(send, body, cookie, scope)
         try:
             if wrong:
                 await body.drain()
-                await answer.refuse(*wrong)
+                await answer.refuse(wrong)
             else:
                 await self._app(scope, body.receive, answer.send)
         finally:
@@ -167,35 +170,35 @@ class Guard:
         host, port = parts
         return host in self._proxied or ((port or 80) == self._port and allowed_host(host, self._names, self._everywhere))
 
-    def _wrong_host(self, headers: dict[str, list[str]]) -> tuple[int, str, str, str] | None:
+    def _wrong_host(self, headers: dict[str, list[str]]) -> _Refusal | None:
         values = headers.get("host", [])
         if len(values) == 1 and self._is_ours(values[0]):
             return None
-        return _refusal(
+        return _Refusal(
             421, "WrongHost", "this server does not answer under that name", "allow it with: image-search serve --allow-host NAME"
         )
 
-    def _wrong_origin(self, headers: dict[str, list[str]], changes: bool, with_token: bool) -> tuple[int, str, str, str] | None:
+    def _wrong_origin(self, headers: dict[str, list[str]], changes: bool, with_token: bool) -> _Refusal | None:
         values = headers.get("origin", [])
         if not values:
             if not changes or with_token:
                 return None
-            return _refusal(403, "WrongOrigin", "a change must come from the page itself", "or send the token: Authorization: Bearer TOKEN")
+            return _Refusal(403, "WrongOrigin", "a change must come from the page itself", "or send the token: Authorization: Bearer TOKEN")
         if len(values) == 1:
             scheme, _, host = values[0].partition("://")
             # The whole of Host and Origin must agree, so that one of our names cannot speak for another.
             if scheme in ("http", "https") and self._is_ours(host) and host.lower() == headers["host"][0].lower():
                 return None
-        return _refusal(403, "WrongOrigin", "requests from other pages are refused", "")
+        return _Refusal(403, "WrongOrigin", "requests from other pages are refused", "")
 
-    def _wrong_site(self, scope: Message, headers: dict[str, list[str]]) -> tuple[int, str, str, str] | None:
+    def _wrong_site(self, scope: Message, headers: dict[str, list[str]]) -> _Refusal | None:
         site = headers.get("sec-fetch-site", ["none"])
         if len(site) == 1 and site[0] in ("none", "same-origin"):
             return None
         link = headers.get("sec-fetch-mode") == ["navigate"] and headers.get("sec-fetch-dest", ["document"]) == ["document"]
         if link and scope["method"] == "GET" and scope["path"] == "/":
             return None
-        return _refusal(403, "WrongSite", "requests from other pages are refused", "")
+        return _Refusal(403, "WrongSite", "requests from other pages are refused", "")
 
     def _has_token(self, headers: dict[str, list[str]]) -> bool:
         given = headers.get("authorization", [])
@@ -215,17 +218,17 @@ class Guard:
     def take(self, count: int) -> bool:
         """Room for these bytes among all that are being received?"""
         self._buffered += count
-        return self._buffered <= BUFFERED_BYTES
+        return self._buffered <= PAGE_BUFFERED_BYTES
 
 
 class _Body:
-    """A request's body on its way in: counted, and late after 30 seconds."""
+    """A request's body on its way in: counted, and late after `body_seconds`."""
 
     def __init__(self, guard: Guard, scope: Message, headers: dict[str, list[str]], receive: Receive) -> None:
         self._guard = guard
         self._receive = receive
         self._deadline = time.monotonic() + guard.body_seconds
-        self.limit = UPLOAD_LIMITS.file_bytes if scope["path"] == UPLOAD_PATH else JSON_BYTES
+        self.limit = UPLOAD_LIMITS.file_bytes if scope["path"] == UPLOAD_PATH else PAGE_JSON_BYTES
         length = headers.get("content-length", ["0"])[0]
         self.expected = "transfer-encoding" in headers or length != "0"
         self.too_large = length.isascii() and length.isdigit() and int(length[:18]) > self.limit
@@ -246,7 +249,7 @@ class _Body:
             self.complete = not message.get("more_body", False)
             room = self._guard.take(count)
             if self.counted > self.limit:
-                raise HTTPException(413, f"more than {self.limit // 1024**2 or 1} MB are not taken")
+                raise HTTPException(413, f"more than {self.limit // MIB or 1} MB are not taken")
             if not room:
                 raise HTTPException(503, "too many uploads at once", {"Retry-After": "2"})
         return message
@@ -255,8 +258,8 @@ class _Body:
         """Take a small body off the line: closing with it unread would reset the connection, and the answer would be lost."""
         if self.too_large:
             return
-        self._deadline = min(self._deadline, time.monotonic() + DRAIN_SECONDS)
-        self.limit = JSON_BYTES
+        self._deadline = min(self._deadline, time.monotonic() + PAGE_DRAIN_SECONDS)
+        self.limit = PAGE_JSON_BYTES
         with contextlib.suppress(HTTPException):
             while not self.complete and (await self.receive())["type"] == "http.request":
                 pass
@@ -283,17 +286,14 @@ class _Answer:
             message = {**message, "headers": headers}
         await self._send(message)
 
-    async def refuse(self, status: int, code: str, message: str, hint: str) -> None:
+    async def refuse(self, refusal: _Refusal) -> None:
+        status, code, message, hint = refusal
         problem = {"code": code, "message": message, "hint": hint, "reason": ""}
         data = (f"{message[0].upper()}{message[1:]}. {hint}\n" if self._plain else json.dumps(problem)).encode()
         kind = b"text/plain; charset=utf-8" if self._plain else b"application/json"
         headers = [(b"content-type", kind), (b"content-length", str(len(data)).encode())]
         await self.send({"type": "http.response.start", "status": status, "headers": headers})
         await self.send({"type": "http.response.body", "body": data})
-
-
-def _refusal(status: int, code: str, message: str, hint: str) -> tuple[int, str, str, str]:
-    return status, code, message, hint
 
 
 def _same(left: str, right: str) -> bool:

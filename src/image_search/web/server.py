@@ -12,11 +12,14 @@ import socket
 import threading
 import webbrowser
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from types import FrameType
 from typing import cast
 
 import uvicorn
 
+from ..advice import Advice, Setting
+from ..config import PAGE_BACKLOG, PAGE_ENDING_SECONDS, PAGE_IDLE_SECONDS, PAGE_PORT
 from ..engine import ImageSearchEngine
 from ..errors import ImageSearchError, UsageError
 from ..paths import from_bytes, place_of
@@ -25,9 +28,8 @@ from .protocol import DeadlineProtocol
 from .security import App, Guard, Keys
 from .service import Service, Shared
 
-__all__ = ["DEFAULT_PORT", "PageServer", "serve"]
+__all__ = ["PageServer", "PageSettings", "serve"]
 
-DEFAULT_PORT = 8417  # if it is taken and none was asked for, any free one
 LOCAL = frozenset({"127.0.0.1", "localhost", "::1"})
 
 
@@ -55,70 +57,80 @@ class _Server(uvicorn.Server):
                 signal.signal(number, handler)
 
 
-class PageServer:
-    """One library on one port; `run` blocks until `stop` (or Ctrl-C).
+@dataclass(frozen=True, slots=True)
+class PageSettings:
+    """How one library is served.
 
-    Args:
+    Attributes:
         library, model, runtime, store: as in `ImageSearchEngine`.
         host: address to listen on; anything but this machine's own must be meant.
         port: None: the usual one, or a free one if it is taken; 0: a free one.
         folders: may be indexed from the page, beside those in the library.
         urls: pictures may be fetched from public addresses.
         hosts: further names under which a proxy in front of it is reached.
-        notify: gets one line for each thing worth knowing.
+    """
+
+    library: str | os.PathLike[str] | None = None
+    host: str = "127.0.0.1"
+    port: int | None = None
+    folders: Sequence[str | os.PathLike[str]] = ()
+    urls: bool = False
+    hosts: Sequence[str] = ()
+    model: str | None = None
+    runtime: str | None = None
+    store: str | None = None
+
+
+class PageServer:
+    """One library on one port; `run` blocks until `stop` (or Ctrl-C).
+
+    Args:
+        notify: gets one line for each thing worth knowing; None: the log "image_search".
+        protocol: of its connections.
 
     Raises:
         LibraryBusyError: another process writes to the library. UsageError: the port is taken, no such folder or host.
     """
 
     def __init__(
-        self,
-        library: str | os.PathLike[str] | None = None,
-        *,
-        host: str = "127.0.0.1",
-        port: int | None = None,
-        folders: Sequence[str | os.PathLike[str]] = (),
-        urls: bool = False,
-        hosts: Sequence[str] = (),
-        notify: Callable[[str], None] | None = None,
-        model: str | None = None,
-        runtime: str | None = None,
-        store: str | None = None,
-        protocol: type[DeadlineProtocol] = DeadlineProtocol,
+        self, settings: PageSettings, *, notify: Callable[[str], None] | None = None, protocol: type[DeadlineProtocol] = DeadlineProtocol
     ) -> None:
-        allowed = tuple(_folder(folder) for folder in folders)
-        self.socket = _listen(host, port)
+        self.host = settings.host
+        folders = tuple(_folder(folder) for folder in settings.folders)
+        self.socket = _listen(settings.host, settings.port)
         try:
             self.port = int(self.socket.getsockname()[1])
-            self.host = host
             self.keys = Keys(self.port)
-            self.engine = ImageSearchEngine(library, model=model, runtime=runtime, store=store, long_lived=True, notify=notify)
+            self.engine = ImageSearchEngine(
+                settings.library,
+                model=settings.model,
+                runtime=settings.runtime,
+                store=settings.store,
+                long_lived=True,
+                notify=notify,
+            )
             self.engine.hold_writer_lock("page")
         except BaseException:
             self.socket.close()
             raise
-        shared = Shared(folders=allowed, urls=urls, demo_folder=self.engine.library.parent / "sample-gallery")
-        self.service = Service(self.engine, shared)
+        demo_folder = self.engine.library.parent / "sample-gallery"
+        self.service = Service(self.engine, Shared(folders=folders, urls=settings.urls, demo_folder=demo_folder))
         self.app = create_app(self.service)
-        everywhere = not _is_local(host)
-        names = LOCAL | {host.lower()} | ({socket.gethostname().lower()} if everywhere else set())
-        self.guard = Guard(
-            cast(App, self.app), self.keys, names=names, port=self.port, everywhere=everywhere, proxied=frozenset(h.lower() for h in hosts)
-        )
-        config = uvicorn.Config(
-            self.guard,
-            http=protocol,
-            ws="none",
-            lifespan="on",
-            access_log=False,  # what people search for is theirs
-            log_config=None,
-            server_header=False,
-            proxy_headers=False,
-            timeout_keep_alive=10,
-            timeout_graceful_shutdown=3,
-        )
+        self.guard = self._guarded(settings.hosts)
+        self._ending: asyncio.Event = self.app.state.backend.ending
         logging.getLogger("uvicorn.error").setLevel(logging.ERROR)  # one line for each malformed request would be a flood
-        self._server = _Server(config, self.app.state.ending)
+        self._server = _Server(_configured(self.guard, protocol), self._ending)
+
+    def _guarded(self, hosts: Sequence[str]) -> Guard:
+        everywhere = not _is_local(self.host)
+        return Guard(
+            cast(App, self.app),
+            self.keys,
+            names=LOCAL | {self.host.lower()} | ({socket.gethostname().lower()} if everywhere else set()),
+            port=self.port,
+            everywhere=everywhere,
+            proxied=frozenset(name.lower() for name in hosts),
+        )
 
     @property
     def address(self) -> str:
@@ -138,39 +150,39 @@ class PageServer:
             self.socket.close()
 
     def stop(self) -> None:
-        self.app.state.ending.set()
+        self._ending.set()
         self._server.should_exit = True
 
 
-def serve(
-    library: str | os.PathLike[str] | None = None,
-    *,
-    host: str = "127.0.0.1",
-    port: int | None = None,
-    folders: Sequence[str] = (),
-    urls: bool = False,
-    hosts: Sequence[str] = (),
-    browser: bool = True,
-    model: str | None = None,
-    runtime: str | None = None,
-    store: str | None = None,
-    notify: Callable[[str], None],
-) -> None:
+def serve(settings: PageSettings, *, notify: Callable[[str], None], browser: bool = True) -> None:
     """Start the page, say its address, open it in a browser if that is wanted, and serve until Ctrl-C."""
-    server = PageServer(
-        library, host=host, port=port, folders=folders, urls=urls, hosts=hosts, notify=notify, model=model, runtime=runtime, store=store
-    )
+    server = PageServer(settings, notify=notify)
     print(f"The page: {server.address}", flush=True)
-    if not _is_local(host):
+    if not _is_local(settings.host):
         notify(
-            f"Listening on {host}: everyone who can reach this machine and knows the key in the address can search and see these images,"
-            " and what goes over the network is not encrypted. For more than a trusted network put a TLS proxy in front of it."
+            f"Listening on {settings.host}: everyone who can reach this machine and knows the key in the address can search and see these"
+            " images, and what goes over the network is not encrypted. For more than a trusted network put a TLS proxy in front of it."
         )
     notify("It ends with Ctrl-C.")
     if browser:
         threading.Thread(target=_open_browser, args=(server.address,), daemon=True).start()
     server.run()
     notify("Ended.")
+
+
+def _configured(guard: Guard, protocol: type[DeadlineProtocol]) -> uvicorn.Config:
+    return uvicorn.Config(
+        guard,
+        http=protocol,
+        ws="none",
+        lifespan="on",
+        access_log=False,  # what people search for is theirs
+        log_config=None,
+        server_header=False,
+        proxy_headers=False,
+        timeout_keep_alive=PAGE_IDLE_SECONDS,
+        timeout_graceful_shutdown=PAGE_ENDING_SECONDS,
+    )
 
 
 def _open_browser(address: str) -> None:
@@ -196,10 +208,10 @@ def _folder(folder: str | os.PathLike[str]) -> str:
 
 def _listen(host: str, port: int | None) -> socket.socket:
     try:
-        family, _, _, _, address = socket.getaddrinfo(host, DEFAULT_PORT if port is None else port, type=socket.SOCK_STREAM)[0]
+        family, _, _, _, address = socket.getaddrinfo(host, PAGE_PORT if port is None else port, type=socket.SOCK_STREAM)[0]
     except (OSError, UnicodeError) as error:
         raise UsageError(
-            f"there is no address {host!r} to listen on", hint="leave out --host, or give an address of this machine"
+            f"there is no address {host!r} to listen on", hint=Advice("leave out ", Setting("host"), ", or give an address of this machine")
         ) from error
     attempts = [address, (address[0], 0, *address[2:])] if port is None else [address]
     failure: OSError | None = None
@@ -209,11 +221,11 @@ def _listen(host: str, port: int | None) -> socket.socket:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             sock.bind(wanted)
-            sock.listen(256)
+            sock.listen(PAGE_BACKLOG)
             return sock
         except OSError as error:
             sock.close()
             failure = error
     raise ImageSearchError(
-        f"cannot listen on {host}:{port}: {failure.strerror if failure else ''}", hint="choose another --port"
+        f"cannot listen on {host}:{port}: {failure.strerror if failure else ''}", hint=Advice("choose another ", Setting("port"))
     ) from failure

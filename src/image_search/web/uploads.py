@@ -6,14 +6,12 @@ import base64
 import hashlib
 import hmac
 import secrets
-import threading
-from collections import OrderedDict
 from dataclasses import dataclass
 
-__all__ = ["Upload", "Uploads"]
+from ..config import PAGE_UPLOADS, PAGE_UPLOADS_BYTES
+from .recent import Recent
 
-MAX_BYTES = 128 * 1024**2  # of encoded pictures: six of the largest, thousands of usual ones
-MAX_COUNT = 200
+__all__ = ["Upload", "Uploads"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,9 +30,7 @@ class Uploads:
 
     def __init__(self) -> None:
         self._key = secrets.token_bytes(32)
-        self._kept: OrderedDict[str, Upload] = OrderedDict()
-        self._bytes = 0
-        self._lock = threading.Lock()
+        self._kept: Recent[str, Upload] = Recent(PAGE_UPLOADS_BYTES, lambda upload: len(upload.data) + len(upload.view), most=PAGE_UPLOADS)
 
     def id_of(self, data: bytes) -> str:
         """Opaque: who has not sent the picture cannot tell its id."""
@@ -42,20 +38,7 @@ class Uploads:
         return "up:" + base64.urlsafe_b64encode(digest).rstrip(b"=").decode()
 
     def put(self, upload: Upload) -> None:
-        with self._lock:
-            self._drop(upload.id)
-            self._kept[upload.id] = upload
-            self._bytes += len(upload.data) + len(upload.view)
-            while len(self._kept) > MAX_COUNT or self._bytes > MAX_BYTES:
-                self._drop(next(iter(self._kept)))
+        self._kept.put(upload.id, upload)
 
     def get(self, id: str) -> Upload | None:
-        with self._lock:
-            if id in self._kept:
-                self._kept.move_to_end(id)
-            return self._kept.get(id)
-
-    def _drop(self, id: str) -> None:
-        old = self._kept.pop(id, None)
-        if old is not None:
-            self._bytes -= len(old.data) + len(old.view)
+        return self._kept.get(id)

@@ -58,7 +58,7 @@ export function upload(file, limits) {
 /** Calls back with each JobState while the page is seen. A browser has six connections to a server for all its tabs: hidden ones keep none. */
 export function watchJob(callback) {
   let source = null;
-  const follow = () => {
+  const connect = () => {
     if (document.hidden) {
       source?.close();
       source = null;
@@ -67,6 +67,6 @@ export function watchJob(callback) {
       source.onmessage = (event) => callback(JSON.parse(event.data));
     }
   };
-  document.addEventListener("visibilitychange", follow);
-  follow();
+  document.addEventListener("visibilitychange", connect);
+  connect();
 }

@@ -2,7 +2,7 @@
 
 import * as api from "./api.js";
 import { go, place } from "./address.js";
-import { button, calm, fill, h, iconButton, letter, toast } from "./dom.js";
+import { button, reducedMotion, fill, h, iconButton, letter, toast } from "./dom.js";
 import { bar } from "./grid.js";
 import { bytes, cosine, day, percent, t } from "./words.js";
 
@@ -105,19 +105,19 @@ export function makeCompare({ selection, onMore, onLike, onLess }) {
     else if (way === "slider") {
       const cut = h("input", { type: "range", min: "0", max: "100", value: "50", "aria-label": t("slider_label"), oninput: () => stage.style.setProperty("--cut", `${cut.value}%`) });
       stage.style.setProperty("--cut", "50%");
-      fill(stage, h("div", { class: "pile" }, theirs, ours, h("div", { class: "blade" }), cut));
+      fill(stage, h("div", { class: "overlaid" }, theirs, ours, h("div", { class: "divider" }), cut));
     } else {
       const words = h("span", { class: "which", "aria-live": "off" }, t("showing_query"));
-      const pile = h("div", { class: "pile" }, theirs, ours, words);
-      fill(stage, pile, button(t("swap"), swap, {}, "swap"));
-      if (!calm.matches) timer = setInterval(() => flip(), FLICKER_MS);
+      const overlaid = h("div", { class: "overlaid" }, theirs, ours, words);
+      fill(stage, overlaid, button(t("swap"), swap, {}, "swap"));
+      if (!reducedMotion.matches) timer = setInterval(() => flip(), FLICKER_MS);
     }
   }
 
   function flip() {
-    const pile = stage.querySelector(".pile");
-    const theirs = pile.classList.toggle("flipped");
-    pile.querySelector(".which").textContent = theirs ? t("showing_match") : t("showing_query");
+    const overlaid = stage.querySelector(".overlaid");
+    const theirs = overlaid.classList.toggle("flipped");
+    overlaid.querySelector(".which").textContent = theirs ? t("showing_match") : t("showing_query");
   }
 
   /** By hand from here on. */

@@ -8,7 +8,7 @@ import { cosine, percent, t } from "./words.js";
  * isPicked(item), onRepeats(item): see results.
  */
 export function makeGrid({ onOpen, onMore = null, onPick = null, isPicked = () => false, onRepeats = null, label }) {
-  const list = h("ul", { class: "grid", "aria-label": label, onkeydown: keys, onfocusin: (event) => keep(event.target.closest(".card")) });
+  const list = h("ul", { class: "grid", "aria-label": label, onkeydown: keys, onfocusin: (event) => makeCurrent(event.target.closest(".card")) });
   let cards = new Map(); // id -> { node, item }
 
   function show(items) {
@@ -25,7 +25,7 @@ export function makeGrid({ onOpen, onMore = null, onPick = null, isPicked = () =
     marks();
     const open = focused && cards.get(focused);
     if (open) open.node.firstChild.focus({ preventScroll: true });
-    keep(open?.node ?? list.querySelector(".card.current") ?? nodes[0]);
+    makeCurrent(open?.node ?? list.querySelector(".card.current") ?? nodes[0]);
   }
 
   function append(items) {
@@ -35,7 +35,7 @@ export function makeGrid({ onOpen, onMore = null, onPick = null, isPicked = () =
       cards.set(item.id, { node, item });
       list.append(node);
     }
-    if (!list.querySelector(".card.current")) keep(list.firstChild);
+    if (!list.querySelector(".card.current")) makeCurrent(list.firstChild);
   }
 
   function card(item) {
@@ -79,7 +79,7 @@ export function makeGrid({ onOpen, onMore = null, onPick = null, isPicked = () =
   }
 
   /** The one card that Tab reaches. */
-  function keep(node) {
+  function makeCurrent(node) {
     if (!node) return;
     for (const old of list.querySelectorAll(".card.current")) {
       if (old !== node) {
@@ -112,7 +112,7 @@ export function makeGrid({ onOpen, onMore = null, onPick = null, isPicked = () =
       event.preventDefault();
       const target = all[Math.max(0, Math.min(all.length - 1, to))];
       if (to >= 0 && (to < all.length || event.key === "ArrowDown")) {
-        keep(target);
+        makeCurrent(target);
         target.firstChild.focus();
         target.scrollIntoView({ block: "nearest" });
       }

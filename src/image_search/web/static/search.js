@@ -46,7 +46,7 @@ export function makeSearch() {
 
   let answer = null; // what the server said last
   let asked = "";
-  let old = false; // the library has changed since
+  let stale = false; // the library has changed since
   let running = null;
   const expanded = new Set(); // ids whose repetitions are shown
 
@@ -58,7 +58,7 @@ export function makeSearch() {
 
   async function show() {
     const wanted = JSON.stringify(question(place));
-    if (wanted === asked && !old) {
+    if (wanted === asked && !stale) {
       if (answer) paint();
       return;
     }
@@ -66,8 +66,8 @@ export function makeSearch() {
     asked = wanted;
     running?.abort();
     running = new AbortController();
-    const anew = old && same && answer; // at once as many as are shown, so that the page does not jump
-    old = false;
+    const renewing = stale && same && answer; // at once as many as are shown, so that the page does not jump
+    stale = false;
     if (!same) {
       compare.close();
       answer = null;
@@ -83,7 +83,7 @@ export function makeSearch() {
     results.setAttribute("aria-busy", "true");
     notice.hidden = true;
     try {
-      await ask(anew ? ALL : FIRST, wanted);
+      await ask(renewing ? ALL : FIRST, wanted);
       if (asked === wanted && !answer.complete) await ask(ALL, wanted);
     } catch (error) {
       if (error.name !== "AbortError" && asked === wanted) fail(error);
@@ -108,15 +108,15 @@ export function makeSearch() {
     meta.textContent = "";
     grid.show([]);
     const gone = error.code === "Query" && error.message.includes("no longer kept");
-    say(gone ? t("e_Kept") : error.text, "", [button(t("retry"), again), button(t("clear"), () => go({ ...EMPTY }))]);
+    notify(gone ? t("e_Kept") : error.text, "", [button(t("retry"), retry), button(t("clear"), () => go({ ...EMPTY }))]);
   }
 
-  function again() {
+  function retry() {
     asked = "";
     void show();
   }
 
-  function say(words, more, buttons = []) {
+  function notify(words, more, buttons = []) {
     notice.hidden = false;
     fill(notice, h("strong", {}, words), more && h("p", {}, more), buttons.length ? h("div", { class: "row" }, buttons) : null);
   }
@@ -156,8 +156,8 @@ export function makeSearch() {
     notice.hidden = shown.length > 0;
     if (!shown.length) {
       const clear = button(t("filters_clear"), () => go({ names: [], path: "", min: null }));
-      if (matches.length) say(t("results_filtered", { x: place.min.toFixed(2) }), t("results_filtered_hint", { best: cosine(matches[0].similarity) }), [clear]);
-      else say(t("results_none"), t("results_none_hint"), [clear]);
+      if (matches.length) notify(t("results_filtered", { x: place.min.toFixed(2) }), t("results_filtered_hint", { best: cosine(matches[0].similarity) }), [clear]);
+      else notify(t("results_none"), t("results_none_hint"), [clear]);
     }
     for (const tool of [size, chooseAll]) tool.hidden = !shown.length;
     grid.show(shown);
@@ -187,7 +187,7 @@ export function makeSearch() {
       else go({ ...EMPTY });
     },
     refresh() {
-      old = true;
+      stale = true;
       api.classes().then(filters.setClasses, () => {});
     },
     leave() {

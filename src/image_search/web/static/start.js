@@ -28,7 +28,7 @@ export function makeStart(server, job) {
       element,
       h(
         "section",
-        { class: "giver" },
+        { class: "intake" },
         h("h1", { class: "unseen", tabindex: "-1" }, t("title")),
         h("button", { type: "button", class: "target", onclick: () => choose("new") }, icon("drop"), h("strong", {}, t("drop_title")), h("span", { class: "button primary" }, t("choose")), h("small", {}, t("drop_more", { keys: /Mac/.test(navigator.platform) ? "⌘V" : "Ctrl+V" }))),
         state.urls_allowed ? addressForm() : null,
@@ -44,12 +44,12 @@ export function makeStart(server, job) {
       element,
       h(
         "section",
-        { class: "giver first" },
+        { class: "intake first" },
         h("h1", {}, state.library ? t("empty_library") : t("no_library")),
         h("p", {}, t("no_library_hint")),
         h(
           "div",
-          { class: "ways-in" },
+          { class: "first-steps" },
           h("button", { type: "button", class: "button primary", disabled: busy, onclick: act(api.demo) }, icon("similar"), h("span", {}, t("build_demo"))),
           h("small", {}, t("build_demo_hint")),
           state.folders.map((folder) => button(t("index_folder", { path: folder.path }), act(() => api.index(folder.number)), { disabled: busy || folder.offline }, "folder")),

@@ -86,13 +86,13 @@ export function choose(mode) {
 export function install(state) {
   server = state;
   let depth = 0;
-  const veil = h("div", { class: "veil", hidden: true });
-  document.body.append(veil);
+  const overlay = h("div", { class: "overlay", hidden: true });
+  document.body.append(overlay);
 
   const carries = (event) => [...event.dataTransfer.types].some((type) => type === "Files" || type === "application/x-image-search");
   const end = () => {
     depth = 0;
-    veil.hidden = true;
+    overlay.hidden = true;
   };
 
   function zone(mode, words, picture) {
@@ -118,10 +118,10 @@ export function install(state) {
   addEventListener("dragenter", (event) => {
     if (!carries(event)) return;
     depth += 1;
-    if (veil.hidden) {
+    if (overlay.hidden) {
       const more = place.view === "search" && place.parts.length;
-      fill(veil, zone("new", t("drop_new"), "drop"), more ? [zone("like", t("drop_like"), "plus"), zone("less", t("drop_less"), "minus")] : []);
-      veil.hidden = false;
+      fill(overlay, zone("new", t("drop_new"), "drop"), more ? [zone("like", t("drop_like"), "plus"), zone("less", t("drop_less"), "minus")] : []);
+      overlay.hidden = false;
     }
   });
   addEventListener("dragleave", (event) => {

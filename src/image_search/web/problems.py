@@ -1,0 +1,39 @@
+"""An error as the page gets it: plain words, in the page's own way. Knows nothing of HTTP."""
+
+from __future__ import annotations
+
+from ..advice import Named, Setting, in_shell, told
+from ..errors import DecodeError
+from ..paths import shown
+from .schemas import Problem
+
+__all__ = ["plain", "problem_of"]
+
+# Whose option it is. The page has no field for these: who looks at it has a terminal beside it.
+_COMMAND_OF = {"max_megapixels": "index", "prune": "index", "allow_private_urls": "search"}
+
+
+def problem_of(error: Exception) -> Problem:
+    """What went wrong, where, what to do next; the decoder's reason where there is one."""
+    cause = error if isinstance(error, DecodeError) else error.__cause__
+    path = getattr(error, "path", None)
+    what = plain(getattr(error, "what", str(error)))
+    return Problem(
+        code=type(error).__name__.removesuffix("Error"),
+        message=what if path is None else f"{what}: {shown(path)}",
+        hint=plain(getattr(error, "hint", "")),
+        reason=cause.reason.name if isinstance(cause, DecodeError) else "",
+    )
+
+
+def plain(text: str) -> str:
+    """Text for the page: advice in its words, control characters escaped."""
+    return shown(told(text, _on_the_page))
+
+
+def _on_the_page(named: Named) -> str:
+    """A verb as it is typed in a terminal; a setting as "the option --max-megapixels of image-search index"."""
+    if not isinstance(named, Setting):
+        return in_shell(named)
+    command = _COMMAND_OF.get(named.name)
+    return f"the option {in_shell(named)}" + (f" of image-search {command}" if command else "")

@@ -1,0 +1,92 @@
+"""The library as a whole, and the index run in the background."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+
+from fastapi import APIRouter
+from fastapi.responses import Response, StreamingResponse
+from starlette.exceptions import HTTPException
+
+from ...config import PAGE_BEAT_SECONDS, PAGE_STREAMS, PAGE_TICK_SECONDS
+from .. import browsing
+from ..limiter import BusyError
+from ..schemas import Classes, IndexRequest, JobState, SkippedFiles, State
+from ..service import Service
+from . import NOT_KEPT, Backend, Behind, of_bytes
+
+__all__ = ["router"]
+
+router = APIRouter(tags=["library"])
+
+
+@router.get("/api/library")
+async def state(behind: Behind) -> State:
+    """The library, the folders that may be indexed, what is going on."""
+    return await behind.lookups.run(behind.service.state)
+
+
+@router.get("/api/classes")
+async def classes(behind: Behind) -> Classes:
+    """Every class with the number of its images."""
+    return await behind.lookups.run(browsing.classes, behind.service.library)
+
+
+@router.get("/api/skipped")
+async def skipped(behind: Behind) -> SkippedFiles:
+    """The files that could not be used, and why."""
+    return await behind.lookups.run(browsing.skipped, behind.service.library)
+
+
+@router.post("/api/index", status_code=202)
+async def index(request: IndexRequest, behind: Behind) -> JobState:
+    """Begin to index one of the allowed folders in the background."""
+    return await behind.lookups.run(lambda: _begun(behind.service, behind.service.index(request.folder)))
+
+
+@router.post("/api/demo", status_code=202)
+async def demo(behind: Behind) -> JobState:
+    """Draw the sample gallery and index it, in the background."""
+    return await behind.lookups.run(lambda: _begun(behind.service, behind.service.demo()))
+
+
+@router.post("/api/index/stop", status_code=202)
+async def stop(behind: Behind) -> JobState:
+    """Ask the run to stop; what it has counted stays."""
+    behind.service.jobs.stop()
+    return behind.service.job_state()
+
+
+@router.get("/api/events", response_class=Response, responses=of_bytes("text/event-stream"))
+async def events(behind: Behind) -> Response:
+    """Progress as server-sent events: each `data` is a JobState."""
+    if len(behind.streams) >= PAGE_STREAMS:
+        raise BusyError("too many pages watch the progress", hint="close some of them")
+    return StreamingResponse(_progress(behind), media_type="text/event-stream", headers=NOT_KEPT)
+
+
+def _begun(service: Service, begun: bool) -> JobState:
+    if not begun:
+        raise HTTPException(409, "an index run is in work")
+    return service.job_state()
+
+
+async def _progress(behind: Backend) -> AsyncIterator[str]:
+    me = object()
+    behind.streams.add(me)
+    try:
+        jobs, seen, quiet = behind.service.jobs, -1, 0.0
+        while not behind.ending.is_set():
+            if jobs.version != seen:
+                seen, quiet = jobs.version, 0.0
+                yield f"data: {behind.service.job_state().model_dump_json()}\n\n"
+            elif quiet >= PAGE_BEAT_SECONDS:
+                quiet = 0.0
+                yield ": alive\n\n"
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(behind.ending.wait(), PAGE_TICK_SECONDS)
+            quiet += PAGE_TICK_SECONDS
+    finally:
+        behind.streams.discard(me)

@@ -1,0 +1,53 @@
+"""The page itself: its files, as they are."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import NamedTuple
+
+from fastapi import APIRouter, Request
+from fastapi.responses import Response
+from starlette.exceptions import HTTPException
+
+__all__ = ["router"]
+
+router = APIRouter(include_in_schema=False)
+
+STATIC = Path(__file__).parents[1] / "static"
+TYPES = {
+    ".js": "text/javascript; charset=utf-8",
+    ".css": "text/css; charset=utf-8",
+    ".svg": "image/svg+xml",
+    ".html": "text/html; charset=utf-8",
+}
+
+
+class _File(NamedTuple):
+    data: bytes
+    media_type: str
+    tag: str
+
+
+def _read(path: Path) -> _File:
+    data = path.read_bytes()
+    return _File(data, TYPES[path.suffix], f'"{hashlib.sha256(data).hexdigest()[:16]}"')
+
+
+FILES = {path.name: _read(path) for path in STATIC.iterdir() if path.suffix in TYPES}  # known at start: no name can lead anywhere else
+
+
+@router.get("/")
+async def page() -> Response:
+    return Response(FILES["index.html"].data, media_type=FILES["index.html"].media_type)
+
+
+@router.get("/static/{name}")
+async def static(name: str, request: Request) -> Response:
+    if name not in FILES:
+        raise HTTPException(404)
+    file = FILES[name]
+    headers = {"ETag": file.tag, "Cache-Control": "no-cache"}  # asked again each time, sent again only after an update
+    if request.headers.get("if-none-match") == file.tag:
+        return Response(status_code=304, headers=headers)
+    return Response(file.data, media_type=file.media_type, headers=headers)

@@ -1,0 +1,43 @@
+"""Searching: a picture is sent or named, then asked with."""
+
+from __future__ import annotations
+
+from fastapi import APIRouter, Request
+from fastapi.responses import Response
+
+from ..schemas import Address, SearchAnswer, SearchRequest, Upload
+from . import FOR_EVER, Behind, of_bytes
+
+__all__ = ["router"]
+
+router = APIRouter(tags=["search"])
+
+_A_FILE = {"required": True, "content": {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}}}
+
+
+@router.post("/api/search", response_model=SearchAnswer)
+async def search(request: SearchRequest, behind: Behind) -> Response:
+    """The images of the library that are most similar to one or several pictures, nearest first."""
+    # Written as JSON in the same thread; FastAPI would build the 500 matches a second time, on the loop (20 ms).
+    answer = await behind.work.run(lambda: behind.service.searching.search(request).model_dump_json())
+    return Response(answer, media_type="application/json")
+
+
+@router.post("/api/uploads", openapi_extra={"requestBody": _A_FILE})
+async def upload(request: Request, behind: Behind) -> Upload:
+    """A picture to search with: the file's bytes as the body, at most 20 MB and 50 megapixels. The answer's id goes into a search."""
+    data = bytearray()
+    async for chunk in request.stream():
+        data += chunk
+    return await behind.work.run(behind.service.pictures.upload, bytes(data))
+
+
+@router.post("/api/addresses")
+async def address(request: Address, behind: Behind) -> Upload:
+    """A picture by its address, where the server's owner allows that; public http(s) addresses only."""
+    return await behind.fetches.run(behind.service.pictures.fetched, request.url)
+
+
+@router.get("/api/uploads/{id}/view", response_class=Response, responses=of_bytes("image/jpeg"))
+async def upload_view(id: str, behind: Behind) -> Response:
+    return Response(behind.service.pictures.uploaded(id).view, media_type="image/jpeg", headers=FOR_EVER)
