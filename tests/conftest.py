@@ -10,6 +10,7 @@ import pytest
 from pictures import fill
 
 from image_search import ImageSearchEngine
+from image_search.testing import quick_engine
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 
@@ -36,7 +37,14 @@ def photos(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def engine(tmp_path: Path) -> Iterator[ImageSearchEngine]:
-    """A library without a store, which is quick; the stores have tests of their own."""
+    """Quick: a model that costs nothing, decoding in this process, no store. What needs the real ones asks for `real_engine`."""
+    with quick_engine(tmp_path / "library", notify=lambda line: None) as engine:
+        yield engine
+
+
+@pytest.fixture
+def real_engine(tmp_path: Path) -> Iterator[ImageSearchEngine]:
+    """With `mini` and decode workers; without a store, the stores have tests of their own."""
     with ImageSearchEngine(tmp_path / "library", model="mini", store="exact", jobs=1, notify=lambda line: None) as engine:
         yield engine
 

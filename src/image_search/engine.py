@@ -106,6 +106,7 @@ class ImageSearchEngine:
         self._embedder: Embedder | None = None
         self._proved_for: Fingerprint | None = None  # the library's model that `_embedder` was proved to be
         self._retired: list[Catalog] = []  # of libraries that were replaced while they were open; another thread may still read them
+        self._make_pool: Callable[..., DecodePool] = DecodePool  # `image_search.testing` has another
         self._pools: dict[tuple[Limits, Preprocess], DecodePool] = {}
         self._owned: ProcessLock | None = None
         self._opening = threading.RLock()  # two first questions at once open one library
@@ -212,7 +213,7 @@ class ImageSearchEngine:
             pool: DecodePool | None = None
             if plan.todo:  # else nothing needs the model
                 pool = stack.enter_context(
-                    DecodePool(self.jobs, catalog.fingerprint.preprocess, limits=limits, thumbnail_side=THUMBNAIL_SIDE)
+                    self._make_pool(self.jobs, catalog.fingerprint.preprocess, limits=limits, thumbnail_side=THUMBNAIL_SIDE)
                 )
                 embedder = self._model_of(catalog)
             thumbnails = stack.enter_context(contextlib.closing(Thumbnails(self.library, write=True)))
@@ -430,7 +431,7 @@ class ImageSearchEngine:
     def _pool(self, limits: Limits, recipe: Preprocess) -> DecodePool:
         with self._opening:
             if (limits, recipe) not in self._pools:
-                self._pools[limits, recipe] = DecodePool(1 if not self._long_lived else self.jobs, recipe, limits=limits)
+                self._pools[limits, recipe] = self._make_pool(1 if not self._long_lived else self.jobs, recipe, limits=limits)
             return self._pools[limits, recipe]
 
     # --- model --------------------------------------------------------------------------------------------------------------
