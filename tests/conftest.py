@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -9,8 +10,13 @@ from pathlib import Path
 import pytest
 from pictures import fill
 
+import image_search.engine
 from image_search import ImageSearchEngine
-from image_search.testing import quick_engine
+from image_search.testing import InProcessPool, quick_engine
+
+IN_MEMORY = Path("/dev/shm")  # a file system in memory: the catalogs' syncs cost nothing there
+if os.access(IN_MEMORY, os.W_OK) and shutil.disk_usage(IN_MEMORY).free > 2 << 30:
+    os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(IN_MEMORY))
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 
@@ -47,6 +53,12 @@ def real_engine(tmp_path: Path) -> Iterator[ImageSearchEngine]:
     """With `mini` and decode workers; without a store, the stores have tests of their own."""
     with ImageSearchEngine(tmp_path / "library", model="mini", store="exact", jobs=1, notify=lambda line: None) as engine:
         yield engine
+
+
+@pytest.fixture
+def in_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Engines that are made in this test, by whatever part of the program, decode in this process."""
+    monkeypatch.setattr(image_search.engine, "DecodePool", InProcessPool)
 
 
 @pytest.fixture

@@ -17,6 +17,7 @@ import numpy as np
 from PIL import Image
 
 from image_search.engine import ImageSearchEngine
+from image_search.testing import InProcessPool
 from image_search.web.server import PageServer
 
 CLASSES = ("Blue", "Green", "Red")
@@ -47,6 +48,7 @@ def fill(folder: Path, per_class: int = PER_CLASS) -> Path:
 def make_library(place: Path, per_class: int = PER_CLASS) -> Path:
     folder = fill(place / "pictures", per_class)
     with ImageSearchEngine(place / "library", model="mini", store="exact", jobs=2, notify=lambda _: None) as engine:
+        engine._make_pool = InProcessPool
         engine.index(folder, progress=False)
     return place / "library"
 
@@ -107,9 +109,16 @@ class Client:
 
 
 @contextlib.contextmanager
-def serving(library: Path, *, near_identical: float | None = None, **options: Any) -> Iterator[PageServer]:
-    """`near_identical`: the threshold for folding; by default only the same bytes are the same picture, as the test pictures are alike."""
+def serving(library: Path, *, near_identical: float | None = None, caged: bool = False, **options: Any) -> Iterator[PageServer]:
+    """A server in a thread.
+
+    Args:
+        near_identical: the threshold for folding; by default only the same bytes are the same picture, as the test pictures are alike.
+        caged: pictures are decoded in workers, for tests that send what hurts a decoder.
+    """
     server = PageServer(library, port=0, notify=lambda _: None, **options)
+    if not caged:
+        server.engine._make_pool = InProcessPool
     server.service.threshold = lambda model: near_identical  # type: ignore[method-assign]
     thread = threading.Thread(target=server.run, name="page-server")
     thread.start()

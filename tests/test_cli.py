@@ -31,8 +31,8 @@ class Answer:
 
 
 @pytest.fixture
-def run(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Callable[..., Answer]:
-    """The program in this process: quicker than a new one for each call."""
+def run(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, in_process: None) -> Callable[..., Answer]:
+    """The program in this process, where it also decodes: quicker than new ones for each call."""
 
     def call(*arguments: object) -> Answer:
         monkeypatch.setattr(sys, "argv", ["image-search", *map(str, arguments)])
