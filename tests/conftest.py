@@ -21,6 +21,19 @@ if os.access(IN_MEMORY, os.W_OK) and shutil.disk_usage(IN_MEMORY).free > 2 << 30
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 
 
+TORCH = {f"test_{name}.py" for name in ("training", "models_parity", "models", "models_int8", "models_openvino", "models_hub")}
+BROWSER = {"test_web_page.py"}
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What loads torch goes to one of two workers, what starts a browser to the other: each begins with one half of the list."""
+    torch = [item for item in items if item.path.name in TORCH]
+    browser = [item for item in items if item.path.name in BROWSER]
+    others = [item for item in items if item.path.name not in TORCH | BROWSER]
+    middle = max(0, len(items) // 2 - len(torch))
+    items[:] = torch + others[:middle] + browser + others[middle:]
+
+
 @pytest.fixture(autouse=True)
 def own_home(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
     """No test touches the user's library, keys or model cache, and none reaches the network by accident."""
