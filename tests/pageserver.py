@@ -123,12 +123,12 @@ def serving(library: Path, *, near_identical: float | None = None, caged: bool =
     thread = threading.Thread(target=server.run, name="page-server")
     thread.start()
     try:
-        until = time.monotonic() + 30
+        until = time.monotonic() + 60
         while not server.started and thread.is_alive() and time.monotonic() < until:
             time.sleep(0.01)
         assert server.started
         yield server
     finally:
         server.stop()
-        thread.join(30)
+        thread.join(60)
         assert not thread.is_alive()

@@ -446,7 +446,7 @@ def test_the_cpu_limit_is_of_one_file_not_of_the_workers_life(decoded: Callable[
     hard = hostile.jpeg_of_many_scans(500, 500, 4000)
     with DecodePool(1, SQUARE, limits=Limits(cpu_seconds=1)) as pool:
         began, used = time.monotonic(), 0.0
-        while used < 2.3 and time.monotonic() - began < 30:
+        while used < 2.3 and time.monotonic() - began < 120:
             pool.decode(hard)
             assert len(pool._jobs.all) == 1
             fields = Path(f"/proc/{pool._jobs.all[0].process.pid}/stat").read_text().rsplit(")", 1)[1].split()
@@ -609,7 +609,7 @@ def test_closing_ends_all_workers_also_busy_ones(decoded: Callable[[], int]) -> 
     pool.close()
     assert all(process.returncode is not None for process in processes)
     for thread in threads:
-        thread.join(5)
+        thread.join(60)
     assert [str(error) for error in errors] == ["decoding was stopped"] * 2
     with pytest.raises(ImageSearchError, match="closed"):
         pool.decode(encoded(PLAIN, "PNG"))
@@ -618,7 +618,7 @@ def test_closing_ends_all_workers_also_busy_ones(decoded: Callable[[], int]) -> 
 
 def run_script(script: str, *arguments: str, stdin: bool = False, cwd: Path | None = None) -> str:
     command = [sys.executable, "-P", "-W", "error", *(["-"] if stdin else ["-c", script]), *arguments]
-    answer = subprocess.run(command, input=script if stdin else None, capture_output=True, text=True, timeout=60, cwd=cwd)
+    answer = subprocess.run(command, input=script if stdin else None, capture_output=True, text=True, timeout=120, cwd=cwd)
     assert answer.returncode == 0, answer.stderr
     assert answer.stderr == ""
     return answer.stdout
@@ -658,7 +658,7 @@ def test_killing_the_parent_leaves_no_worker(tmp_path: Path) -> None:
         assert workers
         parent.kill()
         parent.wait()
-        gone = time.monotonic() + 10
+        gone = time.monotonic() + 60
         while time.monotonic() < gone and any(_runs(pid) for pid in workers):
             time.sleep(0.02)
     assert not any(_runs(pid) for pid in workers)

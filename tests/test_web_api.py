@@ -352,7 +352,7 @@ def test_a_store_that_became_ready_is_said_to_be(tmp_path: Path) -> None:
 def test_events_tell_the_progress(server: PageServer) -> None:
     import socket
 
-    with socket.create_connection(("127.0.0.1", server.port), timeout=10) as line:
+    with socket.create_connection(("127.0.0.1", server.port), timeout=60) as line:
         head = f"GET /api/events HTTP/1.1\r\nHost: 127.0.0.1:{server.port}\r\nAuthorization: Bearer {server.keys.token}\r\n\r\n"
         line.sendall(head.encode())
         got = b""

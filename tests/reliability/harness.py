@@ -114,7 +114,7 @@ class Nursery:
     def close(self) -> None:
         assert self.process.stdin is not None and self.process.stdout is not None
         self.process.stdin.close()
-        self.process.wait(10)
+        self.process.wait(60)
         self.process.stdout.close()
 
 
@@ -146,7 +146,7 @@ class Run:
         return self._ended
 
 
-def processes(mark: str, patience: float = 5.0) -> list[int]:
+def processes(mark: str, patience: float = 60.0) -> list[int]:
     """Processes of one run that are still there after so many seconds."""
     deadline = time.monotonic() + patience
     while True:
