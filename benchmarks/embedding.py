@@ -9,7 +9,7 @@ import numpy as np
 from PIL import Image
 
 from image_search.config import LIBRARY_LIMITS, THUMBNAIL_SIDE
-from image_search.images.pixels import Wish, render
+from image_search.images.pixels import RenderSpec, render
 from image_search.models import load_model
 from image_search.models.vectors import model_input, number_table
 from image_search.types import Float32
@@ -42,7 +42,9 @@ def model(setting: Setting) -> Iterator[Row]:
     wide, few = 32, setting.size(4, 2)  # pictures in transformers' batch, in a call of the others
     recipe = load_model(str(folder), runtime="onnx", threads=1).fingerprint.preprocess
     paths = pictures.make(setting.cache, "VGA", wide)
-    pixels = np.stack([np.asarray(render(p.read_bytes(), Wish(size=recipe.size), LIBRARY_LIMITS).pixels) for p in paths])  # (N, H, W, 3)
+    pixels = np.stack(
+        [np.asarray(render(p.read_bytes(), RenderSpec(size=recipe.size), LIBRARY_LIMITS).pixels) for p in paths]
+    )  # (N, H, W, 3)
     table = number_table(recipe)
     numbers = np.stack([model_input(picture, table) for picture in pixels])  # (N, 3, H, W) float32
     tensor = torch.from_numpy(numbers)
@@ -119,9 +121,9 @@ def decode(setting: Setting) -> Iterator[Row]:
         paths = pictures.make(setting.cache, size, setting.size(6, 2))
         data = [path.read_bytes() for path in paths]
         calls: dict[str, Callable[[], object]] = {
-            "ours": lambda data=data: [render(d, Wish(size=recipe.size), LIBRARY_LIMITS).pixels for d in data],  # type: ignore[misc]
+            "ours": lambda data=data: [render(d, RenderSpec(size=recipe.size), LIBRARY_LIMITS).pixels for d in data],  # type: ignore[misc]
             "with thumbnail": lambda data=data: [  # type: ignore[misc]
-                render(d, Wish(size=recipe.size, thumbnail_side=THUMBNAIL_SIDE), LIBRARY_LIMITS).pixels for d in data
+                render(d, RenderSpec(size=recipe.size, thumbnail_side=THUMBNAIL_SIDE), LIBRARY_LIMITS).pixels for d in data
             ],
             "original": lambda paths=paths: [processor(images=_opened(p), return_tensors="np")["pixel_values"][0] for p in paths],  # type: ignore[misc]
             "floor": lambda paths=paths: [_smallest(p) for p in paths],  # type: ignore[misc]

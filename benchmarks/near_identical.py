@@ -19,8 +19,8 @@ from PIL import Image, ImageEnhance
 
 from image_search.config import available_cpus
 from image_search.errors import DecodeError
+from image_search.images.formats import extensions
 from image_search.images.pool import DecodePool
-from image_search.images.scan import IMAGE_EXTENSIONS
 from image_search.models import load_model
 from image_search.types import Float32
 
@@ -72,7 +72,7 @@ def main() -> None:
     options = parser.parse_args()
     chosen: list[Path] = []
     for folder in options.folders:
-        found = sorted(p for p in folder.rglob("*") if p.suffix.lower() in IMAGE_EXTENSIONS)
+        found = sorted(p for p in folder.rglob("*") if p.suffix.lower() in extensions())
         random.Random(0).shuffle(found)
         chosen += found[: options.images]
     model = load_model(options.model)

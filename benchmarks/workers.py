@@ -15,7 +15,7 @@ import numpy as np
 from image_search import models
 from image_search.config import LIBRARY_LIMITS, THUMBNAIL_SIDE
 from image_search.errors import DecodeError
-from image_search.images.pixels import Wish, render
+from image_search.images.pixels import RenderSpec, render
 from image_search.images.pool import DecodePool
 from image_search.models import load_model
 from image_search.models.vectors import model_input, number_table
@@ -62,7 +62,7 @@ def in_processes(folder: Path, recipe: Preprocess, embed: Embed, decoders: int) 
 
 def in_threads(folder: Path, recipe: Preprocess, model: Embedder) -> None:
     """Two workers, each of which decodes a picture and embeds it; no cage, so not for strangers' files."""
-    wish = Wish(size=recipe.size, thumbnail_side=THUMBNAIL_SIDE)
+    spec = RenderSpec(size=recipe.size, thumbnail_side=THUMBNAIL_SIDE)
     paths: queue.SimpleQueue[Path] = queue.SimpleQueue()
     for path in folder.iterdir():
         paths.put(path)
@@ -73,7 +73,7 @@ def in_threads(folder: Path, recipe: Preprocess, model: Embedder) -> None:
                 data = paths.get_nowait().read_bytes()
             except queue.Empty:
                 return
-            model.embed(np.asarray(render(data, wish, LIBRARY_LIMITS).pixels)[None])
+            model.embed(np.asarray(render(data, spec, LIBRARY_LIMITS).pixels)[None])
 
     with ThreadPoolExecutor(CORES) as pool:
         for done in [pool.submit(work) for _ in range(CORES)]:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -9,9 +10,28 @@ from pathlib import Path
 import pytest
 from pictures import fill
 
+import image_search.engine
 from image_search import ImageSearchEngine
+from image_search.testing import InProcessPool, quick_engine
+
+IN_MEMORY = Path("/dev/shm")  # a file system in memory: the catalogs' syncs cost nothing there
+if os.access(IN_MEMORY, os.W_OK) and shutil.disk_usage(IN_MEMORY).free > 2 << 30:
+    os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(IN_MEMORY))
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
+
+
+TORCH = {f"test_{name}.py" for name in ("training", "models_parity", "models", "models_int8", "models_openvino", "models_hub")}
+BROWSER = {"test_web_page.py"}
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What loads torch goes to one of two workers, what starts a browser to the other: each begins with one half of the list."""
+    torch = [item for item in items if item.path.name in TORCH]
+    browser = [item for item in items if item.path.name in BROWSER]
+    others = [item for item in items if item.path.name not in TORCH | BROWSER]
+    middle = max(0, len(items) // 2 - len(torch))
+    items[:] = torch + others[:middle] + browser + others[middle:]
 
 
 @pytest.fixture(autouse=True)
@@ -37,9 +57,22 @@ def photos(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def engine(tmp_path: Path) -> Iterator[ImageSearchEngine]:
-    """A library without a store, which is quick; the stores have tests of their own."""
+    """Quick: a model that costs nothing, decoding in this process, no store. What needs the real ones asks for `real_engine`."""
+    with quick_engine(tmp_path / "library", notify=lambda line: None) as engine:
+        yield engine
+
+
+@pytest.fixture
+def real_engine(tmp_path: Path) -> Iterator[ImageSearchEngine]:
+    """With `mini` and decode workers; without a store, the stores have tests of their own."""
     with ImageSearchEngine(tmp_path / "library", model="mini", store="exact", jobs=1, notify=lambda line: None) as engine:
         yield engine
+
+
+@pytest.fixture
+def in_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Engines that are made in this test, by whatever part of the program, decode in this process."""
+    monkeypatch.setattr(image_search.engine, "DecodePool", InProcessPool)
 
 
 @pytest.fixture

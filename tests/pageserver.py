@@ -17,6 +17,7 @@ import numpy as np
 from PIL import Image
 
 from image_search.engine import ImageSearchEngine
+from image_search.testing import InProcessPool
 from image_search.web.protocol import DeadlineProtocol
 from image_search.web.server import PageServer, PageSettings
 
@@ -49,6 +50,7 @@ def fill(folder: Path, per_class: int = PER_CLASS) -> Path:
 def make_library(place: Path, per_class: int = PER_CLASS) -> Path:
     folder = fill(place / "pictures", per_class)
     with ImageSearchEngine(place / "library", model="mini", store="exact", jobs=2, notify=lambda _: None) as engine:
+        engine._make_pool = InProcessPool
         engine.index(folder, progress=False)
     return place / "library"
 
@@ -110,10 +112,22 @@ class Client:
 
 @contextlib.contextmanager
 def serving(
-    library: Path, *, near_identical: float | None = None, protocol: type[DeadlineProtocol] = DeadlineProtocol, **options: Any
+    library: Path,
+    *,
+    near_identical: float | None = None,
+    caged: bool = False,
+    protocol: type[DeadlineProtocol] = DeadlineProtocol,
+    **options: Any,
 ) -> Iterator[PageServer]:
-    """`near_identical`: the threshold for folding; by default only the same bytes are the same picture, as the test pictures are alike."""
+    """A server in a thread.
+
+    Args:
+        near_identical: the threshold for folding; by default only the same bytes are the same picture, as the test pictures are alike.
+        caged: pictures are decoded in workers, for tests that send what hurts a decoder.
+    """
     server = PageServer(PageSettings(library, port=0, **options), notify=lambda _: None, protocol=protocol)
+    if not caged:
+        server.engine._make_pool = InProcessPool
     server.service.searching.threshold = lambda model: near_identical  # type: ignore[method-assign]
     thread = threading.Thread(target=server.run, name="page-server")
     thread.start()

@@ -36,8 +36,8 @@ class Answer:
 
 
 @pytest.fixture
-def run(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Callable[..., Answer]:
-    """The program in this process: quicker than a new one for each call."""
+def run(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, in_process: None) -> Callable[..., Answer]:
+    """The program in this process, where it also decodes: quicker than new ones for each call."""
 
     def call(*arguments: object) -> Answer:
         monkeypatch.setattr(sys, "argv", ["image-search", *map(str, arguments)])
@@ -327,7 +327,7 @@ def test_a_script_without_a_main_guard_and_from_stdin(photos: Path, tmp_path: Pa
     )
     (tmp_path / "script.py").write_text(code)
     for arguments, stdin in (([tmp_path / "script.py"], None), (["-"], code)):
-        done = subprocess.run([sys.executable, *arguments], input=stdin, capture_output=True, text=True, timeout=60)
+        done = subprocess.run([sys.executable, *arguments], input=stdin, capture_output=True, text=True, timeout=120)
         assert (done.stdout, done.returncode) == ("12\n", 0), done.stderr
 
 
@@ -348,7 +348,7 @@ def test_an_interrupted_run_ends_cleanly_and_goes_on(tmp_path: Path, run: Callab
     paths = fill(tmp_path / "photos", 120)
     process = start_indexing(tmp_path / "photos", tmp_path / "library")
     process.send_signal(signal.SIGINT)
-    _, err = process.communicate(timeout=30)
+    _, err = process.communicate(timeout=120)
     assert process.returncode == 130 and b"Traceback" not in err and b"go on" in err
     done = json.loads(run("status", "--library", tmp_path / "library", "--json").out)["images"]
     assert 0 < done < len(paths)
@@ -443,7 +443,7 @@ def test_a_reader_that_leaves_is_no_error() -> None:
     assert child.stdout is not None and child.stderr is not None
     child.stdout.read(10)
     child.stdout.close()
-    assert (child.stderr.read(), child.wait(30)) == (b"", 0)
+    assert (child.stderr.read(), child.wait(120)) == (b"", 0)
     child.stderr.close()
 
 

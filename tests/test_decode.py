@@ -41,8 +41,8 @@ def pool() -> Iterator[DecodePool]:
         yield pool
 
 
-def seen(data: bytes, size: tuple[int, int] = (64, 64), **wish: object) -> np.ndarray:
-    return np.asarray(pixels.render(data, pixels.Wish(size=size, **wish), LIBRARY_LIMITS).pixels)  # type: ignore[arg-type]
+def seen(data: bytes, size: tuple[int, int] = (64, 64), **spec: object) -> np.ndarray:
+    return np.asarray(pixels.render(data, pixels.RenderSpec(size=size, **spec), LIBRARY_LIMITS).pixels)  # type: ignore[arg-type]
 
 
 def distance(a: np.ndarray, b: np.ndarray) -> float:
@@ -81,7 +81,7 @@ def test_every_orientation_comes_out_upright(orientation: int, form: str, option
     exif = Image.Exif()
     exif[0x0112] = orientation
     tag = exif.tobytes() if form == "HEIF" else exif
-    picture = pixels.render(encoded(stored, form, exif=tag, **options), pixels.Wish(size=(64, 64)), LIBRARY_LIMITS)
+    picture = pixels.render(encoded(stored, form, exif=tag, **options), pixels.RenderSpec(size=(64, 64)), LIBRARY_LIMITS)
     assert (picture.width, picture.height) == PLAIN.size
     assert distance(np.asarray(picture.pixels), seen(encoded(PLAIN, "PNG"))) <= tolerance
 
@@ -225,18 +225,18 @@ def test_draft_decoding_is_as_good_as_full(decoded_sizes: list[tuple[int, int]],
 )
 def test_tiny_pictures_are_decoded_and_stable(size: tuple[int, int], recipe: Preprocess) -> None:
     data = encoded(PLAIN.resize(size), "PNG")
-    wish = pixels.Wish(recipe.size, recipe.shortest_edge, recipe.crop)
-    first, second = (np.asarray(pixels.render(data, wish, LIBRARY_LIMITS).pixels) for _ in range(2))
+    spec = pixels.RenderSpec(recipe.size, recipe.shortest_edge, recipe.crop)
+    first, second = (np.asarray(pixels.render(data, spec, LIBRARY_LIMITS).pixels) for _ in range(2))
     assert first.shape[:2] == recipe.output_size
     assert np.array_equal(first, second)
 
 
 def test_a_very_long_picture_needs_no_giant_copy(monkeypatch: pytest.MonkeyPatch) -> None:
-    wish = pixels.Wish(shortest_edge=72, crop=(64, 64))
+    spec = pixels.RenderSpec(shortest_edge=72, crop=(64, 64))
     data = encoded(PLAIN.resize((90, 60)), "PNG")
-    whole = np.asarray(pixels.render(data, wish, LIBRARY_LIMITS).pixels)
+    whole = np.asarray(pixels.render(data, spec, LIBRARY_LIMITS).pixels)
     monkeypatch.setattr(pixels, "MAX_RESIZED", 0)
-    assert distance(np.asarray(pixels.render(data, wish, LIBRARY_LIMITS).pixels), whole) < 0.5
+    assert distance(np.asarray(pixels.render(data, spec, LIBRARY_LIMITS).pixels), whole) < 0.5
     recipe, limits = Preprocess(size=None, shortest_edge=72, crop=(64, 64)), Limits(memory_bytes=200 << 20)
     with DecodePool(1, recipe, limits=limits) as pool:  # 72 x 4,320,000 pixels would be 1.2 GB
         assert pool.decode(encoded(Image.new("RGB", (1, 60_000)), "PNG")).height == 60_000
@@ -259,7 +259,7 @@ def test_pixels_equal_the_reference_processors(resample: str) -> None:
             reference = bit(
                 size={"shortest_edge": edge}, crop_size={"height": crop[0], "width": crop[1]}, resample=number, do_convert_rgb=False
             )
-            ours = pixels.render(data, pixels.Wish(shortest_edge=edge, crop=crop, resample=resample), LIBRARY_LIMITS).pixels
+            ours = pixels.render(data, pixels.RenderSpec(shortest_edge=edge, crop=crop, resample=resample), LIBRARY_LIMITS).pixels
             assert np.array_equal(np.asarray(ours), reference(image, **raw)["pixel_values"][0].transpose(1, 2, 0))
 
 
@@ -280,7 +280,7 @@ def test_a_region_of_a_turned_photo_is_meant_upright_and_decoded_finely(orientat
     exif = Image.Exif()
     exif[0x0112] = orientation
     data = encoded(big if turn is None else big.transpose(turn), "JPEG", quality=95, exif=exif)
-    told = seen(data, region=(1000, 500, 400, 300))
+    told = seen(data, region=Region(1000, 500, 400, 300))
     assert decoded_sizes == [(800, 600)]  # a half; the whole picture would do with an eighth
     assert distance(told, seen(encoded(big.crop((1000, 500, 1400, 800)), "PNG"))) < 1.5
 
@@ -446,10 +446,10 @@ def test_the_cpu_limit_is_of_one_file_not_of_the_workers_life(decoded: Callable[
     hard = hostile.jpeg_of_many_scans(500, 500, 4000)
     with DecodePool(1, SQUARE, limits=Limits(cpu_seconds=1)) as pool:
         began, used = time.monotonic(), 0.0
-        while used < 2.3 and time.monotonic() - began < 30:
+        while used < 2.3 and time.monotonic() - began < 120:
             pool.decode(hard)
-            assert len(pool._all) == 1
-            fields = Path(f"/proc/{pool._all[0].process.pid}/stat").read_text().rsplit(")", 1)[1].split()
+            assert len(pool._jobs.all) == 1
+            fields = Path(f"/proc/{pool._jobs.all[0].process.pid}/stat").read_text().rsplit(")", 1)[1].split()
             used = (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
         assert used >= 2.3
 
@@ -531,7 +531,7 @@ def test_looking_ahead_is_bounded_and_stopping_early_stops(pool: DecodePool, tmp
             taken += 1
             yield path
 
-    stream = pool.decode_each(sources(), ahead=5)
+    stream = pool.decode_each(sources(), prefetch=5)
     for number in range(20):
         next(stream)
         assert taken <= number + 1 + 5 + 1
@@ -558,14 +558,14 @@ def test_workers_are_replaced_after_so_many_files() -> None:
         workers = []
         for _ in range(7):
             assert pool.decode(data).format == "PNG"
-            workers += [worker.process.pid for worker in pool._all if worker.process.pid not in workers]
-        assert len(workers) == 3 and len(pool._all) == 1
+            workers += [worker.process.pid for worker in pool._jobs.all if worker.process.pid not in workers]
+        assert len(workers) == 3 and len(pool._jobs.all) == 1
 
 
 def test_an_idle_worker_that_died_blames_no_image() -> None:
     with DecodePool(1, SQUARE) as pool:
         pool.decode(encoded(PLAIN, "PNG"))
-        process = pool._all[0].process
+        process = pool._jobs.all[0].process
         process.kill()
         process.wait()
         assert pool.decode(encoded(PLAIN, "PNG")).format == "PNG"
@@ -577,8 +577,8 @@ def test_heif_and_16_bit_do_not_wear_a_worker_out() -> None:
         for _ in range(6):
             pool.decode(heic)
             pool.decode(deep)
-            first = pool._all[0].process.pid
-        assert [worker.process.pid for worker in pool._all] == [first] and pool._all[0].served == 12
+            first = pool._jobs.all[0].process.pid
+        assert [worker.process.pid for worker in pool._jobs.all] == [first] and pool._jobs.all[0].served == 12
 
 
 def test_a_worker_that_cannot_start_is_an_error_of_ours(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -604,12 +604,12 @@ def test_closing_ends_all_workers_also_busy_ones(decoded: Callable[[], int]) -> 
     pool.decode(marked("fine"))
     while decoded() < 3:
         time.sleep(0.01)
-    processes = [worker.process for worker in pool._all]
+    processes = [worker.process for worker in pool._jobs.all]
     assert len(processes) == 3
     pool.close()
     assert all(process.returncode is not None for process in processes)
     for thread in threads:
-        thread.join(5)
+        thread.join(60)
     assert [str(error) for error in errors] == ["decoding was stopped"] * 2
     with pytest.raises(ImageSearchError, match="closed"):
         pool.decode(encoded(PLAIN, "PNG"))
@@ -618,7 +618,7 @@ def test_closing_ends_all_workers_also_busy_ones(decoded: Callable[[], int]) -> 
 
 def run_script(script: str, *arguments: str, stdin: bool = False, cwd: Path | None = None) -> str:
     command = [sys.executable, "-P", "-W", "error", *(["-"] if stdin else ["-c", script]), *arguments]
-    answer = subprocess.run(command, input=script if stdin else None, capture_output=True, text=True, timeout=60, cwd=cwd)
+    answer = subprocess.run(command, input=script if stdin else None, capture_output=True, text=True, timeout=120, cwd=cwd)
     assert answer.returncode == 0, answer.stderr
     assert answer.stderr == ""
     return answer.stdout
@@ -649,7 +649,7 @@ def test_python_files_beside_the_pictures_are_not_run(tmp_path: Path) -> None:
 
 @posix
 def test_killing_the_parent_leaves_no_worker(tmp_path: Path) -> None:
-    script = SCRIPT + "print(*(worker.process.pid for worker in pool._all), flush=True); import time; time.sleep(60)"
+    script = SCRIPT + "print(*(worker.process.pid for worker in pool._jobs.all), flush=True); import time; time.sleep(60)"
     path = write_all(tmp_path, {"a.png": encoded(PLAIN, "PNG")})[0]
     with subprocess.Popen([sys.executable, "-P", "-c", script, path, path], stdout=subprocess.PIPE, text=True) as parent:
         assert parent.stdout is not None
@@ -658,7 +658,7 @@ def test_killing_the_parent_leaves_no_worker(tmp_path: Path) -> None:
         assert workers
         parent.kill()
         parent.wait()
-        gone = time.monotonic() + 10
+        gone = time.monotonic() + 60
         while time.monotonic() < gone and any(_runs(pid) for pid in workers):
             time.sleep(0.02)
     assert not any(_runs(pid) for pid in workers)
@@ -734,7 +734,7 @@ def check_hostile(folder: Path, count: int, seed: int, limits: Limits) -> Counte
             outcomes[name] = result.reason if isinstance(result, DecodeError) else None
             if isinstance(result, Decoded):
                 assert result.pixels is not None and result.pixels.shape == (64, 64, 3)
-        processes = [worker.process for worker in pool._all]
+        processes = [worker.process for worker in pool._jobs.all]
     assert all(process.returncode is not None for process in processes)
     assert len(outcomes) == len(expected)
     wrong = {name: outcome for name, outcome in outcomes.items() if outcome not in expected[name]}

@@ -19,14 +19,14 @@ from image_search.evaluate.run import Evaluation, evaluate
 from image_search.present.table import evaluation_table
 
 
-def test_the_figures_are_those_of_the_model_s_vectors(engine: ImageSearchEngine, photos: Path) -> None:
+def test_the_figures_are_those_of_the_model_s_vectors(real_engine: ImageSearchEngine, photos: Path) -> None:
     (photos / "circle" / "broken.jpg").write_bytes(b"\xff\xd8\xff")
     seen: list[tuple[str, int, int]] = []
     (found,) = evaluate(photos, ["mini"], progress=lambda *step: seen.append(step))
     paths = sorted(photos.rglob("*.png"))
-    expected = leave_one_out(engine.embed(paths), [p.parent.name for p in paths])
+    expected = leave_one_out(real_engine.embed(paths), [p.parent.name for p in paths])
     assert (found.k1, found.k5, found.p10, found.map100) == pytest.approx((expected.k1, expected.k5, expected.p10, expected.map100))
-    assert (found.images, found.classes, found.skipped, found.dim) == (12, 3, 1, engine.embed(paths[0]).shape[1])
+    assert (found.images, found.classes, found.skipped, found.dim) == (12, 3, 1, real_engine.embed(paths[0]).shape[1])
     assert found.store_recall10 == 1.0
     assert set(found.copies) == {"mean", *DISTORTIONS} and found.copies["JPEG q10"] >= 0.5
     assert found.decode_ms > 0.3 and found.embed_ms > 0  # the workers are counted, too

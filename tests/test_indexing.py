@@ -15,6 +15,7 @@ import image_search.engine
 import image_search.images.pool
 from image_search import ImageSearchEngine, ImageSearchError, UsageError
 from image_search.library.catalog import Catalog
+from image_search.testing import quick_engine
 
 
 def ids(engine: ImageSearchEngine) -> dict[str, str]:
@@ -31,7 +32,7 @@ def test_everything_is_found_and_finds_itself(engine: ImageSearchEngine, photos:
 
 
 def test_a_second_run_does_nothing_and_needs_no_model(photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    with ImageSearchEngine(tmp_path / "library", model="mini") as engine:
+    with quick_engine(tmp_path / "library", store=None) as engine:
         engine.index(photos)
 
     def must_not(*args: object, **options: object) -> None:
@@ -110,7 +111,7 @@ def test_a_file_that_breaks_leaves_the_results_and_is_not_tried_again(
     report = engine.index(photos)
     assert [(s.path, s.reason) for s in report.skipped] == [(str(broken), "damaged image")]
     assert str(broken) not in ids(engine)
-    monkeypatch.setattr(image_search.engine, "DecodePool", None)  # a try would raise
+    monkeypatch.setattr(engine, "_make_pool", None)  # a try would raise
     again = engine.index(photos)
     assert [s.path for s in again.skipped] == [str(broken)]  # still told, not tried
     monkeypatch.undo()
@@ -146,7 +147,7 @@ def test_gone_and_back_again(engine: ImageSearchEngine, photos: Path, tmp_path: 
 @pytest.mark.parametrize("how", ["renamed away", "emptied", "more than half gone"])
 def test_what_vanishes_at_once_is_offline_until_pruned(tmp_path: Path, photos: Path, how: str, monkeypatch: pytest.MonkeyPatch) -> None:
     lines: list[str] = []
-    with ImageSearchEngine(tmp_path / "library", model="mini", store="exact", notify=lines.append) as engine:
+    with quick_engine(tmp_path / "library", notify=lines.append) as engine:
         engine.index(photos)
         gone = 12
         if how == "renamed away":
@@ -218,7 +219,7 @@ def test_hidden_thumbnail_and_excluded_folders_and_links(engine: ImageSearchEngi
 
 
 def test_names_of_any_kind(tmp_path: Path) -> None:
-    with ImageSearchEngine(tmp_path / "library", model="mini") as engine:  # with Chroma: it takes them, too
+    with quick_engine(tmp_path / "library", store=None) as engine:  # with Chroma: it takes them, too
         _any_name(engine, tmp_path)
 
 
@@ -313,7 +314,7 @@ def test_a_dry_run_changes_nothing(engine: ImageSearchEngine, photos: Path, tmp_
     really = engine.index(photos, prune=True)
     assert (really.offline, really.missing) == (0, 12)
     (tmp_path / "away").rename(photos)
-    with ImageSearchEngine(tmp_path / "library", model="dino") as other, pytest.raises(ImageSearchError, match="mini"):
+    with ImageSearchEngine(tmp_path / "library", model="dino") as other, pytest.raises(ImageSearchError, match="quick"):
         other.index(photos, dry_run=True)
 
 
@@ -407,17 +408,17 @@ def test_vectors_are_unit_and_the_same_in_the_catalog_and_from_embed(engine: Ima
 def test_a_restored_backup_is_not_taken_for_the_catalog_of_the_store(photos: Path, tmp_path: Path) -> None:
     """The catalog goes back in time and then as many commits forward: the store must not answer for it, nor be patched up to it."""
     library = tmp_path / "library"
-    with ImageSearchEngine(library, model="mini") as engine:
+    with quick_engine(library, store=None) as engine:
         engine.index(photos)
     backup = (library / "catalog.sqlite").read_bytes()
     fill(photos, 1, first=50)
-    with ImageSearchEngine(library) as engine:
+    with quick_engine(library, store=None) as engine:
         engine.index(photos)
     (library / "catalog.sqlite").write_bytes(backup)
     for path in photos.rglob("50.png"):
         path.unlink()
     fill(photos, 1, first=60)
-    with ImageSearchEngine(library) as engine:
+    with quick_engine(library, store=None) as engine:
         engine.index(photos)
         assert engine.status()["store_ready"]
         by_store = {m.path for m in engine.search("id:1", 100, how="store")}
@@ -453,7 +454,7 @@ def test_a_first_run_that_finds_nothing_to_keep_leaves_nothing(tmp_path: Path, s
     picture("circle", 1).save(tmp_path / "picture.png")
     (tmp_path / "links" / "a.png").symlink_to(tmp_path / "picture.png")
     fill(tmp_path / "photos", 1)
-    with ImageSearchEngine(tmp_path / "library", model="mini", store=store, notify=lambda _: None) as engine:
+    with quick_engine(tmp_path / "library", store=store, notify=lambda _: None) as engine:
         assert engine.index(tmp_path / "links").skipped
         assert {path.name for path in (tmp_path / "library").iterdir()} <= {"writer.lock", "store.lock"}
         assert engine.index(tmp_path / "photos").added == 3
@@ -484,7 +485,7 @@ def test_a_folder_is_forgotten_by_the_name_of_a_link_to_it(engine: ImageSearchEn
 
 def test_each_offline_folder_is_told_with_its_own_number(tmp_path: Path) -> None:
     said: list[str] = []
-    with ImageSearchEngine(tmp_path / "library", model="mini", store="exact", notify=said.append) as engine:
+    with quick_engine(tmp_path / "library", notify=said.append) as engine:
         folders = [tmp_path / "a", tmp_path / "b"]
         for number, folder in enumerate(folders):
             folder.mkdir()

@@ -134,7 +134,7 @@ def test_a_lock_file_that_is_replaced_guards_nothing(tmp_path, monkeypatch):
 
     monkeypatch.setattr(filelock, "lock_descriptor", replaced_meanwhile)
     lock = ProcessLock(path)
-    lock.acquire(timeout=5)
+    lock.acquire(timeout=60)
     with pytest.raises(LibraryBusyError):
         ProcessLock(path).acquire()
     lock.release()

@@ -83,8 +83,8 @@ def decoded(image: Image.Image, preprocess: Preprocess) -> UInt8:
     """(H, W, 3) through our decoder, without JPEG's draft mode."""
     file = io.BytesIO()
     image.save(file, "PNG")
-    wish = pixels.Wish(preprocess.size, preprocess.shortest_edge, preprocess.crop, preprocess.resample)
-    return np.asarray(pixels.render(file.getvalue(), wish, LIBRARY_LIMITS).pixels)
+    spec = pixels.RenderSpec(preprocess.size, preprocess.shortest_edge, preprocess.crop, preprocess.resample)
+    return np.asarray(pixels.render(file.getvalue(), spec, LIBRARY_LIMITS).pixels)
 
 
 def reference(checkpoint: Path, images: list[Image.Image], output: str = "cls") -> Float32:

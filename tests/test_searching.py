@@ -14,6 +14,7 @@ from PIL import Image
 
 import image_search.engine
 import image_search.search.search
+import image_search.testing
 from image_search import (
     DiskFullError,
     ImageSearchEngine,
@@ -29,6 +30,7 @@ from image_search import (
 from image_search.library.catalog import Catalog
 from image_search.search.closeness import percentile, sample
 from image_search.search.search import combine
+from image_search.testing import quick_engine
 from image_search.types import Embedder
 
 
@@ -37,7 +39,7 @@ def big(tmp_path_factory: pytest.TempPathFactory) -> ImageSearchEngine:
     """60 pictures: enough for closeness."""
     folder = tmp_path_factory.mktemp("big")
     fill(folder / "photos", 20)
-    with ImageSearchEngine(folder / "library", model="mini", store="exact") as engine:
+    with quick_engine(folder / "library") as engine:
         engine.index(folder / "photos")
         yield engine
 
@@ -61,7 +63,7 @@ def test_all_kinds_of_queries_mean_the_same(big: ImageSearchEngine, tmp_path: Pa
 
 def test_a_library_picture_is_not_embedded_again(big: ImageSearchEngine, monkeypatch: pytest.MonkeyPatch) -> None:
     big.close()
-    monkeypatch.setattr(image_search.engine, "load_model", None)  # a call would raise
+    monkeypatch.setattr(image_search.testing, "QuickModel", None)  # a call would raise
     path = big.search("id:1", 1)[0].path
     assert big.search(path, 1)[0].identical
     assert big.search(Path(path).read_bytes(), 1)[0].identical
@@ -75,7 +77,7 @@ def test_order_ranks_and_measures(big: ImageSearchEngine) -> None:
     assert all(m.distance == 1 - m.similarity and -1 <= m.similarity <= 1 for m in matches)
     assert all(m.closeness is not None and 0 <= m.closeness <= 1 for m in matches)
     assert len(big.search(picture("square", 77), 10_000)) == 60
-    assert matches.exact and matches.model == "mini"
+    assert matches.exact and matches.model == "quick"
 
 
 def test_similarity_is_the_cosine_of_the_model_s_vectors(big: ImageSearchEngine) -> None:
@@ -131,7 +133,7 @@ def test_exclude_self_leaves_out_identical_files_only(big: ImageSearchEngine) ->
 
 def test_embedding_needs_no_library(big: ImageSearchEngine, tmp_path: Path) -> None:
     image = picture("circle", 77)
-    with ImageSearchEngine(tmp_path / "none", model="mini") as engine:
+    with quick_engine(tmp_path / "none") as engine:
         assert np.array_equal(engine.embed([image, np.asarray(image)]), np.repeat(big.embed(image), 2, axis=0))
         with pytest.raises(QueryError, match="no image id:1"):
             engine.embed("id:1")
@@ -171,7 +173,7 @@ def test_a_search_sees_what_another_process_has_committed(engine: ImageSearchEng
     engine.index(photos)
     assert len(engine.search("id:1", 100)) == 12
     fill(photos, 1, first=50)
-    with ImageSearchEngine(tmp_path / "library", store="exact") as other:
+    with quick_engine(tmp_path / "library") as other:
         other.index(photos)
     assert len(engine.search("id:1", 100)) == 15
 
@@ -222,12 +224,13 @@ def test_wrong_use_is_refused(big: ImageSearchEngine, engine: ImageSearchEngine,
     assert engine.search("id:1")[0].closeness is None
 
 
-def test_another_model_is_refused_with_both_names(big: ImageSearchEngine) -> None:
-    with ImageSearchEngine(big.library, model="dino") as other:
-        for use in (lambda: other.search("id:1"), lambda: other.index(Path(big.search("id:1", 1)[0].path).parent)):
+def test_another_model_is_refused_with_both_names(real_engine: ImageSearchEngine, photos: Path) -> None:
+    real_engine.index(photos)
+    with ImageSearchEngine(real_engine.library, model="dino") as other:
+        for use in (lambda: other.search("id:1"), lambda: other.index(photos)):
             with pytest.raises(ModelMismatchError, match=r"mini.*dino.*library=OTHER"):
                 use()
-    with ImageSearchEngine(big.library, model="mini") as same:
+    with ImageSearchEngine(real_engine.library, model="mini") as same:
         assert same.search("id:1", 1)[0].id == "id:1"
 
 
@@ -256,7 +259,7 @@ def test_matches_are_a_sequence_that_shows_itself(big: ImageSearchEngine, tmp_pa
 
 def test_the_store_and_exact_search_agree(tmp_path: Path) -> None:
     fill(tmp_path / "photos", 20)
-    with ImageSearchEngine(tmp_path / "library", model="mini") as engine:
+    with quick_engine(tmp_path / "library", store=None) as engine:
         engine.index(tmp_path / "photos")
         for number in range(10):
             query = picture("square", 200 + number)
@@ -337,7 +340,7 @@ def test_a_model_loaded_before_there_was_a_library_is_not_taken_for_the_library_
 
 def test_a_library_that_is_replaced_while_it_is_open_is_opened_again(tmp_path: Path) -> None:
     fill(tmp_path / "photos", 2)
-    with ImageSearchEngine(tmp_path / "library", model="mini", store="exact") as engine:
+    with quick_engine(tmp_path / "library") as engine:
         engine.index(tmp_path / "photos")
         backup = (tmp_path / "library" / "catalog.sqlite").read_bytes()
         fill(tmp_path / "photos", 3)
@@ -351,7 +354,9 @@ def test_a_library_that_is_replaced_while_it_is_open_is_opened_again(tmp_path: P
             engine.search("id:1")
 
 
-def test_small_things_are_no_surprise(big: ImageSearchEngine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_small_things_are_no_surprise(
+    big: ImageSearchEngine, real_engine: ImageSearchEngine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     whole = np.asarray(picture("circle", 4).resize((100, 80)))
     box = np.array([10, 10, 40, 40])
     assert big.search(whole, region=box)[0].id == big.search(whole, region=(10, 10, 40, 40))[0].id  # type: ignore[arg-type]
@@ -370,7 +375,7 @@ def test_small_things_are_no_surprise(big: ImageSearchEngine, tmp_path: Path, mo
     for kind in ("TIFF", "JPEG", "PNG"):  # of which Pillow turns the first while it loads it
         file = tmp_path / f"turned.{kind.lower()}"
         Image.fromarray(whole).save(file, kind, exif=turned)
-        assert np.allclose(big.embed(file), big.embed(Image.open(file)), atol=1e-4)
+        assert np.allclose(real_engine.embed(file), real_engine.embed(Image.open(file)), atol=1e-4)
     monkeypatch.chdir(tmp_path)
     picture("circle", 4).save("~cat.png")
     assert big.search("~cat.png")[0].id == big.search(picture("circle", 4))[0].id

@@ -44,7 +44,8 @@ def one_thread() -> object:
 
 
 @pytest.fixture
-def work(tmp_path: Path) -> Path:
+def work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setattr(teachers, "WIDTH", {"v1": 64, "v2": 80})  # the axes of the real ones, 2304 wide, take 10 CPU s to find
     dice = np.random.default_rng(0)
     labels = [f"c{i % 4}" for i in range(COUNT)]
     pixels = dice.integers(0, 256, (COUNT, 24, 24, 3), np.uint8)

@@ -14,7 +14,7 @@ from pictures import fill, picture
 from image_search import ImageSearchEngine
 from image_search.images.pool import DecodePool
 from image_search.library.catalog import Catalog
-from image_search.models.onnx import OnnxEmbedder
+from image_search.testing import QuickModel, quick_engine
 
 
 class Work:
@@ -32,7 +32,7 @@ class Work:
 @pytest.fixture
 def work(monkeypatch: pytest.MonkeyPatch) -> Work:
     work = Work()
-    init, embed_one, decode = Catalog.__init__, OnnxEmbedder._embed_one, DecodePool.decode
+    init, embed, decode = Catalog.__init__, QuickModel.embed, DecodePool.decode
 
     def opened(self: Catalog, folder: Path, connection: Any, **rest: Any) -> None:
         def started(_: str) -> None:
@@ -41,9 +41,9 @@ def work(monkeypatch: pytest.MonkeyPatch) -> Work:
         connection.set_trace_callback(started)
         init(self, folder, connection, **rest)
 
-    def embedding(self: OnnxEmbedder, picture: Any) -> Any:
-        work.embedded += 1
-        return embed_one(self, picture)
+    def embedding(self: QuickModel, pixels: Any) -> Any:
+        work.embedded += len(pixels)
+        return embed(self, pixels)
 
     def decoding(self: DecodePool, source: Any, **rest: Any) -> Any:
         outcome = decode(self, source, **rest)
@@ -51,7 +51,7 @@ def work(monkeypatch: pytest.MonkeyPatch) -> Work:
         return outcome
 
     monkeypatch.setattr(Catalog, "__init__", opened)
-    monkeypatch.setattr(OnnxEmbedder, "_embed_one", embedding)
+    monkeypatch.setattr(QuickModel, "embed", embedding)
     monkeypatch.setattr(DecodePool, "decode", decoding)
     return work
 
@@ -59,7 +59,17 @@ def work(monkeypatch: pytest.MonkeyPatch) -> Work:
 def library(folder: Path, each: int) -> ImageSearchEngine:
     """3 classes of `each` different pictures."""
     fill(folder / "photos", each)
-    return ImageSearchEngine(folder / "library", model="mini", store="exact")
+    return quick_engine(folder / "library")
+
+
+@pytest.fixture(scope="module")
+def unchanging(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with photos and their library, made with `mini`."""
+    place = tmp_path_factory.mktemp("unchanging")
+    fill(place / "photos", 2)
+    with ImageSearchEngine(place / "library", model="mini", store="exact") as engine:
+        engine.index(place / "photos", progress=False)
+    return place
 
 
 def test_an_index_run_decodes_and_embeds_each_content_once(tmp_path: Path, work: Work) -> None:
@@ -134,13 +144,11 @@ SEARCH = ["search", "--library", "{library}"]
         (["status", "--library", "{library}"], ("numpy", "sqlite3")),
     ],
 )
-def test_nothing_is_imported_that_is_not_needed(tmp_path: Path, code: str | list[str], needed: tuple[str, ...]) -> None:
-    query, folder = tmp_path / "query.png", tmp_path / "library"
+def test_nothing_is_imported_that_is_not_needed(unchanging: Path, tmp_path: Path, code: str | list[str], needed: tuple[str, ...]) -> None:
+    query, folder = tmp_path / "query.png", unchanging / "library"
     picture("circle", 777).save(query)
-    with library(tmp_path, 2) as engine:
-        engine.index(tmp_path / "photos", progress=False)
     if isinstance(code, list):
-        words = [word.format(library=folder, query=query, photos=tmp_path / "photos") for word in code]
+        words = [word.format(library=folder, query=query, photos=unchanging / "photos") for word in code]
         code = f"sys.argv[1:] = {words!r}; from image_search.cli import main; main()"
     watch = f"import atexit, sys; atexit.register(lambda: print('LOADED', *sorted(sys.modules.keys() & {{*{HEAVY}}})))"
     done = subprocess.run([sys.executable, "-c", f"{watch}\n{code}"], capture_output=True, text=True, check=False, timeout=120)

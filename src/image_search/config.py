@@ -36,8 +36,25 @@ LIBRARY_LIMITS = Limits()
 # A picture that comes over a network or a pipe: nobody chose to keep it, so it gets less.
 UPLOAD_LIMITS = Limits(megapixels=50.0, file_bytes=20 * MIB)
 
-URL_SECONDS = 10.0
+THUMBNAIL_QUALITY = 75  # of WebP, 0 to 100
+
+EXCLUDED_FOLDERS = frozenset(  # of copies that programs make of a person's pictures: Synology, macOS archives, thumbnails, bins
+    {"@eadir", "thumbnails", ".thumbnails", "thumbs", ".thumbs", "__macosx"}
+    | {"#recycle", "$recycle.bin", "lost+found", "system volume information"}
+)
+
+PREFETCH = 64  # decoded pictures that may wait for the model: ~10 MB, more than one model call uses up
+WORKER_START_SECONDS = 60.0  # a worker needs 0.1 CPU s to start; a busy machine much longer
+WORKER_CLOSE_SECONDS = 1.0  # an idle worker leaves within milliseconds of its input's end
+WORKER_BASE_BYTES = 128 * MIB  # what a worker holds before it decodes, at most
+WORKER_GROWN_BYTES = 256 * MIB  # address space left behind by earlier decodes: then a fresh worker is cheaper than a smaller cap
+GRACE_FACTOR = 9  # times longer for a worker that computes: on a busy machine the clock says little, and CPU time has its own limit
+WATCH_SECONDS = 0.2  # how often the clock of a decode is looked at
+WATCH_MEMORY_SECONDS = 0.5  # where its memory is watched, too: asking costs milliseconds
+
+URL_SECONDS = 10.0  # for everything together
 URL_REDIRECTS = 3
+URL_ADDRESSES = 4  # of one host that are tried
 
 
 # --- models -----------------------------------------------------------------------------------------------------------------

@@ -125,6 +125,7 @@ class ImageSearchEngine:
         self._searcher: Searcher | None = None
         self._embedder: Embedder | None = None
         self._proved_for: Fingerprint | None = None  # the library's model that `_embedder` was proved to be
+        self._make_pool: Callable[..., DecodePool] = DecodePool  # `image_search.testing` has another
         self._pools: dict[tuple[Limits, Preprocess], DecodePool] = {}
         self._opening = threading.RLock()  # two first questions at once open one library
         self._loading = threading.RLock()  # and load one model
@@ -208,7 +209,7 @@ class ImageSearchEngine:
         with contextlib.ExitStack() as stack:
             tools: tuple[DecodePool, Embedder] | None = None
             if plan.todo:  # else nothing needs the model
-                pool = DecodePool(self.jobs, catalog.fingerprint.preprocess, limits=limits, thumbnail_side=THUMBNAIL_SIDE)
+                pool = self._make_pool(self.jobs, catalog.fingerprint.preprocess, limits=limits, thumbnail_side=THUMBNAIL_SIDE)
                 tools = stack.enter_context(pool), self._model_of(catalog)
             thumbnails = stack.enter_context(contextlib.closing(Thumbnails(self.library, write=True)))
             show = stack.enter_context(_bar(plan.todo)) if progress is True else progress or (lambda *_: None)
@@ -399,7 +400,7 @@ class ImageSearchEngine:
     def _pool(self, limits: Limits, recipe: Preprocess) -> DecodePool:
         with self._opening:
             if (limits, recipe) not in self._pools:
-                self._pools[limits, recipe] = DecodePool(1 if not self._long_lived else self.jobs, recipe, limits=limits)
+                self._pools[limits, recipe] = self._make_pool(1 if not self._long_lived else self.jobs, recipe, limits=limits)
             return self._pools[limits, recipe]
 
     # --- model --------------------------------------------------------------------------------------------------------------

@@ -14,6 +14,8 @@ from typing import Any, Literal, NamedTuple, Protocol, runtime_checkable
 import numpy as np
 import numpy.typing as npt
 
+from .region import Region
+
 __all__ = [
     "Decoded",
     "Embedder",
@@ -37,16 +39,6 @@ UInt8 = npt.NDArray[np.uint8]
 
 _INT64 = 2**63 - 1
 Resample = Literal["nearest", "bilinear", "bicubic", "lanczos"]
-
-
-@dataclass(frozen=True, slots=True)
-class Region:
-    """A box in pixels of the upright picture: left `x`, top `y`, width `w`, height `h`; w, h >= 1."""
-
-    x: int
-    y: int
-    w: int
-    h: int
 
 
 @dataclass(frozen=True, slots=True)

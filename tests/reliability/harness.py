@@ -23,34 +23,19 @@ from image_search import ImageSearchEngine
 from image_search.images.pool import DecodePool
 from image_search.library.catalog import Catalog
 from image_search.paths import from_bytes
-from image_search.types import Fingerprint, Float32, Preprocess, UInt8
+from image_search.testing import QuickModel
 
 HERE = Path(__file__).resolve().parent
 MARK = "IMAGE_SEARCH_TEST_RUN"  # in the environment of every process of one run
 
 
-class PlainModel:
-    """An embedder that costs nothing: 4 x 4 means of a 16 x 16 picture and where they lie, 96 values. Alike in every process."""
-
-    runtime = "plain"
-    fingerprint = Fingerprint("plain", "bundled", "", "0" * 64, "embedding", 96, Preprocess(size=(16, 16)))
-
-    def embed(self, pixels: UInt8) -> Float32:
-        means = pixels.reshape(-1, 4, 4, 4, 4, 3).astype(np.float64).mean(axis=(2, 4)).reshape(len(pixels), 48)  # (N, 4, 4, 3) flat
-        vectors = np.concatenate([means - 127.5, np.sin(means)], axis=1)
-        return (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
-
-    def close(self) -> None:
-        pass
-
-
 def use_plain_model(commit_seconds: float = 0.01) -> None:
-    """In this process every library is made and searched with the plain model; commits are small, so that there are many."""
+    """In this process every library is made and searched with the quick model; commits are small, so that there are many."""
     from image_search import embedding, engine
     from image_search.index import run as indexing
 
-    engine.load_model = lambda *_, **__: PlainModel()  # type: ignore[assignment]
-    engine.choose_auto = lambda: ("plain", None)
+    engine.load_model = lambda *_, **__: QuickModel()  # type: ignore[assignment]
+    engine.choose_auto = lambda: ("quick", None)
     indexing.COMMIT_SECONDS = commit_seconds
     embedding.MAX_BATCH = 3
 
@@ -66,7 +51,7 @@ def draw(folder: Path, first: int, last: int) -> None:
 
 def true_vectors(photos: Path) -> dict[str, bytes]:
     """path -> the vector that it must have, bit by bit; decoded and embedded here, one by one."""
-    model = PlainModel()
+    model = QuickModel()
     with DecodePool(1, model.fingerprint.preprocess) as pool:
         return {str(p): model.embed(pool.decode(str(p)).pixels[None])[0].tobytes() for p in sorted(photos.rglob("*.png"))}
 
@@ -114,7 +99,7 @@ class Nursery:
     def close(self) -> None:
         assert self.process.stdin is not None and self.process.stdout is not None
         self.process.stdin.close()
-        self.process.wait(10)
+        self.process.wait(60)
         self.process.stdout.close()
 
 
@@ -146,7 +131,7 @@ class Run:
         return self._ended
 
 
-def processes(mark: str, patience: float = 5.0) -> list[int]:
+def processes(mark: str, patience: float = 60.0) -> list[int]:
     """Processes of one run that are still there after so many seconds."""
     deadline = time.monotonic() + patience
     while True:

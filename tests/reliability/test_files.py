@@ -22,7 +22,7 @@ from hostile import encoded, make_hostile, scene
 from PIL import Image
 
 from image_search import ImageSearchEngine, SkipReason
-from image_search.images.scan import IMAGE_EXTENSIONS
+from image_search.images.formats import extensions
 from image_search.library.vectors import Vectors
 
 # --- 3, 11: hostile files ---------------------------------------------------------------------------------------------------------
@@ -51,9 +51,7 @@ def index_hostile(folder: Path, library: Path, count: int, seed: int, program) -
     assert not RAW.search(done.stdout) and not RAW.search(done.stderr), "a raw control character"
     assert snapshot(folder) == before  # not a byte, not a time of the user's files
     report = json.loads(done.stdout)
-    pictures = sum(
-        os.path.splitext(name)[1].lower() in IMAGE_EXTENSIONS and not os.path.basename(name).startswith(".") for name in expected
-    )
+    pictures = sum(os.path.splitext(name)[1].lower() in extensions() and not os.path.basename(name).startswith(".") for name in expected)
     links_to_folders = sum(name.endswith("deep/up") for name in expected)
     assert report["added"] + len(report["skipped"]) == pictures + links_to_folders
     reasons = {reason.value for reason in SkipReason}

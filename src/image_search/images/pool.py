@@ -3,34 +3,31 @@
 A worker is `python -m image_search.images.worker` over pipes, so it works from a script without a `__main__` guard, from a notebook
 and from stdin, and nothing is forked while other libraries' threads run. Each holds one file at a time under a memory and a CPU cap;
 the parent watches the clock. A worker that dies costs exactly the image it held, which is named and not tried again.
+
+Here sources become jobs and replies become pictures; who does the jobs stands in `cage.py`.
 """
 
 from __future__ import annotations
 
-import contextlib
 import os
 import queue
 import threading
-import weakref
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import asdict
+from dataclasses import asdict, astuple
 from typing import Any
 
 import numpy as np
 
-from ..config import LIBRARY_LIMITS, Limits
-from ..errors import DecodeError, ImageSearchError, SkipReason, UsageError
+from ..config import LIBRARY_LIMITS, PREFETCH, Limits
+from ..errors import DecodeError, SkipReason, UsageError
 from ..types import Decoded, FileStat, Picture, Preprocess, Region, UInt8
-from .process import Reply, WorkerProcess, end_all, watch
-from .worker import EndOfStreamError
+from .cage import Cage, Job, Jobs
+from .formats import rules
+from .worker import Reply
 
 __all__ = ["DECODER_VERSION", "DecodePool"]
 
-RULES = "1"  # of pixels.py: raise it when the same bytes may give other pixels or another reason
-
 DECODER_VERSION: str  # "1/pillow 13.0.0/heif 1.8.1"; a file known as bad is tried again when it changes
-
-AHEAD = 64  # results that may wait for the consumer: ~10 MB, more than one model call uses up
 
 
 def __getattr__(name: str) -> str:
@@ -45,7 +42,7 @@ def __getattr__(name: str) -> str:
         except PackageNotFoundError:
             return "none"
 
-    value = globals()["DECODER_VERSION"] = f"{RULES}/pillow {of('pillow')}/heif {of('pillow-heif')}"
+    value = globals()["DECODER_VERSION"] = f"{rules()}/pillow {of('pillow')}/heif {of('pillow-heif')}"
     return value
 
 
@@ -57,30 +54,31 @@ class DecodePool:
         preprocess: how the model wants its pixels.
         limits: what one picture may cost.
         thumbnail_side: longer side of the WebP thumbnail that comes with each picture, pixels; None: no thumbnails.
+        jobs: makes what does the jobs, from workers, handshake and limits.
     """
 
-    def __init__(self, workers: int, preprocess: Preprocess, *, limits: Limits = LIBRARY_LIMITS, thumbnail_side: int | None = None) -> None:
+    def __init__(
+        self,
+        workers: int,
+        preprocess: Preprocess,
+        *,
+        limits: Limits = LIBRARY_LIMITS,
+        thumbnail_side: int | None = None,
+        jobs: Callable[[int, dict[str, Any], Limits], Jobs] = Cage,
+    ) -> None:
         if workers < 1:
             raise UsageError("at least one decode worker is needed")
         self.workers = workers
         self.limits = limits
         self._shape = (*preprocess.output_size, 3)
-        wish = {
+        spec = {
             "size": preprocess.size,
             "shortest_edge": preprocess.shortest_edge,
             "crop": preprocess.crop,
             "resample": preprocess.resample,
             "thumbnail_side": thumbnail_side,
         }
-        self._hello: dict[str, object] = {"limits": asdict(limits), "wish": wish}
-        self._closed = False
-        self._free = threading.Condition()
-        self._all: list[WorkerProcess] = []
-        self._idle: list[WorkerProcess] = []
-        self._stop = threading.Event()
-        self._end = weakref.finalize(self, end_all, self._all, self._stop)  # also when the pool is forgotten, and at exit
-        self._idle.append(self._start())
-        threading.Thread(target=watch, args=(self._all, self._stop, limits.memory_bytes), name="decode-watch", daemon=True).start()
+        self._jobs = jobs(workers, {"limits": asdict(limits), "spec": spec}, limits)
 
     def decode(self, source: str | bytes, *, region: Region | None = None, known: Callable[[bytes], bool] | None = None) -> Decoded:
         """One picture, ready for the model. Blocks until a worker is free and done.
@@ -113,22 +111,19 @@ class DecodePool:
         *,
         known: Callable[[bytes], bool] | None = None,
         region: Region | None = None,
-        ahead: int | None = None,
+        prefetch: int = PREFETCH,
     ) -> Iterator[tuple[str | bytes, Decoded | DecodeError]]:
         """Many pictures, in order of completion, each with its result or its DecodeError; one thread per worker.
 
-        At most `ahead` results (64 unless told) wait or are in work, so memory is flat in the number of sources. `sources` and `known`
+        At most `prefetch` results wait or are in work, so memory is flat in the number of sources. `sources` and `known`
         are called from these threads (one call at a time for `sources`); what they raise is raised here. Closing the generator stops it
         at once: a decode that is running then ends in the background, its result dropped.
         """
-        return _Stream(self, sources, known, region, ahead or AHEAD).results()
+        return _Stream(self, sources, known, region, prefetch).results()
 
     def close(self) -> None:
         """End all workers, within 2 s. A decode that is running in another thread raises ImageSearchError there."""
-        with self._free:
-            self._closed = True
-            self._free.notify_all()
-        self._end()
+        self._jobs.close()
 
     def __enter__(self) -> DecodePool:
         return self
@@ -138,17 +133,13 @@ class DecodePool:
 
     def _run(self, source: str | bytes, region: Region | None, known: Callable[[bytes], bool] | None, max_side: int | None) -> Reply:
         path, payload = self._payload(source)
-        box = None if region is None else [region.x, region.y, region.w, region.h]
-        job: dict[str, object] = {"job": "bytes" if path is None else "path", "ask": known is not None, "region": box, "max_side": max_side}
-        with self._worker() as worker:
-            try:
-                reply, body = worker.ask(job, payload, known, self.limits.wall_seconds)
-                self._check(reply, body, max_side)
-            except EndOfStreamError as error:
-                reason = worker.buried()
-                if self._closed:
-                    raise ImageSearchError("decoding was stopped", path=path) from None
-                raise DecodeError(reason, path=path, detail=f"worker ended with {worker.process.returncode}") from error
+        header = {
+            "job": "bytes" if path is None else "path",
+            "ask": known is not None,
+            "region": None if region is None else astuple(region),
+            "max_side": max_side,
+        }
+        reply, body = self._jobs.ask(Job(header, payload, path, known, lambda reply: self._fits(reply, max_side)))
         if "outside" in reply:
             assert region is not None
             wide, high = reply["outside"]
@@ -177,44 +168,14 @@ class DecodePool:
             raise DecodeError(SkipReason.VANISHED, path=source, detail="a NUL in the name")
         return source, raw
 
-    def _check(self, reply: dict[str, Any], body: bytearray, max_side: int | None) -> None:
-        """A reply of the wrong shape comes from a worker that a file has upset."""
-        if "shape" in reply:
-            high, wide, _ = shape = tuple(reply["shape"])
-            wrong = shape != self._shape if max_side is None else max(high, wide) > max_side
-            if wrong or len(body) != high * wide * 3 + (reply["thumbnail"] or 0):
-                raise EndOfStreamError
-
-    @contextlib.contextmanager
-    def _worker(self) -> Iterator[WorkerProcess]:
-        """A worker of one's own; a dead, worn-out or interrupted one does not come back."""
-        with self._free:
-            while not (self._closed or self._idle or len(self._all) < self.workers):
-                self._free.wait()
-            if self._closed:
-                raise ImageSearchError("the decoder is closed")
-            worker = self._idle.pop() if self._idle else self._start()
-            if worker.process.poll() is not None:  # ended while idle: no image is to blame
-                self._all.remove(worker)
-                worker.end()
-                worker = self._start()
-            worker.held = True
-        try:
-            worker.wait_ready()
-            yield worker
-        finally:
-            worker.held = False
-            kept = worker.fit and worker.served < self.limits.files_per_worker and not self._closed
-            if not kept:
-                worker.end()
-            with self._free:
-                (self._idle.append if kept else self._all.remove)(worker)
-                self._free.notify()
-
-    def _start(self) -> WorkerProcess:
-        worker = WorkerProcess(self._hello)
-        self._all.append(worker)
-        return worker
+    def _fits(self, answer: Reply, max_side: int | None) -> bool:
+        """Its pixels have the right shape, and as many bytes."""
+        reply, body = answer
+        if "shape" not in reply:
+            return True
+        high, wide, _ = shape = tuple(reply["shape"])
+        right = shape == self._shape if max_side is None else max(high, wide) <= max_side
+        return right and len(body) == high * wide * 3 + (reply["thumbnail"] or 0)
 
 
 class _Stream:
@@ -226,14 +187,14 @@ class _Stream:
         sources: Iterable[str | bytes],
         known: Callable[[bytes], bool] | None,
         region: Region | None,
-        ahead: int,
+        prefetch: int,
     ) -> None:
         self.pool = pool
         self.sources = iter(sources)
         self.known = known
         self.region = region
         self.one_at_a_time = threading.Lock()
-        self.room = threading.Semaphore(ahead)
+        self.room = threading.Semaphore(prefetch)
         self.done: queue.SimpleQueue[tuple[str | bytes, Decoded | DecodeError] | BaseException | None] = queue.SimpleQueue()
         self.stopped = False
 
@@ -279,7 +240,7 @@ class _Stream:
         return self.stopped or self.known(digest)  # stopped: nobody wants the pixels
 
 
-def _array(reply: dict[str, Any], body: bytearray) -> tuple[UInt8, bytes]:
+def _array(reply: dict[str, Any], body: bytes | bytearray) -> tuple[UInt8, bytes]:
     """(pixels, what comes after them)."""
     high, wide, channels = reply["shape"]
     count = high * wide * channels

@@ -1,4 +1,4 @@
-"""One decode worker as the parent sees it: start it, ask it, watch it, bury it. decode.py keeps a pool of these."""
+"""One decode worker as the parent sees it: start it, ask it, watch it, reap it. cage.py keeps a number of these."""
 
 from __future__ import annotations
 
@@ -13,32 +13,32 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from ..config import (
+    GRACE_FACTOR,
+    WATCH_MEMORY_SECONDS,
+    WATCH_SECONDS,
+    WORKER_BASE_BYTES,
+    WORKER_CLOSE_SECONDS,
+    WORKER_START_SECONDS,
+)
 from ..errors import ImageSearchError, SkipReason
-from .worker import DEBUG_ENV, Channel, EndOfStreamError
+from .worker import DEBUG_ENV, Channel, EndOfStreamError, Reply
 
-__all__ = ["Reply", "WorkerProcess", "end_all", "resident_bytes", "watch"]
+__all__ = ["WorkerProcess", "end_all", "resident_bytes", "watch"]
 
-START_SECONDS = 60.0  # a worker needs 0.1 CPU s to start; a busy machine much longer
-PATIENCE = 9  # times longer for a worker that computes: on a busy machine the clock says little, and CPU time has its own limit
-CLOSE_SECONDS = 1.0  # an idle worker leaves within milliseconds of its input's end
-WATCH_SECONDS = 0.2  # how often the clock is looked at
-WATCH_MEMORY_SECONDS = 0.5  # where memory is watched, too: asking costs milliseconds
-BASE_BYTES = 128 * 1024 * 1024  # what a worker holds before it decodes, at most
 SYSTEM_CAPS_MEMORY = sys.platform.startswith("linux")
-
-Reply = tuple[dict[str, Any], bytearray]
 
 
 class WorkerProcess:
     """One process and the parent's knowledge of it."""
 
-    def __init__(self, hello: dict[str, object]) -> None:
+    def __init__(self, handshake: dict[str, object]) -> None:
         self.ready = False
         self.held = False  # by a thread that reads from it
         self.working = False  # between a question and its answer: interrupted there it cannot be used again
-        self.tired = False
+        self.should_retire = False
         self.served = 0
-        self.verdict: SkipReason | None = None  # why the parent killed it
+        self.kill_reason: SkipReason | None = None  # why the parent killed it
         self._deadline: float | None = None
         self._grace = 0.0
         self._clock = threading.Lock()  # a late kill must not hit the next file
@@ -60,17 +60,17 @@ class WorkerProcess:
         assert self.process.stdin is not None and self.process.stdout is not None
         self.channel = Channel(self.process.stdout, self.process.stdin)  # type: ignore[arg-type]
         with contextlib.suppress(EndOfStreamError):  # it shows in wait_ready
-            self.channel.send(hello)
+            self.channel.send(handshake)
 
     def wait_ready(self) -> None:
         if self.ready:
             return
-        self.watched(START_SECONDS)
+        self.watched(WORKER_START_SECONDS)
         try:
             self.channel.receive()
         except EndOfStreamError as error:
             self.kill()
-            self.process.wait(CLOSE_SECONDS)
+            self.process.wait(WORKER_CLOSE_SECONDS)
             raise ImageSearchError(
                 f"the decode worker does not start (exit code {self.process.returncode})",
                 hint=f"set {DEBUG_ENV}=1 to see its own words",
@@ -85,14 +85,14 @@ class WorkerProcess:
         self.watched(seconds)
         self.channel.send(job, payload)
         reply, body = self.channel.receive()
-        if known is not None and "tired" not in reply:
+        if known is not None and "should_retire" not in reply:
             self.watched(None)  # the caller's time is not the file's
             wanted = not known(bytes.fromhex(str(reply["sha256"])))
             self.watched(seconds)
             self.channel.send({"go": wanted})
             reply, body = self.channel.receive()
         self.watched(None)
-        self.tired = bool(reply["tired"])
+        self.should_retire = bool(reply["should_retire"])
         self.working = False
         return reply, body
 
@@ -104,34 +104,34 @@ class WorkerProcess:
             late = time.monotonic() - self._deadline
             if late > self._grace or (late > 0 and not is_computing(self.process.pid)):
                 self.kill(SkipReason.TOOK_TOO_LONG)
-            elif memory_bytes is not None and resident_bytes(self.process.pid) > BASE_BYTES + memory_bytes:
+            elif memory_bytes is not None and resident_bytes(self.process.pid) > WORKER_BASE_BYTES + memory_bytes:
                 self.kill(SkipReason.TOO_MUCH_MEMORY)
 
     def watched(self, seconds: float | None) -> None:
         """From now on it has so long; None: as long as it likes."""
         with self._clock:
             self._deadline = None if seconds is None else time.monotonic() + seconds
-            self._grace = PATIENCE * (seconds or 0)
+            self._grace = GRACE_FACTOR * (seconds or 0)
 
     @property
     def fit(self) -> bool:
         """It can take another file."""
-        return not (self.working or self.tired or self.verdict) and self.ready and self.process.poll() is None
+        return not (self.working or self.should_retire or self.kill_reason) and self.ready and self.process.poll() is None
 
     def kill(self, why: SkipReason | None = None) -> None:
-        self.verdict = self.verdict or why
+        self.kill_reason = self.kill_reason or why
         with contextlib.suppress(OSError):
             self.process.kill()
 
-    def buried(self) -> SkipReason:
+    def reap(self) -> SkipReason:
         """Make sure it is dead, and say why it died."""
         with contextlib.suppress(subprocess.TimeoutExpired):
             self.process.wait(0.5)  # its pipes end a moment before it does
         self.kill()
         with contextlib.suppress(subprocess.TimeoutExpired):
-            self.process.wait(CLOSE_SECONDS)
-        if self.verdict is not None:
-            return self.verdict
+            self.process.wait(WORKER_CLOSE_SECONDS)
+        if self.kill_reason is not None:
+            return self.kill_reason
         return SkipReason.TOOK_TOO_LONG if self.process.returncode == -_SIGXCPU else SkipReason.CRASHED
 
     def leave(self) -> None:
@@ -146,11 +146,11 @@ class WorkerProcess:
         """Wait until it has gone; no process is left, and no pipe that no thread reads from."""
         self.leave()
         try:
-            self.process.wait(CLOSE_SECONDS)
+            self.process.wait(WORKER_CLOSE_SECONDS)
         except subprocess.TimeoutExpired:
             self.kill()
             with contextlib.suppress(subprocess.TimeoutExpired):
-                self.process.wait(CLOSE_SECONDS)
+                self.process.wait(WORKER_CLOSE_SECONDS)
         if not self.held:
             self.channel.reader.close()
 

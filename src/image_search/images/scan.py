@@ -13,23 +13,13 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Literal
 
+from ..config import EXCLUDED_FOLDERS
 from ..errors import SkipReason
 from ..paths import nfc
 from ..types import FileStat
+from . import formats
 
-__all__ = ["IMAGE_EXTENSIONS", "Excluder", "ImageFile", "NotIndexed", "scan", "stat_of"]
-
-# What cameras, phones, desktops and NAS systems name when they save it; the content decides what it really is.
-IMAGE_EXTENSIONS = frozenset(
-    {".jpg", ".jpeg", ".jpe", ".jfif", ".mpo", ".png", ".apng", ".gif", ".webp"}
-    | {".bmp", ".dib", ".tif", ".tiff", ".avif", ".heic", ".heif", ".hif"}
-)
-
-# Folders of copies that programs make of a person's pictures (Synology, macOS archives, desktop thumbnails, bins).
-EXCLUDED_FOLDERS = frozenset(
-    {"@eadir", "thumbnails", ".thumbnails", "thumbs", ".thumbs", "__macosx"}
-    | {"#recycle", "$recycle.bin", "lost+found", "system volume information"}
-)
+__all__ = ["Excluder", "ImageFile", "NotIndexed", "scan", "stat_of"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +80,7 @@ def scan(root: str, *, below: bytes = b"", excluder: Excluder | None = None, nev
     """
     excluder = excluder or Excluder()
     avoid = {os.fspath(p) for p in never}
+    pictures = formats.extensions()
     stack = [below]
     while stack:
         relative = stack.pop()
@@ -105,7 +96,7 @@ def scan(root: str, *, below: bytes = b"", excluder: Excluder | None = None, nev
             here = os.path.join(relative, os.fsencode(entry.name)) if relative else os.fsencode(entry.name)
             if entry.path in avoid or excluder.entry(os.fsdecode(here).replace(os.sep, "/"), entry.name):
                 continue
-            seen = _look(entry, here)
+            seen = _look(entry, here, pictures)
             if seen == "folder":
                 deeper.append(here)
             elif seen is not None:
@@ -113,9 +104,9 @@ def scan(root: str, *, below: bytes = b"", excluder: Excluder | None = None, nev
         stack.extend(reversed(deeper))
 
 
-def _look(entry: os.DirEntry[str], relative: bytes) -> ImageFile | NotIndexed | Literal["folder"] | None:
+def _look(entry: os.DirEntry[str], relative: bytes, pictures: frozenset[str]) -> ImageFile | NotIndexed | Literal["folder"] | None:
     """One entry: "folder", a file, a reason, or None for a file that is no picture by its name."""
-    picture = os.path.splitext(entry.name)[1].lower() in IMAGE_EXTENSIONS
+    picture = os.path.splitext(entry.name)[1].lower() in pictures
     try:
         if entry.is_symlink() or _is_junction(entry):
             # A link to a folder may lead out of the root or round in a circle; it is named, never followed.

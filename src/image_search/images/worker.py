@@ -1,8 +1,8 @@
-"""The decode worker: `python -m image_search.images.worker`. One file in, its pixels out, inside limits; pool.py is the other end.
+"""The decode worker: `python -m image_search.images.worker`. One file in, its pixels out, inside limits; cage.py is the other end.
 
 Frames, both ways: header length and payload length (two big-endian uint32), the header as JSON, the payload.
 
-    in   {"limits", "wish"}                                     once, first
+    in   {"limits", "spec"}                                     once, first
     out  {"ready": pid}
     in   {"job": "path" | "bytes", "ask", "region", "max_side"}  payload: the path's bytes, or the encoded image
     out  {"sha256", "stat"}                                     if "ask": "shall I decode this?"
@@ -11,8 +11,8 @@ Frames, both ways: header length and payload length (two big-endian uint32), the
       or {"sha256", "stat"}                                     not wanted
       or {"error", "detail", "sha256"} or {"outside": [width, height]}
 
-Every last reply carries "tired": the worker has grown and asks to be replaced. It ends when its input ends, so it never outlives its
-parent by more than one decode. Decoders print what they like: their output goes nowhere.
+Every last reply carries "should_retire": the worker has grown and asks to be replaced. It ends when its input ends, so it never
+outlives its parent by more than one decode. Decoders print what they like: their output goes nowhere.
 """
 
 from __future__ import annotations
@@ -26,22 +26,29 @@ import stat
 import struct
 import sys
 import warnings
-from typing import BinaryIO
+from collections.abc import Callable
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, BinaryIO
 
-from ..config import Limits
+from ..config import WORKER_GROWN_BYTES, Limits
 from ..errors import SkipReason
+from ..region import Region
+from .formats import Refused
+
+if TYPE_CHECKING:
+    from .pixels import Picture, RenderSpec
 
 try:
     import resource
 except ImportError:  # Windows: the parent watches memory and time
     resource = None  # type: ignore[assignment]
 
-__all__ = ["Channel", "EndOfStreamError", "main"]
+__all__ = ["DEBUG_ENV", "Channel", "EndOfStreamError", "Reply", "answer", "main"]
 
 LENGTHS = struct.Struct(">II")
-GROWN_BYTES = 256 * 1024 * 1024  # address space left behind by earlier decodes: then a fresh worker is cheaper than a smaller cap
 DEBUG_ENV = "IMAGE_SEARCH_DEBUG_WORKER"  # set: decoders' own messages stay on stderr
 
+Reply = tuple[dict[str, Any], bytes | bytearray]  # header, payload
 Stat = tuple[int, int, int, int]  # size, mtime_ns, ctime_ns, inode, as in types.FileStat
 
 
@@ -56,7 +63,7 @@ class Channel:
         self.reader = reader
         self.writer = writer
 
-    def send(self, header: dict[str, object], *payload: bytes) -> None:
+    def send(self, header: dict[str, object], *payload: bytes | bytearray) -> None:
         raw = json.dumps(header).encode()
         try:
             self.writer.write(LENGTHS.pack(len(raw), sum(map(len, payload))) + raw)
@@ -113,63 +120,78 @@ def _take_stdio() -> Channel:
 
 
 class _Worker:
-    def __init__(self, channel: Channel, first: dict[str, object]) -> None:
-        from . import formats, pixels
+    """Answers one job after the other, each inside its limits."""
 
-        self.pixels = pixels
-        self.refused = formats.Refused
+    def __init__(self, channel: Channel, first: dict[str, Any]) -> None:
+        from .pixels import RenderSpec
+
         self.channel = channel
-        self.limits = Limits(**first["limits"])  # type: ignore[arg-type]
-        self.wish: dict[str, object] = first["wish"]  # type: ignore[assignment]
+        self.limits = Limits(**first["limits"])
+        self.spec = RenderSpec(**first["spec"])
         self.base = _address_space()
 
-    def serve(self, job: dict[str, object], payload: bytearray) -> None:
-        digest: bytes | None = None
-        body: tuple[bytes, ...] = ()
+    def serve(self, job: dict[str, Any], payload: bytearray) -> None:
         try:
             _cap_cpu(self.limits.cpu_seconds)
             _cap_memory(self.limits.memory_bytes)
-            data, seen = (bytes(payload), None) if job["job"] == "bytes" else read_file(bytes(payload), self.limits.file_bytes)
-            digest = hashlib.sha256(data).digest()
-            reply: dict[str, object] = {"sha256": digest.hex(), "stat": seen}
-            if not job["ask"] or self._wanted(reply):
-                more, body = self._decode(data, job)
-                reply |= more
-        except self.pixels.OutsidePicture as error:
-            reply = {"outside": error.size}
-        except self.refused as error:
-            reply = {"error": error.reason.name, "detail": error.detail}
-        except MemoryError:
-            reply = {"error": SkipReason.TOO_MUCH_MEMORY.name, "detail": "MemoryError"}
+            reply, body = answer(job, bytes(payload), self.spec, self.limits, self._wanted)
         finally:
             _cap_memory(None)
-        reply["sha256"] = digest and digest.hex()
-        reply["tired"] = _address_space() - self.base > GROWN_BYTES
-        self.channel.send(reply, *body)
+        reply["should_retire"] = _address_space() - self.base > WORKER_GROWN_BYTES
+        self.channel.send(reply, body)
 
-    def _wanted(self, found: dict[str, object]) -> bool:
+    def _wanted(self, found: dict[str, Any]) -> bool:
         self.channel.send(found)
-        answer, _ = self.channel.receive()
-        return bool(answer["go"])
+        reply, _ = self.channel.receive()
+        return bool(reply["go"])
 
-    def _decode(self, data: bytes, job: dict[str, object]) -> tuple[dict[str, object], tuple[bytes, ...]]:
-        wish = self.pixels.Wish(**self.wish)  # type: ignore[arg-type]
-        region, side = job["region"], job["max_side"]
-        if side is not None:
-            wish = self.pixels.Wish(max_side=side, region=region)  # type: ignore[arg-type]
-        elif region is not None:
-            wish = self.pixels.Wish(**(self.wish | {"region": region}))  # type: ignore[arg-type]
-        picture = self.pixels.render(data, wish, self.limits)
-        shape = (picture.pixels.size[1], picture.pixels.size[0], 3)
-        thumbnail = picture.thumbnail or b""
-        facts = {
-            "shape": shape,
-            "width": picture.width,
-            "height": picture.height,
-            "format": picture.format,
-            "thumbnail": None if picture.thumbnail is None else len(thumbnail),
-        }
-        return facts, (picture.pixels.tobytes(), thumbnail)
+
+# --- one job -----------------------------------------------------------------------------------------------------------------
+
+
+def answer(job: dict[str, Any], payload: bytes, spec: RenderSpec, limits: Limits, wanted: Callable[[dict[str, Any]], bool]) -> Reply:
+    """The last reply to a job, without "should_retire": pixels, or the reason why there are none. Knows of no process and no pipe.
+
+    Args:
+        job, payload: as above.
+        spec: what shall come out, where the job does not say otherwise.
+        wanted: called with {"sha256", "stat"} before decoding if the job says "ask".
+    """
+    from . import pixels
+
+    digest: bytes | None = None
+    body = b""
+    reply: dict[str, Any]
+    try:
+        data, seen = (payload, None) if job["job"] == "bytes" else read_file(payload, limits.file_bytes)
+        digest = hashlib.sha256(data).digest()
+        reply = {"sha256": digest.hex(), "stat": seen}
+        if not job["ask"] or wanted(reply):
+            region = None if job["region"] is None else Region(*job["region"])
+            side = job["max_side"]
+            spec = replace(spec, region=region) if side is None else pixels.RenderSpec(max_side=side, region=region)
+            facts, body = _facts(pixels.render(data, spec, limits))
+            reply |= facts
+    except pixels.OutsidePicture as error:
+        reply = {"outside": error.size}
+    except Refused as error:
+        reply = {"error": error.reason.name, "detail": error.detail}
+    except MemoryError:
+        reply = {"error": SkipReason.TOO_MUCH_MEMORY.name, "detail": "MemoryError"}
+    reply["sha256"] = digest and digest.hex()
+    return reply, body
+
+
+def _facts(picture: Picture) -> tuple[dict[str, Any], bytes]:
+    thumbnail = picture.thumbnail
+    facts = {
+        "shape": (picture.pixels.size[1], picture.pixels.size[0], 3),
+        "width": picture.width,
+        "height": picture.height,
+        "format": picture.format,
+        "thumbnail": None if thumbnail is None else len(thumbnail),
+    }
+    return facts, picture.pixels.tobytes() + (thumbnail or b"")
 
 
 # --- reading -----------------------------------------------------------------------------------------------------------------
@@ -180,8 +202,6 @@ def read_file(path: bytes, limit: int) -> tuple[bytes, Stat]:
 
     All bytes are read before any is decoded: the hash and the pixels belong to the same bytes, whatever happens to the file meanwhile.
     """
-    from .formats import Refused
-
     try:
         _only_regular(os.lstat(path).st_mode)  # opening a device can do things; and Windows has no O_NOFOLLOW
         handle = os.open(path, _READ_FLAGS)
@@ -210,8 +230,6 @@ for _name in ("O_NOFOLLOW", "O_NONBLOCK", "O_NOCTTY", "O_CLOEXEC", "O_BINARY"):
 
 
 def _only_regular(mode: int) -> None:
-    from .formats import Refused
-
     if stat.S_ISLNK(mode):
         raise Refused(SkipReason.LINK)
     if not stat.S_ISREG(mode):

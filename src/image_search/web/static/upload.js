@@ -73,7 +73,7 @@ async function reading(words, mode, work) {
 
 /** Opens the system's file dialogue. */
 export function choose(mode) {
-  const input = h("input", { type: "file", accept: "image/*,.heic,.heif,.avif,.tif,.tiff", multiple: true, hidden: true, id: "file" });
+  const input = h("input", { type: "file", accept: "image/*,.heic,.heif,.hif,.avif,.tif,.tiff", multiple: true, hidden: true, id: "file" });
   document.getElementById("file")?.remove();
   input.addEventListener("change", () => {
     void files(input.files, mode);

@@ -1,0 +1,117 @@
+"""The decode workers of one pool: at most so many processes, each holding one file at a time, replaced when they die or wear out."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+import weakref
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple, Protocol
+
+from ..config import Limits
+from ..errors import DecodeError, ImageSearchError
+from .process import WorkerProcess, end_all, watch
+from .worker import EndOfStreamError, Reply
+
+__all__ = ["Cage", "Job", "Jobs"]
+
+
+class Job(NamedTuple):
+    """What a worker is asked (`header`, `payload`: see worker.py), and what its asker knows of it.
+
+    Attributes:
+        path: of the file, for errors; None for bytes.
+        known: called with the sha256 before decoding; True: the caller has this content.
+        fits: can this be the reply? One that does not fit comes from a worker that the file has upset.
+    """
+
+    header: dict[str, Any]
+    payload: bytes
+    path: str | None
+    known: Callable[[bytes], bool] | None
+    fits: Callable[[Reply], bool]
+
+
+class Jobs(Protocol):
+    """Where a pool's jobs are done. `Cage` does them in processes of its own; `image_search.testing` has one that does not."""
+
+    def ask(self, job: Job) -> Reply:
+        """The last reply to it."""
+        ...
+
+    def close(self) -> None: ...
+
+
+class Cage:
+    """Worker processes; thread-safe.
+
+    Args:
+        workers: at most, >= 1. The first starts at once (without waiting for it), the others when they are needed.
+        handshake: what each is told first, see worker.py.
+        limits: what one picture may cost.
+    """
+
+    def __init__(self, workers: int, handshake: dict[str, Any], limits: Limits) -> None:
+        self.all: list[WorkerProcess] = []
+        self._most = workers
+        self._handshake = handshake
+        self._limits = limits
+        self._closed = False
+        self._free = threading.Condition()
+        self._idle: list[WorkerProcess] = []
+        stop = threading.Event()
+        self._end = weakref.finalize(self, end_all, self.all, stop)  # also when the cage is forgotten, and at exit
+        self._idle.append(self._start())
+        threading.Thread(target=watch, args=(self.all, stop, limits.memory_bytes), name="decode-watch", daemon=True).start()
+
+    def ask(self, job: Job) -> Reply:
+        """See `Jobs`. Blocks until a worker is free and done. DecodeError if the worker dies of this file."""
+        with self._worker() as worker:
+            try:
+                reply = worker.ask(job.header, job.payload, job.known, self._limits.wall_seconds)
+                if not job.fits(reply):
+                    raise EndOfStreamError
+            except EndOfStreamError as error:
+                reason = worker.reap()
+                if self._closed:
+                    raise ImageSearchError("decoding was stopped", path=job.path) from None
+                raise DecodeError(reason, path=job.path, detail=f"worker ended with {worker.process.returncode}") from error
+        return reply
+
+    def close(self) -> None:
+        """End all workers, within 2 s. A job that is running in another thread raises ImageSearchError there."""
+        with self._free:
+            self._closed = True
+            self._free.notify_all()
+        self._end()
+
+    @contextlib.contextmanager
+    def _worker(self) -> Iterator[WorkerProcess]:
+        """A worker of one's own; a dead, worn-out or interrupted one does not come back."""
+        with self._free:
+            while not (self._closed or self._idle or len(self.all) < self._most):
+                self._free.wait()
+            if self._closed:
+                raise ImageSearchError("the decoder is closed")
+            worker = self._idle.pop() if self._idle else self._start()
+            if worker.process.poll() is not None:  # ended while idle: no image is to blame
+                self.all.remove(worker)
+                worker.end()
+                worker = self._start()
+            worker.held = True
+        try:
+            worker.wait_ready()
+            yield worker
+        finally:
+            worker.held = False
+            kept = worker.fit and worker.served < self._limits.files_per_worker and not self._closed
+            if not kept:
+                worker.end()
+            with self._free:
+                (self._idle.append if kept else self.all.remove)(worker)
+                self._free.notify()
+
+    def _start(self) -> WorkerProcess:
+        worker = WorkerProcess(self._handshake)
+        self.all.append(worker)
+        return worker
