@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+import image_search
+
 ROOT = Path(__file__).resolve().parents[1]
 HOUSE = ROOT / "src" / "image_search"
 
@@ -39,9 +41,23 @@ def test_it_holds_the_package_and_nothing_else(wheel: zipfile.ZipFile) -> None:
 def test_its_facts(wheel: zipfile.ZipFile) -> None:
     (facts,) = (n for n in wheel.namelist() if n.endswith(".dist-info/METADATA"))
     metadata = wheel.read(facts).decode()
+    assert f"\nVersion: {image_search.__version__}\n" in metadata
     assert "License-Expression: MIT" in metadata and "Requires-Python: >=3.11" in metadata
     assert wheel.read(facts.replace("METADATA", "licenses/LICENSE")) == (ROOT / "LICENSE").read_bytes()
     assert "image-search = image_search.cli:main" in wheel.read(facts.replace("METADATA", "entry_points.txt")).decode()
+
+
+def test_the_newest_release_in_the_changelog_is_this_one() -> None:
+    releases = re.findall(r"^## (\S+)", (ROOT / "CHANGELOG.md").read_text(encoding="utf-8"), re.MULTILINE)
+    assert releases[0] == image_search.__version__ and releases[-1] == "0.1.0"
+
+
+def test_no_python_is_claimed_that_was_not_tried(wheel: zipfile.ZipFile) -> None:
+    """Classifiers against the row of docs/README.md that says what was really run on Linux."""
+    (facts,) = (n for n in wheel.namelist() if n.endswith(".dist-info/METADATA"))
+    claimed = set(re.findall(r"Classifier: Programming Language :: Python :: (3\.\d+)", wheel.read(facts).decode()))
+    rows = re.findall(r"^\| Linux[^|]*\|[^|]*\| yes[^|]*\|$", (ROOT / "docs" / "README.md").read_text(encoding="utf-8"), re.MULTILINE)
+    assert claimed and claimed <= set(re.findall(r"3\.\d+", " ".join(row.split("|")[1] for row in rows)))
 
 
 @pytest.mark.parametrize("readme", ["README.md", "README.ko.md"])

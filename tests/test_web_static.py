@@ -7,7 +7,9 @@ from pathlib import Path
 
 import pytest
 
-STATIC = Path(__file__).parents[1] / "src" / "image_search" / "web" / "static"
+import image_search
+
+STATIC = Path(image_search.__file__).parent / "web" / "static"
 MODULES = sorted(path.name for path in STATIC.glob("*.js") if path.name != "theme.js")
 
 

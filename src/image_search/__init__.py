@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from .search.matches import Matches
     from .types import IndexReport, Match, Region, Skipped
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 __all__ = ["ImageSearchEngine", "IndexReport", "Match", "Matches", "Region", "Skipped", "__version__", *_errors]
 
