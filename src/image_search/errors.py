@@ -54,7 +54,6 @@ __all__ = [
     "StoreError",
     "UnknownModelError",
     "UsageError",
-    "translated_os_errors",
 ]
 
 
