@@ -25,9 +25,9 @@ def children() -> float:
 
 def _watch_model(stages: Stages) -> None:
     """The model's own work, whatever the runtime."""
-    from image_search import engine
+    from image_search.library import model as room
 
-    load = engine.load_model
+    load = room.load_model
 
     def loaded(*values: Any, **named: Any) -> Any:
         model = load(*values, **named)
@@ -36,7 +36,7 @@ def _watch_model(stages: Stages) -> None:
             kind.embed = stages.timed(MODEL, kind.embed)  # type: ignore[method-assign]
         return model
 
-    engine.load_model = stages.timed("load the model", loaded)
+    room.load_model = stages.timed("load the model", loaded)
 
 
 def index(folder: str, library: str, model: str, runtime: str, jobs: str) -> dict[str, Any]:
@@ -51,7 +51,7 @@ def index(folder: str, library: str, model: str, runtime: str, jobs: str) -> dic
         ("store", "image_search.stores.sync:bring_up_to_date"),
     ):
         stages.watch(words, place)
-    stages.watch("a new library: 8 canonical pictures", "image_search.engine:ImageSearchEngine._create", whole=True)
+    stages.watch("a new library: 8 canonical pictures", "image_search.library.model:LibraryModel.create_library", whole=True)
     began, imported = time.monotonic(), time.process_time()
     with ImageSearchEngine(library, model=model, runtime=runtime or None, jobs=int(jobs)) as engine:
         report = engine.index(folder, progress=False)

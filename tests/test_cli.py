@@ -12,6 +12,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import TypeGuard
 
 import jsonschema
 import pytest
@@ -189,9 +190,13 @@ def test_a_command_is_imported_when_it_is_asked_for() -> None:
 def named_in(file: Path) -> list[Setting | Verb]:
     """The settings and verbs of the advice in a file; a value that is known only later is X."""
     tree = ast.parse(file.read_text(encoding="utf-8"))
-    calls = [node for node in ast.walk(tree) if isinstance(node, ast.Call) and getattr(node.func, "id", "") in ("Setting", "Verb")]
+    calls = [node for node in ast.walk(tree) if is_named(node)]
     parts = {id(inner) for call in calls for inner in ast.walk(call) if inner is not call}
     return [named(call) for call in calls if id(call) not in parts]
+
+
+def is_named(node: ast.AST) -> TypeGuard[ast.Call]:
+    return isinstance(node, ast.Call) and getattr(node.func, "id", "") in ("Setting", "Verb")
 
 
 def named(call: ast.Call) -> Setting | Verb:
@@ -200,7 +205,7 @@ def named(call: ast.Call) -> Setting | Verb:
     if getattr(call.func, "id", "") == "Setting":
         return Setting(str(first.value), *map(text_of, rest))
     arguments = rest[0].elts if rest and isinstance(rest[0], ast.Tuple) else []
-    return Verb(str(first.value), tuple(named(a) if isinstance(a, ast.Call) else text_of(a) for a in arguments))
+    return Verb(str(first.value), tuple(named(a) if is_named(a) else text_of(a) for a in arguments))
 
 
 def text_of(node: ast.expr) -> str:

@@ -38,7 +38,7 @@ def test_a_second_run_does_nothing_and_needs_no_model(photos: Path, tmp_path: Pa
     def must_not(*args: object, **options: object) -> None:
         raise AssertionError("the model or the decoder was started for nothing")
 
-    monkeypatch.setattr(image_search.engine, "load_model", must_not)
+    monkeypatch.setattr(image_search.library.model, "load_model", must_not)
     monkeypatch.setattr(image_search.engine, "DecodePool", must_not)
     with ImageSearchEngine(tmp_path / "library") as engine:
         before = Catalog.open(tmp_path / "library").generation
@@ -115,7 +115,7 @@ def test_a_file_that_breaks_leaves_the_results_and_is_not_tried_again(
     again = engine.index(photos)
     assert [s.path for s in again.skipped] == [str(broken)]  # still told, not tried
     monkeypatch.undo()
-    monkeypatch.setattr(image_search.engine, "_decoder", lambda limits: "another decoder")
+    monkeypatch.setattr(image_search.engine, "decoder_name", lambda megapixels: "another decoder")
     assert engine.index(photos).skipped[0].path == str(broken)
     picture("circle", 0).save(broken)
     assert engine.index(photos).added == 1

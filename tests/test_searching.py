@@ -308,7 +308,7 @@ def test_a_store_that_fails_while_it_is_asked_leaves_the_answer_to_the_catalog(
 
 def test_a_model_loaded_before_there_was_a_library_is_not_taken_for_the_library_s(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Another process makes the library meanwhile, with another model."""
-    real = image_search.engine.load_model
+    real = image_search.library.model.load_model
 
     class Other:
         """mini with its vectors turned round, under another name."""
@@ -327,12 +327,12 @@ def test_a_model_loaded_before_there_was_a_library_is_not_taken_for_the_library_
     def load(name: str | None = None, **options: object) -> object:
         return Other(real("mini", threads=1)) if name == "other" else real(name, **options)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(image_search.engine, "load_model", load)
+    monkeypatch.setattr(image_search.library.model, "load_model", load)
     fill(tmp_path / "photos", 2)
     with ImageSearchEngine(tmp_path / "library", store="exact") as early:
         vector = early.embed(picture("circle", 5))
         with ImageSearchEngine(tmp_path / "library", store="exact") as late:
-            late._embedder = load("other")  # type: ignore[assignment]
+            late._model._embedder = load("other")  # type: ignore[assignment]
             late.index(tmp_path / "photos")
         assert np.allclose(early.embed(picture("circle", 5)), -vector, atol=1e-5)
         assert early.search(tmp_path / "photos" / "circle" / "0.png", 1)[0].identical

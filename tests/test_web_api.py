@@ -125,8 +125,8 @@ def test_a_region_is_another_question(client: Client) -> None:
 
 def test_a_question_asked_again_is_not_embedded_again(client: Client, server: PageServer, monkeypatch: pytest.MonkeyPatch) -> None:
     calls = []
-    embed = server.engine._embedder.embed  # type: ignore[union-attr]
-    monkeypatch.setattr(type(server.engine._embedder), "embed", lambda self, pixels: calls.append(len(pixels)) or embed(pixels))
+    embed = server.engine._model._embedder.embed  # type: ignore[union-attr]
+    monkeypatch.setattr(type(server.engine._model._embedder), "embed", lambda self, pixels: calls.append(len(pixels)) or embed(pixels))
     id = client.upload(picture(0, 888)).json["id"]
     for n in (5, 60, 500):
         search(client, id, n=n, min_similarity=0.1)

@@ -4,63 +4,40 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import hashlib
 import logging
-import math
-import operator
 import os
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, replace
-from pathlib import Path
 from types import TracebackType
-from typing import Any, SupportsIndex
+from typing import Any
 
 import numpy as np
 
-from .advice import Advice, Setting, Verb
+from .advice import Advice, Setting
 from .config import DEFAULT_STORE, LIBRARY_LIMITS, THUMBNAIL_SIDE, UPLOAD_LIMITS, Limits, available_cpus, default_library
-from .errors import (
-    SALVAGE,
-    LibraryDamagedError,
-    LibraryError,
-    MissingExtraError,
-    ModelMismatchError,
-    QueryError,
-    StoreError,
-    UnknownModelError,
-    UsageError,
-)
-from .images.pool import DecodePool
+from .errors import SALVAGE, LibraryDamagedError, LibraryError, MissingExtraError, QueryError, StoreError, UsageError
+from .images.pool import DecodePool, decoder_name
 from .images.scan import Excluder
 from .index.plan import Plan, Rules, make_plan
 from .index.run import Progress, plan_only, run
 from .library import folders as library_folders
 from .library.catalog import Catalog
 from .library.library import Library
+from .library.model import LibraryModel
 from .library.reading import Reader
 from .library.salvage import find_damage
 from .library.thumbnails import Thumbnails
-from .models import (
-    canonical_vectors,
-    check_embedder,
-    check_runtime,
-    choose_auto,
-    load_model,
-    loss_in_int8,
-    prove,
-    remember,
-    resolve,
-)
 from .search import closeness
 from .search.filters import Filters
 from .search.matches import Matches
 from .search.query import Query, QueryReader, Source
+from .search.request import Request, as_list, as_region, as_texts
 from .search.search import How, Searcher, combine
 from .stores import parse_spec, sync
 from .stores.replica import StoreReplica
-from .types import Embedder, Fingerprint, Float32, IndexReport, Picture, Preprocess, Region
+from .types import Embedder, Float32, IndexReport, Picture, Preprocess, Region
 
 __all__ = ["ImageSearchEngine"]
 
@@ -101,34 +78,20 @@ class ImageSearchEngine:
     ) -> None:
         if jobs is not None and jobs < 1:
             raise UsageError("the number of jobs must be at least 1")
-        if runtime is not None:
-            check_runtime(runtime)
         if store is not None:
             parse_spec(store)  # a name that is none must not get into the catalog
         self.library = default_library(library)
-        self._library = Library(self.library)
         self.jobs = jobs or available_cpus()
-        self._given: Embedder | None = None
-        self._model: str | None = None
-        if isinstance(model, str):
-            self._model = None if model == "auto" else model
-        elif model is not None:
-            if runtime is not None:
-                raise UsageError("a model of your own brings its runtime with it", hint=Advice("leave out ", Setting("runtime")))
-            self._given = check_embedder(model)
-            self._model = self._given.fingerprint.name
-        self._runtime = runtime
+        self._notify = notify or log.warning
+        self._model = LibraryModel(self.library, model, runtime=runtime, threads=self.jobs, notify=self._notify)
+        self._library = Library(self.library)
         self._store = store
         self._long_lived = long_lived
         self._allow_private_urls = allow_private_urls
-        self._notify = notify or log.warning
         self._searcher: Searcher | None = None
-        self._embedder: Embedder | None = None
-        self._proved_for: Fingerprint | None = None  # the library's model that `_embedder` was proved to be
         self._make_pool: Callable[..., DecodePool] = DecodePool  # `image_search.testing` has another
         self._pools: dict[tuple[Limits, Preprocess], DecodePool] = {}
         self._opening = threading.RLock()  # two first questions at once open one library
-        self._loading = threading.RLock()  # and load one model
 
     def __enter__(self) -> ImageSearchEngine:
         return self
@@ -143,10 +106,8 @@ class ImageSearchEngine:
         self._library.close()
         for pool in self._pools.values():
             pool.close()
-        if self._embedder is not None and self._embedder is not self._given:
-            self._embedder.close()
-        self._searcher = self._embedder = self._proved_for = None
-        self._pools = {}
+        self._model.close()
+        self._searcher, self._pools = None, {}
 
     def hold_writer_lock(self, what: str) -> None:
         """Be the library's only writer until `close()`; others are told `what` holds it. LibraryBusyError if another process is."""
@@ -191,7 +152,7 @@ class ImageSearchEngine:
             for folder in chosen:
                 library_folders.need_folder(folder)
         limits = LIBRARY_LIMITS if max_megapixels is None else replace(LIBRARY_LIMITS, megapixels=max_megapixels)
-        rules = Rules(Excluder(_texts(exclude)), _decoder(limits), name_from, verify, prune)
+        rules = Rules(Excluder(as_texts(exclude)), decoder_name(limits.megapixels), name_from, verify, prune)
         started = time.monotonic()
         if dry_run:
             return self._dry_run(chosen, rules)
@@ -210,24 +171,26 @@ class ImageSearchEngine:
             tools: tuple[DecodePool, Embedder] | None = None
             if plan.todo:  # else nothing needs the model
                 pool = self._make_pool(self.jobs, catalog.fingerprint.preprocess, limits=limits, thumbnail_side=THUMBNAIL_SIDE)
-                tools = stack.enter_context(pool), self._model_of(catalog)
+                tools = stack.enter_context(pool), self._model.of(catalog)
             thumbnails = stack.enter_context(contextlib.closing(Thumbnails(self.library, write=True)))
-            show = stack.enter_context(_bar(plan.todo)) if progress is True else progress or (lambda *_: None)
-            report, lines = run(catalog, plan, rules, thumbnails, tools=tools, progress=show)
-        for line in lines:
-            self._notify(line)
+            if progress is True:
+                from .present.progress import bar  # tqdm comes with it
+
+                progress = stack.enter_context(bar("index", plan.todo))
+            report, lines = run(catalog, plan, rules, thumbnails, tools=tools, progress=progress or (lambda *_: None))
+        self._say(lines)
         return report
 
     def _dry_run(self, folders: Sequence[Folder], rules: Rules) -> IndexReport:
         with self._library.trial() as catalog:
-            if self._library.exists:
-                self._check_model(catalog)
-            elif self._model is not None and self._given is None:
-                resolve(self._model)
+            self._model.check(catalog.fingerprint if self._library.exists else None)
             report, lines = plan_only(catalog, make_plan(catalog, folders, rules), rules)
+        self._say(lines)
+        return report
+
+    def _say(self, lines: Iterable[str]) -> None:
         for line in lines:
             self._notify(line)
-        return report
 
     @contextlib.contextmanager
     def _writing(self, *, make: bool = False, choose_store: bool = True) -> Iterator[Catalog]:
@@ -235,34 +198,12 @@ class ImageSearchEngine:
         if make and not self._library.exists:
             # Whatever can go wrong goes wrong before anything lies in a folder that may not be ours.
             Catalog.check_place(self.library)
-            self._choose_model()
-        with self._library.writing(self._create if make else None) as catalog:
-            self._check_model(catalog)
+            self._model.for_a_new_library()
+        with self._library.writing(self._model.create_library if make else None) as catalog:
+            self._model.check(catalog.fingerprint)
             if self._store is not None and choose_store:
                 catalog.set_meta("store", self._store)
             yield catalog
-
-    def _choose_model(self) -> Embedder:
-        """The model of a new library: the one that was asked for, or the best that is here."""
-        if self._embedder is None:
-            self._embedder = self._given
-        if self._embedder is None:
-            name, line = (self._model, None) if self._model else choose_auto()
-            if line:
-                self._notify(line)
-            self._embedder = load_model(name, runtime=self._runtime, threads=self.jobs)
-        return self._embedder
-
-    def _create(self) -> Catalog:
-        model = self._choose_model()
-        canonical = canonical_vectors(model)
-        catalog = Catalog.create(self.library, model.fingerprint, canonical)
-        catalog.set_meta("runtime", model.runtime)  # of the one that made it, for people who look
-        if self._given is None:
-            remember(model, canonical)
-        if line := loss_in_int8(model):
-            self._notify(line)
-        return catalog
 
     def _refresh_store(self, catalog: Catalog) -> None:
         """The store comes second: whatever becomes of it, the catalog answers."""
@@ -308,27 +249,16 @@ class ImageSearchEngine:
         Raises:
             LibraryNotFoundError, QueryError, UsageError, ModelError, StoreError (only for how="store").
         """
-        likes, lesses = _as_list(images), _as_list(less)
-        if not likes:
-            raise UsageError("no image was given")
-        if how not in ("auto", "exact", "store"):
-            raise UsageError(f"search how: auto, exact or store, not {how!r}")
-        if region is not None and len(likes) > 1:
-            raise UsageError("a region needs a single image")
-        if not isinstance(n_results, SupportsIndex) or (count := operator.index(n_results)) < 1:
-            raise UsageError("the number of results must be a whole number, at least 1", hint="use -n 1 or more")
-        if min_similarity is not None and not math.isfinite(min_similarity):
-            raise UsageError("the least similarity must be a number", hint="it goes from -1 to 1, for example --min-similarity .5")
-        if min_closeness is not None and not 0 <= min_closeness <= 1:
-            raise UsageError("closeness goes from 0 to 1", hint="for example --min-closeness .5")
-        box = _box(region)
+        filters = Filters(as_texts(names), path, min_similarity, min_closeness)
+        asked = Request.checked(images, n_results, less, region, how, filters)
         searcher = self._open()
         reader = self._reader(searcher.reader)
-        queries = [reader.read(source, region=box) for source in likes] + [reader.read(source, less=True) for source in lesses]
+        queries = [reader.read(source, region=asked.region) for source in asked.likes]
+        queries += [reader.read(source, less=True) for source in asked.lesses]
         wanted = combine([q.vector for q in queries if not q.less], [q.vector for q in queries if q.less])
         same = frozenset(q.sha256 for q in queries if q.sha256 is not None and not q.less)
-        filters = Filters(_texts(names), path, min_similarity, min_closeness, same if exclude_self else frozenset())
-        found, exact = searcher.search(wanted, count, filters, how, same)
+        filters = replace(filters, leave_out=same if exclude_self else frozenset())
+        found, exact = searcher.search(wanted, asked.n, filters, how, same)
         if not found and filters.by_file and not searcher.passes(filters):
             said = (Setting("names"), ": the whole name; ", Setting("path"), ": the whole path, as '*/2024/*')")
             self._notify(Advice("No image in the library has this class and path (", *said))
@@ -339,7 +269,7 @@ class ImageSearchEngine:
 
         Whole batches go through the model, on all cores. Raises QueryError for the first that cannot be used.
         """
-        sources = _as_list(images)
+        sources = as_list(images)
         if not sources:
             raise UsageError("no image was given")
         vectors = []
@@ -363,7 +293,7 @@ class ImageSearchEngine:
 
         It stays good as long as the library keeps its model, which is always. Errors as in `search`.
         """
-        return self._reader(self._open().reader).read(image, region=_box(region))
+        return self._reader(self._open().reader).read(image, region=as_region(region))
 
     def picture(self, source: str | bytes, *, max_side: int) -> Picture:
         """For showing, its longer side at most `max_side` pixels.
@@ -380,14 +310,14 @@ class ImageSearchEngine:
         with self._opening:
             reader = self._library.reader()
             if self._searcher is None or self._searcher.reader is not reader:  # the first, or the library was replaced
-                self._check_model(reader.catalog)
+                self._model.check(reader.fingerprint)
                 if self._searcher is not None:
                     self._searcher.close()
                 self._searcher = Searcher(reader, self._replica(reader.catalog), long_lived=self._long_lived)
             return self._searcher
 
     def _reader(self, reader: Reader | None) -> QueryReader:
-        model = self._choose_model if reader is None else functools.partial(self._model_of, reader.catalog)
+        model = self._model.for_a_new_library if reader is None else functools.partial(self._model.of, reader.catalog)
         recipe = (model() if reader is None else reader).fingerprint.preprocess
         return QueryReader(
             reader,
@@ -402,42 +332,6 @@ class ImageSearchEngine:
             if (limits, recipe) not in self._pools:
                 self._pools[limits, recipe] = self._make_pool(1 if not self._long_lived else self.jobs, recipe, limits=limits)
             return self._pools[limits, recipe]
-
-    # --- model --------------------------------------------------------------------------------------------------------------
-
-    def _check_model(self, catalog: Catalog) -> None:
-        """Refuse another model than the library's by name, before anything is loaded."""
-        if self._model is None:
-            return
-        name = self._model if self._given else resolve(self._model).name
-        if name != catalog.fingerprint.name:
-            raise _mismatch(self._model, catalog.fingerprint, self.library)
-
-    def _model_of(self, catalog: Catalog) -> Embedder:
-        """The library's model, loaded and proved to draw the library's vectors here."""
-        with self._loading:
-            theirs = catalog.fingerprint
-            embedder = self._embedder or self._given
-            if embedder is None or self._proved_for != theirs:  # it may have been loaded before there was a library
-                self._check_model(catalog)
-                if embedder is None or embedder.fingerprint.name != theirs.name:
-                    embedder = self._load(theirs.name)
-                mine = embedder.fingerprint
-                if (mine.dim, mine.output, mine.preprocess) != (theirs.dim, theirs.output, theirs.preprocess):
-                    raise _mismatch(mine.name, theirs, self.library)
-                prove(embedder, catalog.canonical, theirs, from_memory=embedder is not self._given)
-                self._embedder, self._proved_for = embedder, theirs
-            return embedder
-
-    def _load(self, name: str) -> Embedder:
-        try:
-            return load_model(name, runtime=self._runtime, threads=self.jobs, download=self._model is not None)
-        except UnknownModelError as error:
-            raise UnknownModelError(
-                f"the library was made with the model {name}, which is not here",
-                path=self.library,
-                hint=Advice("put it back, or give your own: ", Setting("model", "MODEL")),
-            ) from error
 
     # --- the library --------------------------------------------------------------------------------------------------------
 
@@ -480,11 +374,11 @@ class ImageSearchEngine:
         return count
 
     def verify(self) -> list[str]:
-        """Read the whole catalog and say what is damaged in it, a line each; empty: nothing was found. See `salvage.find_damage`."""
+        """Read the whole catalog and say what is damaged in it, a line each (see `library.salvage.find_damage`); empty: nothing."""
         return find_damage(self._open().reader.catalog)
 
     def rebuild(self) -> int:
-        """Make the store anew from the catalog, without the model. Returns the number of images in it.
+        """Rebuild the store from the catalog, without the model. Returns the number of images in it.
 
         Raises LibraryDamagedError if the catalog is damaged: what is wrong is not copied.
         """
@@ -503,47 +397,4 @@ class ImageSearchEngine:
         return self._store or catalog.meta("store") or DEFAULT_STORE
 
     def _replica(self, catalog: Catalog) -> StoreReplica:
-        fingerprint = hashlib.sha256(catalog.fingerprint.to_json().encode()).hexdigest()[:16]
-        return StoreReplica(self.library, dim=catalog.dim, model=fingerprint, spec=self._store_spec(catalog))
-
-
-def _texts(values: str | Sequence[str]) -> tuple[str, ...]:
-    """A single text is meant as one, not as its letters."""
-    return (values,) if isinstance(values, str) else tuple(values)
-
-
-def _box(region: Region | Sequence[int] | None) -> Region | None:
-    """Whole numbers of any kind, NumPy's too."""
-    if region is None or isinstance(region, Region):
-        return region
-    try:
-        x, y, w, h = map(operator.index, region)
-    except (TypeError, ValueError) as error:
-        raise UsageError("a region is four whole numbers: x, y, width, height", hint="for example region=(10, 20, 80, 60)") from error
-    return Region(x, y, w, h)
-
-
-def _as_list(images: Source | Sequence[Source]) -> list[Any]:
-    return list(images) if isinstance(images, (list, tuple)) else [images]
-
-
-def _decoder(limits: Limits) -> str:
-    """Which decoder and limits judged a file: another judge tries it again."""
-    from .images.pool import DECODER_VERSION
-
-    return f"{DECODER_VERSION}, {limits.megapixels:g} MP"
-
-
-def _mismatch(asked: str, library: Fingerprint, folder: Path) -> ModelMismatchError:
-    other = Verb("index", ("FOLDER", Setting("model", asked), Setting("library", "OTHER")))
-    return ModelMismatchError(
-        f"the library was made with the model {library.name}, not with {asked}",
-        path=folder,
-        hint=Advice(f"for {asked}, make a second library: ", other),
-    )
-
-
-def _bar(total: int) -> contextlib.AbstractContextManager[Progress]:
-    from .present.progress import bar  # tqdm comes with it
-
-    return bar("index", total)
+        return StoreReplica(self.library, dim=catalog.dim, model=catalog.fingerprint.short, spec=self._store_spec(catalog))

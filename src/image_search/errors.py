@@ -101,6 +101,7 @@ HINTS: dict[SkipReason, str] = {
 }
 
 
+MAKE_ONE = Advice("make one with: ", Verb("index", ("FOLDER",)))  # where there is no library
 SALVAGE = Advice("save what is still good with: ", Verb("salvage"))  # the way out of a damaged catalog
 
 

@@ -5,6 +5,7 @@ Letters in shapes: N images, D dimensions, H height, W width, Q queries.
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -145,6 +146,11 @@ class Fingerprint:
 
     def to_json(self) -> str:
         return json.dumps(asdict(self), sort_keys=True)
+
+    @property
+    def short(self) -> str:
+        """16 hex digits that stand for all of it: what a store says of its vectors."""
+        return hashlib.sha256(self.to_json().encode()).hexdigest()[:16]
 
     @classmethod
     def from_json(cls, text: str) -> Fingerprint:

@@ -31,11 +31,12 @@ MARK = "IMAGE_SEARCH_TEST_RUN"  # in the environment of every process of one run
 
 def use_plain_model(commit_seconds: float = 0.01) -> None:
     """In this process every library is made and searched with the quick model; commits are small, so that there are many."""
-    from image_search import embedding, engine
+    from image_search import embedding
     from image_search.index import run as indexing
+    from image_search.library import model
 
-    engine.load_model = lambda *_, **__: QuickModel()  # type: ignore[assignment]
-    engine.choose_auto = lambda: ("quick", None)
+    model.load_model = lambda *_, **__: QuickModel()  # type: ignore[assignment]
+    model.choose_auto = lambda: ("quick", None)
     indexing.COMMIT_SECONDS = commit_seconds
     embedding.MAX_BATCH = 3
 

@@ -262,19 +262,19 @@ def test_a_disk_that_is_unplugged_takes_nothing_with_it(tmp_path: Path) -> None:
             draw(point, 0, 40)
             engine.index(point, progress=False)
             draw(point, 40, 60)
-            real = engine._model_of
+            real = engine._model.of
 
             def unplugged(catalog):  # type: ignore[no-untyped-def]
                 subprocess.run(["umount", "-l", point], check=True)
                 subprocess.run(["mount", "-t", "tmpfs", "none", point], check=True)  # an empty one in its place
                 return real(catalog)
 
-            engine._model_of = unplugged  # type: ignore[method-assign]
-            engine._embedder = None
+            engine._model.of = unplugged  # type: ignore[method-assign]
+            engine._model._embedder = None
             report = engine.index(point, progress=False)
             assert report.missing == 0
             assert {skip.reason for skip in report.skipped} <= {"vanished before it was read"}
-        engine._model_of = real  # type: ignore[method-assign]
+        engine._model.of = real  # type: ignore[method-assign]
         report = engine.index(point, progress=False)
         assert (report.missing, report.offline >= 40) == (0, True)
         assert any("offline" in line for line in lines)

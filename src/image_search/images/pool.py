@@ -9,6 +9,7 @@ Here sources become jobs and replies become pictures; who does the jobs stands i
 
 from __future__ import annotations
 
+import functools
 import os
 import queue
 import threading
@@ -25,15 +26,15 @@ from .cage import Cage, Job, Jobs
 from .formats import rules
 from .worker import Reply
 
-__all__ = ["DECODER_VERSION", "DecodePool"]
-
-DECODER_VERSION: str  # "1/pillow 13.0.0/heif 1.8.1"; a file known as bad is tried again when it changes
+__all__ = ["DecodePool", "decoder_name"]
 
 
-def __getattr__(name: str) -> str:
-    """DECODER_VERSION, when it is asked for: reading package metadata takes 40 CPU ms."""
-    if name != "DECODER_VERSION":
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+@functools.cache
+def decoder_name(megapixels: float) -> str:
+    """Which decoder and limit judged a file ("1/pillow 13.0.0/heif 1.8.1, 200 MP"): a file known as bad is tried again by another judge.
+
+    Reading package metadata takes 40 CPU ms, so it is read when it is asked for.
+    """
     from importlib.metadata import PackageNotFoundError, version
 
     def of(package: str) -> str:
@@ -42,8 +43,7 @@ def __getattr__(name: str) -> str:
         except PackageNotFoundError:
             return "none"
 
-    value = globals()["DECODER_VERSION"] = f"{rules()}/pillow {of('pillow')}/heif {of('pillow-heif')}"
-    return value
+    return f"{rules()}/pillow {of('pillow')}/heif {of('pillow-heif')}, {megapixels:g} MP"
 
 
 class DecodePool:

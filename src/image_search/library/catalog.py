@@ -21,8 +21,8 @@ from typing import Any
 
 import numpy as np
 
-from ..advice import Advice, Setting, Verb
-from ..errors import SALVAGE, DiskFullError, LibraryDamagedError, LibraryError, LibraryNotFoundError, LibraryReadOnlyError
+from ..advice import Advice, Setting
+from ..errors import MAKE_ONE, SALVAGE, DiskFullError, LibraryDamagedError, LibraryError, LibraryNotFoundError, LibraryReadOnlyError
 from ..types import Fingerprint, Float32
 from .schema import PAGE_BYTES, SCHEMA, SCHEMA_VERSION, check_schema
 from .sqlite import connect, connect_to_read, files_of, translated
@@ -287,7 +287,7 @@ class Catalog:
 
 
 def no_library(folder: Path) -> LibraryNotFoundError:
-    return LibraryNotFoundError("there is no library", path=folder, hint=Advice("make one with: ", Verb("index", ("FOLDER",))))
+    return LibraryNotFoundError("there is no library", path=folder, hint=MAKE_ONE)
 
 
 def folder_error(folder: Path, error: OSError) -> LibraryError:

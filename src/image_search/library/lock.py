@@ -16,7 +16,7 @@ import stat
 import time
 from types import TracebackType
 
-from ..errors import DiskFullError, LibraryBusyError, LibraryError, LibraryNotFoundError, LibraryReadOnlyError
+from ..errors import MAKE_ONE, DiskFullError, LibraryBusyError, LibraryError, LibraryNotFoundError, LibraryReadOnlyError
 
 __all__ = ["ProcessLock"]
 
@@ -169,7 +169,7 @@ def _translated(error: OSError, path: str) -> LibraryError:
     if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
         return LibraryReadOnlyError("the library cannot be written", path=folder, hint="searching works; to index, check its permissions")
     if error.errno in (errno.ENOENT, errno.ENOTDIR):
-        return LibraryNotFoundError("there is no library", path=folder, hint="make one with: image-search index FOLDER")
+        return LibraryNotFoundError("there is no library", path=folder, hint=MAKE_ONE)
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return DiskFullError("the disk is full", path=folder, hint="make room and try again")
     if error.errno in (errno.ELOOP, errno.ENXIO, errno.EISDIR, errno.EWOULDBLOCK):

@@ -133,7 +133,7 @@ def _processor(runtime: str) -> list[str]:
     except OSError:
         pass  # not Linux
     if "cuda" in runtime:
-        import torch
+        from .torch import card_name
 
-        kind.append(torch.cuda.get_device_name())
+        kind.append(card_name())
     return kind

@@ -235,3 +235,10 @@ def _device() -> str:
     if torch.cuda.is_available():
         return "cuda"
     return "mps" if torch.backends.mps.is_available() else "cpu"
+
+
+def card_name() -> str:
+    """The CUDA card's, for what was proved on it."""
+    import torch
+
+    return str(torch.cuda.get_device_name())

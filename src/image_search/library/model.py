@@ -1,0 +1,144 @@
+"""The model that a library is made with: chosen for a new one, loaded and proved for one that is there."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+from ..advice import Advice, Setting, Verb
+from ..errors import ModelMismatchError, UnknownModelError, UsageError
+from ..models import (
+    canonical_vectors,
+    check_embedder,
+    check_runtime,
+    choose_auto,
+    load_model,
+    loss_in_int8,
+    prove,
+    remember,
+    resolve,
+)
+from ..types import Embedder, Fingerprint
+from .catalog import Catalog
+
+__all__ = ["LibraryModel"]
+
+
+class LibraryModel:
+    """One model, loaded when it is first needed; safe to share between threads.
+
+    Args:
+        folder: the library's.
+        asked: a name as for `models.load_model`, an object that keeps `types.Embedder`, or None or "auto": the library's own, for a new
+            one the best that is here.
+        runtime: as for `models.load_model`. threads: pictures at once.
+        notify: gets one plain line for each thing worth knowing.
+
+    Raises:
+        UsageError: there is no such runtime, or the object is no embedder.
+    """
+
+    def __init__(
+        self, folder: Path, asked: str | Embedder | None, *, runtime: str | None, threads: int, notify: Callable[[str], None]
+    ) -> None:
+        if runtime is not None:
+            check_runtime(runtime)
+        self._folder = folder
+        self._given: Embedder | None = None  # the caller's own, who closes it
+        self._name: str | None = None
+        if isinstance(asked, str):
+            self._name = None if asked == "auto" else asked
+        elif asked is not None:
+            if runtime is not None:
+                raise UsageError("a model of your own brings its runtime with it", hint=Advice("leave out ", Setting("runtime")))
+            self._given = check_embedder(asked)
+            self._name = self._given.fingerprint.name
+        self._runtime = runtime
+        self._threads = threads
+        self._notify = notify
+        self._embedder: Embedder | None = None
+        self._proved_for: Fingerprint | None = None  # the library's model that `_embedder` was proved to be
+        self._loading = threading.RLock()  # two first questions at once load one model
+
+    def close(self) -> None:
+        """Give it back; it can be asked for again."""
+        with self._loading:
+            if self._embedder is not None and self._embedder is not self._given:
+                self._embedder.close()
+            self._embedder = self._proved_for = None
+
+    def check(self, library: Fingerprint | None) -> None:
+        """Refuse another model than the library's by name, before anything is loaded; None: there is no library yet, any will do.
+
+        Raises:
+            ModelMismatchError: it is another one. UnknownModelError: there is none of this name.
+        """
+        if self._name is None:
+            return
+        name = self._name if self._given else resolve(self._name).name
+        if library is not None and name != library.name:
+            raise self._mismatch(self._name, library)
+
+    def for_a_new_library(self) -> Embedder:
+        """The one that was asked for, or the best that is here. Raises ModelError."""
+        with self._loading:
+            if self._embedder is None:
+                self._embedder = self._given
+            if self._embedder is None:
+                name, line = (self._name, None) if self._name else choose_auto()
+                if line:
+                    self._notify(line)
+                self._embedder = load_model(name, runtime=self._runtime, threads=self._threads)
+            return self._embedder
+
+    def create_library(self) -> Catalog:
+        """A new, empty library with this model."""
+        model = self.for_a_new_library()
+        canonical = canonical_vectors(model)
+        catalog = Catalog.create(self._folder, model.fingerprint, canonical)
+        catalog.set_meta("runtime", model.runtime)  # of the one that made it, for people who look
+        self._proved_for = catalog.fingerprint
+        if self._given is None:
+            remember(model, canonical)
+        if line := loss_in_int8(model):
+            self._notify(line)
+        return catalog
+
+    def of(self, catalog: Catalog) -> Embedder:
+        """The library's model, loaded and proved to draw the library's vectors here.
+
+        Raises:
+            ModelMismatchError, UnknownModelError, ModelMissingError, ...
+        """
+        with self._loading:
+            theirs = catalog.fingerprint
+            embedder = self._embedder or self._given
+            if embedder is None or self._proved_for != theirs:  # it may have been loaded before there was a library
+                self.check(theirs)
+                if embedder is None or embedder.fingerprint.name != theirs.name:
+                    embedder = self._load(theirs.name)
+                mine = embedder.fingerprint
+                if (mine.dim, mine.output, mine.preprocess) != (theirs.dim, theirs.output, theirs.preprocess):
+                    raise self._mismatch(mine.name, theirs)
+                prove(embedder, catalog.canonical, theirs, from_memory=embedder is not self._given)
+                self._embedder, self._proved_for = embedder, theirs
+            return embedder
+
+    def _load(self, name: str) -> Embedder:
+        try:
+            return load_model(name, runtime=self._runtime, threads=self._threads, download=self._name is not None)
+        except UnknownModelError as error:
+            raise UnknownModelError(
+                f"the library was made with the model {name}, which is not here",
+                path=self._folder,
+                hint=Advice("put it back, or give your own: ", Setting("model", "MODEL")),
+            ) from error
+
+    def _mismatch(self, asked: str, library: Fingerprint) -> ModelMismatchError:
+        other = Verb("index", ("FOLDER", Setting("model", asked), Setting("library", "OTHER")))
+        return ModelMismatchError(
+            f"the library was made with the model {library.name}, not with {asked}",
+            path=self._folder,
+            hint=Advice(f"for {asked}, make a second library: ", other),
+        )
