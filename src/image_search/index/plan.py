@@ -85,7 +85,7 @@ def _compare(plan: Plan, target: Target, file: ImageFile, rules: Rules) -> None:
     known = plan.work.find(target, file.relative)
     if known is not None:
         plan.work.see(known.file_id)
-        same = known.stat == file.stat and not rules.verify
+        same = known.has(file.stat) and not rules.verify
         if same and known.name != name:
             plan.work.rename_class(known.file_id, name)
         if same and known.state == State.PRESENT:

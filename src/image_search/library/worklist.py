@@ -34,16 +34,22 @@ class Todo:
     file_id: int | None
 
 
-@dataclass(frozen=True, slots=True)
-class KnownFile:
-    """What the catalog knows of a path."""
+class KnownFile(NamedTuple):
+    """What the catalog knows of a path. A plain tuple: one is made for each file of a folder."""
 
     file_id: int
     state: str
-    stat: FileStat
+    size: int
+    mtime_ns: int
+    ctime_ns: int
+    inode: int
     decoder: str
     reason: str
     name: str
+
+    def has(self, stat: FileStat) -> bool:
+        """Nothing says that the file has changed since."""
+        return self[2:6] == (stat.size, stat.mtime_ns, stat.ctime_ns, stat.inode)
 
 
 class Gone(NamedTuple):
@@ -87,7 +93,7 @@ class Worklist:
             "SELECT id, state, size, mtime_ns, ctime_ns, inode, decoder, reason, name FROM files WHERE root_id = ? AND path = ?",
             (target.root_id, relative),
         )
-        return None if row is None else KnownFile(row[0], row[1], FileStat(*row[2:6]), *row[6:])
+        return None if row is None else KnownFile(*row)
 
     def see(self, file_id: int) -> None:
         """Its path was found again."""
