@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -112,6 +113,34 @@ def test_results_that_are_ready_early_wait_for_their_turn(model: Counting) -> No
     sources = ["a", "b", "a", "c"]
     found = in_order(sources, lambda each: embed_each(each, Backwards(), model))  # type: ignore[arg-type]
     assert [one.source for one in found] == sources
+
+
+def test_what_waits_for_company_is_embedded_where_only_copies_follow(
+    tmp_path: Path, model: Counting, pool: InProcessPool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One new picture and thousands of its copies: the first must not wait for the last, or nothing could be committed."""
+    monkeypatch.setattr(embedding, "LONGEST_WAIT_SECONDS", 0.0)
+    monkeypatch.setattr(embedding, "available_cpus", lambda: 64)
+    path = str(fill(tmp_path, 1)[0])
+    seen: set[bytes] = set()
+
+    def known(sha256: bytes) -> bool:
+        return sha256 in seen or seen.add(sha256) is not None  # type: ignore[func-returns-value]
+
+    first = next(
+        n for n, one in enumerate(embed_each([path] * 50, pool, model, known)) if isinstance(one, Embedded) and one.vector is not None
+    )
+    assert first < 10
+
+
+def test_one_picture_starts_no_crowd_of_threads(tmp_path: Path, model: Counting) -> None:
+    path = str(fill(tmp_path, 1)[0])
+    with InProcessPool(64, model.fingerprint.preprocess) as many:
+        before = threading.active_count()
+        results = embed_each([path], many, model)
+        next(results)
+        assert threading.active_count() <= before + 2
+        assert len(list(embed_each([path] * 100, many, model))) == 100
 
 
 def test_a_region_outside_a_picture_is_wrong_use(tmp_path: Path, model: Counting, pool: InProcessPool) -> None:

@@ -26,7 +26,7 @@ def slow(vectors: np.ndarray, labels: list[object]) -> Retrieval:
 
 
 def assert_equal(left: Retrieval, right: Retrieval) -> None:
-    assert (left.queries, left.lonely) == (right.queries, right.lonely)
+    assert (left.queries, left.singletons) == (right.queries, right.singletons)
     assert [left.k1, left.k5, left.p10, left.map100] == pytest.approx([right.k1, right.k5, right.p10, right.map100], abs=1e-9)
 
 
@@ -46,7 +46,7 @@ def test_by_hand() -> None:
     # average precision of the three a: 0: (1/2 + 2/3) / 2; 2: b first, then 0 and 3: the same; 3: 2, b, 0: (1 + 2/3) / 2
     assert found.map100 == pytest.approx(((1 / 2 + 2 / 3) / 2 * 2 + (1 + 2 / 3) / 2) / 3)
     assert found.k1 == pytest.approx(1 / 3)
-    assert (found.queries, found.lonely) == (3, 1)
+    assert (found.queries, found.singletons) == (3, 1)
 
 
 def test_divisor_is_at_most_100() -> None:

@@ -33,8 +33,8 @@ class Counted:
 @pytest.fixture(params=ON_MINI)
 def runtime(request: pytest.FixtureRequest) -> str:
     row = next(row for row in RUNTIMES if row.name == request.param)
-    if importlib.util.find_spec(row.package) is None:
-        pytest.skip(f"needs {row.package}")
+    if any(importlib.util.find_spec(package) is None for package in row.packages):
+        pytest.skip(f"needs {' and '.join(row.packages)}")
     return row.name
 
 
@@ -76,7 +76,7 @@ def test_another_processor_version_or_program_proves_again(mini: Counted, monkey
     remember(mini, canonical)
     prove(mini, canonical, mini.fingerprint)
     assert mini.pictures == 0
-    package = next(row.package for row in RUNTIMES if row.name == mini.runtime.split()[0])
+    package = next(row.packages[0] for row in RUNTIMES if row.name == mini.runtime.split()[0])
     for number, (where, value) in enumerate(
         [
             ("image_search.models.proof._processor", lambda runtime: ["Haswell"]),

@@ -65,11 +65,11 @@ class ToyServer(ExactStore):
     servers: ClassVar[dict[str, dict[str, ToyServer]]] = {}
 
     @classmethod
-    def open_server(cls, address: str, *, name: str, dim: int, model: str, make: bool, anew: bool) -> ToyServer:
+    def open_server(cls, address: str, *, name: str, dim: int, model: str, make: bool, fresh: bool) -> ToyServer:
         if address not in cls.servers:
             raise StoreError("the toy does not answer", path=address)
         held = cls.servers[address]
-        if anew or (make and name not in held):
+        if fresh or (make and name not in held):
             held[name] = cls(dim)
             held[name].address, held[name].name, held[name].model, held[name].marked = address, name, model, {}
         if name not in held:

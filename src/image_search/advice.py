@@ -13,6 +13,7 @@ from dataclasses import dataclass
 __all__ = ["Advice", "Named", "Setting", "Verb", "capitalised", "in_python", "in_shell", "told"]
 
 _OF_THE_ENGINE = frozenset({"allow_private_urls", "jobs", "library", "model", "runtime", "store"})  # given when it is made
+_OF_THE_SHELL = frozenset({"json", "save", "show"})  # in Python the answer itself
 _ENGINE_VERBS = frozenset({"embed", "forget", "index", "rebuild", "relocate", "search", "status", "verify"})
 
 
@@ -72,7 +73,7 @@ def in_python(named: Named) -> str:
     if named.name not in _ENGINE_VERBS:
         return in_shell(named)
     made = [a for a in named.arguments if isinstance(a, Setting) and a.name in _OF_THE_ENGINE]
-    given = [a for a in named.arguments if a not in made]
+    given = [a for a in named.arguments if a not in made and not (isinstance(a, Setting) and a.name in _OF_THE_SHELL)]
     engine = f"ImageSearchEngine({', '.join(map(in_python, made))})" if made else "engine"
     return f"{engine}.{named.name}({', '.join(_python_value(a) if isinstance(a, str) else in_python(a) for a in given)})"
 

@@ -71,6 +71,8 @@ TORCH_BATCH = {"cpu": 1, "mps": 16, "cuda": 64}
 
 MODEL_CALL_SECONDS = 0.3  # one call to the model; short, so that an interrupt and the progress bar are prompt
 MAX_BATCH = 128  # pictures in one call
+EMBED_PATHS = 1024  # that are embedded in one run, in order: what is ready waits behind one that is slow
+EMBED_ENCODED = 128  # the same for pictures in memory, which wait with all their bytes
 LONGEST_WAIT_SECONDS = 0.5  # that a decoded picture waits for others: slow decoding must not delay what can be committed
 
 
@@ -78,6 +80,7 @@ LONGEST_WAIT_SECONDS = 0.5  # that a decoded picture waits for others: slow deco
 
 THUMBNAIL_SIDE = 256  # pixels, longer side: sharp in a grid, ~8 KB as WebP
 THUMBNAILS_BYTES = 2 * 1024**3  # ~250,000 thumbnails; then the oldest go
+THUMBNAILS_WAIT_SECONDS = 1.0  # for another program that writes them; a thumbnail less is no harm
 BUSY_SECONDS = 5.0  # that a catalog held by another program is waited for; then an error, never a hang
 VECTORS_SPARE = 0.125  # room for later rows, as a share: memory that is not touched is not taken, and a full matrix has to be copied
 REREAD_SHARE = 0.3  # of the files changed: above it all vectors are read again, which is no slower and takes no room twice
@@ -97,7 +100,7 @@ STORE_READER_SECONDS = 0.25  # a reader waits for another reader; a writer takes
 STORE_SPARE_BYTES = 32 * MIB  # of the disk that are left to others
 STORE_GROWTH = 3  # a batch takes up to this many times its vectors' bytes: index, database, its journal
 
-STORE_HELLO_SECONDS = 5.0  # to find out whether a server is there at all
+STORE_PROBE_SECONDS = 5.0  # to find out whether a server is there at all
 STORE_ANSWER_SECONDS = 60.0  # for one answer of a server: Chroma's own client would wait for ever
 
 
@@ -120,6 +123,13 @@ COMMIT_SECONDS = 1.0  # what a kill may cost at most, and how often the bar move
 COMPARISON_PIXELS = 16_000_000  # of the whole picture: 50 results take 3 million; above it everything is drawn smaller
 COMPARISON_BYTES = 64 * MIB  # no saved comparison is larger, so a larger file is none and is not replaced
 SKIPPED_EXAMPLES = 3  # files named per reason in an index run's summary
+
+
+# --- evaluate ---------------------------------------------------------------------------------------------------------------
+
+EVALUATE_COPIES = 500  # pictures that are changed and searched for; sampling error of R@1 is then under .02
+EVALUATE_COPY_SIDE = 640  # pixels of the picture that is changed, longer side
+EVALUATE_STORE_DEPTH = 10  # nearest images that the store is asked for
 
 
 # --- web --------------------------------------------------------------------------------------------------------------------

@@ -72,8 +72,8 @@ def embed_each(
             yield Embedded(source, outcome, None)
         else:
             batches.add(source, outcome)
-            if batches.due():
-                yield from batches.embed()
+        if batches.due():  # also where nothing new comes: what waits is to be committed
+            yield from batches.embed()
     yield from batches.embed()
 
 
@@ -119,7 +119,7 @@ class _Batches:
 
     def due(self) -> bool:
         """There are enough of them, or the first has waited long enough: what is slow to decode must not keep it from being committed."""
-        return len(self._waiting) >= self._size or time.monotonic() - self._since >= LONGEST_WAIT_SECONDS
+        return len(self._waiting) >= self._size or (bool(self._waiting) and time.monotonic() - self._since >= LONGEST_WAIT_SECONDS)
 
     def embed(self) -> Iterator[Embedded | DecodeError]:
         """One or more short calls of the model over what waits."""
@@ -142,6 +142,6 @@ class _Batches:
                     yield error
 
     def _model(self) -> Embedder:
-        if not isinstance(self._embedder, Embedder):
+        if not hasattr(self._embedder, "embed"):  # asked plainly: since Python 3.12 a protocol does not see what `__getattr__` gives
             self._embedder = self._embedder()
-        return self._embedder
+        return self._embedder  # type: ignore[return-value]

@@ -30,7 +30,6 @@ from .library.reading import Reader
 from .library.salvage import find_damage
 from .library.thumbnails import Thumbnails
 from .search import closeness
-from .search.filters import Filters
 from .search.matches import Matches
 from .search.query import Query, QueryReader, Source
 from .search.request import Request, as_list, as_region, as_texts
@@ -171,7 +170,7 @@ class ImageSearchEngine:
             tools: tuple[DecodePool, Embedder] | None = None
             if plan.todo:  # else nothing needs the model
                 pool = self._make_pool(self.jobs, catalog.fingerprint.preprocess, limits=limits, thumbnail_side=THUMBNAIL_SIDE)
-                tools = stack.enter_context(pool), self._model.of(catalog)
+                tools = stack.enter_context(pool), self._model.of(catalog.fingerprint, catalog.canonical)
             thumbnails = stack.enter_context(contextlib.closing(Thumbnails(self.library, write=True)))
             if progress is True:
                 from .present.progress import bar  # tqdm comes with it
@@ -249,16 +248,15 @@ class ImageSearchEngine:
         Raises:
             LibraryNotFoundError, QueryError, UsageError, ModelError, StoreError (only for how="store").
         """
-        filters = Filters(as_texts(names), path, min_similarity, min_closeness)
-        asked = Request.checked(images, n_results, less, region, how, filters)
+        asked = Request.checked(images, n_results, less, names, path, min_similarity, min_closeness, region, how)
         searcher = self._open()
         reader = self._reader(searcher.reader)
         queries = [reader.read(source, region=asked.region) for source in asked.likes]
         queries += [reader.read(source, less=True) for source in asked.lesses]
         wanted = combine([q.vector for q in queries if not q.less], [q.vector for q in queries if q.less])
         same = frozenset(q.sha256 for q in queries if q.sha256 is not None and not q.less)
-        filters = replace(filters, leave_out=same if exclude_self else frozenset())
-        found, exact = searcher.search(wanted, asked.n, filters, how, same)
+        filters = replace(asked.filters, leave_out=same if exclude_self else frozenset())
+        found, exact = searcher.search(wanted, asked.n, filters, asked.how, same)
         if not found and filters.by_file and not searcher.passes(filters):
             said = (Setting("names"), ": the whole name; ", Setting("path"), ": the whole path, as '*/2024/*')")
             self._notify(Advice("No image in the library has this class and path (", *said))
@@ -313,11 +311,11 @@ class ImageSearchEngine:
                 self._model.check(reader.fingerprint)
                 if self._searcher is not None:
                     self._searcher.close()
-                self._searcher = Searcher(reader, self._replica(reader.catalog), long_lived=self._long_lived)
+                self._searcher = Searcher(reader, self._replica(reader), long_lived=self._long_lived)
             return self._searcher
 
     def _reader(self, reader: Reader | None) -> QueryReader:
-        model = self._model.for_a_new_library if reader is None else functools.partial(self._model.of, reader.catalog)
+        model = self._model.for_a_new_library if reader is None else functools.partial(self._model.of, reader.fingerprint, reader.canonical)
         recipe = (model() if reader is None else reader).fingerprint.preprocess
         return QueryReader(
             reader,
@@ -338,7 +336,7 @@ class ImageSearchEngine:
     def status(self) -> dict[str, Any]:
         """What the library holds: counts, model, store, roots. Plain data."""
         reader = self._open().reader
-        with self._replica(reader.catalog) as replica:
+        with self._replica(reader) as replica:
             ready = replica.verified_generation() == reader.generation
             why = "" if ready else replica.why or "the library has changed since"
         return {
@@ -346,7 +344,7 @@ class ImageSearchEngine:
             **asdict(reader.counts()),
             "model": reader.fingerprint.name,
             "dimensions": reader.fingerprint.dim,
-            "store": self._store_spec(reader.catalog),
+            "store": self._store_spec(reader),
             "store_ready": ready,
             "store_note": why,
             "roots": [root._asdict() | {"offline": root.offline or not os.path.isdir(root.path)} for root in reader.roots()],
@@ -393,8 +391,9 @@ class ImageSearchEngine:
                 catalog.set_meta("store", self._store)
             return Reader(catalog).images()
 
-    def _store_spec(self, catalog: Catalog) -> str:
-        return self._store or catalog.meta("store") or DEFAULT_STORE
+    def _store_spec(self, library: Catalog | Reader) -> str:
+        return self._store or library.meta("store") or DEFAULT_STORE
 
-    def _replica(self, catalog: Catalog) -> StoreReplica:
-        return StoreReplica(self.library, dim=catalog.dim, model=catalog.fingerprint.short, spec=self._store_spec(catalog))
+    def _replica(self, library: Catalog | Reader) -> StoreReplica:
+        made = library.fingerprint
+        return StoreReplica(self.library, dim=made.dim, model=made.short, spec=self._store_spec(library))

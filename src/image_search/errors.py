@@ -102,6 +102,7 @@ HINTS: dict[SkipReason, str] = {
 
 
 MAKE_ONE = Advice("make one with: ", Verb("index", ("FOLDER",)))  # where there is no library
+IDS = Advice("a match tells its id: ", Verb("search", ("IMAGE", Setting("json", "True"))))  # where an id is none
 SALVAGE = Advice("save what is still good with: ", Verb("salvage"))  # the way out of a damaged catalog
 
 

@@ -21,6 +21,7 @@ __all__ = [
     "shown",
     "to_bytes",
     "uri_of",
+    "whole_path",
 ]
 
 # Bidirectional controls, zero-width characters and line separators can make one name look like another or break a line.
@@ -43,6 +44,11 @@ def to_bytes(path: str | os.PathLike[str]) -> bytes:
 
 def from_bytes(raw: bytes) -> str:
     return os.fsdecode(raw)
+
+
+def whole_path(root: bytes, relative: bytes) -> str:
+    """Of a file below a root, as the system names it (may hold surrogate escapes)."""
+    return os.fsdecode(os.path.join(root, relative))
 
 
 def real_path(folder: str) -> str:

@@ -247,14 +247,14 @@ class ServerStore(VectorStore, Protocol):
     """A `VectorStore` that is one of several on a server, told apart by their names; it can say facts about itself."""
 
     @classmethod
-    def open_server(cls, address: str, *, name: str, dim: int, model: str, make: bool, anew: bool) -> ServerStore:
+    def open_server(cls, address: str, *, name: str, dim: int, model: str, make: bool, fresh: bool) -> ServerStore:
         """The store of this name.
 
         Args:
             address: "http://host:port" or "https://host:port".
             name: letters, digits and "-", at most 40.
             dim, model, make: as in `FileStore.open_files`.
-            anew: remove what bears the name, then make it.
+            fresh: remove what bears the name, then make it.
 
         Raises: as in `FileStore.open_files`; also StoreError if nothing answers there.
         """
@@ -294,7 +294,7 @@ class Match:
         closeness: percentile (0 to 1) of this similarity among the nearest-neighbour similarities of this library;
             .5 is a typical nearest neighbour here. None in a library of fewer than 50 images.
         path: where the image lies, as the system names it (may hold surrogate escapes).
-        uri: the same as valid Unicode: absolute, undecodable bytes percent-encoded.
+        uri: the same as valid Unicode; if it has undecodable bytes, a file: address that encodes them.
         identical: the file's bytes are the query's bytes.
         offline: its root cannot be reached now; shown from its thumbnail.
     """

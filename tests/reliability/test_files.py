@@ -264,10 +264,10 @@ def test_a_disk_that_is_unplugged_takes_nothing_with_it(tmp_path: Path) -> None:
             draw(point, 40, 60)
             real = engine._model.of
 
-            def unplugged(catalog):  # type: ignore[no-untyped-def]
+            def unplugged(theirs, canonical):  # type: ignore[no-untyped-def]
                 subprocess.run(["umount", "-l", point], check=True)
                 subprocess.run(["mount", "-t", "tmpfs", "none", point], check=True)  # an empty one in its place
-                return real(catalog)
+                return real(theirs, canonical)
 
             engine._model.of = unplugged  # type: ignore[method-assign]
             engine._model._embedder = None

@@ -1,7 +1,7 @@
 """How good are vectors at finding pictures of the same class: leave-one-out retrieval figures. Pure numpy.
 
 Every vector is once the query; all others are ranked by cosine similarity (equal ones by index), and a result is relevant if it has
-the query's label. A query with nothing relevant among the others says nothing about the vectors and is left out (counted in `lonely`).
+the query's label. A query with nothing relevant among the others says nothing about the vectors and is left out (counted in `singletons`).
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ class Retrieval:
         p10: mean share of relevant results among the first 10 (fewer if there are fewer others).
         map100: mean average precision over the first 100 results; divisor min(relevant, 100).
         queries: how many vectors were queries.
-        lonely: how many vectors are alone with their label and were left out as queries (they stay among the results).
+        singletons: how many vectors are alone with their label and were left out as queries (they stay among the results).
     """
 
     k1: float
@@ -38,7 +38,7 @@ class Retrieval:
     p10: float
     map100: float
     queries: int
-    lonely: int
+    singletons: int
 
     def as_dict(self) -> dict[str, float | int]:
         return asdict(self)

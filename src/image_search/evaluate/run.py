@@ -6,10 +6,11 @@ Retrieval figures as in `metrics` (leave-one-out, cosine), changed copies as in 
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import tempfile
 import time
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -17,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from ..config import DEFAULT_STORE, available_cpus
+from ..config import DEFAULT_STORE, EVALUATE_COPIES, EVALUATE_COPY_SIDE, EVALUATE_STORE_DEPTH, available_cpus
 from ..embedding import Embedded, embed_each, in_order
 from ..errors import DecodeError, ImageSearchError, UsageError
 from ..images.pool import DecodePool
@@ -29,10 +30,6 @@ from ..types import Embedder, Float32, UInt8
 from .metrics import copies_found, leave_one_out
 
 __all__ = ["Evaluation", "evaluate"]
-
-COPIED = 500  # pictures that are changed and searched for; sampling error of R@1 is then under .02
-COPY_SIDE = 640  # pixels of the picture that is changed, longer side
-STORE_DEPTH = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,27 +163,32 @@ def _vectors(model: Embedder, pool: DecodePool, paths: Sequence[str], say: Calla
 
 
 def _copies(model: Embedder, pool: DecodePool, paths: list[str], vectors: Float32, say: Callable[[int, int], None]) -> dict[str, float]:
-    """R@1 of changed copies of up to 500 pictures among all of them."""
+    """R@1 of changed copies of up to 500 pictures among all of them; a picture that cannot be read or embedded again is left out."""
     from .distortions import DISTORTIONS
 
-    chosen = np.sort(np.random.default_rng(0).permutation(len(paths))[:COPIED])
-    found: dict[str, list[Float32]] = {kind: [] for kind in DISTORTIONS}
-    where: list[int] = []
+    chosen = np.sort(np.random.default_rng(0).permutation(len(paths))[:EVALUATE_COPIES])
+    taken: deque[int] = deque()  # pictures whose copies are under way, in their order
 
     def changed() -> Iterator[bytes]:
         """Every chosen picture's copies, one after the other, in the order of the table."""
-        for done, index in enumerate(chosen):
+        for index in chosen:
             with contextlib.suppress(DecodeError):
-                yield from _changed(pool.picture(paths[index], max_side=COPY_SIDE).pixels, int(index))
-                where.append(int(index))
-            say(done + 1, len(chosen))
+                copies = list(_changed(pool.picture(paths[index], max_side=EVALUATE_COPY_SIDE).pixels, int(index)))
+                taken.append(int(index))
+                yield from copies
 
-    for number, copy in enumerate(in_order(changed(), lambda each: embed_each(each, pool, model))):
-        if isinstance(copy, DecodeError):
-            raise copy
-        assert copy.vector is not None
-        found[list(DISTORTIONS)[number % len(DISTORTIONS)]].append(copy.vector)
-    rates = {kind: copies_found(np.array(rows, np.float32), vectors, where) for kind, rows in found.items()}
+    found: list[list[Float32]] = []  # for each picture its copies' vectors
+    where: list[int] = []
+    results = in_order(changed(), lambda each: embed_each(each, pool, model))
+    while copies := list(itertools.islice(results, len(DISTORTIONS))):
+        index = taken.popleft()
+        good = [copy.vector for copy in copies if isinstance(copy, Embedded) and copy.vector is not None]
+        if len(good) == len(copies):
+            found.append(good)
+            where.append(index)
+        say(len(where), len(chosen))
+    by_kind = zip(DISTORTIONS, zip(*found, strict=True), strict=True)
+    rates = {kind: copies_found(np.array(rows, np.float32), vectors, where) for kind, rows in by_kind}
     return {"mean": float(np.mean(list(rates.values()))), **rates}
 
 
@@ -205,8 +207,8 @@ def _changed(pixels: UInt8, index: int) -> Iterator[bytes]:
 def _store_recall(vectors: Float32) -> float:
     """Of up to 500 queries: which share of the exact ten nearest does the store find?"""
     ids = [str(number) for number in range(len(vectors))]
-    queries = vectors[np.random.default_rng(0).permutation(len(vectors))[:COPIED]]
-    exact, _ = top_k(vectors, queries, STORE_DEPTH)
+    queries = vectors[np.random.default_rng(0).permutation(len(vectors))[:EVALUATE_COPIES]]
+    exact, _ = top_k(vectors, queries, EVALUATE_STORE_DEPTH)
     with (
         tempfile.TemporaryDirectory(prefix="image-search-") as folder,
         contextlib.closing(open_store(DEFAULT_STORE, folder=Path(folder), dim=vectors.shape[1], model="evaluation")) as store,
@@ -214,6 +216,6 @@ def _store_recall(vectors: Float32) -> float:
         for start in range(0, len(ids), 1000):
             part = slice(start, start + 1000)
             store.upsert(ids[part], vectors[part], [{"uri": i, "name": ""} for i in ids[part]])
-        found, _ = store.query(queries, STORE_DEPTH)
+        found, _ = store.query(queries, EVALUATE_STORE_DEPTH)
     hits = sum(len({str(i) for i in rows} & set(near)) for rows, near in zip(exact, found, strict=True))
     return hits / sum(len(rows) for rows in exact)

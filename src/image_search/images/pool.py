@@ -197,16 +197,16 @@ class _Stream:
         self.room = threading.Semaphore(prefetch)
         self.done: queue.SimpleQueue[tuple[str | bytes, Decoded | DecodeError] | BaseException | None] = queue.SimpleQueue()
         self.stopped = False
+        self.started = 0
 
     def results(self) -> Iterator[tuple[str | bytes, Decoded | DecodeError]]:
-        running = self.pool.workers
-        for number in range(running):
-            threading.Thread(target=self._work, name=f"decode-{number}", daemon=True).start()
+        ended = 0
+        self._start_one()
         try:
-            while running:
+            while ended < self.started:  # only one that runs can start another
                 item = self.done.get()
                 if item is None:
-                    running -= 1
+                    ended += 1
                 elif isinstance(item, BaseException):
                     raise item
                 else:
@@ -216,12 +216,18 @@ class _Stream:
             self.stopped = True
             self.room.release(self.pool.workers)  # threads that wait for room look up and leave
 
+    def _start_one(self) -> None:
+        self.started += 1
+        threading.Thread(target=self._work, name=f"decode-{self.started}", daemon=True).start()
+
     def _work(self) -> None:
         try:
             while True:
                 self.room.acquire()
                 with self.one_at_a_time:
                     source = None if self.stopped else next(self.sources, None)
+                    if source is not None and self.started < self.pool.workers:
+                        self._start_one()  # who has work lets the next one look for some: a single picture needs no crowd
                 if source is None:
                     break
                 result: Decoded | DecodeError

@@ -99,7 +99,8 @@ class _Run:
         self.done = 0
 
     def work(self, pool: DecodePool, embedder: Embedder) -> None:
-        """Everything in the plan. On an interrupt, what was embedded is committed before the exception goes on."""
+        """Everything in the plan. On an interrupt, what came out so far is committed before the exception goes on; of one call of the
+        model the rest may be done again."""
         try:
             self.pass_through(iter(self.plan.work), pool, embedder, self.claims.known)
             # Copies whose original failed, or was committed, between their being hashed and their turn: each for itself.
@@ -170,8 +171,15 @@ class _Run:
         decoded = result.decoded
         if result.vector is not None:
             writing.add_content(self.catalog, decoded, result.vector)
-        placed = writing.place(self.catalog, self.plan.work, item, decoded.sha256, decoded.stat or item.stat, generation)
-        setattr(self.report, placed, getattr(self.report, placed) + 1)
+        match writing.place(self.catalog, self.plan.work, item, decoded.sha256, decoded.stat or item.stat, generation):
+            case "added":
+                self.report.added += 1
+            case "updated":
+                self.report.updated += 1
+            case "moved":
+                self.report.moved += 1
+            case "unchanged":
+                self.report.unchanged += 1
 
     def refuse(self, item: Todo, error: DecodeError, generation: int) -> None:
         """A file that cannot be searched. Reasons of the moment change nothing that is known of it."""
@@ -203,7 +211,7 @@ def mark_missing(catalog: Catalog, plan: Plan, rules: Rules, report: IndexReport
             lines.append(_offline_line(target, away))
             gone = [*left_out, *(file for file in gone if file.state == State.SKIPPED)]
         report.missing += sum(file.state == State.PRESENT for file in gone)
-        writing.mark_missing(catalog, gone, generation)
+        writing.set_missing(catalog, gone, generation)
         if not target.below:
             writing.set_offline(catalog, target.root_id, offline)
     if rules.prune:

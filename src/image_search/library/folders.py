@@ -11,10 +11,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 from ..advice import Advice, Setting, Verb
-from ..errors import UsageError
+from ..errors import IDS, UsageError
 from ..paths import from_bytes, inside, named_place, place_behind, place_of, shown, to_bytes
 from .catalog import Catalog, item_number
-from .schema import State
+from .schema import FILES_IN_ROOTS, State
 
 __all__ = ["Target", "adopt", "forget", "forgotten", "need_folder", "relocate"]
 
@@ -196,10 +196,9 @@ def _place_in(catalog: Catalog, text: str) -> bytes:
     """The file or folder as it is named, if the library knows that; else what the name, which may be a link, leads to."""
     number = item_number(text)
     if number is not None:
-        row = catalog.one("SELECT r.path, f.path FROM files AS f JOIN roots AS r ON r.id = f.root_id WHERE f.id = ?", (number,))
+        row = catalog.one(f"SELECT r.path, f.path FROM {FILES_IN_ROOTS} WHERE f.id = ?", (number,))
         if row is None:
-            hint = Advice("ids are shown by: ", Verb("search", (Setting("json", "True"),)))
-            raise UsageError(f"there is no image {text} in the library", hint=hint)
+            raise UsageError(f"there is no image {text} in the library", hint=IDS)
         places: list[bytes] = [os.path.join(row[0], row[1])]
     else:
         places = [named_place(text), place_behind(text)]
@@ -212,7 +211,7 @@ def _place_in(catalog: Catalog, text: str) -> bytes:
 def _inside(catalog: Catalog, wanted: bytes) -> Iterator[tuple[int, str]]:
     """(id, state) of this file, or of all that lie in this folder."""
     for file_id, state, root, relative in catalog.rows(
-        f"SELECT f.id, f.state, r.path, f.path FROM files AS f JOIN roots AS r ON r.id = f.root_id WHERE f.state != '{State.FORGOTTEN}'"
+        f"SELECT f.id, f.state, r.path, f.path FROM {FILES_IN_ROOTS} WHERE f.state != '{State.FORGOTTEN}'"
     ):
         if inside(os.path.join(root, relative), wanted):
             yield file_id, state

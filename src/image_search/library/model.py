@@ -19,7 +19,7 @@ from ..models import (
     remember,
     resolve,
 )
-from ..types import Embedder, Fingerprint
+from ..types import Embedder, Fingerprint, Float32
 from .catalog import Catalog
 
 __all__ = ["LibraryModel"]
@@ -76,7 +76,7 @@ class LibraryModel:
         """
         if self._name is None:
             return
-        name = self._name if self._given else resolve(self._name).name
+        name = self._name if self._given is not None else resolve(self._name).name
         if library is not None and name != library.name:
             raise self._mismatch(self._name, library)
 
@@ -105,15 +105,17 @@ class LibraryModel:
             self._notify(line)
         return catalog
 
-    def of(self, catalog: Catalog) -> Embedder:
+    def of(self, theirs: Fingerprint, canonical: Float32) -> Embedder:
         """The library's model, loaded and proved to draw the library's vectors here.
+
+        Args:
+            theirs: the library's fingerprint. canonical: float32 (8, D), its vectors of the canonical pictures.
 
         Raises:
             ModelMismatchError, UnknownModelError, ModelMissingError, ...
         """
         with self._loading:
-            theirs = catalog.fingerprint
-            embedder = self._embedder or self._given
+            embedder = self._given if self._embedder is None else self._embedder
             if embedder is None or self._proved_for != theirs:  # it may have been loaded before there was a library
                 self.check(theirs)
                 if embedder is None or embedder.fingerprint.name != theirs.name:
@@ -121,7 +123,7 @@ class LibraryModel:
                 mine = embedder.fingerprint
                 if (mine.dim, mine.output, mine.preprocess) != (theirs.dim, theirs.output, theirs.preprocess):
                     raise self._mismatch(mine.name, theirs)
-                prove(embedder, catalog.canonical, theirs, from_memory=embedder is not self._given)
+                prove(embedder, canonical, theirs, from_memory=embedder is not self._given)
                 self._embedder, self._proved_for = embedder, theirs
             return embedder
 

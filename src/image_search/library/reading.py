@@ -15,26 +15,21 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..errors import HINTS, SALVAGE, LibraryDamagedError, SkipReason
-from ..paths import from_bytes
+from ..paths import from_bytes, whole_path
 from ..types import Fingerprint, Float32, Skipped
 from .catalog import Catalog, check_vector
-from .schema import State
+from .schema import FILES_IN_ROOTS, State
 from .sqlite import in_parts, marks
 from .vectors import Vectors
 
 __all__ = ["Counts", "File", "Item", "Reader", "Root"]
 
-# Each file with its whole path: r.path, f.path -> _path(); and with its picture's facts.
-_FILES = f"files AS f JOIN roots AS r ON r.id = f.root_id WHERE f.state = '{State.PRESENT}'"
+# Each image with its picture's facts.
 _ITEM = (
     "SELECT f.id, f.name, r.path, f.path, f.size, f.mtime_ns, c.id, c.sha256, c.width, c.height, c.format"
-    f" FROM files AS f JOIN roots AS r ON r.id = f.root_id JOIN content AS c ON c.id = f.content_id WHERE f.state = '{State.PRESENT}'"
+    f" FROM {FILES_IN_ROOTS} JOIN content AS c ON c.id = f.content_id WHERE f.state = '{State.PRESENT}'"
 )
 _SEARCHED = f"files WHERE state = '{State.PRESENT}' AND content_id IS NOT NULL"
-
-
-def _path(root: bytes, relative: bytes) -> str:
-    return from_bytes(os.path.join(root, relative))
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +80,7 @@ class Item:
 
 def _item(row: Sequence[Any]) -> Item:
     number, name, root, path, *rest = row
-    return Item(number, name, from_bytes(root), _path(root, path), *rest)
+    return Item(number, name, from_bytes(root), whole_path(root, path), *rest)
 
 
 class Root(NamedTuple):
@@ -128,6 +123,15 @@ class Reader:
     def generation(self) -> int:
         """Another number means: something has changed."""
         return self.catalog.generation
+
+    @property
+    def canonical(self) -> Float32:
+        """float32 (8, D): what its model gave for the canonical pictures."""
+        return self.catalog.canonical
+
+    def meta(self, key: str) -> Any:
+        """A fact that is kept with the library, None if there is none of this name."""
+        return self.catalog.meta(key)
 
     def snapshot(self) -> contextlib.AbstractContextManager[None]:
         """Several questions as of one moment."""
@@ -224,10 +228,12 @@ class Reader:
 
     def _files(self, column: str, values: Sequence[int]) -> list[File]:
         return [
-            File(number, content, name, _path(root, path))
+            File(number, content, name, whole_path(root, path))
             for part in in_parts(values)
             for number, content, name, root, path in self.catalog.rows(
-                f"SELECT f.id, f.content_id, f.name, r.path, f.path FROM {_FILES} AND f.{column} IN ({marks(part)})", part
+                f"SELECT f.id, f.content_id, f.name, r.path, f.path FROM {FILES_IN_ROOTS}"
+                f" WHERE f.state = '{State.PRESENT}' AND f.{column} IN ({marks(part)})",
+                part,
             )
         ]
 
@@ -260,11 +266,12 @@ class Reader:
 
     def vectors(self, contents: Iterable[int]) -> dict[int, Float32]:
         """float32 (D,) each, of those that the library has."""
-        return {
-            content: np.frombuffer(blob, "<f4")
-            for part in in_parts(list(contents))
-            for content, blob in self.catalog.rows(f"SELECT id, vector FROM content WHERE id IN ({marks(part)})", part)
-        }
+        found = {}
+        for part in in_parts(list(contents)):
+            for content, blob, check in self.catalog.rows(f"SELECT id, vector, checksum FROM content WHERE id IN ({marks(part)})", part):
+                check_vector(blob, check, self.catalog.dim, f"content {content}", self.folder)
+                found[content] = np.frombuffer(blob, "<f4")
+        return found
 
     # --- what cannot be searched ------------------------------------------------------------------------------------------------
 
@@ -276,12 +283,12 @@ class Reader:
     def skipped(self, *, limit: int = 200) -> list[Skipped]:
         """The files that were last found to be unusable, newest first."""
         rows = self.catalog.rows(
-            "SELECT r.path, f.path, f.reason FROM files AS f JOIN roots AS r ON r.id = f.root_id"
+            f"SELECT r.path, f.path, f.reason FROM {FILES_IN_ROOTS}"
             f" WHERE f.state = '{State.SKIPPED}' ORDER BY f.generation DESC, f.id DESC LIMIT ?",
             (limit,),
         )
         hints = {reason.value: hint for reason, hint in HINTS.items()}
-        return [Skipped(_path(root, path), reason, hints.get(reason, "")) for root, path, reason in rows]
+        return [Skipped(whole_path(root, path), reason, hints.get(reason, "")) for root, path, reason in rows]
 
 
 def reason_code(words: str) -> str:

@@ -12,13 +12,12 @@ import threading
 from collections.abc import Iterable
 from pathlib import Path
 
-from ..config import THUMBNAILS_BYTES
+from ..config import THUMBNAILS_BYTES, THUMBNAILS_WAIT_SECONDS
 from .catalog import THUMBNAILS_NAME
 from .sqlite import files_of, open_file
 
 __all__ = ["Thumbnails"]
 
-WAITS_SECONDS = 1.0  # for another program; a thumbnail less is no harm
 TABLE = "CREATE TABLE thumbnails (n INTEGER PRIMARY KEY, sha256 BLOB UNIQUE, webp BLOB)"
 
 
@@ -49,7 +48,7 @@ class Thumbnails:
             raise _BadCacheError
         here = not os.access(self._file.parent, os.W_OK) and not os.path.lexists(f"{self._file}-wal")
         how = "ro&immutable=1" if here else "rwc" if self._write else "rw"
-        connection = open_file(self._file, how, timeout=WAITS_SECONDS)
+        connection = open_file(self._file, how, timeout=THUMBNAILS_WAIT_SECONDS)
         try:
             made = [sql for (sql,) in connection.execute("SELECT sql FROM sqlite_schema WHERE sql IS NOT NULL")]
             if self._write:

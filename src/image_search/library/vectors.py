@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import os
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -12,10 +11,10 @@ import numpy.typing as npt
 
 from ..config import REREAD_SHARE, STORE_BATCH, VECTORS_SPARE
 from ..errors import SALVAGE, LibraryDamagedError
-from ..paths import as_text, from_bytes, uri_of
+from ..paths import as_text, uri_of, whole_path
 from ..types import Float32, StoreRecords
 from .catalog import Catalog, check_vector, checksum, item_id
-from .schema import State
+from .schema import FILES_IN_ROOTS, State
 from .sqlite import in_parts, marks
 
 __all__ = ["Numbers", "Vectors", "changed_count", "gone", "records"]
@@ -171,7 +170,7 @@ def records(catalog: Catalog, since: int | None = None) -> Iterator[StoreRecords
     Raises LibraryDamagedError: no damage goes into a store.
     """
     sql = (
-        "SELECT f.id, c.vector, c.checksum, r.path, f.path, f.name FROM files AS f JOIN roots AS r ON r.id = f.root_id"
+        f"SELECT f.id, c.vector, c.checksum, r.path, f.path, f.name FROM {FILES_IN_ROOTS}"
         f" JOIN content AS c ON c.id = f.content_id WHERE f.state = '{State.PRESENT}'"
     )
     sql, values = (f"{sql} ORDER BY f.id", ()) if since is None else (f"{sql} AND f.generation > ?", (since,))
@@ -182,7 +181,7 @@ def records(catalog: Catalog, since: int | None = None) -> Iterator[StoreRecords
             ids=[item_id(number) for number, *_ in page],
             vectors=np.frombuffer(b"".join(row[1] for row in page), "<f4").reshape(len(page), catalog.dim),
             # A name may hold bytes that are no UTF-8, which a store cannot keep.
-            metadatas=[{"uri": uri_of(from_bytes(os.path.join(root, path))), "name": as_text(name)} for _, _, _, root, path, name in page],
+            metadatas=[{"uri": uri_of(whole_path(root, path)), "name": as_text(name)} for _, _, _, root, path, name in page],
         )
 
 

@@ -14,7 +14,7 @@ from .folders import Target, drop_unused_contents
 from .schema import State
 from .worklist import Gone, Todo, Worklist
 
-__all__ = ["Placed", "add_content", "known_failure", "mark_missing", "place", "prune", "refuse", "remember_failure", "set_offline"]
+__all__ = ["Placed", "add_content", "known_failure", "place", "prune", "refuse", "remember_failure", "set_missing", "set_offline"]
 
 Placed = Literal["added", "updated", "moved", "unchanged"]
 
@@ -92,7 +92,7 @@ def known_failure(catalog: Catalog, sha256: bytes, decoder: str) -> SkipReason |
     return None if row is None else SkipReason(row[0])
 
 
-def mark_missing(catalog: Catalog, files: list[Gone], generation: int) -> None:
+def set_missing(catalog: Catalog, files: list[Gone], generation: int) -> None:
     """They are gone; their vectors are kept."""
     catalog.execute_many(
         f"UPDATE files SET state = '{State.MISSING}', generation = ? WHERE id = ?", [(generation, file.file_id) for file in files]

@@ -54,12 +54,14 @@ def canonical_vectors(embedder: Embedder) -> Float32:
     Raises:
         ModelError: it gives something else; a library made with it could never be proved.
     """
-    print_ = embedder.fingerprint
-    found = embedder.embed(canonical_pictures(print_.preprocess))
-    if found.shape != (8, print_.dim) or found.dtype != np.float32:
-        raise ModelError(f"model {print_.name} gives {found.dtype} {found.shape} for eight pictures, not float32 {(8, print_.dim)}")
+    made = embedder.fingerprint
+    found = embedder.embed(canonical_pictures(made.preprocess))
+    if not isinstance(found, np.ndarray):
+        raise ModelError(f"model {made.name} gives a {type(found).__name__} for eight pictures, not an array")
+    if found.shape != (8, made.dim) or found.dtype != np.float32:
+        raise ModelError(f"model {made.name} gives {found.dtype} {found.shape} for eight pictures, not float32 {(8, made.dim)}")
     if not np.allclose(np.linalg.norm(found.astype(np.float64), axis=1), 1, atol=1e-3):  # also where it is NaN
-        raise ModelError(f"model {print_.name} gives vectors that are not of length 1")
+        raise ModelError(f"model {made.name} gives vectors that are not of length 1")
     return found
 
 
@@ -76,7 +78,7 @@ def prove(embedder: Embedder, canonical: Float32, made_with: Fingerprint, *, fro
         ModelMismatchError: another dimension, or a cosine below `config.SAME_COSINE` for any of the eight.
     """
     known = _memory(embedder, canonical) if from_memory else None
-    if known is not None and known.exists():
+    if known is not None and os.path.exists(known):  # False also where the folder cannot be entered
         return
     try:
         check_same_vectors(embedder, canonical)
@@ -106,9 +108,9 @@ def remember(embedder: Embedder, canonical: Float32) -> None:
 
 def _memory(embedder: Embedder, canonical: Float32) -> Path | None:
     """The file that says so; None where nothing tells which version of which library computes, or there is no home to keep it in."""
-    package = next((row.package for row in RUNTIMES if row.name == embedder.runtime.split(" ")[0]), "")
-    version = getattr(sys.modules.get(package), "__version__", None)
-    if version is None:
+    packages = next((row.packages for row in RUNTIMES if row.name == embedder.runtime.split(" ")[0]), ())
+    versions = [getattr(sys.modules.get(package), "__version__", None) for package in packages]
+    if not versions or None in versions:
         return None
     import platformdirs
 
@@ -116,7 +118,7 @@ def _memory(embedder: Embedder, canonical: Float32) -> Path | None:
     if not folder.is_absolute():
         return None
     vectors = hashlib.sha256(np.ascontiguousarray(canonical, dtype="<f4").tobytes()).hexdigest()
-    facts = [_WAY, embedder.fingerprint.to_json(), vectors, embedder.runtime, version, _processor(embedder.runtime)]
+    facts = [_WAY, embedder.fingerprint.to_json(), vectors, embedder.runtime, versions, _processor(embedder.runtime)]
     return folder / "proofs" / hashlib.sha256(json.dumps(facts).encode()).hexdigest()
 
 

@@ -28,7 +28,7 @@ class Runtime:
         name: what people type, and the first word of `Embedder.runtime`.
         weights: the kind of files it opens.
         opens: "module:function" beside this file; the function takes a `Checkpoint` and returns an `Embedder`.
-        package: the library it runs on, as it is imported; its version is part of a proof.
+        packages: the libraries it runs on, as they are imported; their versions are part of a proof.
         numbers: "full" precision, or the weights rounded to 8 bits, which makes another model of them (`ModelRow.full_precision`).
         needs: "module:function" that raises MissingExtraError where its extra is not installed; "": nothing to ask before a download.
     """
@@ -36,7 +36,7 @@ class Runtime:
     name: str
     weights: Weights
     opens: str
-    package: str
+    packages: tuple[str, ...]
     numbers: Literal["full", "int8"] = "full"
     needs: str = ""
 
@@ -54,10 +54,10 @@ class Runtime:
 
 
 RUNTIMES: tuple[Runtime, ...] = (
-    Runtime("onnx", weights="onnx", opens="onnx:open_onnx", package="onnxruntime"),
-    Runtime("onnx", weights="onnx", opens="int8:open_int8", package="onnxruntime", numbers="int8", needs="int8:import_quantiser"),
-    Runtime("openvino", weights="onnx", opens="openvino:open_openvino", package="openvino", needs="openvino:import_openvino"),
-    Runtime("torch", weights="torch", opens="torch:open_torch", package="torch"),
+    Runtime("onnx", weights="onnx", opens="onnx:open_onnx", packages=("onnxruntime",)),
+    Runtime("onnx", weights="onnx", opens="int8:open_int8", packages=("onnxruntime",), numbers="int8", needs="int8:import_quantiser"),
+    Runtime("openvino", weights="onnx", opens="openvino:open_openvino", packages=("openvino",), needs="openvino:import_openvino"),
+    Runtime("torch", weights="torch", opens="torch:open_torch", packages=("torch", "transformers")),
 )
 
 

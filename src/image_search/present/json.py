@@ -23,7 +23,7 @@ _MATCH: dict[str, Any] = {
         "maximum": 1,
         "description": "percentile among this library's nearest-neighbour similarities; null in a small library",
     },
-    "uri": {"type": "string", "description": "absolute path, undecodable bytes percent-encoded"},
+    "uri": {"type": "string", "description": "absolute path; if it has undecodable bytes, a file: address that encodes them"},
     "identical": {"type": "boolean", "description": "the same bytes as the query's file"},
     "offline": {"type": "boolean", "description": "its folder cannot be reached now"},
 }
@@ -83,5 +83,5 @@ def _match_json(match: Match) -> dict[str, Any]:
 
 
 def _unicode(text: str) -> str:
-    """Valid Unicode: undecodable bytes percent-encoded, as in `uri`; any other lone surrogate becomes "?"."""
+    """Valid Unicode: undecodable bytes percent-encoded; any other lone surrogate becomes "?"."""
     return as_text(text).encode("utf-8", "replace").decode()

@@ -12,23 +12,23 @@ import numpy as np
 
 from ..config import CLOSENESS_SAMPLE, MIN_CLOSENESS_IMAGES
 from ..library.catalog import Catalog
+from ..library.reading import Reader
 from ..library.vectors import Vectors
 from ..types import Float32
 
 __all__ = ["DEFINITION", "load", "percentile", "renew", "sample"]
 
-DEFINITION = (
-    1  # of what `sample` gives: raise it when the same library may get another one. Libraries of version 0.1 do not say: they have 1
-)
+# Of what `sample` gives: raise it when the same library may get another one. Version 0.1 did not say: it had 1.
+DEFINITION = 1
 _SAMPLE, _GENERATION, _DEFINITION = "closeness", "closeness_generation", "closeness_definition"  # as the catalog calls them
 _DTYPE = "<f4"
 _COLUMNS = 16384  # vectors compared at once: 1,000 x 16,384 float32 = 64 MB
 
 
-def load(catalog: Catalog) -> Float32 | None:
+def load(library: Catalog | Reader) -> Float32 | None:
     """The library's sample, float32 (S,), ascending; None if it has none, or one of another definition (until the next `renew`)."""
-    blob = catalog.meta(_SAMPLE)
-    return None if blob is None or not _is_ours(catalog) else np.frombuffer(blob, _DTYPE)
+    blob = library.meta(_SAMPLE)
+    return None if blob is None or not _is_ours(library) else np.frombuffer(blob, _DTYPE)
 
 
 def renew(catalog: Catalog) -> None:
@@ -40,13 +40,14 @@ def renew(catalog: Catalog) -> None:
     with catalog.snapshot():
         vectors.refresh()
     values = sample(vectors.rows)
-    catalog.set_meta(_GENERATION, generation)
-    catalog.set_meta(_DEFINITION, DEFINITION)
-    catalog.set_meta(_SAMPLE, None if values is None else values.astype(_DTYPE).tobytes())
+    with catalog.transaction():
+        catalog.set_meta(_GENERATION, generation)
+        catalog.set_meta(_DEFINITION, DEFINITION)
+        catalog.set_meta(_SAMPLE, None if values is None else values.astype(_DTYPE).tobytes())
 
 
-def _is_ours(catalog: Catalog) -> bool:
-    return (catalog.meta(_DEFINITION) or 1) == DEFINITION
+def _is_ours(library: Catalog | Reader) -> bool:
+    return (library.meta(_DEFINITION) or 1) == DEFINITION
 
 
 def sample(matrix: Float32) -> Float32 | None:

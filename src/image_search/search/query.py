@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 import numpy as np
 
-from ..advice import Advice, Setting, Verb
-from ..config import UPLOAD_LIMITS
+from ..advice import Advice, Verb
+from ..config import EMBED_ENCODED, EMBED_PATHS, UPLOAD_LIMITS
 from ..embedding import Embedded, embed_each, in_order
-from ..errors import DecodeError, QueryError, SkipReason
+from ..errors import IDS, DecodeError, QueryError, SkipReason
 from ..images.fetch import fetch, is_address
 from ..images.pool import DecodePool
 from ..library.catalog import item_number
@@ -105,12 +105,12 @@ class QueryReader:
 
     def read_each(self, sources: Iterable[Source]) -> Iterator[Query | QueryError]:
         """Many, in their order, whole batches at once; for each its query, or the error that `read` would raise."""
-        opened = map(self._opened_or_error, sources)
-        for kind, some in itertools.groupby(opened, lambda one: one.trusted if isinstance(one, _Opened) else None):
-            if kind is None:
-                yield from (one for one in some if not isinstance(one, _Opened))
+        opened = enumerate(map(self._opened_or_error, sources))
+        for (trusted, _), some in itertools.groupby(opened, _run):
+            if trusted is None:
+                yield from (one for _, one in some if not isinstance(one, _Opened))
             else:
-                yield from self._embedded((one for one in some if isinstance(one, _Opened)), kind)
+                yield from self._embedded((one for _, one in some if isinstance(one, _Opened)), trusted)
 
     def _embedded(self, opened: Iterable[_Opened], trusted: bool, region: Region | None = None) -> Iterator[Query | QueryError]:
         under_way: deque[_Opened] = deque()
@@ -132,6 +132,7 @@ class QueryReader:
                 what = "the model can make nothing of this picture"
             error = QueryError(what, path=one.label, hint=result.hint)
             error.__cause__ = result
+            result.source = None  # a picture is not kept for its error's sake
             return error
         vector, sha256 = result.vector, result.decoded.sha256
         if vector is None:
@@ -169,8 +170,7 @@ class QueryReader:
         if (number := item_number(text)) is not None:
             item = None if self._reader is None else self._reader.item(number)
             if item is None:
-                hint = Advice("ids are shown by: ", Verb("search", ("IMAGE", Setting("json", "True"))))
-                raise QueryError(f"there is no image {text} in the library", hint=hint)
+                raise QueryError(f"there is no image {text} in the library", hint=IDS)
             assert self._reader is not None
             if not whole:
                 return _Opened(item.path, item.path, trusted=True)
@@ -178,6 +178,14 @@ class QueryReader:
         if is_address(text):
             return _Opened(text, fetch(text, allow_private=self._allow_private_urls), trusted=False)
         return _Opened(text, _file(text), trusted=True)
+
+
+def _run(numbered: tuple[int, _Opened | Query | QueryError]) -> tuple[bool | None, int]:
+    """What goes through the decoders together: one kind, and never more than may wait behind one that is slow."""
+    number, one = numbered
+    if not isinstance(one, _Opened):
+        return None, 0
+    return one.trusted, number // (EMBED_ENCODED if isinstance(one.picture, bytes) else EMBED_PATHS)
 
 
 def _file(text: str) -> str:

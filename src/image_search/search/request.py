@@ -31,9 +31,18 @@ class Request:
 
     @classmethod
     def checked(
-        cls, images: Source | Sequence[Source], n_results: int, less: Source | Sequence[Source], region: Any, how: How, filters: Filters
+        cls,
+        images: Source | Sequence[Source],
+        n_results: int,
+        less: Source | Sequence[Source],
+        names: str | Sequence[str],
+        path: str | None,
+        min_similarity: float | None,
+        min_closeness: float | None,
+        region: Region | Sequence[int] | None,
+        how: How,
     ) -> Request:
-        """Arguments as for `ImageSearchEngine.search`; UsageError for what makes no sense."""
+        """Arguments as for `ImageSearchEngine.search`, in its order; UsageError for what makes no sense."""
         likes = as_list(images)
         if not likes:
             raise UsageError("no image was given")
@@ -44,11 +53,12 @@ class Request:
         if not isinstance(n_results, SupportsIndex) or (n := operator.index(n_results)) < 1:
             hint = Advice("use ", Setting("n_results", "1"), " or more")
             raise UsageError("the number of results must be a whole number, at least 1", hint=hint)
-        if filters.min_similarity is not None and not math.isfinite(filters.min_similarity):
+        if min_similarity is not None and not math.isfinite(min_similarity):
             hint = Advice("it goes from -1 to 1, for example ", Setting("min_similarity", ".5"))
             raise UsageError("the least similarity must be a number", hint=hint)
-        if filters.min_closeness is not None and not 0 <= filters.min_closeness <= 1:
+        if min_closeness is not None and not 0 <= min_closeness <= 1:
             raise UsageError("closeness goes from 0 to 1", hint=Advice("for example ", Setting("min_closeness", ".5")))
+        filters = Filters(as_texts(names), path, min_similarity, min_closeness)
         return cls(likes, as_list(less), n, filters, as_region(region), how)
 
 

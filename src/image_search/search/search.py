@@ -77,7 +77,7 @@ class Searcher:
             UsageError: closeness asked for in a small library. StoreError: the store was demanded and cannot answer.
         """
         with self._using, self.reader.snapshot():
-            scale = closeness.load(self.reader.catalog)
+            scale = closeness.load(self.reader)
             if filters.min_closeness is not None and scale is None:
                 raise UsageError(
                     f"there is no closeness here: it needs {MIN_CLOSENESS_IMAGES} images, and an `index` that came to its end",

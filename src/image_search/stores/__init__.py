@@ -156,10 +156,10 @@ def open_files(spec: StoreSpec, folder: Path, *, dim: int, model: str, make: boo
         return opened
 
 
-def open_server(spec: StoreSpec, *, name: str, dim: int, model: str, make: bool = False, anew: bool = False) -> ServerStore:
+def open_server(spec: StoreSpec, *, name: str, dim: int, model: str, make: bool = False, fresh: bool = False) -> ServerStore:
     """A store on a server; see `ServerStore.open_server`."""
     with spec.row.needed():
-        opened: ServerStore = spec.row.load().open_server(spec.address, name=name, dim=dim, model=model, make=make, anew=anew)
+        opened: ServerStore = spec.row.load().open_server(spec.address, name=name, dim=dim, model=model, make=make, fresh=fresh)
         return opened
 
 

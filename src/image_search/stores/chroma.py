@@ -20,7 +20,7 @@ from urllib.parse import urlsplit
 from urllib.request import urlopen
 
 from ..advice import Advice, Verb
-from ..config import STORE_ANSWER_SECONDS, STORE_HELLO_SECONDS
+from ..config import STORE_ANSWER_SECONDS, STORE_PROBE_SECONDS
 from ..errors import DiskFullError, ImageSearchError, StoreError, UsageError
 from ..paths import as_text
 from ..types import Float32
@@ -70,7 +70,7 @@ def server_client(url: str) -> Any:
     """
     hint = "start it with: chroma run --path DIR --port PORT"
     try:
-        with urlopen(f"{url}/api/v2/heartbeat", timeout=STORE_HELLO_SECONDS) as answer:
+        with urlopen(f"{url}/api/v2/heartbeat", timeout=STORE_PROBE_SECONDS) as answer:
             if b"heartbeat" not in answer.read(1000):
                 raise StoreError("this is not a Chroma server", path=url, hint=hint)
     except (URLError, OSError, ValueError) as error:
@@ -120,7 +120,7 @@ class ChromaStore:
         client: from `folder_client` or `server_client`; closed with this store, and also when this fails.
         dim, model: what it holds; a collection of another dimension, model or space raises StoreError.
         where: its folder or address, for messages.
-        make, anew: as in `ServerStore.open_server`.
+        make, fresh: as in `ServerStore.open_server`.
     """
 
     @classmethod
@@ -132,20 +132,20 @@ class ChromaStore:
         return cls(folder_client(folder), dim=dim, model=model, where=where, name=COLLECTION, make=make)
 
     @classmethod
-    def open_server(cls, address: str, *, name: str, dim: int, model: str, make: bool, anew: bool) -> ChromaStore:
-        return cls(server_client(address), dim=dim, model=model, where=address, name=name, make=make, anew=anew)
+    def open_server(cls, address: str, *, name: str, dim: int, model: str, make: bool, fresh: bool) -> ChromaStore:
+        return cls(server_client(address), dim=dim, model=model, where=address, name=name, make=make, fresh=fresh)
 
-    def __init__(self, client: Any, *, dim: int, model: str, where: str, name: str, make: bool, anew: bool = False) -> None:
+    def __init__(self, client: Any, *, dim: int, model: str, where: str, name: str, make: bool, fresh: bool = False) -> None:
         self.dim = dim
         self.where = where
         self.client = client
         try:
-            if anew:
+            if fresh:
                 _forget(client, name, where)
             with chroma_errors(where):
                 found = find_collection(client, name)
                 if found is None:
-                    if not make and not anew:
+                    if not make and not fresh:
                         raise StoreError(f"the vector store has no collection {name}", path=where)
                     found = client.create_collection(
                         name,

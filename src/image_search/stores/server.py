@@ -85,7 +85,7 @@ class ServerBackend:
         with self._lock("rebuild"):
             own_secret()
             self._remove_manifest()
-            with contextlib.closing(open_server(self.spec, name=draft, dim=self.dim, model=self.model, anew=True)) as store:
+            with contextlib.closing(open_server(self.spec, name=draft, dim=self.dim, model=self.model, fresh=True)) as store:
                 written = write(store, records)
                 count = store.count()
                 if count != written:

@@ -43,8 +43,7 @@ class OpenLibrary:
 
     @property
     def reader(self) -> Reader:
-        if not self._library.exists:
-            self.must_exist()
+        self.must_exist()
         return self._library.reader()
 
     @property

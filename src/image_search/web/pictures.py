@@ -7,7 +7,7 @@ import os
 from typing import Any, NamedTuple
 
 from ..advice import Advice, Setting, Verb
-from ..config import PAGE_VIEW_QUALITY, PAGE_VIEW_SIDE, PAGE_VIEWS_BYTES, THUMBNAIL_SIDE
+from ..config import PAGE_VIEW_QUALITY, PAGE_VIEW_SIDE, PAGE_VIEWS_BYTES, THUMBNAIL_QUALITY, THUMBNAIL_SIDE
 from ..errors import DecodeError, QueryError, UsageError
 from ..images.fetch import fetch
 from ..library.reading import Item
@@ -125,7 +125,7 @@ def flat_picture() -> bytes:
 
 
 def _webp(pixels: UInt8) -> bytes:
-    return _encoded(pixels, "WEBP", quality=80, method=4)
+    return _encoded(pixels, "WEBP", quality=THUMBNAIL_QUALITY, method=4)
 
 
 def _jpeg(pixels: UInt8) -> bytes:

@@ -93,7 +93,7 @@ class Hit(_Schema):
         ge=0, le=1, description="percentile among this library's nearest-neighbour similarities; null in a small one"
     )
     path: str = Field(description="for showing: control characters escaped")
-    uri: str = Field(description="absolute path, undecodable bytes percent-encoded")
+    uri: str = Field(description="absolute path; if it has undecodable bytes, a file: address that encodes them")
     identical: bool
     offline: bool
     width: int
