@@ -166,12 +166,13 @@ def test_killed_at_many_steps_and_moments(ground: Ground, kind: str, store: str)
 @pytest.mark.parametrize("kind", ["new", "half"])
 def test_killed_while_the_store_is_written(ground: Ground, kind: str) -> None:
     chance = random.Random(kind)
-    hit = 0
-    for _ in range(25):
+    hit = tries = 0
+    while hit < 20:  # a run may end before its moment, the more so on a busy machine
+        tries += 1
+        assert tries <= 100, f"only {hit} kills hit"
         library = ground.begin(kind, "chroma")
         hit += kill_when_written(ground, library, "chroma", chance)
         ground.after(library, "chroma", 0, kind)
-    assert hit >= 15
     print(f"\n{kind} library: {hit} kills while the store's files were written")
 
 
