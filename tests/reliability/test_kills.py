@@ -106,7 +106,11 @@ def kill_when_written(ground: Ground, library: Path, store: str, chance: random.
         wanted = chance.randrange(1, 8)  # the n-th change that is seen
         seen: dict[str, tuple[int, int]] = {}
         while wanted and _alive(run):
-            for path in library.glob("store*/**/*"):
+            try:
+                there = list(library.glob("store*/**/*"))
+            except OSError:  # a folder was renamed under the walk
+                continue
+            for path in there:
                 try:
                     now = path.stat()
                 except OSError:
