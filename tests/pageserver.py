@@ -17,7 +17,7 @@ import numpy as np
 from PIL import Image
 
 from image_search.engine import ImageSearchEngine
-from image_search.testing import InProcessPool
+from image_search.testing import InProcessPool, QuickModel
 from image_search.web.protocol import DeadlineProtocol
 from image_search.web.server import PageServer, PageSettings
 
@@ -47,9 +47,10 @@ def fill(folder: Path, per_class: int = PER_CLASS) -> Path:
     return folder
 
 
-def make_library(place: Path, per_class: int = PER_CLASS) -> Path:
+def make_library(place: Path, per_class: int = PER_CLASS, model: str | None = None) -> Path:
+    """With `QuickModel`, or with a model that another process can load, too."""
     folder = fill(place / "pictures", per_class)
-    with ImageSearchEngine(place / "library", model="mini", store="exact", jobs=2, notify=lambda _: None) as engine:
+    with ImageSearchEngine(place / "library", model=model or QuickModel(), store="exact", jobs=2, notify=lambda _: None) as engine:
         engine._make_pool = InProcessPool
         engine.index(folder, progress=False)
     return place / "library"
@@ -119,12 +120,13 @@ def serving(
     protocol: type[DeadlineProtocol] = DeadlineProtocol,
     **options: Any,
 ) -> Iterator[PageServer]:
-    """A server in a thread.
+    """A server in a thread, with `QuickModel` unless a model is named.
 
     Args:
         near_identical: the threshold for folding; by default only the same bytes are the same picture, as the test pictures are alike.
         caged: pictures are decoded in workers, for tests that send what hurts a decoder.
     """
+    options = {"model": QuickModel(), **options}
     server = PageServer(PageSettings(library, port=0, **options), notify=lambda _: None, protocol=protocol)
     if not caged:
         server.engine._make_pool = InProcessPool

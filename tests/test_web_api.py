@@ -24,6 +24,7 @@ from image_search.engine import ImageSearchEngine
 from image_search.library.catalog import Catalog
 from image_search.library.reading import Reader
 from image_search.search.same_picture import same_picture
+from image_search.testing import quick_engine
 from image_search.web.server import PageServer
 
 
@@ -53,7 +54,7 @@ def test_state_says_what_is_there(client: Client, library: Path) -> None:
     state = client.get("/api/library").json
     assert state["library"]["images"] == len(CLASSES) * PER_CLASS
     assert state["library"]["classes"] == len(CLASSES)
-    assert state["library"]["model"] == "mini"
+    assert state["library"]["model"] == "quick"
     assert [f["path"] for f in state["folders"]] == [str(library.parent / "pictures")]
     assert state["job"]["state"] == "none" and state["urls_allowed"] is False
 
@@ -212,9 +213,9 @@ def test_a_file_that_changed_since_is_not_kept_as_what_it_was(tmp_path: Path) ->
 
 def test_a_first_run_that_came_to_nothing_does_not_hide_the_next_one(tmp_path: Path) -> None:
     fill(tmp_path / "pictures", 2)
-    with serving(tmp_path / "library", model="mini", store="exact", folders=[str(tmp_path / "pictures")]) as server:
+    with serving(tmp_path / "library", store="exact", folders=[str(tmp_path / "pictures")]) as server:
         client = Client(server)
-        with ImageSearchEngine(tmp_path / "other", model="mini", store="exact") as other:
+        with quick_engine(tmp_path / "other") as other:
             other.index(fill(tmp_path / "few", 1), progress=False)
         (tmp_path / "library" / "catalog.sqlite").write_bytes((tmp_path / "other" / "catalog.sqlite").read_bytes())
         assert client.get("/api/library").json["library"]["images"] == 3  # open, in both its readers
@@ -243,7 +244,7 @@ def test_same_pictures_are_told(tmp_path: Path) -> None:
     folder = fill(tmp_path / "pictures", 3)
     original = (folder / "Blue" / "0.jpg").read_bytes()
     (folder / "Blue" / "copy.jpg").write_bytes(original)
-    with ImageSearchEngine(tmp_path / "library", model="mini", store="exact", notify=lambda _: None) as engine:
+    with quick_engine(tmp_path / "library") as engine:
         engine.index(folder, progress=False)
         matches = engine.search(str(folder / "Blue" / "0.jpg"), 20)
     with contextlib.closing(Catalog.open(tmp_path / "library")) as catalog:
@@ -293,7 +294,7 @@ def test_a_replaced_library_is_not_asked_with_the_vectors_of_the_old_one(tmp_pat
     query = ImageSearchEngine.query
     monkeypatch.setattr(ImageSearchEngine, "query", lambda *given, **named: embedded.append(1) or query(*given, **named))
     for library in ("library", "other"):
-        with ImageSearchEngine(tmp_path / library, store="exact", notify=lambda line: None) as engine:
+        with quick_engine(tmp_path / library) as engine:
             engine.index(folder)
     with serving(tmp_path / "library") as server:
         client = Client(server)
@@ -499,7 +500,7 @@ def test_names_in_a_zip_fit_into_a_file_system_and_keep_their_time(tmp_path: Pat
     file = folder / ("산책" * 40 + ".jpg")
     file.write_bytes(picture(1, 1))
     os.utime(file, (1_700_000_000, 1_700_000_000))
-    with ImageSearchEngine(tmp_path / "library", model="mini", store="exact") as engine:
+    with quick_engine(tmp_path / "library") as engine:
         engine.index(tmp_path / "pictures", progress=False)
     with serving(tmp_path / "library") as server:
         archive = zipfile.ZipFile(io.BytesIO(Client(server).get("/api/images.zip?id=id:1").body))

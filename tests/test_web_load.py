@@ -66,7 +66,7 @@ def served(library: Path, *options: str) -> Iterator[Running]:
 
 
 def test_a_hundred_clients_while_indexing(tmp_path: Path) -> None:
-    library = make_library(tmp_path)
+    library = make_library(tmp_path, model="mini")
     more = fill(tmp_path / "more", 150)
     with served(library, "--allow", str(more)) as server:
         before = server.peak_memory
@@ -111,7 +111,7 @@ def test_a_hundred_clients_while_indexing(tmp_path: Path) -> None:
 
 
 def test_slow_clients_and_a_gigabyte_do_not_stop_a_query(tmp_path: Path) -> None:
-    library = make_library(tmp_path)
+    library = make_library(tmp_path, model="mini")
     with served(library) as server:
         question = json.dumps({"queries": [{"id": "id:5"}]}).encode()
         assert server.ask("POST", "/api/search", question)[0] == 200

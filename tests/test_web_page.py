@@ -18,7 +18,7 @@ import pytest
 from pageserver import PER_CLASS, fill, make_library, picture, serving
 from PIL import Image
 
-from image_search.engine import ImageSearchEngine
+from image_search.testing import quick_engine
 from image_search.web.server import PageServer
 
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed: the page is not tested in a browser")
@@ -461,7 +461,7 @@ def test_without_a_library_one_button_builds_the_gallery(
 @pytest.mark.parametrize("images", [0, 1])
 def test_the_smallest_libraries(browser: playwright.Browser, tmp_path: Path, images: int) -> None:
     library = make_library(tmp_path, per_class=1)
-    with ImageSearchEngine(library) as engine:
+    with quick_engine(library) as engine:
         engine.forget(*[f"id:{n}" for n in range(1, 4 - images)])
     with serving(library) as server:
         tab = Tab(browser, server)

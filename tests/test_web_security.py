@@ -627,7 +627,7 @@ def test_keys_are_new_each_time() -> None:
 @pytest.mark.skipif(os.name != "posix", reason="signals")
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_told_to_stop_it_ends_in_order_even_with_open_streams(library: Path, tmp_path: Path, number: int) -> None:
-    own = make_library(tmp_path, per_class=1)
+    own = make_library(tmp_path, per_class=1, model="mini")
     run = subprocess.Popen(
         [sys.executable, "-m", "image_search", "serve", "--library", str(own), "--port", "0", "--no-browser"],
         stdout=subprocess.PIPE,
