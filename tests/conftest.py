@@ -1,17 +1,22 @@
 from __future__ import annotations
 
+import io
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from inprocess import Answer, Quick
 from pictures import fill
 
+import image_search.cli.app
 import image_search.engine
 from image_search import ImageSearchEngine
+from image_search.models import load_model
 from image_search.testing import InProcessPool, quick_engine
 
 IN_MEMORY = Path("/dev/shm")  # a file system in memory: the catalogs' syncs cost nothing there
@@ -73,6 +78,40 @@ def real_engine(tmp_path: Path) -> Iterator[ImageSearchEngine]:
 def in_process(monkeypatch: pytest.MonkeyPatch) -> None:
     """Engines that are made in this test, by whatever part of the program, decode in this process."""
     monkeypatch.setattr(image_search.engine, "DecodePool", InProcessPool)
+
+
+@pytest.fixture
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In this process every model is the quick one."""
+    monkeypatch.setattr("image_search.library.model.load_model", lambda *_, **__: Quick())
+
+
+@pytest.fixture
+def real_model(quick: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And here it is not."""
+    monkeypatch.setattr("image_search.library.model.load_model", load_model)
+
+
+@pytest.fixture
+def run(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, in_process: None, quick: None) -> Callable[..., Answer]:
+    """The program in this process, where it also decodes, with the quick model: less work than new processes for each call."""
+
+    def call(*arguments: object, stdin: bytes = b"") -> Answer:
+        monkeypatch.setattr(sys, "argv", ["image-search", *map(str, arguments)])
+        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(stdin), "utf-8"))
+        handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+        code = 0
+        try:
+            image_search.cli.app.main()
+        except SystemExit as end:
+            code = end.code if isinstance(end.code, int) else 1
+        finally:
+            for number, handler in handlers.items():
+                signal.signal(number, handler)
+        caught = capsys.readouterr()
+        return Answer(code, caught.out, caught.err)
+
+    return call
 
 
 @pytest.fixture

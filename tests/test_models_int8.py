@@ -127,6 +127,7 @@ def test_every_processor_comes_to_the_same_integers(cache: Path, tmp_path: Path)
     assert any((products(w, numbers[:1, : len(w)]) != numbers[:1, : len(w)].astype(np.int32) @ w.astype(np.int32)).any() for w in full)
 
 
+@pytest.mark.slow  # quick: test_every_processor_comes_to_the_same_integers
 def test_on_a_processor_without_vnni(cache: Path) -> None:
     """The real thing, where an emulator is installed: Haswell knows AVX2 and no VNNI. With 8-bit weights the cosine was .970 to .995."""
     emulator = shutil.which("qemu-x86_64")

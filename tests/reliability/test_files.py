@@ -76,7 +76,7 @@ def test_five_thousand_hostile_files_stop_nothing(tmp_path: Path, program) -> No
         print(len(matrix), "vectors, all finite and of unit length")
 
 
-def test_hostile_names_are_harmless_in_every_output(tmp_path: Path, program) -> None:  # type: ignore[no-untyped-def]
+def test_hostile_names_are_harmless_in_every_output(tmp_path: Path, run) -> None:  # type: ignore[no-untyped-def]
     """Table, JSON, picture, status, errors; by people and by machines."""
     folder = tmp_path / "na\u202eme\x1b[31m\n"
     make_hostile(folder, count=0, seed=0)
@@ -97,14 +97,14 @@ def test_hostile_names_are_harmless_in_every_output(tmp_path: Path, program) -> 
         ["index", folder, "--library-is-wrong\x1b"],
     ]
     ends = []
-    for run in runs:
-        done = program(*run, "--library", library)
-        ends.append(done.returncode)
-        for text in (done.stdout, done.stderr):
-            assert not RAW.search(text), (run, text)
-        assert "Traceback" not in done.stderr and "unexpected" not in done.stderr, done.stderr
-        if "--json" in run and done.returncode == 0:
-            json.loads(done.stdout)
+    for words in runs:
+        done = run(*words, "--library", library)
+        ends.append(done.code)
+        for text in (done.out, done.err):
+            assert not RAW.search(text), (words, text)
+        assert "Traceback" not in done.err and "unexpected" not in done.err, done.err
+        if "--json" in words and done.code == 0:
+            json.loads(done.out)
     assert ends == [0, 0, 0, 1, 0, 2, 2, 0, 2], ends
 
 
