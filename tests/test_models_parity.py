@@ -43,7 +43,6 @@ SMALL_DINOV2 = {k: v for k, v in SMALL.items() if k != "intermediate_size"} | {"
 def saved(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder of checkpoints, one folder each."""
     home = tmp_path_factory.mktemp("checkpoints")
-    save("ViT", home / "dino", preprocessor=DINO_PREPROCESSOR, **DINO_VIT_S16)
     save("ViT", home / "vit", preprocessor=SMALL_PREPROCESSOR, **SMALL)
     save("ViT", home / "soft", preprocessor=SMALL_PREPROCESSOR, spread=0.02, **SMALL)  # bf16 keeps its vectors, and not those of
     save("ViT", home / "wild", preprocessor=SMALL_PREPROCESSOR, spread=0.6, **SMALL | {"num_hidden_layers": 6})
@@ -62,13 +61,19 @@ def saved(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def exported(saved: Path) -> Path:
     for name, outputs in {
-        "dino": ("last_hidden_state",),
         "vit": ("last_hidden_state",),
         "vit_pooler": ("last_hidden_state", "pooler_output"),
         "registers_native": ("last_hidden_state",),
     }.items():
         export_onnx(saved / name, saved / "onnx" / name, outputs=outputs)
     return saved / "onnx"
+
+
+@pytest.fixture(scope="session")
+def dino(saved: Path, exported: Path) -> None:
+    """And one of the real size, which costs as much as all the others."""
+    save("ViT", saved / "dino", preprocessor=DINO_PREPROCESSOR, **DINO_VIT_S16)
+    export_onnx(saved / "dino", exported / "dino", outputs=("last_hidden_state",))
 
 
 def a_photo(width: int, height: int, seed: int = 0) -> Image.Image:
@@ -108,8 +113,8 @@ PHOTOS = [a_photo(*size, seed) for seed, size in enumerate([(301, 200), (200, 30
 @pytest.mark.parametrize(
     ("name", "runtime", "output"),
     [
-        ("dino", "torch", "cls"),
-        ("dino", "onnx", "cls"),
+        pytest.param("dino", "torch", "cls", marks=pytest.mark.slow),  # vit's way, and larger
+        pytest.param("dino", "onnx", "cls", marks=pytest.mark.slow),
         ("vit", "torch", "cls"),
         ("vit", "onnx", "cls"),
         ("vit_pooler", "torch", "pooler"),
@@ -119,7 +124,11 @@ PHOTOS = [a_photo(*size, seed) for seed, size in enumerate([(301, 200), (200, 30
         ("registers", "torch", "cls"),
     ],
 )
-def test_the_whole_way_from_a_picture_equals_transformers(saved: Path, exported: Path, name: str, runtime: str, output: str) -> None:
+def test_the_whole_way_from_a_picture_equals_transformers(
+    request: pytest.FixtureRequest, saved: Path, exported: Path, name: str, runtime: str, output: str
+) -> None:
+    if name == "dino":
+        request.getfixturevalue("dino")
     embedder = load_model(str((exported if runtime == "onnx" else saved) / name))
     assert embedder.runtime.startswith(runtime) and embedder.fingerprint.output == output
     recipe_ = embedder.fingerprint.preprocess
@@ -184,6 +193,7 @@ def check_numbers(folder: Path, settings: dict[str, object]) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("dino")
 def test_bits_are_the_same_in_every_process_and_batch(saved: Path, exported: Path) -> None:
     """The original's pooler_output had a cosine of .04 between two processes. One process for each runtime: torch takes 5 s to import."""
     code = (

@@ -19,6 +19,7 @@ from image_search.advice import told
 from image_search.cli.console import in_shell
 from image_search.errors import StoreError
 from image_search.stores import STORES
+from image_search.testing import quick_engine
 
 ON_SERVER = "toyserver:http://toys:1"
 QUERY = "id:5"
@@ -38,7 +39,7 @@ Opened = Callable[..., ImageSearchEngine]
 @pytest.fixture
 def opened(tmp_path: Path) -> Opened:
     def engine(store: str | None = None, notify: Callable[[str], None] = lambda line: None) -> ImageSearchEngine:
-        return ImageSearchEngine(tmp_path / "library", model="mini", store=store, jobs=1, notify=notify)
+        return quick_engine(tmp_path / "library", store=store, notify=notify)
 
     return engine
 
@@ -117,8 +118,8 @@ def test_files_of_another_version_or_kind_are_made_anew(opened: Opened, photos: 
 KILLED = """
 import os, signal, sys
 import toystores
-from image_search import ImageSearchEngine
 from image_search.stores import STORES
+from image_search.testing import quick_engine
 
 library, photos, verb, wait = *sys.argv[1:4], int(sys.argv[4])
 real = toystores.ToyFiles.save
@@ -133,7 +134,7 @@ def save(store):
 
 toystores.ToyFiles.save = save
 STORES["toy"] = toystores.FILES
-with ImageSearchEngine(library, model="mini", store="toy", jobs=1) as engine:
+with quick_engine(library, store="toy") as engine:
     getattr(engine, verb)(*[photos][: verb == "index"])
 """
 
