@@ -102,7 +102,8 @@ def test_a_second_run_repeats_the_first(small: Path, tmp_path: Path, capsys: pyt
         assert engine.index(small).unchanged == len(CLASSES)
 
 
-def test_it_stops_before_files_that_are_not_its_own(small: Path, tmp_path: Path) -> None:
+def test_it_stops_before_files_that_are_not_its_own(small: Path, in_process: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(image_search.demo, "draw", lambda *_: Image.new("RGB", (8, 8)))  # whatever is drawn
     theirs = tmp_path / "pictures-queries" / "cat.jpg"
     theirs.parent.mkdir()
     theirs.write_bytes(b"my only picture")
