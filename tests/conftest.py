@@ -79,8 +79,9 @@ def real_engine(tmp_path: Path) -> Iterator[ImageSearchEngine]:
 
 @pytest.fixture
 def in_process(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Engines that are made in this test, by whatever part of the program, decode in this process."""
-    monkeypatch.setattr(image_search.engine, "DecodePool", InProcessPool)
+    """Whatever part of the program decodes in this test does so in this process."""
+    for module in ("engine", "evaluate.run", "images.pool"):
+        monkeypatch.setattr(f"image_search.{module}.DecodePool", InProcessPool)
 
 
 @pytest.fixture

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
+from inprocess import Answer
 from pictures import fill, picture
 
 from image_search import ImageSearchEngine, UsageError
@@ -50,10 +50,10 @@ def test_a_folder_without_classes_is_refused(tmp_path: Path) -> None:
         evaluate(tmp_path / "absent", ["mini"])
 
 
-def test_the_command(program: Callable[..., subprocess.CompletedProcess[str]], photos: Path) -> None:
-    answer = program("evaluate", photos, "--model", "mini", "--json")
-    (found,) = json.loads(answer.stdout)
-    assert answer.returncode == 0 and found["images"] == 12
+def test_the_command(run: Callable[..., Answer], photos: Path) -> None:
+    answer = run("evaluate", photos, "--model", "mini", "--json")
+    (found,) = json.loads(answer.out)
+    assert answer.code == 0 and found["images"] == 12
     table = evaluation_table([Evaluation(**found)]).splitlines()
     assert table[0].split()[:4] == ["model", "images", "classes", "k1"] and table[1].split()[:3] == ["mini", "12", "3"]
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import re
 import shlex
-import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -107,22 +107,23 @@ def test_the_guides_commands_used_from_top_to_bottom(user: Path, own_home: Path,
     assert (own_home / "Photos" / "private" / "diary.jpg").is_file()  # forgotten, not deleted
 
 
-def printed(code: str, folder: Path) -> str:
-    done = subprocess.run([sys.executable, "-c", code], cwd=folder, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    return done.stdout
+def printed(code: str) -> str:
+    """What it prints, run in this process as a program of its own."""
+    with contextlib.redirect_stdout(io.StringIO()) as out:
+        exec(code, {"__name__": "__main__"})
+    return out.getvalue()
 
 
-def test_python_snippets_run(user: Path) -> None:
+def test_python_snippets_run(user: Path, in_process: None) -> None:
     (readme,), (guide,) = blocks(READMES[0], "python"), blocks(GUIDES[0], "python")
-    assert re.match(r"1 \w+ 0\.\d+ /", printed(readme, user))
-    assert re.match(r"61 .*'name': 'circle'", printed(guide, user))
+    assert re.match(r"1 \w+ 0\.\d+ /", printed(readme))
+    assert re.match(r"61 .*'name': 'circle'", printed(guide))
 
 
-def test_the_python_page_runs_from_top_to_bottom(user: Path, own_home: Path) -> None:
+def test_the_python_page_runs_from_top_to_bottom(user: Path, own_home: Path, in_process: None) -> None:
     """Its blocks in one process, as at a prompt; a line of dashes after each."""
     code = "\nprint('---')\n".join(blocks(PYTHONS[0], "python"))
-    index, _, _, query, shown, vectors, each, kept, own, errors = printed(code, user).split("---\n")
+    index, _, _, query, shown, vectors, each, kept, own, errors = printed(code).split("---\n")
     assert re.match(r"61 0 \[\]\n1 ", index) and len(index.splitlines()) == 4
     assert query == "(256,) 3 30\n"
     assert re.match(r"id:\d+ \w+ /.* False False\n", shown) and "similarity" in shown and (user / "compare.png").is_file()

@@ -454,6 +454,29 @@ def test_nothing_of_it_is_imported_without_being_asked_for() -> None:
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout.strip() == "[]"
 
 
+def test_wrong_requests_get_documented_answers(client: Client) -> None:
+    """Each operation with odd things in its path, its query and its body: never a 5xx, always an answer of the documented form."""
+    document = client.get("/api/openapi.json").json
+    bodies = [b"", b"{", b"[]", b"{}", b"\xff", b'{"queries": 1}', b'{"queries": [{"id": 7}]}', b'{"folder": "x"}', b'{"url": []}']
+    operations = [(path, *one) for path, methods in document["paths"].items() for one in methods.items()]
+    for path, method, operation in operations:
+        if path in ("/api/events", "/api/demo"):
+            continue
+        names = [each["name"] for each in operation.get("parameters", []) if each["in"] == "query"]
+        for odd in ("x", "-1", "%00", "9" * 30, "%F0%9F%90%88", "id:0"):
+            address = path.replace("{id}", odd) + "?" + "&".join(f"{name}={odd}" for name in names)
+            for body in bodies if method == "post" else [None]:
+                answer = client.ask(method.upper(), address, body, {} if body is None else {"Content-Type": "application/json"})
+                said = operation["responses"].get(str(answer.status))
+                assert answer.status < 500 and said is not None, (method, address, body, answer)
+                if content := said.get("content"):
+                    kind = answer.headers["content-type"].partition(";")[0]
+                    assert kind in content, (method, address, body, answer)
+                    if kind == "application/json":
+                        jsonschema.validate(answer.json, {**content[kind]["schema"], "components": document["components"]})
+    assert len(operations) >= 17
+
+
 @pytest.fixture(scope="module")
 def documented(server: PageServer) -> Any:
     schemathesis = pytest.importorskip("schemathesis", reason="schemathesis is not installed: the API is not tried with made-up requests")
@@ -461,6 +484,7 @@ def documented(server: PageServer) -> Any:
     return schemathesis.openapi.from_dict(server.app.openapi()).exclude(path=endless_or_heavy)
 
 
+@pytest.mark.slow  # quick: test_wrong_requests_get_documented_answers
 def test_made_up_requests_get_documented_answers(documented: Any, server: PageServer) -> None:
     """Requests made from the document, right and wrong ones: never a 5xx, always an answer of the documented form."""
     import hypothesis
