@@ -53,7 +53,9 @@ def server(library: Path) -> Iterator[PageServer]:
 @pytest.fixture(scope="module")
 def browser() -> Iterator[playwright.Browser]:
     with playwright.sync_playwright() as tool:
-        running = tool.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"])
+        running = tool.chromium.launch(
+            executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--renderer-process-limit=1"]
+        )
         yield running
         running.close()
 
@@ -100,22 +102,24 @@ def someone(browser: playwright.Browser, **options: object) -> playwright.Browse
 
 
 @pytest.fixture(scope="module")
-def regular(browser: playwright.Browser) -> Iterator[playwright.BrowserContext]:
-    context = someone(browser)
-    yield context
-    context.close()
+def regular(browser: playwright.Browser, server: PageServer) -> Iterator[Tab]:
+    tab = Tab(someone(browser), server)
+    yield tab
+    tab.context.close()
 
 
 @pytest.fixture
-def tab(regular: playwright.BrowserContext, server: PageServer) -> Iterator[Tab]:
-    """In a browser that knows the page's files, but has no cookie and no settings: a new one for each test costs twice as much."""
-    made = Tab(regular, server)
-    yield made
-    made.page.evaluate("localStorage.clear(), sessionStorage.clear()")
-    made.page.close()
-    regular.clear_cookies()
-    regular.clear_permissions()
-    assert made.problems == []
+def tab(regular: Tab, server: PageServer) -> Iterator[Tab]:
+    """Opened anew in a browser that has the page's files, but no cookie and no settings."""
+    regular.problems.clear()
+    regular.page.goto("about:blank")
+    regular.page.goto(server.address)
+    yield regular
+    regular.page.unroute_all()
+    regular.page.evaluate("localStorage.clear(), sessionStorage.clear()")
+    regular.context.clear_cookies()
+    regular.context.clear_permissions()
+    assert regular.problems == []
 
 
 DROP = """([base64, names]) => {
