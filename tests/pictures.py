@@ -36,6 +36,8 @@ def fill(folder: Path, per_class: int, *, first: int = 0, suffix: str = ".png") 
         (folder / shape).mkdir(parents=True, exist_ok=True)
         for number in range(first, first + per_class):
             path = folder / shape / f"{number}{suffix}"
-            picture(shape, number).save(path, compress_level=1)  # a quarter of what the usual 6 costs
+            picture(shape, number).save(
+                path, compress_level=2
+            )  # a third of what 6 costs; 1 is the engine's own, for arrays, whose bytes would be known
             paths.append(path)
     return paths

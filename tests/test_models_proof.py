@@ -119,6 +119,10 @@ def test_a_memory_that_is_lost_or_cannot_be_kept_costs_a_proof_and_nothing_else(
         assert mini.pictures == before + 16
 
 
+# The others prove alike, by `prove`, which the tests above ask on each of them; five engines on openvino take 3 CPU s.
+@pytest.mark.parametrize(
+    "runtime", [pytest.param(name, marks=() if name == "onnx" else pytest.mark.slow) for name in ON_MINI], indirect=True
+)
 def test_a_library_is_proved_where_it_is_made_and_again_where_it_is_carried(
     runtime: str, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
