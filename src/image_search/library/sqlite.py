@@ -82,13 +82,14 @@ def files_of(file: Path) -> list[Path]:
     return [file.with_name(f"{file.name}{end}") for end in ("-journal", "-wal", "-shm", "")]
 
 
-def open_file(file: Path, mode: str, *, timeout: float = BUSY_SECONDS) -> sqlite3.Connection:
-    """A connection to this very file: `mode` is "ro", "rw" or "rwc" (may be made), "&immutable=1" may follow. Waits `timeout` seconds."""
+def open_file(file: Path, mode: str, *, timeout: float | None = None) -> sqlite3.Connection:
+    """A connection to this very file: `mode` is "ro", "rw" or "rwc" (may be made), "&immutable=1" may follow. Waits `timeout` seconds, or as
+    long as for a catalog."""
     # quote() keeps "?" and "#" in folder names out of the URI's syntax.
     connection = sqlite3.connect(
         f"file:{quote(os.fsencode(file.absolute()))}?mode={mode}",
         uri=True,
-        timeout=timeout,
+        timeout=BUSY_SECONDS if timeout is None else timeout,
         isolation_level=None,
         check_same_thread=False,
     )
