@@ -83,8 +83,8 @@ def files_of(file: Path) -> list[Path]:
 
 
 def open_file(file: Path, mode: str, *, timeout: float | None = None) -> sqlite3.Connection:
-    """A connection to this very file: `mode` is "ro", "rw" or "rwc" (may be made), "&immutable=1" may follow. Waits `timeout` seconds, or as
-    long as for a catalog."""
+    """A connection to this very file: `mode` is "ro", "rw" or "rwc" (may be made), "&immutable=1" may follow. Waits `timeout` seconds, or
+    as long as for a catalog."""
     # quote() keeps "?" and "#" in folder names out of the URI's syntax.
     connection = sqlite3.connect(
         f"file:{quote(os.fsencode(file.absolute()))}?mode={mode}",
