@@ -76,6 +76,7 @@ def make_plan(catalog: Catalog, folders: Sequence[str | os.PathLike[str]], rules
                     plan.skipped.append(skipped(found.path, found.reason))
             else:
                 _compare(plan, target, found, rules)
+    plan.work.flush()
     _need_images(plan)
     return plan
 

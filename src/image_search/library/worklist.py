@@ -65,6 +65,7 @@ class Worklist:
 
     def __init__(self, catalog: Catalog, targets: Sequence[Target]) -> None:
         self._catalog = catalog
+        self._seen: list[int] = []  # not yet in the table
         self.targets = list(targets)
         for table, columns in (
             ("todo", "n INTEGER PRIMARY KEY, root_id, path BLOB, name TEXT, size, mtime_ns, ctime_ns, inode, file_id"),
@@ -97,7 +98,14 @@ class Worklist:
 
     def see(self, file_id: int) -> None:
         """Its path was found again."""
-        self._catalog.execute("INSERT OR IGNORE INTO temp.seen VALUES (?)", (file_id,))
+        self._seen.append(file_id)
+        if len(self._seen) >= _PAGE:
+            self.flush()
+
+    def flush(self) -> None:
+        """Write down what was seen: a thousand at once cost a third of a thousand single ones."""
+        self._catalog.execute_many("INSERT OR IGNORE INTO temp.seen VALUES (?)", [(file_id,) for file_id in self._seen])
+        self._seen.clear()
 
     def rename_class(self, file_id: int, name: str) -> None:
         self._catalog.execute("UPDATE files SET name = ?, generation = ? WHERE id = ?", (name, self._catalog.generation, file_id))
@@ -126,6 +134,7 @@ class Worklist:
 
     def vanished(self, target: Target) -> list[Gone]:
         """Those that the walk proved to be gone: not seen, and not hidden by an unreadable folder."""
+        self.flush()
         unseen = self._below(target, " AND id NOT IN (SELECT file_id FROM temp.seen)")
         return [file for file in unseen if not target.hides(file.relative)]
 
@@ -136,6 +145,7 @@ class Worklist:
 
     def moved_from(self, content: int) -> int | None:
         """A row with this content whose file is gone: the same image, moved. None: there is none."""
+        self.flush()
         targets = {t.root_id: t for t in self.targets}
         for file_id, root_id, relative, state in self._catalog.rows(
             f"SELECT id, root_id, path, state FROM files WHERE content_id = ? AND state IN ('{State.PRESENT}', '{State.MISSING}')"
