@@ -21,10 +21,10 @@ import pytest
 from inprocess import Answer, Quick
 from pictures import fill, picture
 
-from image_search import ImageSearchEngine, ImageSearchError
+from image_search import ImageSearchEngine, ImageSearchError, QueryError
 from image_search.advice import Advice, Setting, Verb
 from image_search.cli import app as cli
-from image_search.cli.console import in_shell
+from image_search.cli.console import bytes_from_stdin, in_shell
 from image_search.errors import HINTS
 from image_search.library.catalog import Catalog
 from image_search.present.json import SCHEMA
@@ -267,7 +267,7 @@ def test_stdin_and_the_other_commands(
     answer = program("search", "-", "-n", 1, "--json", stdin=path.read_bytes())
     assert json.loads(answer.stdout)["matches"][0]["uri"] == str(path)
     assert run("search", "-").code == 1
-    assert "1 images left" in run("forget", path).out
+    assert "1 image left" in run("forget", path).out
     indexed.rename(tmp_path / "moved")
     assert "11 images" in run("relocate", indexed, tmp_path / "moved").out
     assert "dino" in run("models").out
@@ -513,3 +513,10 @@ def test_an_import_that_a_signal_cuts_short_is_an_interruption(
     monkeypatch.setattr(ImageSearchEngine, "status", cut_short)
     answer = run("status", "--library", unchanging)
     assert answer.code == 143 and answer.err.startswith("terminated")
+
+
+def test_a_closed_stdin_is_an_empty_one(photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As daemons start their children."""
+    monkeypatch.setattr(sys, "stdin", None)
+    with pytest.raises(QueryError, match="nothing came from stdin"):
+        bytes_from_stdin()

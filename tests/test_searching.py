@@ -383,3 +383,9 @@ def test_small_things_are_no_surprise(
     monkeypatch.chdir(tmp_path / "gone")
     (tmp_path / "gone").rmdir()
     assert big.search(str(tmp_path / "~cat.png"))[0].id == big.search(picture("circle", 4))[0].id
+
+
+def test_a_query_of_too_many_pixels_has_no_limit_to_raise(big: ImageSearchEngine, tmp_path: Path) -> None:
+    Image.new("1", (20_000, 12_000)).save(tmp_path / "huge.png")
+    with pytest.raises(QueryError, match=r"too many pixels: .*huge\.png\. Make it smaller"):
+        big.search(tmp_path / "huge.png")

@@ -651,3 +651,8 @@ def test_told_to_stop_it_ends_in_order_even_with_open_streams(library: Path, tmp
         if run.poll() is None:
             run.kill()
             run.wait()
+
+
+def test_an_address_of_another_machine_is_not_a_matter_of_the_port(tmp_path: Path) -> None:
+    with pytest.raises(ImageSearchError, match=r"cannot listen on 192\.0\.2\.1: .*[Cc]hoose another host="):
+        PageServer(PageSettings(tmp_path / "library", host="192.0.2.1"), notify=lambda _: None)

@@ -70,7 +70,7 @@ def print_matches(matches: Matches) -> None:
 
 
 def bytes_from_stdin() -> bytes:
-    data = sys.stdin.buffer.read(UPLOAD_LIMITS.file_bytes + 1)
+    data = sys.stdin.buffer.read(UPLOAD_LIMITS.file_bytes + 1) if sys.stdin is not None else b""  # closed by who started us
     if not data:
         raise QueryError("nothing came from stdin", hint="for example: image-search search - < photo.jpg")
     return data

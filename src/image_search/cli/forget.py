@@ -20,4 +20,4 @@ def forget(*, paths: tuple[str, ...], **given: Any) -> None:
     """
     with open_engine(given) as engine:
         count = engine.forget(*paths)
-    print(f"{count:,} images left the library")
+    print("1 image left the library" if count == 1 else f"{count:,} images left the library")

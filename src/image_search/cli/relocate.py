@@ -22,4 +22,4 @@ def relocate(*, old: str, new: str, **given: Any) -> None:
     """
     with open_engine(given) as engine:
         count = engine.relocate(old, new)
-    print(f"{count:,} images are now found at {shown(new)}")
+    print(f"{count:,} {'image is' if count == 1 else 'images are'} now found at {shown(new)}")

@@ -138,7 +138,8 @@ class LibraryModel:
             ) from error
 
     def _mismatch(self, asked: str, library: Fingerprint) -> ModelMismatchError:
-        other = Verb("index", ("FOLDER", Setting("model", asked), Setting("library", "OTHER")))
+        model = Setting("model", asked if self._given is None else "MODEL")  # a caller's object has no name to give
+        other = Verb("index", ("FOLDER", model, Setting("library", "OTHER")))
         return ModelMismatchError(
             f"the library was made with the model {library.name}, not with {asked}",
             path=self._folder,

@@ -130,7 +130,9 @@ class QueryReader:
             what = f"this cannot be searched with: {result.reason.value}"
             if result.reason == SkipReason.NO_VECTOR:
                 what = "the model can make nothing of this picture"
-            error = QueryError(what, path=one.label, hint=result.hint)
+            # A query's limits are fixed: who gives it has no setting to raise.
+            hint = "make it smaller" if result.reason == SkipReason.TOO_MANY_PIXELS else result.hint
+            error = QueryError(what, path=one.label, hint=hint)
             error.__cause__ = result
             result.source = None  # a picture is not kept for its error's sake
             return error

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import ipaddress
 import logging
 import os
@@ -226,6 +227,7 @@ def _listen(host: str, port: int | None) -> socket.socket:
         except OSError as error:
             sock.close()
             failure = error
-    raise ImageSearchError(
-        f"cannot listen on {host}:{port}: {failure.strerror if failure else ''}", hint=Advice("choose another ", Setting("port"))
-    ) from failure
+    assert failure is not None
+    wrong = Setting("host") if failure.errno == errno.EADDRNOTAVAIL else Setting("port")
+    where = host if port is None else f"{host}:{port}"
+    raise ImageSearchError(f"cannot listen on {where}: {failure.strerror}", hint=Advice("choose another ", wrong)) from failure
