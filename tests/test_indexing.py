@@ -616,3 +616,9 @@ def test_a_file_is_forgotten_by_a_link_to_it_and_twice_named_is_once(engine: Ima
     with pytest.raises(UsageError, match="not in the library"):
         engine.forget(photos / "stripes", photos / "square" / "0.png")
     assert len(ids(engine)) == 6
+
+
+@pytest.mark.parametrize("limit", [0, -1, float("nan")])
+def test_a_limit_that_is_none_is_wrong_use(engine: ImageSearchEngine, photos: Path, limit: float) -> None:
+    with pytest.raises(UsageError, match="more than 0 megapixels"):
+        engine.index(photos, max_megapixels=limit, progress=False)

@@ -31,6 +31,12 @@ class Limits:
     frames: int = 6  # first frame that is not flat is sought among these
     files_per_worker: int = 500  # then the worker is replaced: leaks in foreign decoders stay bounded
 
+    def __post_init__(self) -> None:
+        if not self.megapixels > 0:  # also what is no number
+            raise UsageError(
+                "the largest picture must have more than 0 megapixels", hint=Advice("for example ", Setting("max_megapixels", "50"))
+            )
+
 
 LIBRARY_LIMITS = Limits()
 # A picture that comes over a network or a pipe: nobody chose to keep it, so it gets less.

@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 
-from ..advice import Advice, Setting
+from ..advice import Advice, Setting, Verb
 from ..errors import LibraryDamagedError, LibraryError, LibraryNotFoundError
 from ..paths import from_bytes
 from ..types import Fingerprint
@@ -57,6 +57,10 @@ def find_damage(catalog: Catalog) -> list[str]:
     except LibraryError as error:
         found.append(error.what)
     return found
+
+
+# Where nothing is left to save: into another folder, for this one would be refused again.
+_AGAIN = Advice("index your folders into a new library: ", Verb("index", ("FOLDER", Setting("library", "OTHER"))))
 
 
 @dataclass(slots=True)
@@ -97,10 +101,10 @@ def salvage(damaged: Path, to: Path) -> Saved:
         canonical = np.frombuffer(rows.meta["canonical"], "<f4").reshape(-1, fingerprint.dim)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise LibraryDamagedError(
-            "nothing can be saved: the record of the model that made the vectors is lost", path=damaged, hint="index your folders again"
+            "nothing can be saved: the record of the model that made the vectors is lost", path=damaged, hint=_AGAIN
         ) from error
     if not rows.files and not rows.content:
-        raise LibraryDamagedError("nothing can be saved: no image is left in this catalog", path=damaged, hint="index your folders again")
+        raise LibraryDamagedError("nothing can be saved: no image is left in this catalog", path=damaged, hint=_AGAIN)
     try:
         with contextlib.closing(Catalog.create(to, fingerprint, canonical)) as catalog:
             return _fill(catalog, rows, to)
