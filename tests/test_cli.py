@@ -21,6 +21,7 @@ import pytest
 from inprocess import Answer, Quick
 from pictures import fill, picture
 
+import image_search
 from image_search import ImageSearchEngine, ImageSearchError, QueryError
 from image_search.advice import Advice, Setting, Verb
 from image_search.cli import app as cli
@@ -194,7 +195,7 @@ def text_of(node: ast.expr) -> str:
 def test_every_hint_can_be_followed_in_a_shell() -> None:
     options = {name: {o for p in cli.app.commands[name].params for o in p.opts} for name in cli.COMMANDS}
     everywhere = set().union(*options.values())
-    found = {file: named_in(file) for file in sorted((ROOT / "src" / "image_search").rglob("*.py"))}
+    found = {file: named_in(file) for file in sorted(Path(image_search.__file__).parent.rglob("*.py"))}
     assert sum(map(len, found.values())) >= 3 and all(isinstance(hint, str) for hint in HINTS.values())
     wrong = []
     for file, several in found.items():
