@@ -1,0 +1,90 @@
+"""How well a model does on kinds of pictures that its training never saw: what every setting is chosen by.
+
+    python -m training.heldout models --held HELD mini.onnx:96 new.onnx:112      the files, each at its side in px
+    python -m training.heldout targets --held HELD --work WORK                   the target itself, by the weights of colour and texture
+
+HELD is a folder of parts (`training.prepare --only SOURCE ...`) of sources with labels that no run sees. The figure is k1, leave-one-out,
+by cosine, source by source; and its mean as a share of the mean of teacher V2.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from image_search.metrics import leave_one_out
+from training import data, teachers
+from training.evaluate import embed_all, open_model
+
+_MOST = 2_500  # pictures of each source
+
+Float32 = npt.NDArray[np.float32]
+
+
+class HeldOut:
+    def __init__(self, folder: Path, every: int = 1) -> None:
+        self.pictures = data.load(folder)
+        count = len(self.pictures)
+        self.features = {kind: values[:count] for kind, values in teachers.crops(self.pictures).items()}  # of whole pictures
+        self.rows = {}
+        for place, (source, labels) in enumerate(self.pictures.names):
+            mine = np.flatnonzero((self.pictures.sources == place) & self.pictures.usable)[:_MOST:every]
+            if len(labels) > 1:
+                self.rows[source] = mine
+
+    def k1(self, vectors: Float32) -> dict[str, float]:
+        """Of each source, from one vector (N, D) a picture."""
+        return {source: leave_one_out(vectors[rows], self.pictures.labels[rows]).k1 for source, rows in self.rows.items()}
+
+    def reference(self) -> dict[str, float]:
+        return self.k1(self.features["v2"].astype(np.float32))
+
+    def of_model(self, file: Path, side: int) -> dict[str, float]:
+        embed = open_model(file, side)
+        vectors = np.zeros((len(self.pictures), 1), np.float32)
+        for rows in self.rows.values():
+            found = embed_all(embed, (Image.fromarray(self.pictures.pixels(rows[i : i + 1])[0]) for i in range(len(rows))))
+            if vectors.shape[1] != found.shape[1]:
+                vectors = np.zeros((len(vectors), found.shape[1]), np.float32)
+            vectors[rows] = found
+        return self.k1(vectors)
+
+
+def line(name: str, figures: dict[str, float], reference: dict[str, float]) -> str:
+    share = np.mean(list(figures.values())) / np.mean(list(reference.values()))
+    return f"| {name} | " + " | ".join(f"{figures[source]:.3f}" for source in reference) + f" | {share:.3f} |"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("what", choices=["models", "targets"])
+    parser.add_argument("files", nargs="*", metavar="FILE:SIDE")
+    parser.add_argument("--held", type=Path, required=True)
+    parser.add_argument("--work", type=Path, help="whose pictures the target spaces are fitted on")
+    parser.add_argument("--every", type=int, default=1)
+    parser.add_argument("--colour", type=float, nargs="*", default=[0.0, 0.35, 0.5, 0.7])
+    parser.add_argument("--grain", type=float, nargs="*", default=[0.0, 0.25, 0.4])
+    args = parser.parse_args()
+    held = HeldOut(args.held, args.every)
+    reference = held.reference()
+    print("| | " + " | ".join(f"{source.split('/')[1]} ({len(held.rows[source])})" for source in reference) + " | share of V2 |")
+    print("|---|" + "---|" * (len(reference) + 1))
+    print(line("teacher V2", reference, reference), flush=True)
+    for each in args.files:
+        file, _, side = each.rpartition(":")
+        print(line(f"{Path(file).stem} at {side} px", held.of_model(Path(file), int(side)), reference), flush=True)
+    if args.what == "targets":
+        known = data.load(args.work)
+        features = teachers.sample(teachers.crops(known), known.usable[known.owners])
+        for colour in args.colour:
+            for grain in args.grain:
+                target = teachers.fit_target(features, 256, colour, grain)
+                print(line(f"colour {colour}, texture {grain}", held.k1(target(held.features)), reference), flush=True)
+
+
+if __name__ == "__main__":
+    main()
