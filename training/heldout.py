@@ -1,7 +1,7 @@
 """How well a model does on kinds of pictures that its training never saw: what every setting is chosen by.
 
-    python -m training.heldout models --held HELD mini.onnx:96 new.onnx:112      the files, each at its side in px
-    python -m training.heldout targets --held HELD --work WORK                   the target itself, by the weights of colour and texture
+    python -m training.heldout --held HELD --models mini.onnx:96 new.onnx:112    the files, each at its side in px
+    python -m training.heldout --held HELD --targets WORK                        the target itself, by the weights of colour and texture
 
 HELD is a folder of parts (`training.prepare --only SOURCE ...`) of sources with labels that no run sees. The figure is k1, leave-one-out,
 by cosine, source by source; and its mean as a share of the mean of teacher V2.
@@ -61,11 +61,10 @@ def line(name: str, figures: dict[str, float], reference: dict[str, float]) -> s
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=["models", "targets"])
-    parser.add_argument("files", nargs="*", metavar="FILE:SIDE")
     parser.add_argument("--held", type=Path, required=True)
-    parser.add_argument("--work", type=Path, help="whose pictures the target spaces are fitted on")
-    parser.add_argument("--every", type=int, default=1)
+    parser.add_argument("--every", type=int, default=1, help="4: every fourth picture, for a quick look")
+    parser.add_argument("--models", nargs="*", default=[], metavar="FILE:SIDE")
+    parser.add_argument("--targets", type=Path, metavar="WORK", help="whose pictures the target spaces are fitted on")
     parser.add_argument("--colour", type=float, nargs="*", default=[0.0, 0.35, 0.5, 0.7])
     parser.add_argument("--grain", type=float, nargs="*", default=[0.0, 0.25, 0.4])
     args = parser.parse_args()
@@ -74,11 +73,11 @@ def main() -> None:
     print("| | " + " | ".join(f"{source.split('/')[1]} ({len(held.rows[source])})" for source in reference) + " | share of V2 |")
     print("|---|" + "---|" * (len(reference) + 1))
     print(line("teacher V2", reference, reference), flush=True)
-    for each in args.files:
+    for each in args.models:
         file, _, side = each.rpartition(":")
         print(line(f"{Path(file).stem} at {side} px", held.of_model(Path(file), int(side)), reference), flush=True)
-    if args.what == "targets":
-        known = data.load(args.work)
+    if args.targets is not None:
+        known = data.load(args.targets)
         features = teachers.sample(teachers.crops(known), known.usable[known.owners])
         for colour in args.colour:
             for grain in args.grain:
