@@ -286,18 +286,19 @@ def test_a_deeper_student_starts_as_the_model_does(tmp_path: Path) -> None:
 
 def test_target_space() -> None:
     dice = np.random.default_rng(0)
-    rows = (dice.normal(size=(500, 20)) * np.linspace(3, 0.1, 20) + 5).astype(np.float32)
-    values, axes = teachers.principal(rows)
-    assert values.tolist() == sorted(values, reverse=True)
+    rows = dice.normal(size=(500, 20)) * np.linspace(3, 0.1, 20) @ np.linalg.qr(dice.normal(size=(20, 20)))[0]
+    covariance = np.cov(rows.T, bias=True).astype(np.float32)
+    values, axes = teachers.principal(covariance, 8)
+    assert values == pytest.approx(np.linalg.eigvalsh(covariance)[::-1][:8], rel=1e-3)
     assert ((rows - rows.mean(0)) @ axes).var(0) == pytest.approx(values, rel=1e-3)
-    features = {kind: dice.random((500, width)).astype(np.float16) for kind, width in data.FEATURES.items()}
+    features = {kind: dice.random((300, width)) * np.geomspace(9, 0.01, width) for kind, width in data.FEATURES.items()}
     target = teachers.fit_target(features, 8, 0.5, 0.25)
     raw = (target.joined(features) - target.mean) @ target.basis
     joined = target.joined(features)
-    plain = (joined - joined.mean(0)) @ teachers.principal(joined)[1][:, :8]
-    assert raw.std(0) == pytest.approx(np.sqrt(plain.std(0)), rel=1e-2)  # spread s becomes its root
-    assert np.linalg.norm(target(features), axis=1) == pytest.approx(np.ones(500), abs=1e-5)
-    assert np.square(joined).sum(1) == pytest.approx(np.full(500, 1 + 1 + 0.5**2 + 0.25**2), rel=1e-3)
+    axes = teachers.principal(np.cov(joined.T, bias=True), 8)[1]
+    assert raw.std(0) == pytest.approx(np.sqrt((joined @ axes).std(0)), rel=1e-2)  # spread s becomes its root
+    assert np.linalg.norm(target(features), axis=1) == pytest.approx(np.ones(300), abs=1e-5)
+    assert np.square(joined).sum(1) == pytest.approx(np.full(300, 1 + 1 + 0.5**2 + 0.25**2), rel=1e-3)
 
 
 def test_target_space_is_kept(tmp_path: Path) -> None:

@@ -63,9 +63,10 @@ class Pictures:
         return np.concatenate(read)[self.order]
 
 
-def load(work: Path, side: int = Config.store_side, without: Collection[str] = ()) -> Pictures:
-    """All parts that are ready, but for the pictures of the sources `without`."""
-    folders = sorted(folder for folder in (work / "parts").iterdir() if folder.suffix != ".new")
+def load(work: Path, side: int = Config.store_side, without: Collection[str] = (), only: Collection[str] | None = None) -> Pictures:
+    """All parts that are ready (or those named in `only`), but for the pictures of the sources `without`."""
+    folders = sorted(folder for folder in (work / "parts").iterdir() if not folder.name.endswith(".new"))
+    folders = [folder for folder in folders if only is None or folder.name in only]
     named = {folder: json.loads((folder / "names.json").read_text()) for folder in folders}
     parts = [folder for folder in folders if any(source not in without for source, _ in named[folder])]
     pairs = [(source, label) for part in parts for source, label in named[part]]
@@ -101,7 +102,7 @@ def load(work: Path, side: int = Config.store_side, without: Collection[str] = (
 
 def save(part: Path, pixels: npt.NDArray[np.uint8], names: list[tuple[str, str]], crops: dict[str, npt.NDArray[np.generic]]) -> None:
     """Lay one part down, all of it or nothing. `crops`: "pictures", "boxes", and the float16 features by their kind."""
-    new = part.with_suffix(".new")
+    new = part.with_name(f"{part.name}.new")
     new.mkdir(parents=True, exist_ok=True)
     pixels.tofile(new / "pixels.u8")
     for kind, values in crops.items():

@@ -10,6 +10,8 @@ by cosine, source by source; and its mean as a share of the mean of teacher V2.
 from __future__ import annotations
 
 import argparse
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +19,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from image_search.metrics import leave_one_out
-from training import data, teachers
+from training import data, looks, teachers
 from training.evaluate import embed_all, open_model
 
 _MOST = 2_500  # pictures of each source
@@ -79,10 +81,21 @@ def main() -> None:
     if args.targets is not None:
         known = data.load(args.targets)
         features = teachers.sample(teachers.crops(known), known.usable[known.owners])
-        for colour in args.colour:
-            for grain in args.grain:
-                target = teachers.fit_target(features, 256, colour, grain)
-                print(line(f"colour {colour}, texture {grain}", held.k1(target(held.features)), reference), flush=True)
+        for colour, grain, target in targets(features, args.colour, args.grain):
+            print(line(f"colour {colour}, texture {grain}", held.k1(target(held.features)), reference), flush=True)
+
+
+def targets(features: teachers.Features, colours: list[float], grains: list[float]) -> Iterator[tuple[float, float, teachers.Target]]:
+    """The target space for each pair of weights. The covariance is taken once: the weights only scale its rows and columns."""
+    one = teachers.fit_target(features, 1, 1.0, 1.0)
+    joined = one.joined(features) - one.mean
+    covariance = joined.T @ joined / len(joined)  # (F, F)
+    for colour in colours:
+        for grain in grains:
+            scale = np.repeat(np.float32([1, 1, colour, grain]), [1024, 1280, looks.COLOURS, looks.TEXTURE])  # (F,)
+            values, axes = teachers.principal(scale[:, None] * covariance * scale, 256)
+            basis = (axes / np.maximum(values, 1e-12) ** 0.25).astype(np.float32)
+            yield colour, grain, replace(one, colour=colour, grain=grain, mean=scale * one.mean, basis=basis)
 
 
 if __name__ == "__main__":

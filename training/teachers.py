@@ -72,17 +72,23 @@ def fit_target(features: Features, dim: int, colour: float, grain: float, whiten
     scale = np.stack([texture.mean(0), texture.std(0) + 1e-6])
     raw = Target(colour, grain, scale, np.zeros(1, np.float32), np.zeros(1, np.float32))
     joined = raw.joined(features)
-    values, axes = principal(joined)
-    spread = np.sqrt(np.maximum(values[:dim], 1e-12))
-    return Target(colour, grain, scale, joined.mean(0), (axes[:, :dim] / spread**whiten).astype(np.float32))
+    mean = joined.mean(axis=0)
+    centred = joined - mean
+    values, axes = principal(centred.T @ centred / len(centred), dim)
+    return Target(colour, grain, scale, mean, (axes / np.maximum(values, 1e-12) ** (whiten / 2)).astype(np.float32))
 
 
-def principal(rows: Float32) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-    """Variances, falling, and axes (F, F) in columns."""
-    centred = rows - rows.mean(axis=0)
-    covariance = centred.T @ centred / len(rows)  # (F, F)
-    values, axes = np.linalg.eigh(covariance.astype(np.float64))
-    return values[::-1], axes[:, ::-1]
+def principal(covariance: Float32, count: int, rounds: int = 12) -> tuple[Float32, Float32]:
+    """The largest variances (count,), falling, and their axes (F, count), by subspace iteration: all axes would take a minute.
+
+    Some more axes than wanted are iterated, so that the last ones wanted are right too.
+    """
+    start = np.random.default_rng(0).normal(size=(len(covariance), min(len(covariance), count + count // 4 + 8)))
+    axes = np.linalg.qr(start.astype(np.float32))[0]
+    for _ in range(rounds):
+        axes = np.linalg.qr(covariance @ axes)[0]
+    values, inner = np.linalg.eigh(axes.T @ covariance @ axes)
+    return values[::-1][:count], (axes @ inner)[:, ::-1][:, :count]
 
 
 def sample(features: Features, usable: npt.NDArray[np.bool_]) -> Features:

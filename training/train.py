@@ -19,6 +19,7 @@ import json
 import os
 import signal
 import time
+from collections.abc import Collection
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -84,12 +85,12 @@ class Gathered:
 class Run:
     """Everything that a step needs and changes."""
 
-    def __init__(self, work: Path, plan: Plan, step: int = 0) -> None:
+    def __init__(self, work: Path, plan: Plan, step: int = 0, parts: Collection[str] | None = None) -> None:
         self.crew: Crew | None = None
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         self.plan, self.step, self.seconds = plan, step, 0.0
         config = self.config
-        self.pictures = data.load(work, config.store_side, plan.held_out)
+        self.pictures = data.load(work, config.store_side, plan.held_out, parts)
         self.store: Tensor | None = None  # on a GPU: all pictures (N, S, S, 3)
         if self.device.type == "cuda":
             self.store = torch.cat([torch.from_numpy(np.array(store)).to(self.device) for store in self.pictures.stores])
@@ -354,16 +355,17 @@ def neighbours(target: Tensor, usable: npt.NDArray[np.bool_], count: int) -> npt
     return near.numpy()
 
 
-def open_run(work: Path, plan: Plan) -> Run:
+def open_run(work: Path, plan: Plan, parts: Collection[str] | None = None) -> Run:
+    """The run as its state has it, or at its start; on all parts that are ready, or on those named."""
     own = work / "runs" / plan.name / "last.pt"
     source = own if own.exists() else work / "runs" / plan.branch / "last.pt" if plan.branch else None
     if source is None:
-        run = Run(work, plan)
+        run = Run(work, plan, parts=parts)
         if plan.init is not None:
             run.start(plan.init)
         return run
     state = torch.load(source, map_location="cpu", weights_only=True)
-    run = Run(work, plan, state["step"] if source == own else 0)
+    run = Run(work, plan, state["step"] if source == own else 0, parts)
     run.restore(state)
     return run
 
@@ -403,12 +405,12 @@ def train(run: Run, folder: Path, *, steps: int | None = None, minutes: float | 
         signal.signal(number, handler)
 
 
-def follow(work: Path, plan: Plan, crew: Crew) -> None:
+def follow(work: Path, plan: Plan, parts: list[str], crew: Crew) -> None:
     """What the other processes of a crew do: the same steps on their share of each batch; only the first one logs and saves."""
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)  # the first process hears it and tells the others
     torch.set_num_threads(1)
-    run = open_run(work, plan)
+    run = open_run(work, plan, parts)
     run.crew = crew
     run.average = None
     over = False
@@ -421,10 +423,11 @@ def train_together(run: Run, work: Path, processes: int, *, steps: int | None = 
     if run.config.batch % processes:
         raise SystemExit(f"a batch of {run.config.batch} cannot be divided among {processes} processes")
     folder = work / "runs" / run.plan.name
-    run.save(folder / "last.pt")  # the others start from it
+    run.save(folder / "last.pt")  # the others start from it, on the same parts, whatever has been prepared meanwhile
+    parts = [part.name for part in run.pictures.parts]
     run.crew = Crew.of(processes, run.parameters())
     others = [
-        mp.get_context("spawn").Process(target=follow, args=(work, run.plan, replace(run.crew, place=place)), daemon=True)
+        mp.get_context("spawn").Process(target=follow, args=(work, run.plan, parts, replace(run.crew, place=place)), daemon=True)
         for place in range(1, processes)
     ]
     for other in others:
