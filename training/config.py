@@ -31,7 +31,7 @@ class Config:
     parts: int = 1  # parts of a larger picture that the teachers look at, beside the whole
     part_area: tuple[float, float] = (0.2, 0.7)  # share of the picture's area
     colour: float = 0.5  # length of the colours in the target, the teachers' being 1
-    grain: float = 0.25  # likewise of the texture
+    grain: float = 0.15  # likewise of the texture
 
     # samples
     side: int = 64  # px that the student sees while training
