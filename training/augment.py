@@ -20,10 +20,14 @@ _LUMA = torch.tensor([0.299, 0.587, 0.114])  # ITU-R BT.601
 _MARKS = 64
 
 
-def views(pictures: Tensor, side: int, config: Config, chance: Generator) -> Tensor:
-    """uint8 (B, S, S, 3) -> float32 (B, 3, side, side) RGB in [0, 1], each changed in its own way."""
+def views(pictures: Tensor, boxes: Tensor, side: int, config: Config, chance: Generator) -> Tensor:
+    """uint8 (B, S, S, 3) -> float32 (B, 3, side, side) RGB in [0, 1], each changed in its own way.
+
+    Args:
+        boxes: (B, 4) on the CPU: left, top, right, bottom, as shares of the picture, of the part that the view is to lie in.
+    """
     pixels = pictures.permute(0, 3, 1, 2).float() / 255  # (B, 3, S, S)
-    pixels = _recolour(_move(pixels, side, config, chance), config, chance)
+    pixels = _recolour(_move(pixels, boxes, side, config, chance), config, chance)
     _stick(pixels, config, chance)
     _coarsen(pixels, config, chance)
     return pixels.clamp_(0, 1)
@@ -41,16 +45,18 @@ def _uniform(low: float, high: float, shape: tuple[int, ...], chance: Generator)
     return torch.rand(shape, generator=chance) * (high - low) + low
 
 
-def _move(pixels: Tensor, side: int, config: Config, chance: Generator) -> Tensor:
-    """Crop, squash, mirror, rotate and zoom out in one sampling; what comes from outside is one colour."""
+def _move(pixels: Tensor, boxes: Tensor, side: int, config: Config, chance: Generator) -> Tensor:
+    """Crop, squash, mirror, rotate and zoom out in one sampling; what comes from outside the picture is one colour."""
     count = len(pixels)
-    area = _uniform(*config.crop_area, (count,), chance)
+    size, centre = boxes[:, 2:] - boxes[:, :2], boxes[:, 2:] + boxes[:, :2] - 1  # (B, 2) each; centre in [-1, 1]
+    inner = (size < 1).any(1)
+    area = torch.where(inner, _uniform(*config.inner_area, (count,), chance), _uniform(*config.crop_area, (count,), chance))
     ratio = torch.exp(_uniform(-math.log(config.crop_ratio), math.log(config.crop_ratio), (count,), chance) / 2)
-    across, down = (area.sqrt() * ratio).clamp_max(1), (area.sqrt() / ratio).clamp_max(1)  # share of width and height seen
-    keep = torch.rand(count, generator=chance) < config.whole_share
-    across[keep] = down[keep] = 1.0
-    shift = _uniform(-1, 1, (count, 2), chance) * torch.stack([1 - across, 1 - down], 1)  # (B, 2): stays inside
-    padded = torch.rand(count, generator=chance) < config.pad_share
+    share = torch.stack([area.sqrt() * ratio, area.sqrt() / ratio], 1).clamp_max(1)  # (B, 2) of the box's width and height seen
+    share[torch.rand(count, generator=chance) < config.whole_share] = 1.0
+    shift = centre + _uniform(-1, 1, (count, 2), chance) * (1 - share) * size  # stays inside the box
+    across, down = (share * size).unbind(1)
+    padded = (torch.rand(count, generator=chance) < config.pad_share) & ~inner
     zoom = _uniform(1, 1.6, (count, 2), chance)
     zoom[torch.rand(count, generator=chance) < 0.5, 0] = 1.0  # bars on two sides only
     across = torch.where(padded, across * zoom[:, 0], across)

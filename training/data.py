@@ -1,24 +1,22 @@
-"""The training pictures, decoded once into one uint8 array on disk, with labels and sources beside it.
+"""The training pictures and all that is known of them, a folder for each 2,000: made once by `training.prepare`, put together here.
 
-    python -m training.data --data DATA --work DIR
+N pictures, M crops (the first N are the whole pictures), S = Config.store_side. A part, WORK/parts/NAME/, n pictures and m crops:
+    pixels.u8     (n, S, S, 3) uint8 RGB, each whole picture squashed to S x S (bilinear), as the shipped model sees it
+    pictures.npy  (m,) int64, which picture a crop is of; the first n are 0 .. n-1
+    boxes.npy     (m, 4) float32, a crop's left, top, right, bottom as shares of the picture; the first n are 0, 0, 1, 1
+    v1.f16        (m, 1024) float16, what the teachers say of the crop
+    v2.f16        (m, 1280) float16
+    looks.f16     (m, 281) float16, its colours and its texture (see looks.py)
+    names.json    [[source, label], ...], n of them
 
-N pictures, S = Config.store_side. Files in DIR:
-    pictures.u8   (N, S, S, 3) uint8 RGB, each whole picture squashed to S x S (bilinear), as the shipped model will see it
-    labels.npy    (N,) int64, 0..K-1 within the picture's source
-    sources.npy   (N,) int64, index into `names.json`
-    usable.npy    (N,) bool, False: does not decode, or is (nearly) an evaluation picture (see dedupe.py)
-    names.json    [[source, [label, ...]], ...]
+Pictures to be left out stand in WORK/left-out.json, [[NAME, row], ...] (see dedupe.py).
 """
 
 from __future__ import annotations
 
-import argparse
 import io
 import json
-import multiprocessing
-import os
-import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,39 +25,93 @@ import numpy.typing as npt
 
 from training.config import Config
 
+FEATURES = {"v1": 1024, "v2": 1280, "looks": 281}
+
 
 @dataclass(frozen=True)
 class Pictures:
-    pixels: npt.NDArray[np.uint8]  # (N, S, S, 3), a memory map
-    labels: npt.NDArray[np.int64]  # (N,)
-    sources: npt.NDArray[np.int64]  # (N,)
+    parts: list[Path]
+    stores: list[npt.NDArray[np.uint8]]  # a memory map (n, S, S, 3) a part
+    starts: npt.NDArray[np.int64]  # (parts + 1,), row of each part's first picture
+    owners: npt.NDArray[np.int64]  # (M,), the picture that each crop is of
+    boxes: npt.NDArray[np.float32]  # (M, 4)
+    order: npt.NDArray[np.int64]  # (M,), place of each crop when the parts' crops are put one after the other
+    labels: npt.NDArray[np.int64]  # (N,), within the picture's source
+    sources: npt.NDArray[np.int64]  # (N,), index into `names`
     usable: npt.NDArray[np.bool_]  # (N,)
-    names: list[tuple[str, list[str]]]
+    names: list[tuple[str, list[str]]]  # [(source, labels), ...]
+
+    def __len__(self) -> int:
+        return len(self.labels)
 
     @property
     def classes(self) -> list[int]:
         """How many labels each source has."""
         return [len(labels) for _, labels in self.names]
 
+    def pixels(self, rows: npt.NDArray[np.int64]) -> npt.NDArray[np.uint8]:
+        """(B,) -> (B, S, S, 3)"""
+        out = np.empty((len(rows), *self.stores[0].shape[1:]), np.uint8)
+        places = np.searchsorted(self.starts, rows, side="right") - 1
+        for i, (row, place) in enumerate(zip(rows, places, strict=True)):
+            out[i] = self.stores[place][row - self.starts[place]]
+        return out
 
-def load(work: Path, side: int = Config.store_side) -> Pictures:
-    labels = np.load(work / "labels.npy")
-    pixels = np.memmap(work / "pictures.u8", np.uint8, "c", shape=(len(labels), side, side, 3))  # "c": torch wants it writable
-    names = [(source, list(inside)) for source, inside in json.loads((work / "names.json").read_text())]
-    return Pictures(pixels, labels, np.load(work / "sources.npy"), np.load(work / "usable.npy"), names)
+    def features(self, kind: str) -> npt.NDArray[np.float16]:
+        """(M, F): "v1", "v2" or "looks" of every crop."""
+        read = [np.fromfile(part / f"{kind}.f16", np.float16).reshape(-1, FEATURES[kind]) for part in self.parts]
+        return np.concatenate(read)[self.order]
 
 
-def save(work: Path, pixels: npt.NDArray[np.uint8], labels: list[str], sources: list[str], usable: npt.NDArray[np.bool_]) -> None:
-    """Lay a data set down in the form that `load` reads (`pictures.u8` may be there already: then pass it as the memory map)."""
-    if not (work / "pictures.u8").exists():
-        pixels.tofile(work / "pictures.u8")
-    names = [(source, sorted({b for a, b in zip(sources, labels, strict=True) if a == source})) for source in sorted(set(sources))]
-    place = {source: i for i, (source, _) in enumerate(names)}
-    inside = [{label: i for i, label in enumerate(known)} for _, known in names]
-    np.save(work / "sources.npy", np.array([place[source] for source in sources], np.int64))
-    np.save(work / "labels.npy", np.array([inside[place[a]][b] for a, b in zip(sources, labels, strict=True)], np.int64))
-    np.save(work / "usable.npy", usable)
-    (work / "names.json").write_text(json.dumps(names))
+def load(work: Path, side: int = Config.store_side, without: Collection[str] = (), only: Collection[str] | None = None) -> Pictures:
+    """All parts that are ready (or those named in `only`), but for the pictures of the sources `without`."""
+    folders = sorted(folder for folder in (work / "parts").iterdir() if not folder.name.endswith(".new"))
+    folders = [folder for folder in folders if only is None or folder.name in only]
+    named = {folder: json.loads((folder / "names.json").read_text()) for folder in folders}
+    parts = [folder for folder in folders if any(source not in without for source, _ in named[folder])]
+    pairs = [(source, label) for part in parts for source, label in named[part]]
+    starts = np.cumsum([0, *(len(named[part]) for part in parts)])
+    stores: list[npt.NDArray[np.uint8]] = [
+        np.memmap(part / "pixels.u8", np.uint8, "r", shape=(len(named[part]), side, side, 3)) for part in parts
+    ]
+    owners = np.concatenate([np.load(part / "pictures.npy") + start for part, start in zip(parts, starts, strict=False)])
+    first = np.concatenate([np.arange(len(np.load(part / "pictures.npy"))) < len(named[part]) for part in parts])
+    order = np.concatenate([np.flatnonzero(first), np.flatnonzero(~first)])
+    boxes = np.concatenate([np.load(part / "boxes.npy") for part in parts])
+    inside: dict[str, dict[str, int]] = {}
+    for source, label in sorted(set(pairs)):
+        inside.setdefault(source, {})[label] = len(inside.get(source, {}))
+    place = {source: i for i, source in enumerate(inside)}
+    usable = np.array([source not in without for source, _ in pairs])
+    out = json.loads((work / "left-out.json").read_text()) if (work / "left-out.json").exists() else []
+    begin = {part.name: start for part, start in zip(parts, starts, strict=False)}
+    usable[[begin[part] + row for part, row in out if part in begin]] = False
+    return Pictures(
+        parts=parts,
+        stores=stores,
+        starts=starts,
+        owners=owners[order],
+        boxes=boxes[order],
+        order=order,
+        labels=np.array([inside[source][label] for source, label in pairs], np.int64),
+        sources=np.array([place[source] for source, _ in pairs], np.int64),
+        usable=usable,
+        names=[(source, list(labels)) for source, labels in inside.items()],
+    )
+
+
+def save(part: Path, pixels: npt.NDArray[np.uint8], names: list[tuple[str, str]], crops: dict[str, npt.NDArray[np.generic]]) -> None:
+    """Lay one part down, all of it or nothing. `crops`: "pictures", "boxes", and the float16 features by their kind."""
+    new = part.with_name(f"{part.name}.new")
+    new.mkdir(parents=True, exist_ok=True)
+    pixels.tofile(new / "pixels.u8")
+    for kind, values in crops.items():
+        if kind in FEATURES:
+            values.astype(np.float16).tofile(new / f"{kind}.f16")
+        else:
+            np.save(new / f"{kind}.npy", values)
+    (new / "names.json").write_text(json.dumps(names))
+    new.rename(part)
 
 
 def raw_pictures(file: Path) -> Iterator[bytes]:
@@ -75,51 +127,3 @@ def squash(raw: bytes, side: int) -> npt.NDArray[np.uint8]:
 
     with Image.open(io.BytesIO(raw)) as image:
         return np.asarray(image.convert("RGB").resize((side, side), Image.Resampling.BILINEAR))
-
-
-def _decode(task: tuple[Path, Path, int, int, int]) -> list[int]:
-    """One parquet file into its rows of the memory map; returns the rows that do not decode."""
-    file, target, start, count, side = task
-    rows = np.memmap(target, np.uint8, "r+", shape=(count, side, side, 3))
-    bad = []
-    for i, raw in enumerate(raw_pictures(file), start):
-        try:
-            rows[i] = squash(raw, side)
-        except Exception:
-            bad.append(i)
-    rows.flush()
-    return bad
-
-
-def main() -> None:
-    import pyarrow.parquet as pq
-
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, required=True, help="folder that holds train/*.parquet")
-    parser.add_argument("--work", type=Path, required=True)
-    parser.add_argument("--processes", type=int, default=os.cpu_count() or 1)
-    args = parser.parse_args()
-    side = Config.store_side
-    args.work.mkdir(parents=True, exist_ok=True)
-    files = sorted((args.data / "train").glob("*.parquet"))
-    tables = [pq.read_table(file, columns=["label", "source"]) for file in files]
-    counts = [table.num_rows for table in tables]
-    starts = np.cumsum([0, *counts])
-    total = int(starts[-1])
-    target = args.work / "pictures.u8"
-    started = time.time()
-    np.memmap(target, np.uint8, "w+", shape=(total, side, side, 3)).flush()
-    tasks = [(file, target, int(start), total, side) for file, start in zip(files, starts, strict=False)]
-    with multiprocessing.get_context("spawn").Pool(args.processes) as pool:
-        bad = [i for part in pool.imap_unordered(_decode, tasks) for i in part]
-    usable = np.ones(total, bool)
-    usable[bad] = False
-    pixels = np.memmap(target, np.uint8, "r", shape=(total, side, side, 3))
-    labels = [label for table in tables for label in table["label"].to_pylist()]
-    sources = [source for table in tables for source in table["source"].to_pylist()]
-    save(args.work, pixels, labels, sources, usable)
-    print(f"{total} pictures, {len(bad)} do not decode, {time.time() - started:.0f} s")
-
-
-if __name__ == "__main__":
-    main()

@@ -2,9 +2,9 @@
 
     python -m training.dedupe --data DATA --work DIR
 
-Prints the pairs and marks the training pictures unusable (DIR/usable.npy). The hash: sign of the 8 x 8 lowest frequencies of the
-32 x 32 grey picture's cosine transform against their median (Zauner, "Implementation and benchmarking of perceptual image hash
-functions", 2010).
+Looks at all parts that are ready, prints the pairs and writes the training pictures down in DIR/left-out.json. The hash: sign of the
+8 x 8 lowest frequencies of the 32 x 32 grey picture's cosine transform against their median (Zauner, "Implementation and benchmarking
+of perceptual image hash functions", 2010).
 """
 
 from __future__ import annotations
@@ -54,16 +54,17 @@ def main() -> None:
     parser.add_argument("--work", type=Path, required=True)
     args = parser.parse_args()
     pictures = data.load(args.work)
-    training = hashes(np.stack([grey(picture) for picture in pictures.pixels]))
+    training = hashes(np.stack([grey(picture) for store in pictures.stores for picture in store]))
     files = sorted((args.data / "eval").glob("*/*/*.jpg"))
-    evaluation = hashes(np.stack([grey(data.squash(file.read_bytes(), pictures.pixels.shape[1])) for file in files]))
+    side = pictures.stores[0].shape[1]
+    evaluation = hashes(np.stack([grey(data.squash(file.read_bytes(), side)) for file in files]))
     pairs = near(training, evaluation)
     rows = sorted({int(i) for i, _ in pairs})
-    usable = pictures.usable.copy()
-    usable[rows] = False
-    np.save(args.work / "usable.npy", usable)
-    listed = [[int(i), files[int(j)].relative_to(args.data / "eval").as_posix()] for i, j in pairs]
-    (args.work / "near-evaluation.json").write_text(json.dumps(listed))
+    places = np.searchsorted(pictures.starts, rows, side="right") - 1
+    out = [[pictures.parts[place].name, row - int(pictures.starts[place])] for row, place in zip(rows, places, strict=True)]
+    (args.work / "left-out.json").write_text(json.dumps(out))
+    for i, j in pairs:
+        print(int(i), files[int(j)].relative_to(args.data / "eval").as_posix())
     print(f"{len(pairs)} pairs; {len(rows)} of {len(training)} training pictures left out ({len(files)} evaluation pictures)")
 
 

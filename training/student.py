@@ -76,46 +76,53 @@ class Student(nn.Module):
 
 
 class Heads(nn.Module):
-    """A cosine classifier a source, on the vector itself: sources with one label teach nothing here and have none."""
+    """Classifiers on the vector itself: a cosine one a source, for the pictures' own labels, and a linear one for the teacher's.
 
-    def __init__(self, classes: list[int], dim: int) -> None:
+    Sources with one label teach nothing here.
+    """
+
+    def __init__(self, classes: list[int], dim: int, soft: int) -> None:
         super().__init__()
         self.weights = nn.ParameterList([nn.Parameter(torch.randn(count, dim) * dim**-0.5) for count in classes])
+        self.soft = nn.Linear(dim, soft)
 
     def loss(self, unit: Tensor, labels: Tensor, sources: Tensor, scale: float, smoothing: float) -> Tensor:
         """unit (B, D), labels and sources (B,) -> mean cross entropy over the samples whose source has several labels."""
         total, seen = unit.new_zeros(()), 0
-        for source, weight in enumerate(self.weights):
-            mine = sources == source
-            count = int(mine.sum())
-            if count == 0 or len(weight) < 2:
+        for source in sources.unique().tolist():
+            weight = self.weights[source]
+            if len(weight) < 2:
                 continue
+            mine = sources == source
             logits = scale * unit[mine] @ F.normalize(weight, dim=1).T
             total = total + F.cross_entropy(logits, labels[mine], label_smoothing=smoothing, reduction="sum")
-            seen += count
+            seen += int(mine.sum())
         return total / max(seen, 1)
+
+    def soft_loss(self, unit: Tensor, labels: Tensor, shares: Tensor) -> Tensor:
+        """unit (B, D), labels and shares (B, 32) -> mean cross entropy to the teacher's labels, shared as it shares them."""
+        likely = self.soft(unit).log_softmax(1).gather(1, labels)  # (B, 32)
+        return -(shares * likely).sum(1).mean()
 
 
 # ---- start from a model already shipped --------------------------------------------------------------------------------------------
 
 
 def start_from(student: Student, model: Path, pixels: Tensor) -> None:
-    """Take over the convolutions of an exported model of the same widths (its strides may differ), in the graph's order.
+    """Take over the convolutions of an exported model of the same widths (its strides may differ), stage by stage.
+
+    Where the student has more blocks in a stage than the model, the last ones stay as they are: they start as their shortcuts.
 
     Its normalisation is folded away, so that of the student is set anew, from what `pixels` (B, 3, H, W) cause at each place, such that
     the network gives what the shipped one gives. Each filter is brought to the length that a fresh one has, since the learning rate
     is meant for that.
     """
     donors = _convolutions(model)
-    pairs = [student.stem]
-    for block in student.blocks:
-        assert isinstance(block, Block)
-        pairs += [block.a, block.b] + ([block.shortcut] if block.shortcut is not None else [])
-    if len(donors) < len(pairs):
-        raise ValueError(f"{model} has {len(donors)} convolutions, the student has {len(pairs)}")
     shifts: dict[nn.Module, Tensor] = {}
     scales: dict[nn.Module, Tensor] = {}
-    for pair, (weight, bias) in zip(pairs, donors, strict=False):
+
+    def take(pair: ConvNorm) -> None:
+        weight, bias = donors.pop(0)
         conv = pair[0]
         if conv.weight.shape != weight.shape:
             raise ValueError(f"{model}: a convolution of shape {tuple(weight.shape)} where {tuple(conv.weight.shape)} is needed")
@@ -123,6 +130,15 @@ def start_from(student: Student, model: Path, pixels: Tensor) -> None:
         fresh = conv.weight.detach().flatten(1).norm(dim=1).mean()
         conv.weight.data.copy_(weight * (fresh / length).view(-1, 1, 1, 1))
         shifts[pair[1]], scales[pair[1]] = bias, length / fresh
+
+    take(student.stem)
+    for block in student.blocks:
+        assert isinstance(block, Block)
+        if block.shortcut is None and donors[0][0].shape != block.a[0].weight.shape:
+            continue  # a block that the model does not have
+        for pair in (block.a, block.b, block.shortcut):
+            if pair is not None:
+                take(pair)
 
     def settle(norm: nn.Module, inputs: tuple[Tensor, ...]) -> None:
         assert isinstance(norm, nn.BatchNorm2d) and norm.running_mean is not None and norm.running_var is not None
@@ -158,13 +174,19 @@ def _convolutions(model: Path) -> list[tuple[Tensor, Tensor]]:
     return found
 
 
-def fit_projection(student: Student, features: Tensor, targets: Tensor, ridge: float = 1e-2) -> None:
+def ridge(x: Tensor, y: Tensor, strength: float = 1e-2) -> tuple[Tensor, Tensor]:
+    """Weight (Y, X) and bias (Y,) of the linear map from x (N, X) to y (N, Y) with least squares."""
+    mean_x, mean_y = x.mean(0), y.mean(0)
+    left, right = (x - mean_x).double(), (y - mean_y).double()
+    gram = left.T @ left / len(left)
+    gram += strength * gram.diagonal().mean() * torch.eye(len(gram), dtype=torch.float64)
+    weight = torch.linalg.solve(gram, left.T @ right / len(left)).T.float()
+    return weight, mean_y - weight @ mean_x
+
+
+def fit_projection(student: Student, features: Tensor, targets: Tensor) -> None:
     """Set the projection by ridge regression: features (N, C) pooled maps -> targets (N, D). A start worth an hour of training."""
-    mean_x, mean_y = features.mean(0), targets.mean(0)
-    x, y = (features - mean_x).double(), (targets - mean_y).double()
-    gram = x.T @ x / len(x)
-    gram += ridge * gram.diagonal().mean() * torch.eye(len(gram), dtype=torch.float64)
-    weight = torch.linalg.solve(gram, x.T @ y / len(x)).T.float()  # (D, C)
+    weight, bias = ridge(features, targets)
     student.project.weight.data.copy_(weight[:, :, None, None])
     assert student.project.bias is not None
-    student.project.bias.data.copy_(mean_y - weight @ mean_x)
+    student.project.bias.data.copy_(bias)

@@ -1,17 +1,7 @@
-"""What the teachers say of every training picture, computed once; and the target that the student learns.
-
-    python -m training.teachers --data DATA --work DIR v2        (resumes where it stopped)
-    python -m training.teachers --data DATA --work DIR v1
-
-Each writes DIR/features-v2.f16, (N, 1280) float16 (v1: (N, 1024)); pictures enter whole, squashed to 224 x 224.
-"""
+"""The teachers, and the space that the student learns: what they and a picture's looks say together, in 256 numbers."""
 
 from __future__ import annotations
 
-import argparse
-import multiprocessing
-import os
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,25 +9,15 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from training import data
+from training import data, looks
 
-SIDE = 224  # px; at 160 the evaluation sets lose .01 to .03 mAP
+SIDE = 192  # px; 224 costs 1.4 times as much, at 160 the teachers' mAP is .01 to .03 lower
 WIDTH = {"v1": 1024, "v2": 1280}
-_BATCH = 16
-_PART = 2_500  # pictures a task: small, so that all processes end together
+_FIT = 60_000  # crops that the space is fitted on
+_STRETCH = 8_192  # crops at once
 
 Float32 = npt.NDArray[np.float32]
-
-
-@dataclass(frozen=True)
-class Target:
-    """features (N, F) -> unit(((features - mean) @ basis)): the space the student learns and the model ships."""
-
-    mean: Float32  # (F,)
-    basis: Float32  # (F, D): principal axes, each divided by its spread to the power `whiten`
-
-    def __call__(self, features: Float32) -> Float32:
-        return unit((features - self.mean) @ self.basis)
+Features = dict[str, npt.NDArray[np.float16]]  # "v1" (M, 1024), "v2" (M, 1280), "looks" (M, 281)
 
 
 def unit(rows: Float32) -> Float32:
@@ -46,116 +26,129 @@ def unit(rows: Float32) -> Float32:
     return out
 
 
-def fit_target(features: Float32, dim: int, whiten: float = 0.5) -> Target:
+# ---- the target ----------------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Target:
+    """Features -> unit(((joined - mean) @ basis)): the space the student learns and the model ships.
+
+    Joined are four rows of unit length each: teacher V1, teacher V2, colours times `colour`, texture times `grain` (each number of it
+    first divided by its spread).
+    """
+
+    colour: float
+    grain: float
+    texture: Float32  # (2, 36): mean and spread
+    mean: Float32  # (F,)
+    basis: Float32  # (F, D): principal axes, each divided by its spread to the power `whiten`
+
+    def joined(self, features: Features) -> Float32:
+        v1, v2, seen = (features[kind].astype(np.float32) for kind in ("v1", "v2", "looks"))
+        colours, texture = seen[:, : looks.COLOURS], (seen[:, looks.COLOURS :] - self.texture[0]) / self.texture[1]
+        return np.concatenate([unit(v1), unit(v2), self.colour * unit(colours), self.grain * unit(texture)], 1)
+
+    def __call__(self, features: Features) -> Float32:
+        """(M, D) unit rows."""
+        stretches = range(0, len(features["v1"]), _STRETCH)
+        pieces = [{kind: values[start : start + _STRETCH] for kind, values in features.items()} for start in stretches]
+        return np.concatenate([unit((self.joined(piece) - self.mean) @ self.basis) for piece in pieces])
+
+    def save(self, file: Path) -> None:
+        np.savez(file, **self.__dict__)
+
+    @classmethod
+    def load(cls, file: Path) -> Target:
+        with np.load(file) as stored:
+            return cls(**{name: float(stored[name]) if stored[name].ndim == 0 else stored[name] for name in stored})
+
+
+def fit_target(features: Features, dim: int, colour: float, grain: float, whiten: float = 0.5) -> Target:
     """Mean removed, `dim` principal axes, half whitened: spread s becomes s ** (1 - whiten).
 
-    features: float32 (N, F) with unit rows a teacher. Half whitening of Jégou & Chum, "Negative evidences and co-occurrences in
-    image retrieval" (2012), between none and full.
+    Half whitening of Jégou & Chum, "Negative evidences and co-occurrences in image retrieval" (2012), between none and full.
     """
-    mean = features.mean(axis=0)
-    centred = features - mean
-    covariance = centred.T @ centred / len(features)  # (F, F)
-    values, axes = np.linalg.eigh(covariance.astype(np.float64))
-    values, axes = values[::-1][:dim], axes[:, ::-1][:, :dim]
-    spread = np.sqrt(np.maximum(values, 1e-12))
-    return Target(mean.astype(np.float32), (axes / spread**whiten).astype(np.float32))
+    texture = features["looks"][:, looks.COLOURS :].astype(np.float32)
+    scale = np.stack([texture.mean(0), texture.std(0) + 1e-6])
+    raw = Target(colour, grain, scale, np.zeros(1, np.float32), np.zeros(1, np.float32))
+    joined = raw.joined(features)
+    mean = joined.mean(axis=0)
+    centred = joined - mean
+    values, axes = principal(centred.T @ centred / len(centred), dim)
+    return Target(colour, grain, scale, mean, (axes / np.maximum(values, 1e-12) ** (whiten / 2)).astype(np.float32))
 
 
-def joined(work: Path) -> Float32:
-    """float32 (N, F): every teacher's features on disk, each of unit length, side by side."""
-    parts = []
-    for name, width in WIDTH.items():
-        file = work / f"features-{name}.f16"
-        if file.exists():
-            parts.append(unit(np.fromfile(file, np.float16).reshape(-1, width).astype(np.float32)))
-    return np.concatenate(parts, axis=1)
+def principal(covariance: Float32, count: int, rounds: int = 12) -> tuple[Float32, Float32]:
+    """The largest variances (count,), falling, and their axes (F, count), by subspace iteration: all axes would take a minute.
+
+    Some more axes than wanted are iterated, so that the last ones wanted are right too.
+    """
+    start = np.random.default_rng(0).normal(size=(len(covariance), min(len(covariance), count + count // 4 + 8)))
+    axes = np.linalg.qr(start.astype(np.float32))[0]
+    for _ in range(rounds):
+        axes = np.linalg.qr(covariance @ axes)[0]
+    values, inner = np.linalg.eigh(axes.T @ covariance @ axes)
+    return values[::-1][:count], (axes @ inner)[:, ::-1][:, :count]
+
+
+def sample(features: Features, usable: npt.NDArray[np.bool_]) -> Features:
+    rows = np.flatnonzero(usable)
+    rows = np.sort(np.random.default_rng(0).choice(rows, min(len(rows), _FIT), replace=False))
+    return {kind: values[rows] for kind, values in features.items()}
+
+
+# ---- asking ----------------------------------------------------------------------------------------------------------------------
 
 
 def open_teacher(path: Path) -> Callable[[Float32], Float32]:
-    """The teacher as a function: (B, 3, 224, 224) -> (B, F). OpenVINO in bf16 where it is installed (twice as fast), else ONNX Runtime.
+    """The teacher as a function: (B, 3, S, S) -> (B, F). One thread (there is one process a core instead), bf16 where the CPU has it."""
+    import openvino
 
-    One thread: there is one process a core instead.
-    """
-    try:
-        import openvino
-    except ImportError:
-        import onnxruntime
-
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = 1
-        options.log_severity_level = 3
-        session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-        return lambda pixels: np.asarray(session.run(None, {"pixels": pixels})[0], np.float32).reshape(len(pixels), -1)
     core = openvino.Core()
-    compiled = core.compile_model(core.read_model(str(path)), "CPU", {"INFERENCE_NUM_THREADS": 1, "ENABLE_CPU_PINNING": False})
+    model = core.read_model(str(path))
+    model.reshape([-1, 3, SIDE, SIDE])  # it comes with 224
+    compiled = core.compile_model(model, "CPU", {"INFERENCE_NUM_THREADS": 1, "ENABLE_CPU_PINNING": False})
     return lambda pixels: np.asarray(compiled([pixels])[0], np.float32).reshape(len(pixels), -1)
 
 
 def features_of(teacher: Callable[[Float32], Float32], pictures: list[npt.NDArray[np.uint8]]) -> Float32:
-    """B pictures uint8 (224, 224, 3) -> (B, F)"""
-    pixels = np.stack(pictures).transpose(0, 3, 1, 2).astype(np.float32) / 127.5 - 1  # (B, 3, 224, 224)
+    """B pictures uint8 (S, S, 3) -> (B, F)"""
+    pixels = np.stack(pictures).transpose(0, 3, 1, 2).astype(np.float32) / 127.5 - 1  # (B, 3, S, S)
     return teacher(np.ascontiguousarray(pixels))
 
 
-def _work(task: tuple[str, Path, Path, int, int, Path, Path, int]) -> None:
-    name, file, model, start, part, target, done_file, total = task
-    out = np.memmap(target, np.float16, "r+", shape=(total, WIDTH[name]))
-    done = np.memmap(done_file, np.bool_, "r+", shape=(total,))
-    teacher = open_teacher(model)
-    batch: list[npt.NDArray[np.uint8]] = []
-    rows: list[int] = []
+# ---- labels ----------------------------------------------------------------------------------------------------------------------
 
-    def flush() -> None:
-        if rows:
-            out[rows] = features_of(teacher, batch)
-            done[rows] = True
-            batch.clear()
-            rows.clear()
-
-    for place, raw in enumerate(data.raw_pictures(file)):
-        i = start + place
-        if place // _PART != part or done[i]:
-            continue
-        try:
-            batch.append(data.squash(raw, SIDE))
-        except Exception:
-            continue  # unusable.npy knows it
-        rows.append(i)
-        if len(rows) == _BATCH:
-            flush()
-    flush()
+TOP = 32  # labels kept a crop: together about 95 % of the probability
 
 
-def main() -> None:
-    import pyarrow.parquet as pq
+@dataclass(frozen=True)
+class SoftLabels:
+    """What V2's head makes of a crop: its 32 likeliest of 1,001 labels, their probabilities brought to a sum of 1."""
 
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("name", choices=sorted(WIDTH))
-    parser.add_argument("--data", type=Path, required=True, help="folder that holds train/*.parquet and teachers/*.onnx")
-    parser.add_argument("--work", type=Path, required=True)
-    parser.add_argument("--processes", type=int, default=os.cpu_count() or 1)
-    args = parser.parse_args()
-    files = sorted((args.data / "train").glob("*.parquet"))
-    starts = np.cumsum([0, *(pq.ParquetFile(file).metadata.num_rows for file in files)])
-    total = int(starts[-1])
-    model = args.data / "teachers" / f"mobilenet_{args.name}_imagenet.onnx"
-    part, done = args.work / f"features-{args.name}.part", args.work / f"features-{args.name}.done"
-    if not done.exists():
-        np.memmap(part, np.float16, "w+", shape=(total, WIDTH[args.name])).flush()
-        np.memmap(done, np.bool_, "w+", shape=(total,)).flush()
-    started = time.time()
-    tasks = [
-        (args.name, file, model, int(start), piece, part, done, total)
-        for file, start, end in zip(files, starts, starts[1:], strict=False)
-        for piece in range(-(-int(end - start) // _PART))
-    ]
-    with multiprocessing.get_context("spawn").Pool(args.processes) as pool:
-        for _ in pool.imap_unordered(_work, tasks, chunksize=1):
-            pass
-    os.replace(part, args.work / f"features-{args.name}.f16")
-    done.unlink()
-    print(f"{args.name}: {total} pictures in {time.time() - started:.0f} s")
+    labels: npt.NDArray[np.int64]  # (M, 32)
+    shares: Float32  # (M, 32)
 
 
-if __name__ == "__main__":
-    main()
+def logits(features: npt.NDArray[np.float16], head: Path) -> Float32:
+    """(M, 1280) -> (M, 1001)"""
+    with np.load(head) as stored:
+        out: Float32 = features.astype(np.float32) @ stored["weight"].astype(np.float32).T + stored["bias"]
+    return out
+
+
+def soft_labels(features: npt.NDArray[np.float16], head: Path) -> SoftLabels:
+    labels, shares = [], []
+    for start in range(0, len(features), _STRETCH):
+        raw = logits(features[start : start + _STRETCH], head)
+        best = np.argpartition(raw, -TOP, axis=1)[:, -TOP:]
+        likely = np.take_along_axis(raw, best, 1)
+        likely = np.exp(likely - likely.max(1, keepdims=True))
+        labels.append(best)
+        shares.append(likely / likely.sum(1, keepdims=True))
+    return SoftLabels(np.concatenate(labels), np.concatenate(shares).astype(np.float32))
+
+
+def crops(pictures: data.Pictures) -> Features:
+    """The features of every crop of all pictures."""
+    return {kind: pictures.features(kind) for kind in data.FEATURES}

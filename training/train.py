@@ -1,14 +1,15 @@
-"""Train the student; stop it whenever you like, start it again and it goes on.
+"""Train the student as a file says; stop it whenever you like, start it again and it goes on.
 
-    python -m training.train --work DIR --run main --init mini-v0.onnx          (goes on where it stopped)
-    python -m training.train --work DIR --run final --branch main --cooldown 3000 --set side=96
+    python -m training.train training/runs/RUN.toml --work WORK
 
-The rate stays constant, so that a run can last as long as there is time; a branch with `--cooldown` then lets it fall to
-nearly nothing within the given steps, and that one is shipped. Every step's chance comes from (seed, step): a run that was
-interrupted ends as one that was not.
+Run RUN keeps its state in WORK/runs/RUN. While a stage's rate is constant, a run can last as long as there is time; a run that branches
+from it and ends with a `cooldown` stage lets the rate fall to nearly nothing, and that one is shipped. Every step's chance comes from
+(seed, step): a run that was interrupted ends as one that was not. Parts prepared meanwhile are taken in at the next start.
 
-DIR/runs/RUN/last.pt    the state: student, heads, averaged student, optimiser, step, configuration
-DIR/runs/RUN/log.jsonl  one line every `log_steps`
+WORK/target.npz            the target space, fitted on what there was at the first start
+WORK/gathered/             what is the same for all runs: each crop's target and soft labels, each picture's neighbours
+WORK/runs/RUN/last.pt      the state: student, heads, averaged student, optimisers, step, configuration
+WORK/runs/RUN/log.jsonl    one line every `log_steps`
 """
 
 from __future__ import annotations
@@ -18,23 +19,26 @@ import json
 import os
 import signal
 import time
-from dataclasses import asdict, dataclass, fields, replace
+from collections.abc import Collection
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
 import torch.multiprocessing as mp
 import torch.nn.functional as F  # noqa: N812, its usual name
 from torch import Tensor
 
-from training import augment, data, teachers
-from training.config import Config
-from training.student import Heads, Student, fit_projection, start_from
+from training import augment, config, data, teachers
+from training.config import Config, Plan
+from training.student import Heads, Student, fit_projection, ridge, start_from
 
 _TEMPERATURE = 0.1  # of similarities inside a batch
 _PAIR_TEMPERATURE = 0.03  # few negatives are near, and only they teach
-_PATIENCE = 900.0  # seconds that a process waits for the others before it gives up
+_PATIENCE = 7200.0  # seconds that a process waits for the others before it gives up: someone may have paused them all
+_GROUP = 32_768  # pictures among which each one's neighbours are sought: near enough, and the time grows with their number
 
 
 @dataclass
@@ -66,85 +70,122 @@ class Crew:
         return bool(total[-1] > 0)
 
 
+@dataclass(frozen=True)
+class Gathered:
+    """What the teachers and the looks say, ready for use."""
+
+    targets: Tensor  # (M, D) float32, unit rows
+    labels: Tensor  # (M, 32) int64 and
+    shares: Tensor  # (M, 32) float32: soft labels
+    neighbours: Tensor  # (N, K) int64
+    soft_weight: Tensor  # (1001, D) and
+    soft_bias: Tensor  # (1001,): the linear map from targets to the teacher's logits
+
+
 class Run:
     """Everything that a step needs and changes."""
 
-    def __init__(self, work: Path, config: Config) -> None:
+    def __init__(self, work: Path, plan: Plan, step: int = 0, parts: Collection[str] | None = None) -> None:
         self.crew: Crew | None = None
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        self.pictures = data.load(work, config.store_side)
-        pixels = torch.from_numpy(np.asarray(self.pictures.pixels))
-        self.pixels = pixels.to(self.device)  # (N, S, S, 3): a memory map on the CPU, all of it on a GPU
+        self.plan, self.step, self.seconds = plan, step, 0.0
+        config = self.config
+        self.pictures = data.load(work, config.store_side, plan.held_out, parts)
+        self.store: Tensor | None = None  # on a GPU: all pictures (N, S, S, 3)
+        if self.device.type == "cuda":
+            self.store = torch.cat([torch.from_numpy(np.array(store)).to(self.device) for store in self.pictures.stores])
         self.labels = torch.from_numpy(self.pictures.labels).to(self.device)
         self.sources = torch.from_numpy(self.pictures.sources).to(self.device)
-        self.targets = torch.from_numpy(targets(work, self.pictures, config)).to(self.device)  # (N, D)
-        self.neighbours = neighbours(work, self.targets, self.pictures, config) if config.flock > 1 else None  # (N, K)
-        self.chances = torch.from_numpy(_chances(self.pictures))  # (N,), rising to 1
-        self.step = 0
-        self.seconds = 0.0
-        self.cooldown: tuple[int, int] | None = None  # (first step, steps)
-        self.config = config
+        self.boxes = torch.from_numpy(self.pictures.boxes)  # (M, 4)
+        count = len(self.pictures)
+        owners = self.pictures.owners[count:]  # rising
+        self.first_part = torch.from_numpy(count + np.searchsorted(owners, np.arange(count)))  # (N,)
+        self.parts = torch.from_numpy(np.bincount(owners, minlength=count))  # (N,) how many each picture has
+        self.known = gather(work, self.pictures, config)
+        self.targets, self.soft = self.known.targets.to(self.device), (self.known.labels.to(self.device), self.known.shares.to(self.device))
+        self.chances = torch.from_numpy(_chances(self.pictures, plan.sources))  # (N,), rising to 1
         torch.manual_seed(config.seed)
         self.student = Student(config).to(self.device, memory_format=torch.channels_last)
-        self.heads = Heads(self.pictures.classes, config.dim).to(self.device)
+        self.heads = Heads(self.pictures.classes, config.dim, len(self.known.soft_bias)).to(self.device)
         for source, weight in enumerate(self.heads.weights):  # a class starts at the mean of its pictures
             for label in range(len(weight)):
-                mine = self.targets[(self.sources == source) & (self.labels == label)]
+                mine = self.targets[:count][(self.sources == source) & (self.labels == label)]
                 weight.data[label] = F.normalize(mine.mean(0), dim=0) if len(mine) else weight.data[label]
+        self.heads.soft.weight.data.copy_(self.known.soft_weight)
+        self.heads.soft.bias.data.copy_(self.known.soft_bias)
         self.average: Student | None = Student(config).to(self.device, memory_format=torch.channels_last)
         self.average.load_state_dict(self.student.state_dict())
         kernels, slow, free = [], [], []
-        for parameter in (*self.student.parameters(), *self.heads.parameters()):
+        for parameter in self.student.parameters():
             (kernels if _is_kernel(parameter) and config.muon else slow if parameter.ndim > 1 else free).append(parameter)
         groups = [{"params": slow, "weight_decay": config.weight_decay}, {"params": free, "weight_decay": 0.0}]
-        self.optimisers: list[torch.optim.Optimizer] = [torch.optim.AdamW(groups, lr=config.lr, betas=(0.9, 0.99))]
+        rest = [{"params": list(self.heads.parameters()), "weight_decay": 0.0}]
+        self.optimisers: list[torch.optim.Optimizer] = [torch.optim.AdamW(each, lr=config.lr, betas=(0.9, 0.99)) for each in (groups, rest)]
         self.kernels, self.matrices = kernels, [_matrix(kernel.detach()) for kernel in kernels]
         if kernels:
             muon = torch.optim.Muon(self.matrices, lr=config.lr, weight_decay=config.weight_decay, adjust_lr_fn="match_rms_adamw")
             self.optimisers.append(muon)
 
+    @property
+    def config(self) -> Config:
+        return self.plan.at(self.step)[0]
+
     # ---- one step --------------------------------------------------------------------------------------------------------------
 
-    def batch(self, step: int) -> tuple[Tensor, Tensor]:
-        """Rows (B,) of this step's pictures and their views (B, 3, V, V)."""
+    def batch(self, step: int) -> tuple[Tensor, Tensor, Tensor]:
+        """Rows (B,) of this step's pictures, their crops (B,), and their views (B, 3, V, V).
+
+        Flock by flock: a whole picture unchanged, as a library holds it; a view of it; views of some of its neighbours: what tells a
+        picture from those alike, in any view, is learnt where they meet. A neighbour's view may lie in a part that has a target of its own.
+        """
+        config = self.plan.at(step)[0]
         count, place = (self.crew.count, self.crew.place) if self.crew else (1, 0)
-        chance = torch.Generator().manual_seed((self.config.seed * 1_000_003 + step) * 64 + place)
-        flocks = self.config.batch // count // self.config.flock
-        rows = torch.searchsorted(self.chances, torch.rand(flocks, generator=chance, dtype=torch.float64))
-        rows = rows.clamp_max(len(self.chances) - 1)
-        if self.neighbours is not None:  # what tells a picture from those alike, in any view, is learnt where they meet
-            near = self.neighbours[rows]  # (flocks, K)
-            few = torch.rand(near.shape, generator=chance).argsort(1)[:, : self.config.flock - 2]
-            rows = torch.cat([rows[:, None], rows[:, None], near.gather(1, few)], 1).flatten()
-        rows = rows.to(self.device)
-        pixels = augment.views(self.pixels[rows], self.config.side, self.config, chance)
-        if self.config.anchors:
-            pixels[:: self.config.flock] = augment.whole(self.pixels[rows[:: self.config.flock]], self.config.side)
-        return rows, pixels.contiguous(memory_format=torch.channels_last)
+        chance = torch.Generator().manual_seed((config.seed * 1_000_003 + step) * 64 + place)
+        flocks = config.batch // count // config.flock
+        drawn = torch.searchsorted(self.chances, torch.rand(flocks, generator=chance, dtype=torch.float64)).clamp_max(len(self.chances) - 1)
+        near = self.known.neighbours[drawn]  # (flocks, K)
+        few = torch.rand(near.shape, generator=chance).argsort(1)[:, : config.flock - 2]
+        rows = torch.cat([drawn[:, None], drawn[:, None], near.gather(1, few)], 1)  # (flocks, flock)
+        inner = (torch.rand(rows.shape, generator=chance) < config.part_share) & (self.parts[rows] > 0)
+        inner[:, :2] = False
+        which = (torch.rand(rows.shape, generator=chance) * self.parts[rows]).long()
+        crops = torch.where(inner, self.first_part[rows] + which, rows).flatten()  # (B,)
+        rows = rows.flatten()
+        seen = torch.ones(len(rows), dtype=torch.bool)
+        seen[:: config.flock] = False
+        pictures = self.pixels(rows)
+        pixels = torch.empty(len(rows), 3, config.side, config.side, device=self.device)
+        pixels[seen] = augment.views(pictures[seen], self.boxes[crops[seen]], config.side, config, chance)
+        pixels[~seen] = augment.whole(pictures[~seen], config.side)
+        return rows.to(self.device), crops.to(self.device), pixels.contiguous(memory_format=torch.channels_last)
+
+    def pixels(self, rows: Tensor) -> Tensor:
+        """(B,) -> uint8 (B, S, S, 3)"""
+        return self.store[rows.to(self.device)] if self.store is not None else torch.from_numpy(self.pictures.pixels(rows.numpy()))
 
     def rate(self, step: int) -> float:
-        config = self.config
+        config, cooldown = self.plan.at(step)
         rate = config.lr * min(1.0, (step + 1) / config.warmup_steps)
-        if self.cooldown is not None:
-            first, steps = self.cooldown
+        if cooldown is not None:
+            first, steps = cooldown
             rate *= max(config.min_lr_share, 1 - ((step - first + 1) / steps) ** 0.5)  # 1 - sqrt (Hägele et al. 2024)
         return rate
 
-    def losses(self, rows: Tensor, pixels: Tensor) -> dict[str, Tensor]:
-        config, target = self.config, self.targets[rows]  # (B, D)
+    def losses(self, rows: Tensor, crops: Tensor, pixels: Tensor) -> dict[str, Tensor]:
+        config, target = self.config, self.targets[crops]  # (B, D)
         with torch.autocast(self.device.type, torch.bfloat16, enabled=config.bf16):
             unit = F.normalize(self.student(pixels).float(), dim=1)  # (B, D)
         distil = (1 - (unit * target).sum(1)).mean()
+        soft = self.heads.soft_loss(unit, self.soft[0][crops], self.soft[1][crops])
         label = self.heads.loss(unit, self.labels[rows], self.sources[rows], config.label_scale, config.label_smoothing)
         own = torch.arange(len(rows), device=unit.device)
         again = (rows[:, None] == rows) & (own[:, None] != own)  # another view of the same picture: neither right nor wrong
         contrast = F.cross_entropy((unit @ target.T / _TEMPERATURE).masked_fill(again, -1e4), own)
-        losses = {"distil": distil, "label": label, "relation": _relation(unit, target), "contrast": contrast}
-        if config.pair_weight:
-            first = own[:: config.flock]  # (F,) where the flocks begin
-            alike = (unit[first + 1] @ unit.T / _PAIR_TEMPERATURE).masked_fill(own == first[:, None] + 1, -1e4)  # (F, B)
-            losses["pair"] = F.cross_entropy(alike, first)
-        return losses
+        first = own[:: config.flock]  # (F,) where the flocks begin
+        alike = (unit[first + 1] @ unit.T / _PAIR_TEMPERATURE).masked_fill(own == first[:, None] + 1, -1e4)  # (F, B)
+        pair = F.cross_entropy(alike, first)
+        relation = _relation(unit, target)
+        return {"distil": distil, "soft": soft, "label": label, "relation": relation, "contrast": contrast, "pair": pair}
 
     def total(self, losses: dict[str, Tensor]) -> Tensor:
         weighted = [getattr(self.config, f"{name}_weight") * loss for name, loss in losses.items()]
@@ -155,19 +196,24 @@ class Run:
 
     def advance(self, stop: bool = False) -> tuple[dict[str, float], bool]:
         """One step. Returns the losses, and whether any of the processes wanted this step to be the last."""
-        config = self.config
-        for optimiser in self.optimisers:
-            for group in optimiser.param_groups:
-                group["lr"] = self.rate(self.step)
         self.student.train()
         losses = self.losses(*self.batch(self.step))
-        total = self.total(losses)
         parameters = self.parameters()
         for parameter in parameters:
             parameter.grad = None
-        total.backward()
+        self.total(losses).backward()
         if self.crew is not None:
             stop = self.crew.share(parameters, stop)
+        self.update([parameter.grad if parameter.grad is not None else torch.zeros_like(parameter) for parameter in parameters])
+        return {name: float(value.detach()) for name, value in losses.items()}, stop
+
+    def update(self, gradients: list[Tensor]) -> None:
+        parameters, config = self.parameters(), self.config
+        for parameter, gradient in zip(parameters, gradients, strict=True):
+            parameter.grad = gradient
+        for optimiser in self.optimisers:
+            for group in optimiser.param_groups:
+                group["lr"] = self.rate(self.step)
         norm = torch.nn.utils.clip_grad_norm_(parameters, config.clip)
         if bool(torch.isfinite(norm)):  # a step that would spoil the weights is left out
             for kernel, matrix in zip(self.kernels, self.matrices, strict=True):
@@ -182,56 +228,61 @@ class Run:
                 floating = [name for name, value in other.items() if value.is_floating_point()]
                 torch._foreach_lerp_([other[name] for name in floating], [mine[name] for name in floating], 1 - keep)
         self.step += 1
-        return {name: float(value.detach()) for name, value in losses.items()}, stop
 
     # ---- start, keep, go on ----------------------------------------------------------------------------------------------------
 
-    def start(self, model: Path | None) -> None:
-        """First weights: from a shipped model if given, and the projection fitted to the targets."""
-        if model is None:
-            return
+    def start(self, model: Path) -> None:
+        """First weights: from a shipped model, the projection fitted to the targets."""
         rows = torch.from_numpy(np.flatnonzero(self.pictures.usable))
-        rows = rows[torch.randperm(len(rows), generator=torch.Generator().manual_seed(self.config.seed))[:8192]].to(self.device)
+        rows = rows[torch.randperm(len(rows), generator=torch.Generator().manual_seed(self.config.seed))[:8192]]
 
         def seen(some: Tensor) -> Tensor:
-            pixels = augment.whole(self.pixels[some], self.config.side)
+            pixels = augment.whole(self.pixels(some), self.config.side)
             return pixels.contiguous(memory_format=torch.channels_last)
 
         start_from(self.student, model, seen(rows[:512]))
         self.student.eval()
         with torch.no_grad(), torch.autocast(self.device.type, torch.bfloat16, enabled=self.config.bf16):
             pooled = [self.student.features(seen(part)).float().mean((2, 3)) for part in rows.split(256)]
-        fit_projection(self.student, torch.cat(pooled).cpu(), self.targets[rows].cpu())
+        fit_projection(self.student, torch.cat(pooled).cpu(), self.known.targets[rows])
         assert self.average is not None
         self.average.load_state_dict(self.student.state_dict())
 
     def save(self, file: Path) -> None:
         assert self.average is not None
+        heads = {
+            source: (labels, weight.detach()) for (source, labels), weight in zip(self.pictures.names, self.heads.weights, strict=True)
+        }
         state = {
             "student": self.student.state_dict(),
             "average": self.average.state_dict(),
-            "heads": self.heads.state_dict(),
+            "heads": heads,
+            "soft": self.heads.soft.state_dict(),
             "optimisers": [optimiser.state_dict() for optimiser in self.optimisers],
             "step": self.step,
             "seconds": self.seconds,
-            "cooldown": self.cooldown,
             "config": asdict(self.config),
         }
         file.parent.mkdir(parents=True, exist_ok=True)
         torch.save(state, file.with_suffix(".tmp"))
         os.replace(file.with_suffix(".tmp"), file)
 
-    def restore(self, file: Path) -> None:
-        state = torch.load(file, map_location=self.device, weights_only=True)
+    def restore(self, state: dict[str, Any]) -> None:
+        """Go on from a saved state. Sources and labels that are new since then start afresh, and with them the heads' optimiser."""
         self.student.load_state_dict(state["student"])
         if self.average is not None:
             self.average.load_state_dict(state["average"])
-        self.heads.load_state_dict(state["heads"])
-        if len(state.get("optimisers", [])) == len(self.optimisers):  # else the run goes on with another optimiser, which starts afresh
-            for optimiser, own in zip(self.optimisers, state["optimisers"], strict=True):
+        self.heads.soft.load_state_dict(state["soft"])
+        for (source, labels), weight in zip(self.pictures.names, self.heads.weights, strict=True):
+            before, stored = state["heads"].get(source, ([], None))
+            for i, label in enumerate(labels):
+                if label in before:
+                    weight.data[i] = stored[before.index(label)]
+        same = {source: labels for source, (labels, _) in state["heads"].items()} == dict(self.pictures.names)
+        for optimiser, own, kept in zip(self.optimisers, state["optimisers"], (True, same, True), strict=True):
+            if kept:
                 optimiser.load_state_dict(own)
-        self.step, self.seconds = state["step"], state["seconds"]
-        self.cooldown = tuple(state["cooldown"]) if state["cooldown"] else None
+        self.seconds = state["seconds"]
 
 
 def _is_kernel(parameter: Tensor) -> bool:
@@ -252,75 +303,78 @@ def _relation(unit: Tensor, target: Tensor) -> Tensor:
     return F.kl_div(given, wanted, log_target=True, reduction="batchmean")
 
 
-def _chances(pictures: data.Pictures) -> np.ndarray[Any, np.dtype[np.float64]]:
-    """Running sum of each picture's chance. A source of n pictures gets n ** .75 of the draws, so that small ones are not lost."""
+def _chances(pictures: data.Pictures, more: dict[str, float]) -> npt.NDArray[np.float64]:
+    """Running sum of each picture's chance. A source of n pictures gets n ** .75 of the draws (times `more`): small ones are not lost."""
     sizes = np.bincount(pictures.sources[pictures.usable], minlength=len(pictures.names)).clip(1)
-    weight = np.where(pictures.usable, sizes[pictures.sources] ** -0.25, 0.0)
+    factor = np.array([more.get(source, 1.0) for source, _ in pictures.names])
+    weight = np.where(pictures.usable, (sizes**-0.25 * factor)[pictures.sources], 0.0)
     return np.cumsum(weight / weight.sum())
 
 
-def targets(work: Path, pictures: data.Pictures, config: Config) -> np.ndarray[Any, np.dtype[np.float32]]:
-    """float32 (N, D) unit rows; fitted on the usable pictures, kept in DIR/targets.npy."""
-    file = work / "targets.npy"
-    if not file.exists():
-        features = teachers.joined(work)
-        target = teachers.fit_target(features[pictures.usable], config.dim)
-        np.save(file, target(features))
-    out: np.ndarray[Any, np.dtype[np.float32]] = np.load(file)
-    return out
+def gather(work: Path, pictures: data.Pictures, config: Config) -> Gathered:
+    """Read from WORK/gathered where it is of these parts; else make it anew (the target space itself stays)."""
+    folder, space = work / "gathered", work / "target.npz"
+    here = {"parts": [part.name for part in pictures.parts], "usable": int(pictures.usable.sum()), "fitted": space.exists()}
+    listing = folder / "of.json"
+    if not (listing.exists() and json.loads(listing.read_text()) == here):
+        folder.mkdir(exist_ok=True)
+        listing.unlink(missing_ok=True)
+        features = teachers.crops(pictures)
+        usable = pictures.usable[pictures.owners]
+        if not space.exists():
+            teachers.fit_target(teachers.sample(features, usable), config.dim, config.colour, config.grain).save(space)
+        targets = teachers.Target.load(space)(features)
+        np.save(folder / "targets.npy", targets)
+        head = work / "head.npz"
+        soft = teachers.soft_labels(features["v2"], head)
+        np.save(folder / "labels.npy", soft.labels)
+        np.save(folder / "shares.npy", soft.shares)
+        np.save(folder / "neighbours.npy", neighbours(torch.from_numpy(targets[: len(pictures)]), pictures.usable, config.neighbours))
+        some = np.sort(np.random.default_rng(1).choice(len(targets), min(len(targets), 20_000), replace=False))
+        weight, bias = ridge(torch.from_numpy(targets[some]), torch.from_numpy(teachers.logits(features["v2"][some], head)))
+        np.savez(folder / "soft.npz", weight=weight.numpy(), bias=bias.numpy())
+        listing.write_text(json.dumps(here | {"fitted": True}))
+    soft_map = np.load(folder / "soft.npz")
+    names = ("targets", "labels", "shares", "neighbours")
+    return Gathered(*(torch.from_numpy(np.load(folder / f"{name}.npy")) for name in names), *map(torch.from_numpy, soft_map.values()))
 
 
-def neighbours(work: Path, target: Tensor, pictures: data.Pictures, config: Config) -> Tensor:
-    """int64 (N, K): each picture's nearest usable others in the target space, on the CPU; DIR/neighbours.npy keeps the first run's."""
-    file = work / "neighbours.npy"
-    if not file.exists():
-        barred = torch.from_numpy(~pictures.usable).to(target.device)
-        near = []
-        for start in range(0, len(target), 4096):
-            alike = target[start : start + 4096] @ target.T  # (4096, N)
-            alike[:, barred] = -2.0
-            alike[torch.arange(len(alike)), torch.arange(start, start + len(alike))] = -2.0
-            near.append(alike.topk(config.neighbours).indices.cpu())
-        np.save(file, torch.cat(near).numpy())
-    return torch.from_numpy(np.load(file))[:, : config.neighbours]
+def neighbours(target: Tensor, usable: npt.NDArray[np.bool_], count: int) -> npt.NDArray[np.int64]:
+    """(N, K): each picture's nearest usable others in the target space (N, D), in a group of 32,768 drawn by chance."""
+    barred = torch.from_numpy(~usable)
+    near = torch.empty(len(target), count, dtype=torch.int64)
+    mixed = torch.randperm(len(target), generator=torch.Generator().manual_seed(0))
+    groups = max(1, round(len(target) / _GROUP))
+    for group in mixed.chunk(groups):
+        others = target[group].bfloat16()
+        for rows in torch.arange(len(group)).split(2048):
+            alike = (others[rows] @ others.T).float()  # (2048, G)
+            alike[:, barred[group]] = -2.0
+            alike[torch.arange(len(rows)), rows] = -2.0
+            near[group[rows]] = group[alike.topk(count).indices]
+    return near.numpy()
 
 
-def changed(config: Config, settings: list[str]) -> Config:
-    """["side=96", "bf16=true"] -> config with these fields set; values as JSON."""
-    known = {field.name for field in fields(Config)}
-    for setting in settings:
-        name, _, value = setting.partition("=")
-        if name not in known:
-            raise SystemExit(f"no such setting: {name}")
-        parsed = json.loads(value)
-        config = replace(config, **{name: tuple(parsed) if isinstance(parsed, list) else parsed})
-    return config
-
-
-def open_run(work: Path, name: str, *, init: Path | None, branch: str | None, cooldown: int | None, settings: list[str]) -> Run:
-    own = work / "runs" / name / "last.pt"
-    source = own if own.exists() else work / "runs" / branch / "last.pt" if branch else None
-    config = Config()
-    if source is not None:
-        stored = torch.load(source, map_location="cpu", weights_only=True)["config"]
-        config = Config(**{key: tuple(value) if isinstance(value, list) else value for key, value in stored.items()})
-    run = Run(work, changed(config, settings))
+def open_run(work: Path, plan: Plan, parts: Collection[str] | None = None) -> Run:
+    """The run as its state has it, or at its start; on all parts that are ready, or on those named."""
+    own = work / "runs" / plan.name / "last.pt"
+    source = own if own.exists() else work / "runs" / plan.branch / "last.pt" if plan.branch else None
     if source is None:
-        run.start(init)
-    else:
-        run.restore(source)
-        if source != own:
-            run.cooldown = (run.step, cooldown) if cooldown else None
+        run = Run(work, plan, parts=parts)
+        if plan.init is not None:
+            run.start(plan.init)
+        return run
+    state = torch.load(source, map_location="cpu", weights_only=True)
+    run = Run(work, plan, state["step"] if source == own else 0, parts)
+    run.restore(state)
     return run
 
 
 def train(run: Run, folder: Path, *, steps: int | None = None, minutes: float | None = None) -> None:
-    """Go on until step `steps`, for `minutes`, to the end of the cooldown, or until told to stop (SIGINT, SIGTERM)."""
+    """Go on to the plan's end, step `steps`, for `minutes`, or until told to stop (SIGINT, SIGTERM)."""
     stop: list[int] = []
     previous = {number: signal.signal(number, lambda got, _: stop.append(got)) for number in (signal.SIGINT, signal.SIGTERM)}
-    end = steps if steps is not None else 1 << 60
-    if run.cooldown is not None:
-        end = min(end, sum(run.cooldown))
+    end = run.plan.steps if steps is None else min(steps, run.plan.steps)
     started = saved = ticked = time.monotonic()
     folder.mkdir(parents=True, exist_ok=True)
     sums: dict[str, float] = {}
@@ -351,12 +405,12 @@ def train(run: Run, folder: Path, *, steps: int | None = None, minutes: float | 
         signal.signal(number, handler)
 
 
-def follow(work: Path, name: str, crew: Crew) -> None:
+def follow(work: Path, plan: Plan, parts: list[str], crew: Crew) -> None:
     """What the other processes of a crew do: the same steps on their share of each batch; only the first one logs and saves."""
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)  # the first process hears it and tells the others
     torch.set_num_threads(1)
-    run = open_run(work, name, init=None, branch=None, cooldown=None, settings=[])
+    run = open_run(work, plan, parts)
     run.crew = crew
     run.average = None
     over = False
@@ -364,15 +418,16 @@ def follow(work: Path, name: str, crew: Crew) -> None:
         _, over = run.advance()
 
 
-def train_together(run: Run, work: Path, name: str, processes: int, *, steps: int | None = None, minutes: float | None = None) -> None:
+def train_together(run: Run, work: Path, processes: int, *, steps: int | None = None, minutes: float | None = None) -> None:
     """`train` with `processes` processes of one thread each; the batch is divided among them."""
     if run.config.batch % processes:
         raise SystemExit(f"a batch of {run.config.batch} cannot be divided among {processes} processes")
-    folder = work / "runs" / name
-    run.save(folder / "last.pt")  # the others start from it
+    folder = work / "runs" / run.plan.name
+    run.save(folder / "last.pt")  # the others start from it, on the same parts, whatever has been prepared meanwhile
+    parts = [part.name for part in run.pictures.parts]
     run.crew = Crew.of(processes, run.parameters())
     others = [
-        mp.get_context("spawn").Process(target=follow, args=(work, name, replace(run.crew, place=place)), daemon=True)
+        mp.get_context("spawn").Process(target=follow, args=(work, run.plan, parts, replace(run.crew, place=place)), daemon=True)
         for place in range(1, processes)
     ]
     for other in others:
@@ -388,23 +443,19 @@ def train_together(run: Run, work: Path, name: str, processes: int, *, steps: in
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("plan", type=Path, help="the run's file (TOML)")
     parser.add_argument("--work", type=Path, required=True)
-    parser.add_argument("--run", required=True)
-    parser.add_argument("--init", type=Path, help="a shipped model of the same widths to start from")
-    parser.add_argument("--branch", help="a run to start from")
-    parser.add_argument("--cooldown", type=int, help="steps within which the rate falls")
     parser.add_argument("--steps", type=int, help="stop at this step")
     parser.add_argument("--minutes", type=float, help="stop after this time")
     parser.add_argument("--processes", type=int, default=1 if torch.cuda.is_available() else os.cpu_count(), help="one thread each")
-    parser.add_argument("--set", nargs="*", default=[], metavar="NAME=VALUE", help="fields of Config")
     args = parser.parse_args()
     torch.set_num_threads(1)
-    run = open_run(args.work, args.run, init=args.init, branch=args.branch, cooldown=args.cooldown, settings=args.set)
+    run = open_run(args.work, config.read(args.plan))
     print(json.dumps(asdict(run.config)), flush=True)
     if args.processes > 1:
-        train_together(run, args.work, args.run, args.processes, steps=args.steps, minutes=args.minutes)
+        train_together(run, args.work, args.processes, steps=args.steps, minutes=args.minutes)
     else:
-        train(run, args.work / "runs" / args.run, steps=args.steps, minutes=args.minutes)
+        train(run, args.work / "runs" / run.plan.name, steps=args.steps, minutes=args.minutes)
 
 
 if __name__ == "__main__":
