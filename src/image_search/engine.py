@@ -280,7 +280,7 @@ class ImageSearchEngine:
     def embed_each(self, images: Iterable[Source]) -> Iterator[Float32 | QueryError]:
         """Vectors of many images, as it goes: for each, in order, its float32 (D,), or the QueryError that says why there is none.
 
-        `images` is read as needed, a few dozen ahead: a million paths cost no memory.
+        `images` is read as needed, at most 1,024 ahead (128 pictures in memory): a million paths cost no memory.
         """
         reader = self._reader(self._open().reader if self._library.exists else None)
         for query in reader.read_each(images):

@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 
 from ..advice import Advice, Setting
-from ..errors import MAKE_ONE, SALVAGE, DiskFullError, LibraryDamagedError, LibraryError, LibraryNotFoundError, LibraryReadOnlyError
+from ..errors import MAKE_ONE, SALVAGE, LibraryDamagedError, LibraryError, LibraryNotFoundError, LibraryReadOnlyError, translated_os_errors
 from ..types import Fingerprint, Float32
 from .schema import PAGE_BYTES, SCHEMA, SCHEMA_VERSION, check_schema
 from .sqlite import connect, connect_to_read, files_of, translated
@@ -110,34 +110,33 @@ class Catalog:
     def create(cls, folder: Path, fingerprint: Fingerprint, canonical: Float32) -> Catalog:
         """A new, empty library; complete or not there at all (built beside, renamed into place)."""
         fresh = folder / f"{CATALOG_NAME}.new"
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-            cls.check_place(folder)
-            # Of a run that was killed here. A log without its catalog, above all: SQLite would play it into the new one.
-            for path in (*files_of(fresh), *files_of(folder / CATALOG_NAME)):
-                path.unlink(missing_ok=True)
-            with translated(folder), contextlib.closing(connect(fresh, "rwc", log=False)) as connection:
-                connection.execute(f"PRAGMA page_size={PAGE_BYTES}")
-                connection.executescript(f"BEGIN; {SCHEMA}")
-                facts: dict[str, str | int | bytes] = {
-                    "schema_version": SCHEMA_VERSION,
-                    "library_id": uuid.uuid4().hex,  # asked for by version 0.1
-                    "generation": 0,
-                    "fingerprint": fingerprint.to_json(),
-                    "canonical": np.ascontiguousarray(canonical, dtype="<f4").tobytes(),
-                }
-                connection.executemany("INSERT INTO meta VALUES (?, ?)", facts.items())
-                connection.commit()
-                # Only now with a log: what cannot be moved out of it on closing would stay behind under the old name.
-                if connection.execute("PRAGMA journal_mode=WAL").fetchone() != ("wal",):
-                    raise LibraryError("this disk fails, or is of a kind that cannot hold a library", path=folder, hint=LOCAL)
-            os.replace(fresh, folder / CATALOG_NAME)
-        except OSError as error:
-            raise folder_error(folder, error) from error
-        finally:  # also when it was stopped on the way
-            with contextlib.suppress(OSError):
-                for path in files_of(fresh):
+        with making(folder):
+            try:
+                folder.mkdir(parents=True, exist_ok=True)
+                cls.check_place(folder)
+                # Of a run that was killed here. A log without its catalog, above all: SQLite would play it into the new one.
+                for path in (*files_of(fresh), *files_of(folder / CATALOG_NAME)):
                     path.unlink(missing_ok=True)
+                with translated(folder), contextlib.closing(connect(fresh, "rwc", log=False)) as connection:
+                    connection.execute(f"PRAGMA page_size={PAGE_BYTES}")
+                    connection.executescript(f"BEGIN; {SCHEMA}")
+                    facts: dict[str, str | int | bytes] = {
+                        "schema_version": SCHEMA_VERSION,
+                        "library_id": uuid.uuid4().hex,  # asked for by version 0.1
+                        "generation": 0,
+                        "fingerprint": fingerprint.to_json(),
+                        "canonical": np.ascontiguousarray(canonical, dtype="<f4").tobytes(),
+                    }
+                    connection.executemany("INSERT INTO meta VALUES (?, ?)", facts.items())
+                    connection.commit()
+                    # Only now with a log: what cannot be moved out of it on closing would stay behind under the old name.
+                    if connection.execute("PRAGMA journal_mode=WAL").fetchone() != ("wal",):
+                        raise LibraryError("this disk fails, or is of a kind that cannot hold a library", path=folder, hint=LOCAL)
+                os.replace(fresh, folder / CATALOG_NAME)
+            finally:  # also when it was stopped on the way
+                with contextlib.suppress(OSError):
+                    for path in files_of(fresh):
+                        path.unlink(missing_ok=True)
         return cls.open(folder, write=True)
 
     @staticmethod
@@ -290,14 +289,13 @@ def no_library(folder: Path) -> LibraryNotFoundError:
     return LibraryNotFoundError("there is no library", path=folder, hint=MAKE_ONE)
 
 
-def folder_error(folder: Path, error: OSError) -> LibraryError:
-    """Why a library cannot be made here."""
-    import errno
-
-    if error.errno == errno.ENOSPC:
-        return DiskFullError("the disk is full", path=folder, hint="make room and run the same command again")
-    if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
-        hint = Advice("check the folder's permissions or give another ", Setting("library"))
-        return LibraryReadOnlyError("the library cannot be written", path=folder, hint=hint)
-    hint = Advice("give another ", Setting("library"))
-    return LibraryError(f"the library cannot be made ({error.strerror})", path=folder, hint=hint)
+def making(folder: Path) -> contextlib.AbstractContextManager[None]:
+    """Around making a library: what the system refuses becomes one of our errors."""
+    another = Setting("library")
+    return translated_os_errors(
+        "the library",
+        folder,
+        failed=lambda said: LibraryError(f"the library cannot be made ({said})", path=folder, hint=Advice("give another ", another)),
+        hint=Advice("check the folder's permissions or give another ", another),
+        room="make room and run the same command again",
+    )

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from ..types import Fingerprint, Preprocess
-from .catalog import Catalog, folder_error, no_library
+from .catalog import Catalog, making, no_library
 from .lock import ProcessLock
 from .reading import Reader
 from .thumbnails import Thumbnails
@@ -124,10 +124,8 @@ class Library:
         return contextlib.nullcontext() if self._held else ProcessLock(self.folder / "writer.lock", what="index")
 
     def _make_folder(self) -> None:
-        try:
+        with making(self.folder):
             self.folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise folder_error(self.folder, error) from error
 
 
 class _TakenBackError(Exception):

@@ -6,12 +6,11 @@ worklist.seen   rows of `files` whose path was found again
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from ..paths import from_bytes
+from ..paths import whole_path
 from ..types import FileStat
 from .catalog import Catalog
 from .folders import Target
@@ -125,7 +124,7 @@ class Worklist:
         while page := self._catalog.rows("SELECT * FROM temp.todo WHERE n > ? ORDER BY n LIMIT ?", (last, _PAGE)):
             for n, root_id, relative, name, size, mtime_ns, ctime_ns, inode, file_id in page:
                 last = n
-                path = from_bytes(os.path.join(roots[root_id], relative))
+                path = whole_path(roots[root_id], relative)
                 yield Todo(root_id, relative, path, name, FileStat(size, mtime_ns, ctime_ns, inode), file_id)
 
     def known_below(self, target: Target) -> list[Gone]:
