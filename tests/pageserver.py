@@ -83,7 +83,9 @@ class Client:
         lines |= headers or {}
         connection = http.client.HTTPConnection("127.0.0.1", self.server.port, timeout=ALIVE)
         with contextlib.closing(connection):
-            connection.putrequest(method, path, skip_host=True, skip_accept_encoding=True)
+            # An answer's addresses are relative to the page's.
+            whole = f"/{path}" if path.startswith(("api/", "static/")) else path
+            connection.putrequest(method, whole, skip_host=True, skip_accept_encoding=True)
             for name, value in lines.items():
                 connection.putheader(name, value)
             if body is not None and "Content-Length" not in lines and "Transfer-Encoding" not in lines:
