@@ -57,7 +57,7 @@ def serve(*, no_browser: bool, **given: Any) -> None:
       image-search serve --library photos.library --port 8000 --no-browser
       image-search serve --host 0.0.0.0 --allow-host photos.example.com --root-path /photos --key-file keys.txt
     """
-    from ..web.server import PageSettings
-    from ..web.server import serve as run
+    from ..web.serve import serve as run
+    from ..web.start import PageSettings
 
     run(PageSettings(**given), browser=not no_browser and console.has_display(), notify=console.note)

@@ -1,6 +1,8 @@
 """The page and its HTTP interface: drop an image, see what is similar.
 
-    server.py     the socket, the address, the browser; starts and ends everything
+    serve.py      the command's way through the next two
+    start.py      the socket, the library's lock, the keys, the address: what is light
+    server.py     the application behind that socket, and its end
     protocol.py   deadlines of a connection
     security.py   who may ask at all: Host, Origin, key, role, size and time of a request, headers of every answer
     keys.py       the library's own key, and those of a key file
