@@ -42,6 +42,17 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items[:] = torch + others[:middle] + browser + others[middle:]
 
 
+@pytest.fixture(scope="session", autouse=True)
+def common_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """For what is made once for several tests, before the home of any of them."""
+    home = tmp_path_factory.mktemp("common-home")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("HOME", str(home))
+        patch.setenv("XDG_DATA_HOME", str(home / "data"))
+        patch.setenv("XDG_CACHE_HOME", str(home / "cache"))
+        yield
+
+
 @pytest.fixture(autouse=True)
 def own_home(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
     """No test touches the user's library, keys or model cache, and none reaches the network by accident."""

@@ -37,7 +37,7 @@ class Pattern:
 
     def fits(self, host: str, port: int | None) -> bool:
         """`port`: None where the Host header names none: that of http or https."""
-        named = host.endswith(f".{self.name}") if self.below else host == self.name
+        named = host.endswith(f".{self.name}") and host[0] != "." if self.below else host == self.name
         return named and (self.port is None or self.port == port or (port is None and self.port in (80, 443)))
 
 
