@@ -14,7 +14,6 @@ from typing import NamedTuple
 __all__ = ["DOORS", "POLICY", "door", "prefers_korean"]
 
 _HERE = Path(__file__).parent
-_MARK = "M4 5h7v7H4zM13 5h7v7h-7zM4 14h7v5H4zM13 14h7v5h-7z"
 
 
 def _style() -> str:
@@ -23,6 +22,7 @@ def _style() -> str:
 
 _STYLE = _style()
 _TEMPLATE = (_HERE / "pages" / "door.html").read_text(encoding="utf-8")
+_ICON = (_HERE / "static" / "icon.svg").read_text(encoding="utf-8").replace(' xmlns="http://www.w3.org/2000/svg"', "").strip()
 POLICY = "; ".join(
     (
         "default-src 'none'",
@@ -108,7 +108,7 @@ def door(code: str, *, korean: bool, home: str) -> bytes:
     both = DOORS.get(code, DOORS["Refused"])
     order = [("ko", both[1]), ("en", both[0])] if korean else [("en", both[0]), ("ko", both[1])]
     texts = "\n".join(_section(words, language, first=number == 0, home=home) for number, (language, words) in enumerate(order))
-    return _TEMPLATE.format(first=order[0][0], title=escape(order[0][1].title), style=_STYLE, mark=_MARK, texts=texts).encode()
+    return _TEMPLATE.format(first=order[0][0], title=escape(order[0][1].title), style=_STYLE, icon=_ICON, texts=texts).encode()
 
 
 def prefers_korean(accept_language: str) -> bool:

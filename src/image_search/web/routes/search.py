@@ -63,5 +63,6 @@ async def address(request: Address, behind: Behind) -> Upload:
 
 @router.get("/api/uploads/{id}/view", response_class=Response, responses=of_bytes("image/jpeg"))
 async def upload_view(id: str, behind: Behind) -> Response:
+    """The picture that was given, re-encoded, at most 1600 pixels wide or high."""
     kept = await behind.lookups.run(behind.service.pictures.uploaded, id)
     return Response(kept.view, media_type="image/jpeg", headers=FOR_EVER)
