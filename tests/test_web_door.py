@@ -77,7 +77,7 @@ def test_the_door_is_styled_and_loads_nothing(browser: playwright.Browser, libra
     with serving(library) as server:
         page.goto(f"http://127.0.0.1:{server.port}/?token=old&q=id:1")
     korean = "locale" in options
-    assert page.inner_text("h1") == ("열쇠가 필요한 페이지입니다" if korean else "This page needs its key")
+    assert page.inner_text("h1") == ("키가 필요한 페이지입니다" if korean else "This page needs its key")
     assert page.evaluate("document.documentElement.lang") == ("ko" if korean else "en")
     colours = page.evaluate("['body', 'main'].map((name) => getComputedStyle(document.querySelector(name)).backgroundColor)")
     assert len(set(colours)) == 2 and ("rgb(255, 255, 255)" in colours) != korean, colours

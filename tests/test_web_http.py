@@ -135,12 +135,10 @@ def test_an_old_or_wrong_address_shows_the_way_in(server: PageServer, client: Cl
         answer = stranger.get(path, **HTML)
         assert answer.status == 401 and "set-cookie" not in answer.headers
         html = is_a_door(answer)
-        assert (
-            html.index("열쇠가 필요한 페이지입니다") < html.index("This page needs its key") and "<code>image-search serve</code>" in html
-        )
+        assert html.index("키가 필요한 페이지입니다") < html.index("This page needs its key") and "<code>image-search serve</code>" in html
         assert str(server.engine.library) not in html
     english = stranger.get("/", Accept="text/html").body.decode()
-    assert english.index("This page needs its key") < english.index("열쇠가")
+    assert english.index("This page needs its key") < english.index("키가")
     wrong = Client(server, host=f"evil.example:{server.port}").get("/", **HTML)
     assert wrong.status == 421 and "--allow-host NAME" in is_a_door(wrong) and "evil.example" not in wrong.body.decode()
     lost = client.get("/lost", **HTML)

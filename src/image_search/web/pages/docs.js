@@ -20,7 +20,7 @@ const WORDS = {
   ko: {
     title: "HTTP 인터페이스",
     page: "Image Search",
-    intro: "페이지가 하는 일은 모두 이 요청들로 이루어집니다. 요청마다 열쇠를 함께 보내세요: Authorization: Bearer KEY. 응답 속 주소는 페이지 주소를 기준으로 한 상대 주소입니다.",
+    intro: "페이지가 하는 일은 모두 이 요청들로 이루어집니다. 요청마다 키를 함께 보내세요: Authorization: Bearer KEY. 응답 속 주소는 페이지 주소를 기준으로 한 상대 주소입니다.",
     raw: "프로그램용 OpenAPI 문서",
     parameters: "매개변수",
     body: "본문",
@@ -28,7 +28,7 @@ const WORDS = {
     errors: "오류",
     example: "예",
     required: "필수",
-    nothing: "설명을 불러오지 못했습니다. 열쇠가 있는 링크로 페이지를 먼저 연 다음 다시 오세요.",
+    nothing: "설명을 불러오지 못했습니다. 키가 있는 링크로 페이지를 먼저 연 다음 다시 오세요.",
   },
 };
 const words = WORDS[language] ?? WORDS.en;
