@@ -207,7 +207,9 @@ def test_the_readme_is_short_and_ci_runs_its_two_commands(readme: Path) -> None:
 
 def test_every_document_is_listed() -> None:
     listed = {
-        (ROOT / "docs" / link).resolve() for link in links_of(text_of(ROOT / "docs" / "README.md")) if not link.startswith(("http:", "https:", "#"))
+        (ROOT / "docs" / link).resolve()
+        for link in links_of(text_of(ROOT / "docs" / "README.md"))
+        if not link.startswith(("http:", "https:", "#"))
     }
     assert set(DOCUMENTS) - {ROOT / "docs" / "README.md"} <= listed
 

@@ -87,6 +87,34 @@ def test_the_door_is_styled_and_loads_nothing(browser: playwright.Browser, libra
     page.context.close()
 
 
+def test_a_link_from_another_site_opens_the_page_for_who_has_the_cookie(browser: playwright.Browser, library: Path) -> None:
+    """The cookie is strict, so it does not come with the first request; the door asks a second time, and only then."""
+    problems: list[str] = []
+    page = tab(browser, problems)
+    with serving(library) as server:
+        page.goto(server.address)
+        page.wait_for_selector(".target")
+        asked: list[str] = []
+        page.on("request", lambda request: asked.append(request.url) if request.is_navigation_request() else None)
+        there = f"http://127.0.0.1:{server.port}/?q=id:1"
+        mail = f'<a href="{there}">look</a>'
+        page.route("http://mail.localhost/", lambda route: route.fulfill(body=mail, content_type="text/html"))
+        page.goto("http://mail.localhost/")
+        page.click("a")
+        page.wait_for_selector(".results[aria-busy=false]")
+        assert asked == ["http://mail.localhost/", there, there]
+        stranger = tab(browser, problems)
+        stranger.route("http://mail.localhost/", lambda route: route.fulfill(body=mail, content_type="text/html"))
+        stranger.goto("http://mail.localhost/")
+        stranger.click("a")
+        stranger.wait_for_selector("text=This page needs its key")
+        stranger.wait_for_timeout(500)
+        assert stranger.inner_text("h1") == "This page needs its key"
+    assert all("401" in text for text in problems), problems
+    page.context.close()
+    stranger.context.close()
+
+
 def test_the_page_works_below_a_path(browser: playwright.Browser, tmp_path: Path) -> None:
     problems: list[str] = []
     page = tab(browser, problems)

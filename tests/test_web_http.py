@@ -151,6 +151,24 @@ def test_an_old_or_wrong_address_shows_the_way_in(server: PageServer, client: Cl
     assert client.get("/api/nothing", **HTML).headers["content-type"] == "application/json"
 
 
+def test_who_comes_by_a_link_is_asked_once_more_with_his_cookie(server: PageServer) -> None:
+    link = {"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "navigate", "Sec-Fetch-Dest": "document", **HTML}
+    stranger = Client(server, with_token=False)
+    for headers, again in ((link, True), ({**link, "Sec-Fetch-Site": "same-origin"}, False), (HTML, False)):
+        answer = stranger.get("/?q=id:1", **headers)
+        assert answer.status == 401 and ('http-equiv="refresh" content="0">' in is_a_door(answer)) == again
+    assert "refresh" not in stranger.get("/static/main.js", **link).body.decode(), "only where a link may come from anywhere"
+
+
+def test_the_document_says_how_a_key_is_sent(client: Client) -> None:
+    document = client.get("/api/openapi.json").json
+    assert document["security"] == [{"key": []}] and document["components"]["securitySchemes"]["key"] == {
+        "type": "http",
+        "scheme": "bearer",
+    }
+    assert document["paths"]["/api/health"]["get"]["security"] == [] and "servers" not in document
+
+
 def test_both_languages_of_the_door_say_as_much() -> None:
     for english, korean in DOORS.values():
         assert len(english.steps) == len(korean.steps) and re.search("[가-힣]", korean.title + korean.text)

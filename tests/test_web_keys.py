@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import logging
 import os
@@ -11,6 +12,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +26,7 @@ from image_search.errors import UsageError
 from image_search.private import NotPrivate, private_folder, read_private, write_private
 from image_search.web.keys import Key, Keys, kept_secret, owners_key, place_name, read_key_file, uploads_key
 from image_search.web.security import READING
+from image_search.web.serve import serve
 from image_search.web.server import PageServer
 from image_search.web.start import PageSettings, Start
 from image_search.web.uploads import Upload, Uploads
@@ -462,11 +465,35 @@ def test_no_key_comes_into_a_log_or_another_address(library: Path, key_file: Pat
     assert not any(token in text for token in (OWNER, READER) for text in [caplog.text, *told])
 
 
+def test_the_browsers_command_line_shows_a_ticket_that_is_good_once(library: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    opened: list[str] = []
+    printed = io.StringIO()
+    with monkeypatch.context() as patch, redirect_stdout(printed):
+        patch.setattr("image_search.web.serve._open_browser", opened.append)
+        patch.setattr("image_search.web.server.PageServer.run", lambda self: (self.service.close(), self.start.socket.close()))
+        serve(PageSettings(library, port=0), notify=lambda _: None)
+    token = printed.getvalue().strip().partition("token=")[2]
+    until = time.monotonic() + ALIVE
+    while not opened and time.monotonic() < until:
+        time.sleep(0.01)
+    assert len(token) == 32 and "?token=" in opened[0] and token not in opened[0]
+    with serving(library) as server:
+        ticket = server.keys.ticket()
+        stranger = Client(server, with_token=False)
+        assert stranger.get("/api/library", Authorization=f"Bearer {ticket}").status == 401
+        first = stranger.get(f"/?token={ticket}")
+        assert first.status == 200 and stranger.get(f"/?token={ticket}").status == 401
+        cookie = first.headers["set-cookie"].partition(";")[0]
+        assert stranger.get(f"/?token={ticket}", Cookie=cookie).status == 200, "its reload"
+        late = server.keys.ticket()
+        server.keys._tickets[late] -= 301
+        assert server.keys.by_ticket(late) is None and server.keys._tickets == {}
+
+
 def test_with_a_key_file_the_printed_address_has_no_key(
     library: Path, key_file: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     import image_search.web.server as server_module
-    from image_search.web.serve import serve
 
     class Quick:
         def __init__(self, start: Start, notify: Any) -> None:

@@ -431,7 +431,7 @@ def test_ranges_are_not_served(client: Client) -> None:
         assert client.get(path, Range=ranges).status == 200
 
 
-def test_nothing_of_an_upload_is_left_on_the_disk(client: Client, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_upload_goes_through_temporary_files(client: Client, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import tempfile
 
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))

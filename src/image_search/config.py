@@ -158,6 +158,7 @@ PAGE_UPLOADS_SECONDS = 7 * 24 * 3600  # after which one that nobody looked at is
 PAGE_SWEEP_SECONDS = 3600  # between looks for such
 PAGE_KEYS = 100  # in a key file
 PAGE_KEY_CHARACTERS = 32  # of a key at least: 192 bits if it was drawn well
+PAGE_TICKET_SECONDS = 300.0  # for the browser to open the page: a cold start on a busy machine takes some 20
 PAGE_BATCH = 64  # searches in one request; each takes its own turn
 PAGE_BATCH_RESULTS = 5_000  # matches of them together: some 2 MB
 

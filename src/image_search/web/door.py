@@ -23,6 +23,7 @@ def _style() -> str:
 _STYLE = _style()
 _TEMPLATE = (_HERE / "pages" / "door.html").read_text(encoding="utf-8")
 _ICON = (_HERE / "static" / "icon.svg").read_text(encoding="utf-8").replace(' xmlns="http://www.w3.org/2000/svg"', "").strip()
+_AGAIN = '<meta http-equiv="refresh" content="0">\n'
 POLICY = "; ".join(
     (
         "default-src 'none'",
@@ -103,12 +104,19 @@ DOORS: dict[str, tuple[_Words, _Words]] = {
 }
 
 
-def door(code: str, *, korean: bool, home: str) -> bytes:
-    """The HTML for a refusal; `home`: the page's own path, for a link."""
+def door(code: str, *, korean: bool, home: str, again: bool = False) -> bytes:
+    """The HTML for a refusal.
+
+    Args:
+        home: the page's own path, for a link.
+        again: ask once more by itself. A browser sends a strict cookie only where our own page leads, and then it does.
+    """
     both = DOORS.get(code, DOORS["Refused"])
     order = [("ko", both[1]), ("en", both[0])] if korean else [("en", both[0]), ("ko", both[1])]
     texts = "\n".join(_section(words, language, first=number == 0, home=home) for number, (language, words) in enumerate(order))
-    return _TEMPLATE.format(first=order[0][0], title=escape(order[0][1].title), style=_STYLE, icon=_ICON, texts=texts).encode()
+    return _TEMPLATE.format(
+        first=order[0][0], title=escape(order[0][1].title), more=_AGAIN if again else "", style=_STYLE, icon=_ICON, texts=texts
+    ).encode()
 
 
 def prefers_korean(accept_language: str) -> bool:

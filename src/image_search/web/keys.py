@@ -13,12 +13,13 @@ import hmac
 import os
 import re
 import secrets
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, cast
 
-from ..config import PAGE_KEY_CHARACTERS, PAGE_KEYS
+from ..config import PAGE_KEY_CHARACTERS, PAGE_KEYS, PAGE_TICKET_SECONDS
 from ..errors import UsageError
 from ..private import NotPrivate, private_folder, read_private, write_private
 
@@ -72,6 +73,7 @@ class Keys:
         # Two libraries that take turns at one port do not throw out each other's cookies.
         mark = _text(_derived(self._keys[0].token.encode(), "cookie's name"))[:8] if lasting else "once"
         self.cookie = f"image-search-{port}-{mark}"
+        self._tickets: dict[str, float] = {}  # good until then, once
 
     @property
     def token(self) -> str:
@@ -86,6 +88,18 @@ class Keys:
 
     def by_session(self, given: str) -> Key | None:
         return self._found(given, [key.session for key in self._keys])
+
+    def ticket(self) -> str:
+        """Opens the page once, soon, as the first key does. For the browser's command line, which other users of the machine can read,
+        and which stands there as long as the browser runs."""
+        made = secrets.token_urlsafe(24)
+        self._tickets[made] = time.monotonic() + PAGE_TICKET_SECONDS
+        return made
+
+    def by_ticket(self, given: str) -> Key | None:
+        """It is used up."""
+        fits = [made for made in self._tickets if _same(given, made)]
+        return self._keys[0] if fits and self._tickets.pop(fits[0]) > time.monotonic() else None
 
     def _found(self, given: str, wanted: Sequence[str]) -> Key | None:
         """All are compared, whole and by their hashes: how long it takes tells nothing of which is near."""

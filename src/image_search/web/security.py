@@ -196,7 +196,7 @@ class Guard:
         if scope["method"] != "GET" or (scope["path"] or "/") not in PAGES:
             return None
         given = parse_qs(scope["query_string"].decode("latin-1")).get("token", [])
-        return self._keys.by_token(given[0]) if len(given) == 1 else None
+        return self._keys.by_token(given[0]) or self._keys.by_ticket(given[0]) if len(given) == 1 else None
 
     # --- memory -------------------------------------------------------------------------------------------------------------
 
@@ -283,7 +283,9 @@ class _Answer:
         elif any("text/html" in value for value in self._headers.get("accept", [])):
             kind = b"text/html; charset=utf-8"
             korean = door.prefers_korean(",".join(self._headers.get("accept-language", [])))
-            data = door.door(code, korean=korean, home=f"{self._root}/")
+            # Who follows a link from elsewhere comes without the strict cookie, whether he has one or not.
+            again = code == "NotAllowed" and self._headers.get("sec-fetch-site", ["none"])[0] not in ("none", "same-origin")
+            data = door.door(code, korean=korean, home=f"{self._root}/", again=again)
             more = [(b"content-security-policy", door.POLICY.encode())]
         else:
             kind = b"text/plain; charset=utf-8"

@@ -28,7 +28,7 @@ def serve(settings: PageSettings, *, notify: Callable[[str], None], browser: boo
         )
     notify("It ends with Ctrl-C.")
     if browser:
-        threading.Thread(target=_open_browser, args=(start.address,), daemon=True).start()
+        threading.Thread(target=_open_browser, args=(f"{start.shown_address}?token={start.keys.ticket()}",), daemon=True).start()
     from .server import PageServer  # FastAPI: the browser starts meanwhile
 
     PageServer(start, notify=notify).run()

@@ -13,7 +13,7 @@ __all__ = ["router"]
 router = APIRouter(tags=["server"])
 
 
-@router.get("/api/health")
+@router.get("/api/health", openapi_extra={"security": []})
 async def health(behind: Behind) -> Health:
     """It answers. The only request that needs no key."""
     if behind.ending.is_set():
