@@ -632,6 +632,27 @@ def test_advice_is_said_in_the_pages_own_words() -> None:
 
 @pytest.mark.skipif(os.name != "posix", reason="signals")
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_told_to_stop_before_it_has_begun_it_ends_in_order(tmp_path: Path, number: int) -> None:
+    """The address is out, FastAPI is not in."""
+    run = subprocess.Popen(
+        [sys.executable, "-m", "image_search", "serve", "--library", str(tmp_path / "none"), "--port", "0", "--no-browser"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        assert run.stdout is not None and run.stdout.readline().startswith("The page: ")
+        assert run.stderr is not None and run.stderr.readline() == "It ends with Ctrl-C.\n"
+        run.send_signal(number)
+        assert run.communicate(timeout=ALIVE)[1] == "Ended.\n" and run.returncode == 0
+    finally:
+        if run.poll() is None:
+            run.kill()
+            run.wait()
+
+
+@pytest.mark.skipif(os.name != "posix", reason="signals")
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_told_to_stop_it_ends_in_order_even_with_open_streams(library: Path, tmp_path: Path, number: int) -> None:
     own = make_library(tmp_path, per_class=1, model="mini")
     run = subprocess.Popen(

@@ -36,9 +36,7 @@ from .options import FILE, debug_option, library_option, model_option, no_browse
     metavar="FILE",
     help="Open the page with the keys of this file only, each with a name and a role (all or read); made if it is not there.",
 )
-@click.option(
-    "--new-key", is_flag=True, help="Renew this library's key: links printed before, and bookmarks' cookies, open nothing any more."
-)
+@click.option("--new-key", is_flag=True, help="Renew this library's key: links printed before open nothing any more.")
 @click.option("--fresh-key", is_flag=True, help="A key for this start only; nothing is kept of it, nor of the pictures that are given.")
 @click.option("--allow-urls", "urls", is_flag=True, help="Let the page search with pictures from public addresses.")
 @model_option

@@ -68,7 +68,7 @@ function draw(api) {
   fill(
     main,
     h("div", { class: "intro" }, h("h1", {}, words.title), h("p", {}, words.intro), h("p", {}, h("a", { href: "openapi.json" }, words.raw), ` · ${api.info.version}`)),
-    [...groups].map(([tag, rows]) => h("section", {}, h("h2", {}, tag), rows)),
+    [...groups].map(([tag, rows]) => h("section", { lang: "en" }, h("h2", {}, tag), rows)),
   );
   document.getElementById(decodeURIComponent(location.hash.slice(1)))?.setAttribute("open", "");
 }
@@ -94,7 +94,7 @@ function request(api, path, method, operation) {
   );
 }
 
-const part = (title, ...content) => h("div", {}, h("h3", {}, title), content);
+const part = (title, ...content) => h("div", {}, h("h3", { lang: language }, title), content);
 
 const named = (api, schema) => (schema?.$ref ? api.components.schemas[schema.$ref.split("/").at(-1)] : schema) ?? {};
 
