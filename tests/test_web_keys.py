@@ -259,6 +259,9 @@ def test_kept_pictures_are_few_and_not_for_long(tmp_path: Path) -> None:
     for n in range(5):
         upload(uploads, big + b"%d" % n)
     assert sum(file.stat().st_size for file in folder.iterdir()) <= PAGE_UPLOADS_BYTES
+    before = sorted(folder.iterdir())
+    huge = upload(uploads, b"z" * PAGE_UPLOADS_BYTES)
+    assert uploads.get(huge) is not None and sorted(folder.iterdir()) == before, "one that alone is too much stays in memory"
     draft = folder / f"{'a' * 22}.0011223344556677"
     draft.write_bytes(b"half")
     uploads.sweep()

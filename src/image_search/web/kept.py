@@ -31,7 +31,6 @@ log = logging.getLogger("image_search")
 _NAME = re.compile(r"[A-Za-z0-9_-]{22}")
 _SIGNATURE = 32  # bytes, HMAC-SHA-256 of all that follows
 _LENGTHS = struct.Struct(">III")  # bytes of the facts, the view, the picture
-_MOST = 64 * 1024**2  # bytes of a file: a picture of 20 MB and its view
 _DRAFT_SECONDS = 600  # after which a file that is still being written belongs to nobody
 
 
@@ -57,6 +56,8 @@ class KeptFiles:
 
     def put(self, name: str, facts: dict[str, Any], view: bytes, data: bytes) -> None:
         head = json.dumps(facts).encode()
+        if len(view) + len(data) + 4096 > PAGE_UPLOADS_BYTES:
+            return  # it alone is more than may be kept
         rest = b"".join((_LENGTHS.pack(len(head), len(view), len(data)), head, view, data))
         with self._lock, self._said_once():
             self._must_be_ours()
@@ -72,7 +73,7 @@ class KeptFiles:
         try:
             if _is_old(os.lstat(path)):
                 return None
-            found = self._opened(name, read_private(path, _MOST))
+            found = self._opened(name, read_private(path, PAGE_UPLOADS_BYTES))
         except (OSError, ValueError):
             return None
         self.used(name)
@@ -147,7 +148,7 @@ def _sweep(folder: Path) -> None:
                 os.unlink(entry.path)
             continue
         room, seen = room - info.st_size, seen + 1
-        if _is_old(info) or seen > PAGE_UPLOADS or (room < 0 and seen > 1):
+        if _is_old(info) or seen > PAGE_UPLOADS or room < 0:
             os.unlink(entry.path)
 
 

@@ -34,11 +34,14 @@ class Uploads:
         key: 32 bytes; who does not know it can neither tell the id of a picture that he has nor make a file that is taken for one of
             ours. The same bytes have the same id as long as the key is the same. None: a new one.
         folder: of this library and key alone; one process at a time.
+        largest: bytes of one; two of them find room in memory.
     """
 
-    def __init__(self, key: bytes | None = None, folder: Path | None = None) -> None:
+    def __init__(self, key: bytes | None = None, folder: Path | None = None, largest: int = 0) -> None:
         self._key = key or secrets.token_bytes(32)
-        self._kept: Recent[str, Upload] = Recent(PAGE_UPLOADS_BYTES, lambda upload: len(upload.data) + len(upload.view), most=PAGE_UPLOADS)
+        self._kept: Recent[str, Upload] = Recent(
+            max(PAGE_UPLOADS_BYTES, 2 * largest), lambda upload: len(upload.data) + len(upload.view), most=PAGE_UPLOADS
+        )
         self._files = None if folder is None else KeptFiles(folder, self._key)
 
     def id_of(self, data: bytes) -> str:
