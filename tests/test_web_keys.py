@@ -238,6 +238,8 @@ def test_kept_pictures_are_taken_for_ours_only_if_they_are(tmp_path: Path) -> No
     write_private(folder / name, whole)
     assert Uploads(b"k" * 32, folder).get(one) is not None
     assert Uploads(b"K" * 32, folder).get(one) is None, "of another key"
+    uploads._files.put("b" * 22, {"width": 1, "height": 1, "of a later version": 1}, b"", b"")  # type: ignore[union-attr]
+    assert again.get("up:" + "b" * 22) is None
     for id in ("up:../../../etc/passwd", "up:", "id:1", "up:" + "a" * 22, "up:" + "a" * 500):
         assert again.get(id) is None
 

@@ -68,7 +68,10 @@ class Uploads:
         if read is None:
             return None
         facts, view, data = read
-        found = Upload(id=id, data=data, view=view, **facts)
+        try:
+            found = Upload(id=id, data=data, view=view, **facts)
+        except TypeError:  # of another version of this program, with other facts
+            return None
         self._kept.put(id, found)
         return found
 
