@@ -143,3 +143,145 @@ def put_in_cache(cache: Path, repo: str, checkpoint: Path) -> Path:
         link.parent.mkdir(parents=True, exist_ok=True)
         link.symlink_to(blob)
     return snapshot
+
+
+# --- models with words -------------------------------------------------------------------------------------------------------
+
+CLIP_PREPROCESSOR = {
+    "crop_size": 32,
+    "do_center_crop": True,
+    "do_normalize": True,
+    "do_resize": True,
+    "feature_extractor_type": "CLIPFeatureExtractor",
+    "image_mean": [0.48145466, 0.4578275, 0.40821073],
+    "image_std": [0.26862954, 0.26130258, 0.27577711],
+    "resample": 3,
+    "size": 32,
+}
+SIGLIP_PREPROCESSOR = {
+    "do_normalize": True,
+    "do_rescale": True,
+    "do_resize": True,
+    "image_mean": [0.5, 0.5, 0.5],
+    "image_processor_type": "SiglipImageProcessor",
+    "image_std": [0.5, 0.5, 0.5],
+    "resample": 3,
+    "rescale_factor": 0.00392156862745098,
+    "size": {"height": 32, "width": 32},
+}
+_TEXT_CORPUS = [
+    "a red bicycle in the snow", "a photo of a cat", "a bowl of ramen", "at night", "people", "빨간 자전거", "눈 속의 자전거", "사진 그림", "밤에",
+    "the quick brown fox jumps over the lazy dog", "pack my box with five dozen liquor jugs", "0123456789 .,;:!?'\"()-",
+]  # fmt: skip
+
+
+def tokenizer(family: str, folder: Path) -> None:
+    """A small tokenizer of the family's make, trained on a dozen phrases: tokenizer.json and tokenizer_config.json."""
+    from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
+
+    if family == "clip":  # bytes, lower case, words end in </w>, framed by two special tokens
+        made = Tokenizer(models.BPE(unk_token="<|endoftext|>", end_of_word_suffix="</w>"))
+        made.normalizer = normalizers.Sequence([normalizers.NFC(), normalizers.Replace(Regex(r"\s+"), " "), normalizers.Lowercase()])
+        words = pre_tokenizers.Split(Regex(r"'s|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+"), "removed", invert=True)
+        made.pre_tokenizer = pre_tokenizers.Sequence([words, pre_tokenizers.ByteLevel(add_prefix_space=False)])
+        special = ["<|startoftext|>", "<|endoftext|>"]
+        trainer = trainers.BpeTrainer(
+            vocab_size=600, special_tokens=special, end_of_word_suffix="</w>", initial_alphabet=pre_tokenizers.ByteLevel.alphabet()
+        )
+        made.train_from_iterator(_TEXT_CORPUS, trainer)
+        frame = [(token, made.token_to_id(token)) for token in special]
+        made.post_processor = processors.TemplateProcessing(single=f"{special[0]} $A {special[1]}", special_tokens=frame)
+        facts = {"tokenizer_class": "CLIPTokenizer", "bos_token": special[0], "eos_token": special[1], "pad_token": special[1]}
+    else:  # Gemma's: blanks become ▁, unknown letters bytes, the end is marked
+        made = Tokenizer(models.BPE(unk_token="<unk>", byte_fallback=True, fuse_unk=True))
+        made.normalizer = normalizers.Replace(" ", "▁")
+        made.pre_tokenizer = pre_tokenizers.Split(" ", "merged_with_previous")
+        made.decoder = decoders.Sequence([decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse()])
+        special = ["<pad>", "<eos>", "<bos>", "<unk>", "<mask>", *(f"<0x{n:02X}>" for n in range(256))]
+        made.train_from_iterator(_TEXT_CORPUS, trainers.BpeTrainer(vocab_size=600, special_tokens=special))
+        made = Tokenizer.from_str(_without_special_bytes(made.to_str()))
+        made.post_processor = processors.TemplateProcessing(single="$A <eos>", special_tokens=[("<eos>", made.token_to_id("<eos>"))])
+        facts = {"tokenizer_class": "Siglip2Tokenizer" if family == "siglip2" else "SiglipTokenizer", "pad_token": "<pad>"}
+    folder.mkdir(parents=True, exist_ok=True)
+    made.save(str(folder / "tokenizer.json"))
+    (folder / "tokenizer_config.json").write_text(json.dumps(facts | {"model_max_length": 77 if family == "clip" else 64}))
+
+
+def _without_special_bytes(text: str) -> str:
+    """The byte tokens are ordinary ones: they were given as special only so that the trainer keeps them."""
+    made = json.loads(text)
+    made["added_tokens"] = [token for token in made["added_tokens"] if not token["content"].startswith("<0x")]
+    return json.dumps(made)
+
+
+def two_towers(family: str, folder: Path, *, dim: int = 48) -> Path:
+    """A random CLIP, SigLIP or SigLIP 2 ("clip", "siglip", "siglip2") checkpoint of exact architecture, with its tokenizer."""
+    import torch
+    import transformers
+
+    transformers.utils.logging.disable_progress_bar()
+    torch.manual_seed(11)
+    tokenizer(family, folder)
+    size = {"hidden_size": dim, "intermediate_size": 96, "num_hidden_layers": 2, "num_attention_heads": 3}
+    vocabulary = json.loads((folder / "tokenizer.json").read_text())["model"]["vocab"]
+    vision = size | {"image_size": 32, "patch_size": 8}
+    text = size | {"vocab_size": len(vocabulary) + 8, "max_position_embeddings": 77 if family == "clip" else 64}
+    if family == "clip":
+        ends = {"bos_token_id": vocabulary["<|startoftext|>"], "eos_token_id": vocabulary["<|endoftext|>"], "pad_token_id": 1}
+        made = transformers.CLIPConfig(text_config=text | ends, vision_config=vision, projection_dim=dim)
+        model: Any = transformers.CLIPModel(made)
+    else:
+        model = transformers.SiglipModel(transformers.SiglipConfig(text_config=text, vision_config=vision))
+    with torch.no_grad():  # drawn wide, so that different pictures and words get clearly different vectors
+        for parameter in model.parameters():
+            parameter.add_(torch.randn_like(parameter) * 0.15)
+    if family != "clip":
+        model.logit_scale.data.fill_(4.7)
+        model.logit_bias.data.fill_(-16.5)
+    model.save_pretrained(folder)
+    (folder / "preprocessor_config.json").write_text(json.dumps(CLIP_PREPROCESSOR if family == "clip" else SIGLIP_PREPROCESSOR))
+    return folder
+
+
+def export_two_towers(checkpoint: Path, folder: Path) -> Path:
+    """The checkpoint as the hub's ONNX repositories have it: onnx/vision_model.onnx, onnx/text_model.onnx and the small files."""
+    import torch
+    import transformers
+
+    (folder / "onnx").mkdir(parents=True)
+    for name in ("config.json", "preprocessor_config.json", "tokenizer.json", "tokenizer_config.json"):
+        shutil.copy(checkpoint / name, folder / name)
+    clip = json.loads((folder / "config.json").read_text())["model_type"] == "clip"
+    model = (transformers.CLIPModel if clip else transformers.SiglipModel).from_pretrained(checkpoint, attn_implementation="eager").eval()
+
+    class Pictures(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.tower, self.project = model.vision_model, model.visual_projection if clip else torch.nn.Identity()
+
+        def forward(self, pixel_values: Any) -> Any:
+            return self.project(self.tower(pixel_values=pixel_values).pooler_output)
+
+    class Words(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.tower, self.project = model.text_model, model.text_projection if clip else torch.nn.Identity()
+
+        def forward(self, input_ids: Any) -> Any:
+            return self.project(self.tower(input_ids=input_ids).pooler_output)
+
+    towers = {
+        "vision_model": (Pictures(), torch.zeros(1, 3, 32, 32), "pixel_values", "image_embeds" if clip else "pooler_output", {0: "batch"}),
+        "text_model": (
+            Words(), torch.ones(1, 7 if clip else 64, dtype=torch.int64), "input_ids", "text_embeds" if clip else "pooler_output",
+            {0: "batch", 1: "tokens"} if clip else {0: "batch"},
+        ),
+    }  # fmt: skip
+    for name, (tower, sample, feed, output, axes) in towers.items():
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            torch.onnx.export(
+                tower.eval(), (sample,), str(folder / "onnx" / f"{name}.onnx"), input_names=[feed], output_names=[output],
+                dynamic_axes={feed: axes, output: {0: "batch"}}, dynamo=False,
+            )  # fmt: skip
+    return folder

@@ -188,10 +188,27 @@ class Embedder(Protocol):
 
 @runtime_checkable
 class TextEmbedder(Embedder, Protocol):
-    """An embedder that puts words into the same space as pictures (CLIP and its kind). No model of the table is one yet."""
+    """An embedder that puts words into the same space as pictures (CLIP and its kind). What it needs for words is opened when first asked.
+
+    Raises, each of its own members: ModelMissingError, ModelDamagedError, ModelError, where its words cannot be opened.
+    """
+
+    @property
+    def calibration(self) -> tuple[float, float] | None:
+        """(scale, bias): sigmoid(scale * cosine + bias) is the trained probability that words fit a picture; None: none was trained."""
+        ...
+
+    @property
+    def words_sha256(self) -> str:
+        """Hex digest of all that makes its words: text tower, tokenizer, rules."""
+        ...
 
     def embed_text(self, texts: Sequence[str]) -> Float32:
         """N texts -> float32 (N, D), each row finite and of length 1; its dot product with a picture's vector is their cosine."""
+        ...
+
+    def cuts(self, text: str) -> int | None:
+        """The number of tokens that are read of a text whose end is not; None: all of it is."""
         ...
 
 

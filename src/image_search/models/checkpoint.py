@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from ..types import Fingerprint, Preprocess
-from .files import ModelFiles
+from .files import TWO_TOWERS, ModelFiles
 
 __all__ = ["Checkpoint"]
 
@@ -23,6 +24,8 @@ class Checkpoint:
         weights_sha256: hex digest of what is opened.
         output: "auto", "cls", "pooler" or "embedding": what the row asks for.
         model_type: its architecture, one of `files.ARCHITECTURES`; None if unknown.
+        config: its config.json; empty if there is none.
+        calibration: as the row gives it.
         pooler_is_trained: False where the checkpoint shows that it has no pooler that was ever trained.
         threads: pictures embedded at once on the CPU, at least 1.
     """
@@ -38,6 +41,13 @@ class Checkpoint:
     model_type: str | None
     pooler_is_trained: bool
     threads: int
+    config: dict[str, Any] = field(default_factory=dict)
+    calibration: tuple[float, float] | None = None
+
+    @property
+    def knows_words(self) -> bool:
+        """Whether it is of a family with a text tower."""
+        return self.model_type in TWO_TOWERS
 
     @property
     def path(self) -> Path:

@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import re
+import struct
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,20 +19,30 @@ from ..errors import ModelDamagedError, ModelError, ModelMissingError
 
 __all__ = [
     "ARCHITECTURES",
+    "TOKENIZER",
+    "TOKENIZER_CONFIG",
+    "TWO_TOWERS",
     "ModelFiles",
+    "TextFiles",
     "Weights",
+    "choose_text",
     "choose_weights",
     "files_in",
     "has_trained_pooler",
     "read_architecture",
+    "read_calibration",
     "read_json",
     "weights_digest",
 ]
 
 Weights = Literal["onnx", "torch"]  # kinds of files: an ONNX graph; safetensors, which torch opens
 
-ARCHITECTURES = ("vit", "dinov2", "dinov2_with_registers", "dinov3_vit")  # DINO's checkpoints are of type vit
-ONNX_NAMES = ("onnx/model.onnx", "model.onnx")
+TWO_TOWERS = ("clip", "siglip")  # one for pictures, one for words; SigLIP 2 of fixed resolution is of type siglip
+ARCHITECTURES = ("vit", "dinov2", "dinov2_with_registers", "dinov3_vit", *TWO_TOWERS)  # DINO's checkpoints are of type vit
+# Of a model with two towers, `model.onnx` is both in one graph, which wants a picture and words at once: each alone comes first.
+ONNX_NAMES = ("onnx/vision_model.onnx", "vision_model.onnx", "onnx/model.onnx", "model.onnx")
+ONNX_TEXT_NAMES = {"onnx/vision_model.onnx": "onnx/text_model.onnx", "vision_model.onnx": "text_model.onnx"}  # beside which the words lie
+TOKENIZER, TOKENIZER_CONFIG = "tokenizer.json", "tokenizer_config.json"
 ONNX_DATA = re.compile(r"\.data|_data(_\d+)?")  # what follows the ONNX file's name where its weights are kept beside it
 SAFETENSORS = "model.safetensors"
 SHARD = re.compile(r"model-\d+-of-(\d+)\.safetensors")
@@ -40,10 +52,21 @@ _LARGEST_HEADER = 100 * 1024 * 1024  # bytes; the limit of the safetensors forma
 
 
 @dataclass(frozen=True, slots=True)
+class TextFiles:
+    """The files of a model's words: weights as in `ModelFiles` (empty: they are not here), and the tokenizer's, if they are here."""
+
+    folder: Path
+    weights: tuple[Path, ...]
+    tokenizer: Path | None
+    tokenizer_config: Path | None
+
+
+@dataclass(frozen=True, slots=True)
 class ModelFiles:
     """The files of one model, of one kind of weights.
 
-    `weights[0]` is what is opened, the rest (shards, external data) lies beside it. `folder` is the checkpoint's own.
+    `weights[0]` is what is opened for pictures, the rest (shards, external data) lies beside it; torch's hold the words, too. `folder` is
+    the checkpoint's own. `text`: what is opened for words, where the model is of a family that knows them.
     """
 
     kind: Weights
@@ -51,6 +74,7 @@ class ModelFiles:
     weights: tuple[Path, ...]
     config: Path | None
     preprocessor: Path | None
+    text: TextFiles | None = None
 
 
 def choose_weights(names: Iterable[str], kind: Weights) -> list[str]:
@@ -62,11 +86,18 @@ def choose_weights(names: Iterable[str], kind: Weights) -> list[str]:
         shards = sorted(n for n in present if SHARD.fullmatch(n))
         counts = {int(match[1]) for n in shards if (match := SHARD.fullmatch(n))}
         return shards if counts == {len(shards)} and SHARD_INDEX in present else []
-    for onnx in ONNX_NAMES:
-        if onnx in present:
-            beside = sorted(n for n in present if n.startswith(onnx) and ONNX_DATA.fullmatch(n[len(onnx) :]))
-            return [onnx, *beside]
-    return []
+    return next((_onnx(name, present) for name in ONNX_NAMES if name in present), [])
+
+
+def choose_text(names: Iterable[str], weights: list[str], kind: Weights) -> list[str]:
+    """Of a checkpoint's file names, the weights of its words, given those of its pictures; empty if there are none apart from them."""
+    present = set(names)
+    text = ONNX_TEXT_NAMES.get(weights[0]) if kind == "onnx" and weights else None
+    return _onnx(text, present) if text in present else []
+
+
+def _onnx(name: str, present: set[str]) -> list[str]:
+    return [name, *sorted(n for n in present if n.startswith(name) and ONNX_DATA.fullmatch(n[len(name) :]))]
 
 
 def files_in(folder: Path, kind: Weights) -> ModelFiles | None:
@@ -79,15 +110,20 @@ def files_in(folder: Path, kind: Weights) -> ModelFiles | None:
     weights = choose_weights(names, kind)
     if not weights:
         return None
-    config = folder / "config.json"
-    preprocessor = folder / "preprocessor_config.json"
+    opened = tuple(folder / name for name in weights)
+    text = tuple(folder / name for name in choose_text(names, weights, kind)) if kind == "onnx" else opened
     return ModelFiles(
         kind=kind,
         folder=folder,
-        weights=tuple(folder / name for name in weights),
-        config=config if config.is_file() else None,
-        preprocessor=preprocessor if preprocessor.is_file() else None,
+        weights=opened,
+        config=_if_there(folder / "config.json"),
+        preprocessor=_if_there(folder / "preprocessor_config.json"),
+        text=TextFiles(folder, text, _if_there(folder / TOKENIZER), _if_there(folder / TOKENIZER_CONFIG)),
     )
+
+
+def _if_there(path: Path) -> Path | None:
+    return path if path.is_file() else None
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -103,6 +139,8 @@ def read_json(path: Path) -> dict[str, Any]:
 def read_architecture(config: dict[str, Any], path: Path) -> str:
     """The config's model_type; ModelError naming it if it is none of the ViT family."""
     model_type = config.get("model_type")
+    if model_type == "siglip2":
+        raise ModelError("this SigLIP 2 takes pictures of any shape, which is not supported (those of a fixed size are)", path=path)
     if model_type not in ARCHITECTURES:
         raise ModelError(f"the architecture {model_type} is not supported (only {', '.join(ARCHITECTURES)})", path=path)
     return str(model_type)
@@ -114,15 +152,37 @@ def has_trained_pooler(weights: Iterable[Path]) -> bool:
     return any(n.endswith("pooler.dense.weight") for n in names) and any(n.endswith("pooler.dense.bias") for n in names)
 
 
+def read_calibration(weights: Iterable[Path]) -> tuple[float, float] | None:
+    """(scale, bias) of SigLIP's sigmoid (Zhai et al. 2023, the scale kept as its logarithm) in these safetensors files; None: not there."""
+    found: dict[str, float] = {}
+    for path in weights:
+        header, start = _header(path)
+        for name in ("logit_scale", "logit_bias"):
+            tensor = header.get(name)
+            if isinstance(tensor, dict) and tensor.get("dtype") == "F32":
+                with path.open("rb") as file:
+                    file.seek(start + int(tensor["data_offsets"][0]))
+                    (found[name],) = struct.unpack("<f", file.read(4))
+    if len(found) < 2 or not math.isfinite(scale := math.exp(min(found["logit_scale"], 100))) or not math.isfinite(found["logit_bias"]):
+        return None
+    return scale, found["logit_bias"]
+
+
 def _tensor_names(path: Path) -> list[str]:
-    """From the header of a safetensors file: 8 bytes little-endian length, then JSON."""
+    return [name for name in _header(path)[0] if name != "__metadata__"]
+
+
+def _header(path: Path) -> tuple[dict[str, Any], int]:
+    """Of a safetensors file (8 bytes little-endian length, then JSON), and where its numbers begin."""
     try:
         with path.open("rb") as file:
             length = int.from_bytes(file.read(8), "little")
             if not 2 <= length <= _LARGEST_HEADER:
                 raise ValueError(f"header of {length} bytes")
             header = json.loads(file.read(length))
-        return [name for name in header if name != "__metadata__"]
+        if not isinstance(header, dict):
+            raise ValueError("no JSON object")
+        return header, 8 + length
     except (OSError, ValueError, TypeError) as error:
         raise ModelDamagedError("this model file does not load", path=path, hint="fetch or copy it again") from error
 

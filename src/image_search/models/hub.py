@@ -7,12 +7,12 @@ from pathlib import Path
 from ..advice import Advice, Setting
 from ..config import HUB_LISTING_SECONDS
 from ..errors import ModelError, ModelMissingError, UnknownModelError
-from .files import PICKLES, SHARD_INDEX, ModelFiles, Weights, choose_weights, files_in
+from .files import PICKLES, SHARD_INDEX, TOKENIZER, TOKENIZER_CONFIG, ModelFiles, Weights, choose_text, choose_weights, files_in
 
 __all__ = ["cached", "fetch", "nothing_to_open"]
 
 _BUILT_IN = Setting("model", "mini")
-_CONFIGS = ("config.json", "preprocessor_config.json")
+_CONFIGS = ("config.json", "preprocessor_config.json", TOKENIZER, TOKENIZER_CONFIG)
 
 
 def cached(repo: str, revision: str, kind: Weights) -> ModelFiles | None:
@@ -53,7 +53,8 @@ def fetch(repo: str, revision: str, kinds: tuple[Weights, ...], *, name: str) ->
         for kind in kinds:
             weights = choose_weights(names, kind)
             if weights:
-                folder = huggingface_hub.snapshot_download(repo, revision=revision, allow_patterns=[*weights, SHARD_INDEX, *_CONFIGS])
+                wanted = [*weights, *choose_text(names, weights, kind), SHARD_INDEX, *_CONFIGS]
+                folder = huggingface_hub.snapshot_download(repo, revision=revision, allow_patterns=wanted)
                 files = files_in(Path(folder), kind)
                 if files is not None:
                     return files

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from ..advice import Advice, Setting, Verb
 from ..config import available_cpus
 from ..errors import ModelDamagedError, ModelError, ModelMissingError
 from ..types import Embedder, Preprocess
 from .checkpoint import Checkpoint
-from .files import ModelFiles, files_in, has_trained_pooler, read_architecture, read_json, weights_digest
+from .files import ModelFiles, files_in, has_trained_pooler, read_architecture, read_calibration, read_json, weights_digest
 from .find import fetch, find, resolve
 from .recipe import read_recipe
 from .rows import ModelRow, full_precision_of
-from .runtimes import runtimes_for
+from .runtimes import Runtime, runtimes_for
+from .tokenizer import read_tokenizer
 from .vectors import canonical_pictures
+from .words import TextTower, WordsEmbedder
 
 __all__ = ["load_model", "loss_in_int8", "open_row"]
 
@@ -43,7 +46,9 @@ def open_row(row: ModelRow, *, runtime: str | None = None, threads: int | None =
     able[0].check_installed()  # before anything is fetched for it
     files = find(row, runtime) or fetch(row, runtime, download)
     chosen = next(one for one in able if one.weights == files.kind)
-    return chosen.open(_read(row, files, threads or available_cpus()))
+    checkpoint = _read(row, files, threads or available_cpus())
+    pictures = chosen.open(checkpoint)
+    return WordsEmbedder(pictures, lambda: _text_tower(checkpoint, chosen)) if checkpoint.knows_words else pictures
 
 
 def loss_in_int8(embedder: Embedder) -> str | None:
@@ -61,9 +66,28 @@ def loss_in_int8(embedder: Embedder) -> str | None:
         full.close()
 
 
+def _text_tower(checkpoint: Checkpoint, runtime: Runtime) -> TextTower:
+    files = checkpoint.files.text
+    if files is None or not files.weights or files.tokenizer is None:
+        fetch = Verb("index", ("FOLDER", Setting("model", checkpoint.name)))
+        raise ModelMissingError(f"the words of model {checkpoint.name} are not on this machine", hint=Advice("fetch them with: ", fetch))
+    tokenizer = read_tokenizer(files, str(checkpoint.model_type), checkpoint.config)
+    run, digest = runtime.open_text(checkpoint, files, tokenizer.length)
+    return TextTower(run, tokenizer, digest, _calibration(checkpoint))
+
+
+def _calibration(checkpoint: Checkpoint) -> tuple[float, float] | None:
+    """By the safetensors that are opened, or that lie beside a folder's ONNX files; else as the row says."""
+    if checkpoint.model_type != "siglip":
+        return None
+    beside = files_in(checkpoint.files.folder, "torch")
+    return (None if beside is None else read_calibration(beside.weights)) or checkpoint.calibration
+
+
 def _read(row: ModelRow, files: ModelFiles, threads: int) -> Checkpoint:
     """ONNX files are read whole, so that what is hashed is what is opened; torch's are too large for that and read by torch."""
-    model_type = None if files.config is None else read_architecture(read_json(files.config), files.config)
+    config = {} if files.config is None else read_json(files.config)
+    model_type = None if files.config is None else read_architecture(config, files.config)
     recipe = row.preprocess or _recipe(files, model_type)
     content = None
     if files.kind == "onnx":
@@ -89,6 +113,8 @@ def _read(row: ModelRow, files: ModelFiles, threads: int) -> Checkpoint:
         model_type=model_type,
         pooler_is_trained=_pooler_is_trained(row, files),
         threads=threads,
+        config=config,
+        calibration=row.calibration,
     )
 
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 import contextlib
 import os
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from ..errors import ModelDamagedError, ModelError
 from ..types import Fingerprint, Float32, Preprocess, UInt8
@@ -20,7 +21,7 @@ from .vectors import check_pixels, model_input, number_table, unit_row
 __all__ = ["OnnxEmbedder", "open_onnx"]
 
 # Names of the outputs we know, by what they are to us.
-OUTPUTS = {"embedding": "embedding", "pooler": "pooler_output", "cls": "last_hidden_state"}
+OUTPUTS = {"embedding": ("embedding", "image_embeds"), "pooler": ("pooler_output",), "cls": ("last_hidden_state",)}
 
 
 # float32 (1, 3, H, W) -> the chosen output as float32, (1, D) or (1, T, D).
@@ -102,7 +103,7 @@ def open_session(model: bytes, path: Path) -> Any:
         raise ModelDamagedError("this model file does not load", path=path, hint="fetch or copy it again") from error
 
 
-def run(session: Any, output: str, feed: dict[str, Float32], path: Path) -> Float32:
+def run(session: Any, output: str, feed: Mapping[str, npt.NDArray[Any]], path: Path) -> Float32:
     try:
         found: Float32 = session.run([output], feed)[0]
     except Exception as error:  # as above
@@ -113,16 +114,26 @@ def run(session: Any, output: str, feed: dict[str, Float32], path: Path) -> Floa
 def choose_output(session: Any, checkpoint: Checkpoint) -> str:
     """Which output is the vector: what the row asks for, or by our rule: an embedding, a trained ViT pooler, else the class token."""
     names = [output.name for output in session.get_outputs()]
-    if checkpoint.output == "auto":
-        has_pooler = OUTPUTS["pooler"] in names and checkpoint.model_type == "vit" and checkpoint.pooler_is_trained
-        candidates: Sequence[str] = ("embedding", "pooler", "cls") if has_pooler else ("embedding", "cls")
-    else:
-        candidates = (checkpoint.output,)
+    candidates = (checkpoint.output,) if checkpoint.output != "auto" else _by_rule(checkpoint)
     for output in candidates:
-        if OUTPUTS[output] in names:
+        if any(name in names for name in OUTPUTS[output]):
             return output
-    wanted = " or ".join(OUTPUTS[c] for c in candidates)
+    wanted = " or ".join(name for output in candidates for name in OUTPUTS[output])
     raise ModelError(f"this ONNX file has the outputs {', '.join(names)}, not {wanted}", path=checkpoint.path)
+
+
+def _by_rule(checkpoint: Checkpoint) -> Sequence[str]:
+    if checkpoint.model_type == "clip":
+        return ("embedding",)  # its pooler is not yet in the space of its words
+    if checkpoint.model_type == "siglip":
+        return ("embedding", "pooler")  # its pooler is
+    return ("embedding", "pooler", "cls") if checkpoint.model_type == "vit" and checkpoint.pooler_is_trained else ("embedding", "cls")
+
+
+def output_name(session: Any, output: str) -> str:
+    """What this file calls the output that was chosen."""
+    names = {end.name for end in session.get_outputs()}
+    return next(name for name in OUTPUTS[output] if name in names)
 
 
 def open_onnx(checkpoint: Checkpoint) -> OnnxEmbedder:
@@ -135,10 +146,11 @@ def open_onnx(checkpoint: Checkpoint) -> OnnxEmbedder:
     path = checkpoint.path
     session = open_session(checkpoint.weights or b"", path)
     chosen = choose_output(session, checkpoint)
-    dim = _dimension(session, chosen, checkpoint.preprocess, path)
+    output = output_name(session, chosen)
+    dim = _dimension(session, output, checkpoint.preprocess, path)
     feed = session.get_inputs()[0].name
     return OnnxEmbedder(
-        lambda numbers: run(session, OUTPUTS[chosen], {feed: numbers}, path),
+        lambda numbers: run(session, output, {feed: numbers}, path),
         "onnx (cpu)",
         checkpoint.fingerprint(chosen, dim),
         checkpoint.threads,
@@ -154,10 +166,10 @@ def _dimension(session: Any, output: str, preprocess: Preprocess, path: Path) ->
     for declared, ours in zip(inputs[0].shape, (1, 3, height, width), strict=True):
         if isinstance(declared, int) and declared != ours:
             raise ModelError(f"this ONNX file takes pictures of {inputs[0].shape}, its recipe gives {(1, 3, height, width)}", path=path)
-    shape = next(o.shape for o in session.get_outputs() if o.name == OUTPUTS[output])
-    rank = 3 if output == "cls" else 2
+    shape = next(o.shape for o in session.get_outputs() if o.name == output)
+    rank = 3 if output in OUTPUTS["cls"] else 2
     if not shape or not isinstance(shape[-1], int) or len(shape) != rank:
-        shape = run(session, OUTPUTS[output], {inputs[0].name: np.zeros((1, 3, height, width), np.float32)}, path).shape
+        shape = run(session, output, {inputs[0].name: np.zeros((1, 3, height, width), np.float32)}, path).shape
     if len(shape) != rank:
-        raise ModelError(f"the output {OUTPUTS[output]} of this ONNX file has the shape {tuple(shape)}", path=path)
+        raise ModelError(f"the output {output} of this ONNX file has the shape {tuple(shape)}", path=path)
     return int(shape[-1])

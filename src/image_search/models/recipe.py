@@ -27,10 +27,20 @@ _DEFAULTS: dict[str, dict[str, Any]] = {
         "image_mean": _CLIP[0],
         "image_std": _CLIP[1],
     },
+    "CLIP": {
+        "size": {"shortest_edge": 224},
+        "crop_size": 224,
+        "do_center_crop": True,
+        "resample": 3,
+        "image_mean": _CLIP[0],
+        "image_std": _CLIP[1],
+    },
+    "Siglip": {"size": {"height": 224, "width": 224}, "resample": 3, "image_mean": _HALF, "image_std": _HALF},
     # Its reference resizes in float; we resize the bytes, so a number may differ by half a grey level.
     "DINOv3ViT": {"size": 224, "resample": 2, "image_mean": _IMAGENET[0], "image_std": _IMAGENET[1]},
 }
-_FOR_MODEL = {"vit": "ViT", "dinov2": "Bit", "dinov2_with_registers": "Bit", "dinov3_vit": "DINOv3ViT"}
+_FOR_MODEL = {"vit": "ViT", "dinov2": "Bit", "dinov2_with_registers": "Bit", "dinov3_vit": "DINOv3ViT", "clip": "CLIP", "siglip": "Siglip"}
+_BY_SHORTER_SIDE = ("Bit", "CLIP")  # what a size of one number means
 _RESAMPLE: dict[int, Resample] = {0: "nearest", 1: "lanczos", 2: "bilinear", 3: "bicubic"}  # Pillow's numbers
 
 
@@ -52,7 +62,7 @@ def read_recipe(config: dict[str, Any], *, path: str, model_type: str | None = N
     if not asked["do_resize"]:
         raise ModelError("this model takes pictures of any size as they are, which is not supported", path=path)
     try:
-        size, edge = _size(asked["size"], square=kind != "Bit")
+        size, edge = _size(asked["size"], square=kind not in _BY_SHORTER_SIDE)
         crop = _size(asked["crop_size"], square=True)[0] if asked.get("do_center_crop") and "crop_size" in asked else None
         recipe = Preprocess(
             size=size,
@@ -80,7 +90,9 @@ def _processor(config: dict[str, Any], model_type: str | None, path: str) -> str
     for ending in ("Fast", "Pil", "ImageProcessor", "FeatureExtractor"):
         kind = kind.removesuffix(ending)
     if kind not in _DEFAULTS:
-        raise ModelError(f"its image processor {named} is not supported (those of ViT, DINO, DINOv2 and DINOv3 are)", path=path)
+        raise ModelError(
+            f"its image processor {named} is not supported (those of ViT, DINO, DINOv2, DINOv3, CLIP and SigLIP are)", path=path
+        )
     return kind
 
 

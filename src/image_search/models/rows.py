@@ -23,7 +23,8 @@ class ModelRow:
         source: hub id, "bundled", or the absolute path of a local folder.
         revision: commit or branch of `source`; "" for bundled and folders.
         onnx_repo, onnx_revision: a hub repository that holds the same model as ONNX; None if there is none.
-        onnx_file: the ONNX file in it (or in the package).
+        onnx_file: the ONNX file in it (or in the package); of a model with words the one that takes pictures.
+        onnx_text: the ONNX file beside it that takes words; None: it knows none, or the file's usual name tells (a folder).
         output: "auto" (a trained pooler if the checkpoint has one, else the class token), "cls", "pooler" or "embedding".
         dim: D; None: what the file says.
         preprocess: None: what its preprocessor_config.json says.
@@ -31,6 +32,8 @@ class ModelRow:
         licence: of the weights.
         megabytes: to fetch and to keep; None if unknown.
         about: one line for people.
+        calibration: (scale, bias) with which sigmoid(scale * cosine + bias) is the trained probability that words fit a picture, where
+            the files that are opened do not hold them; None: they do, or none was trained (CLIP).
         near_identical: similarity from which two pictures count as near-identical; None: not calibrated.
         full_precision: the row whose ONNX file this model is in 8-bit numbers; None: a model of its own.
     """
@@ -41,6 +44,7 @@ class ModelRow:
     onnx_repo: str | None = None
     onnx_revision: str = "main"
     onnx_file: str | None = None
+    onnx_text: str | None = None
     output: Literal["auto", "cls", "pooler", "embedding"] = "auto"
     dim: int | None = None
     preprocess: Preprocess | None = None
@@ -48,6 +52,7 @@ class ModelRow:
     licence: str = "unknown"
     megabytes: float | None = None
     about: str = ""
+    calibration: tuple[float, float] | None = None
     near_identical: float | None = None
     full_precision: str | None = None
 
@@ -118,6 +123,36 @@ MODELS: tuple[ModelRow, ...] = (
         licence="Apache-2.0",
         megabytes=346,
         about="ViT-B/16 trained on ImageNet-21k's classes; takes 4 times as long as dino; needs the torch extra",
+    ),
+    ModelRow(
+        name="siglip2",
+        source="google/siglip2-base-patch16-224",
+        onnx_repo="onnx-community/siglip2-base-patch16-224-ONNX",
+        # Pinned by a public program, with the sha256 of its 8-bit files; of the float32 ones no public digest was found.
+        onnx_revision="ba1f3b0843f24bc5417d38e19c37b287d719b2f4",
+        onnx_file="onnx/vision_model.onnx",
+        onnx_text="onnx/text_model.onnx",
+        output="pooler",
+        dim=768,
+        licence="Apache-2.0",
+        megabytes=1540,  # pictures 372, words 1,130, tokenizer 34
+        about="SigLIP 2 ViT-B/16: pictures and words of many languages, Korean among them; takes 4 times as long as dino",
+        # exp(4.724453449249268): logit_scale and logit_bias of the checkpoint, as a public program that exported it wrote them down.
+        calibration=(112.66890226978423, -16.771724700927734),
+    ),
+    ModelRow(
+        name="clip-b32",
+        source="openai/clip-vit-base-patch32",
+        onnx_repo="Xenova/clip-vit-base-patch32",
+        # Pinned by several public programs, one with the sha256 of both files (fd6e1402a588279d..., 3f6571f5bad13a97...).
+        onnx_revision="d15189d7028b43f1d3e65039190477f6af591c2a",
+        onnx_file="onnx/vision_model.onnx",
+        onnx_text="onnx/text_model.onnx",
+        output="embedding",
+        dim=512,
+        licence="MIT",
+        megabytes=608,  # pictures 352, words 254, tokenizer 2
+        about="CLIP ViT-B/32: pictures and English words; as quick as dino",
     ),
     ModelRow(
         name="dino-int8",

@@ -12,9 +12,9 @@ from typing import Any, Literal, cast
 
 from ..advice import Advice, Setting
 from ..errors import UsageError
-from ..types import Embedder
+from ..types import Embedder, Float32
 from .checkpoint import Checkpoint
-from .files import Weights
+from .files import TextFiles, Weights
 from .rows import ModelRow
 
 __all__ = ["RUNTIMES", "Runtime", "check_runtime", "runtimes_for"]
@@ -30,6 +30,8 @@ class Runtime:
         opens: "module:function" beside this file; the function takes a `Checkpoint` and returns an `Embedder`.
         packages: the libraries it runs on, as they are imported; their versions are part of a proof.
         numbers: "full" precision, or the weights rounded to 8 bits, which makes another model of them (`ModelRow.full_precision`).
+        opens_text: likewise for a model's words; takes the `Checkpoint`, its `TextFiles` and the number of tokens, returns what maps
+            int64 (1, T) to float32 (1, D), and the hex sha256 of its weights.
         needs: "module:function" that raises MissingExtraError where its extra is not installed; "": nothing to ask before a download.
     """
 
@@ -37,6 +39,7 @@ class Runtime:
     weights: Weights
     opens: str
     packages: tuple[str, ...]
+    opens_text: str = "onnx_text:open_text"
     numbers: Literal["full", "int8"] = "full"
     needs: str = ""
 
@@ -52,12 +55,15 @@ class Runtime:
     def open(self, checkpoint: Checkpoint) -> Embedder:
         return cast(Embedder, _function(self.opens)(checkpoint))
 
+    def open_text(self, checkpoint: Checkpoint, files: TextFiles, tokens: int) -> tuple[Callable[[Any], Float32], str]:
+        return cast("tuple[Callable[[Any], Float32], str]", _function(self.opens_text)(checkpoint, files, tokens))
+
 
 RUNTIMES: tuple[Runtime, ...] = (
     Runtime("onnx", weights="onnx", opens="onnx:open_onnx", packages=("onnxruntime",)),
     Runtime("onnx", weights="onnx", opens="int8:open_int8", packages=("onnxruntime",), numbers="int8", needs="int8:import_quantiser"),
     Runtime("openvino", weights="onnx", opens="openvino:open_openvino", packages=("openvino",), needs="openvino:import_openvino"),
-    Runtime("torch", weights="torch", opens="torch:open_torch", packages=("torch", "transformers")),
+    Runtime("torch", weights="torch", opens="torch:open_torch", packages=("torch", "transformers"), opens_text="torch_text:open_text"),
 )
 
 

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import contextlib
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,16 +17,24 @@ from ..config import TORCH_BATCH
 from ..errors import MissingExtraError, ModelDamagedError, ModelError
 from ..types import Fingerprint, Float32, UInt8
 from .checkpoint import Checkpoint
-from .files import ModelFiles
 from .vectors import canonical_pictures, check_pixels, matches_reference, number_table, unit_row
 
-__all__ = ["TorchEmbedder", "open_torch"]
+__all__ = ["TorchEmbedder", "load_part", "on_device", "open_torch"]
 
 _CLASSES = {
     "vit": "ViTModel",
     "dinov2": "Dinov2Model",
     "dinov2_with_registers": "Dinov2WithRegistersModel",
     "dinov3_vit": "DINOv3ViTModel",
+    "clip": "CLIPVisionModelWithProjection",
+    "siglip": "SiglipVisionModel",
+}
+
+
+_OUTPUTS: dict[str, Callable[[Any], Any]] = {
+    "embedding": lambda out: out.image_embeds,
+    "pooler": lambda out: out.pooler_output,
+    "cls": lambda out: out.last_hidden_state[:, 0],  # (B, T, D): the class token is the first; registers come after it
 }
 
 
@@ -91,9 +100,7 @@ class TorchEmbedder:
         exact = torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=False)
         with torch.inference_mode(), exact, torch.autocast(self._device, dtype=torch.bfloat16, enabled=self._bf16):
             out = self._model(pixel_values=lane.numbers(pictures), **self._forward)
-            # (B, T, D): the class token is the first; DINOv2's and v3's registers come after it.
-            chosen = out.pooler_output if self._fingerprint.output == "pooler" else out.last_hidden_state[:, 0]
-            lane.take(chosen.float())
+            lane.take(_OUTPUTS[self._fingerprint.output](out).float())
 
     def _collect(self, vectors: Float32, start: int, count: int, lane: _Lane) -> None:
         for i, row in enumerate(lane.rows()[:count]):
@@ -155,21 +162,19 @@ def open_torch(checkpoint: Checkpoint) -> TorchEmbedder:
         ModelError: "pooler" was asked for and the checkpoint has none.
     """
     preprocess, model_type = checkpoint.preprocess, str(checkpoint.model_type)
-    has_pooler = model_type == "vit" and checkpoint.pooler_is_trained
-    if checkpoint.output == "pooler" and not has_pooler:
-        raise ModelError("this checkpoint has no trained pooler", path=checkpoint.files.folder)
-    if checkpoint.output == "embedding":
-        raise ModelError(f"model {checkpoint.name} has no output 'embedding' on torch")
-    chosen = "pooler" if checkpoint.output != "cls" and has_pooler else "cls"
-    model = _load(checkpoint.files, model_type, with_pooler=chosen == "pooler")
+    chosen = _choose_output(checkpoint)
+    options = {"add_pooling_layer": chosen == "pooler"} if model_type == "vit" else {}
+    tower = "vision" if checkpoint.knows_words else ""
+    model = load_part(checkpoint.files.folder, _CLASSES[model_type], tower=tower, **options)
     forward = {}
-    if model_type == "vit":  # its positions are drawn for one size; the others adapt by themselves
+    if model_type in ("vit", "clip", "siglip"):  # their positions are drawn for one size; the others adapt by themselves
         image_size = model.config.image_size
         native = (image_size, image_size) if isinstance(image_size, int) else tuple(image_size)
         forward["interpolate_pos_encoding"] = native != preprocess.output_size
-    fingerprint = checkpoint.fingerprint(chosen, int(model.config.hidden_size))
-    device = _device()
-    model = model.to(device)
+    dim = model.config.projection_dim if chosen == "embedding" else model.config.hidden_size
+    fingerprint = checkpoint.fingerprint(chosen, int(dim))
+    model = on_device(model)
+    device = model.device.type
     exact = TorchEmbedder(model, device, fingerprint, forward)
     if not _has_bf16(device):
         return exact
@@ -177,20 +182,45 @@ def open_torch(checkpoint: Checkpoint) -> TorchEmbedder:
     return quick if matches_reference(quick, exact.embed(canonical_pictures(preprocess))) else exact
 
 
-def _load(files: ModelFiles, model_type: str, *, with_pooler: bool) -> Any:
+def _choose_output(checkpoint: Checkpoint) -> str:
+    """A two-tower model has one that is a vector among its words; else the trained pooler, or the class token."""
+    if checkpoint.model_type in ("clip", "siglip"):
+        return "embedding" if checkpoint.model_type == "clip" else "pooler"
+    has_pooler = checkpoint.model_type == "vit" and checkpoint.pooler_is_trained
+    if checkpoint.output == "pooler" and not has_pooler:
+        raise ModelError("this checkpoint has no trained pooler", path=checkpoint.files.folder)
+    if checkpoint.output == "embedding":
+        raise ModelError(f"model {checkpoint.name} has no output 'embedding' on torch")
+    return "pooler" if checkpoint.output != "cls" and has_pooler else "cls"
+
+
+def on_device(model: Any) -> Any:
+    return model.to(_device())
+
+
+def load_part(folder: Path, class_name: str, *, tower: str = "", **options: Any) -> Any:
+    """A transformers model of this class, in float32. `tower`: "vision" or "text", that of a checkpoint with both; "": all of it.
+
+    Raises:
+        MissingExtraError, ModelDamagedError, ModelError: as for `open_torch`.
+    """
     try:
         import torch
         import transformers
     except ImportError as error:
         raise MissingExtraError("torch and transformers", "torch", "This model") from error
-    model_class = getattr(transformers, _CLASSES[model_type], None)
+    model_class = getattr(transformers, class_name, None)
     if model_class is None:
-        raise ModelError(f"transformers {transformers.__version__} does not know {model_type}", hint="pip install -U transformers")
-    options: dict[str, Any] = {"add_pooling_layer": with_pooler} if model_type == "vit" else {}
+        raise ModelError(f"transformers {transformers.__version__} does not know {class_name}", hint="pip install -U transformers")
     try:
         with _quiet(transformers):
+            whole = transformers.AutoConfig.from_pretrained(str(folder), local_files_only=True) if tower else None
+            if whole is not None:
+                options["config"] = part = getattr(whole, f"{tower}_config")
+                if hasattr(whole, "projection_dim"):  # CLIP's, which is said once for both
+                    part.projection_dim = whole.projection_dim
             model, loaded = model_class.from_pretrained(
-                str(files.folder),
+                str(folder),
                 dtype=torch.float32,
                 use_safetensors=True,
                 local_files_only=True,
@@ -199,11 +229,11 @@ def _load(files: ModelFiles, model_type: str, *, with_pooler: bool) -> Any:
                 **options,
             )
     except Exception as error:  # SafetensorError, RuntimeError (shapes), OSError, KeyError, ... by what is broken
-        raise ModelDamagedError("this model does not load", path=files.folder, hint="fetch or copy it again") from error
+        raise ModelDamagedError("this model does not load", path=folder, hint="fetch or copy it again") from error
     missing = sorted(key for key in loaded["missing_keys"] if not key.endswith("mask_token"))  # used in training only
     if missing or loaded.get("mismatched_keys"):
         what = missing[0] if missing else str(next(iter(loaded["mismatched_keys"])))
-        raise ModelDamagedError(f"this model lacks weights ({what})", path=files.folder, hint="fetch or copy it again")
+        raise ModelDamagedError(f"this model lacks weights ({what})", path=folder, hint="fetch or copy it again")
     return model.eval()
 
 
