@@ -140,7 +140,7 @@ def test_siglip_knows_its_probability(towers: Any) -> None:
 
 
 def test_words_tell_their_files_apart(towers: Any, tmp_path: Path) -> None:
-    torch, onnx = towers["siglip2"]
+    _, onnx = towers["siglip2"]
     changed = shutil.copytree(onnx, tmp_path / "changed")
     facts = json.loads((changed / "tokenizer_config.json").read_text())
     (changed / "tokenizer_config.json").write_text(json.dumps(facts | {"padding_side": "left"}))
@@ -176,7 +176,7 @@ def test_towers_that_do_not_belong_together(towers: Any, tmp_path: Path) -> None
     other = export_two_towers(two_towers("siglip2", tmp_path / "small", dim=24), tmp_path / "onnx")
     folder = shutil.copytree(towers["siglip2"][1], tmp_path / "mixed")
     shutil.copy(other / "onnx" / "text_model.onnx", folder / "onnx" / "text_model.onnx")
-    with pytest.raises(ModelError, match="words of model .* have 24 numbers, its pictures 48"):
+    with pytest.raises(ModelError, match=r"words of model .* have 24 numbers, its pictures 48"):
         load_model(str(folder)).embed_text(["a cat"])
 
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from .find import choose_auto, is_available, resolve
 from .load import load_model, loss_in_int8
-from .proof import canonical_vectors, check_embedder, prove, remember
+from .proof import canonical_vectors, check_embedder, prove, prove_words, remember, words_record
 from .rows import MODELS, ModelRow, full_precision_of, near_identical
 from .runtimes import RUNTIMES, Runtime, check_runtime
 from .vectors import canonical_pictures, check_same_vectors
@@ -34,6 +34,8 @@ __all__ = [
     "loss_in_int8",
     "near_identical",
     "prove",
+    "prove_words",
     "remember",
     "resolve",
+    "words_record",
 ]

@@ -18,12 +18,14 @@ from pathlib import Path
 import numpy as np
 
 from ..advice import Advice, Setting, Verb
+from ..config import SAME_COSINE
 from ..errors import ModelError, ModelMismatchError, UsageError
-from ..types import Embedder, Fingerprint, Float32
+from ..types import Embedder, Fingerprint, Float32, TextEmbedder
 from .runtimes import RUNTIMES
 from .vectors import canonical_pictures, check_same_vectors
+from .words import NEUTRAL_PHRASES
 
-__all__ = ["canonical_vectors", "check_embedder", "prove", "remember"]
+__all__ = ["canonical_vectors", "check_embedder", "prove", "prove_words", "remember", "words_record"]
 
 _WAY = 1  # from pixels to vectors, in this program; another number where it changes, and everything is proved again
 _OF_THE_PROCESSOR = ("model name", "flags", "Features", "CPU implementer", "CPU part")  # lines of /proc/cpuinfo, x86 and ARM
@@ -92,6 +94,29 @@ def prove(embedder: Embedder, canonical: Float32, made_with: Fingerprint, *, fro
         ) from error
     if from_memory:
         remember(embedder, canonical)
+
+
+def words_record(embedder: TextEmbedder) -> bytes:
+    """What a library keeps of its model's words: 32 bytes (sha256 of their files and rules), then float32 (8, D) of neutral phrases."""
+    vectors = embedder.embed_text(NEUTRAL_PHRASES)
+    return bytes.fromhex(embedder.words_sha256) + np.ascontiguousarray(vectors, "<f4").tobytes()
+
+
+def prove_words(embedder: TextEmbedder, record: bytes) -> None:
+    """Make sure that these words lie among the library's pictures: the same files, or others that give the same vectors.
+
+    Raises:
+        ModelMismatchError: neither.
+    """
+    if record[:32].hex() == embedder.words_sha256:
+        return
+    kept = np.frombuffer(record[32:], "<f4")
+    found = embedder.embed_text(NEUTRAL_PHRASES)
+    if kept.size != found.size or not np.min(np.sum(found * kept.reshape(found.shape), axis=1)) >= SAME_COSINE:
+        raise ModelMismatchError(
+            f"model {embedder.fingerprint.name} has other words than those that the library was made with",
+            hint="fetch or copy its text model and its tokenizer again",
+        )
 
 
 def remember(embedder: Embedder, canonical: Float32) -> None:
