@@ -91,6 +91,7 @@ def file_of(module: Path) -> Path | None:
         ("torch", "models/torch.py"),
         ("chromadb", "stores/chroma.py"),
         ("tqdm", "present/progress.py"),
+        ("tokenizers", "models/tokenizer.py"),
         ("openvino", "models/openvino.py"),
         ("click", "cli/"),
         ("uvicorn", "web/"),

@@ -29,6 +29,7 @@ COMMANDS = (  # what is needed first comes first in the help
     "status",
     "models",
     "evaluate",
+    "label",
     "forget",
     "relocate",
     "rebuild",

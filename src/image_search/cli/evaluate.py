@@ -18,11 +18,15 @@ from .options import debug_option, jobs_option, json_option, runtime_option
     default=["auto"],
     help="Default: auto. Repeat it to see several models side by side.",
 )
+@click.option("--words", is_flag=True, help="Also search with the classes' names; for models that know words.")
+@click.option("--template", metavar="TEXT", default="a photo of {}", show_default=True, help="How a name is said, {} for it.")
 @runtime_option
 @jobs_option
 @json_option
 @debug_option
-def evaluate(*, folder: str, models: tuple[str, ...], runtime: str | None, jobs: int | None, json_output: bool) -> None:
+def evaluate(
+    *, folder: str, models: tuple[str, ...], words: bool, template: str, runtime: str | None, jobs: int | None, json_output: bool
+) -> None:
     """Measure models on a folder of your own.
 
     Its sub-folders are the classes. No library is read or written.
@@ -37,6 +41,8 @@ def evaluate(*, folder: str, models: tuple[str, ...], runtime: str | None, jobs:
 
     ms: CPU milliseconds per image, for decoding and for the model.
 
+    words: of class names, how often a picture's best name is its own; P@10 and mAP of each name's search.
+
     \b
     Example:
       image-search evaluate data/food --model mini --model dino
@@ -46,7 +52,8 @@ def evaluate(*, folder: str, models: tuple[str, ...], runtime: str | None, jobs:
     from ..present.table import evaluation_table
 
     with bars() as progress:
-        found = measure(folder, list(models), runtime=runtime, jobs=jobs, progress=progress)
+        said = template if words else None
+        found = measure(folder, list(models), runtime=runtime, jobs=jobs, template=said, progress=progress)
     if json_output:
         console.print_json([one.as_dict() for one in found])
     else:

@@ -23,11 +23,12 @@ from ..embedding import Embedded, embed_each, in_order
 from ..errors import DecodeError, ImageSearchError, UsageError
 from ..images.pool import DecodePool
 from ..images.scan import ImageFile, scan
-from ..models import load_model
+from ..models import knowing_words, load_model
 from ..stores import open_store
 from ..stores.exact import top_k
 from ..types import Embedder, Float32, UInt8
 from .metrics import copies_found, leave_one_out
+from .words import WordFigures, phrases_of, words_found
 
 __all__ = ["Evaluation", "evaluate"]
 
@@ -43,6 +44,7 @@ class Evaluation:
         copies: R@1 by kind of change, and their "mean".
         store_recall10: share of the exact ten nearest that the store finds, too.
         decode_ms, embed_ms: CPU milliseconds an image, of this process and its workers.
+        words: how well class names find their pictures; None: not asked for.
     """
 
     model: str
@@ -58,6 +60,7 @@ class Evaluation:
     store_recall10: float
     decode_ms: float
     embed_ms: float
+    words: WordFigures | None = None
 
     def as_dict(self) -> dict[str, Any]:
         return asdict(self)
@@ -69,12 +72,14 @@ def evaluate(
     *,
     runtime: str | None = None,
     jobs: int | None = None,
+    template: str | None = None,
     progress: Callable[[str, int, int], None] | None = None,
 ) -> list[Evaluation]:
     """Measure models on a folder whose sub-folders are the classes.
 
     Args:
         models: names as for an engine, one or several.
+        template: also search with the classes' names, said like this, `{}` for the name; None: not.
         progress: gets (what is being done, done, total).
 
     Raises:
@@ -86,7 +91,7 @@ def evaluate(
     paths = [found.path for found in scan(root) if isinstance(found, ImageFile)]
     _classes(paths, root)
     say = progress or (lambda *_: None)
-    return [_evaluate(paths, root, name, runtime, jobs or available_cpus(), say) for name in models]
+    return [_evaluate(paths, root, name, runtime, jobs or available_cpus(), template, say) for name in models]
 
 
 def _classes(paths: Sequence[str], root: str) -> list[str]:
@@ -97,8 +102,11 @@ def _classes(paths: Sequence[str], root: str) -> list[str]:
     return labels
 
 
-def _evaluate(paths: list[str], root: str, name: str, runtime: str | None, jobs: int, say: Callable[[str, int, int], None]) -> Evaluation:
+def _evaluate(
+    paths: list[str], root: str, name: str, runtime: str | None, jobs: int, template: str | None, say: Callable[[str, int, int], None]
+) -> Evaluation:
     with contextlib.closing(load_model(name, runtime=runtime, threads=jobs)) as loaded:
+        words = None if template is None else knowing_words(loaded)  # before an hour of pictures
         model = _Timed(loaded)
         recipe = model.fingerprint.preprocess
         started = _cpu_seconds()
@@ -110,6 +118,11 @@ def _evaluate(paths: list[str], root: str, name: str, runtime: str | None, jobs:
         with DecodePool(jobs, recipe) as pool:
             copies = _copies(model, pool, read, vectors, lambda done, total: say(f"{name}: copies", done, total))
         figures = leave_one_out(vectors, labels)
+        names = sorted(set(labels))
+        found = None
+        if words is not None and template is not None:
+            phrases = phrases_of([os.path.basename(name).replace("_", " ") for name in names], template)
+            found = words_found(words.embed_text(phrases), vectors, [names.index(label) for label in labels])
     return Evaluation(
         model=model.fingerprint.name if name == "auto" else name,
         dim=vectors.shape[1],
@@ -124,6 +137,7 @@ def _evaluate(paths: list[str], root: str, name: str, runtime: str | None, jobs:
         store_recall10=_store_recall(vectors),
         decode_ms=1000 * decode_seconds / max(1, len(read)),
         embed_ms=1000 * embed_seconds / max(1, len(read)),
+        words=found,
     )
 
 

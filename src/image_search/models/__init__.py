@@ -16,9 +16,11 @@ from .proof import canonical_vectors, check_embedder, prove, prove_words, rememb
 from .rows import MODELS, ModelRow, full_precision_of, near_identical
 from .runtimes import RUNTIMES, Runtime, check_runtime
 from .vectors import canonical_pictures, check_same_vectors
+from .words import NEUTRAL_PHRASES, checked_phrase, knowing_words
 
 __all__ = [
     "MODELS",
+    "NEUTRAL_PHRASES",
     "RUNTIMES",
     "ModelRow",
     "Runtime",
@@ -27,9 +29,11 @@ __all__ = [
     "check_embedder",
     "check_runtime",
     "check_same_vectors",
+    "checked_phrase",
     "choose_auto",
     "full_precision_of",
     "is_available",
+    "knowing_words",
     "load_model",
     "loss_in_int8",
     "near_identical",

@@ -11,13 +11,15 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from ..config import PHRASES_KEPT
-from ..errors import ModelError, ModelMismatchError
-from ..types import Embedder, Fingerprint, Float32, UInt8
+from ..advice import Advice, Setting, Verb
+from ..config import PHRASE_LENGTH, PHRASES_KEPT
+from ..errors import ModelError, ModelMismatchError, QueryError, UsageError
+from ..types import Embedder, Fingerprint, Float32, TextEmbedder, UInt8
+from .rows import MODELS
 from .tokenizer import Tokenizer
 from .vectors import unit_row
 
-__all__ = ["NEUTRAL_PHRASES", "TextTower", "WordsEmbedder"]
+__all__ = ["NEUTRAL_PHRASES", "TextTower", "WordsEmbedder", "checked_phrase", "knowing_words"]
 
 # int64 (1, T) -> float32 (1, D), not yet of unit length.
 RunText = Callable[[npt.NDArray[np.int64]], Float32]
@@ -119,3 +121,32 @@ class WordsEmbedder:
                 self._kept.popitem(last=False)
         self._kept.move_to_end(text)
         return kept
+
+
+def knowing_words(model: Embedder) -> TextEmbedder:
+    """This model, if it knows words. ModelError, which names the rows that do, if not."""
+    if hasattr(model, "embed_text"):  # asked plainly, as in embedding.py
+        return model  # type: ignore[return-value]
+    able = [row for row in MODELS if row.onnx_text is not None]
+    rows = " or ".join(f"{row.name} ({row.megabytes:,.0f} MB, fetched once)" for row in able)
+    index = Verb("index", ("FOLDER", Setting("model", able[0].name), Setting("library", "OTHER")))
+    raise ModelError(f"model {model.fingerprint.name} knows no words; {rows} does", hint=Advice("make a library with it: ", index))
+
+
+def checked_phrase(text: object) -> str:
+    """A phrase to search with, its blanks at both ends off.
+
+    Raises:
+        UsageError: it is no text. QueryError: there is nothing in it, or far more than any model reads, or what no keyboard types.
+    """
+    if not isinstance(text, str):
+        raise UsageError(f"words are a text, not a {type(text).__name__}", hint="for example 'a red bicycle'")
+    phrase = text.strip()
+    if not phrase:
+        raise QueryError("there are no words to search with", hint="say what the picture shows, for example: a red bicycle")
+    if len(phrase) > PHRASE_LENGTH:
+        raise QueryError(f"these are {len(phrase):,} letters; a model reads a sentence or two", hint="say it shorter")
+    # Line ends and tabs come with what is pasted, and are blanks to every model; the others are no words, lone surrogates no text.
+    if any((ord(c) < 32 and not c.isspace()) or 127 <= ord(c) < 160 or 0xD800 <= ord(c) < 0xE000 for c in phrase):
+        raise QueryError("there are control characters among these words", hint="type them again")
+    return phrase

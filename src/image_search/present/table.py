@@ -13,6 +13,7 @@ from .text_fit import cells, number, shorten
 
 if TYPE_CHECKING:
     from ..evaluate.run import Evaluation
+    from ..evaluate.words import WordFigures
 
 __all__ = ["evaluation_table", "matches_table", "report_table"]
 
@@ -94,6 +95,11 @@ def evaluation_table(evaluations: Sequence[Evaluation]) -> str:
         "embed ms": lambda e: f"{e.embed_ms:.1f}",
     }
     columns = {"model": [shown(e.model) for e in evaluations]} | {t: [say(e) for e in evaluations] for t, say in figures.items()}
+    if any(e.words is not None for e in evaluations):
+        of_words: dict[str, Callable[[WordFigures], float]] = {
+            "words": lambda w: w.accuracy, "words P@10": lambda w: w.p10, "words mAP": lambda w: w.map
+        }  # fmt: skip
+        columns |= {t: ["" if e.words is None else f"{say(e.words):.3f}" for e in evaluations] for t, say in of_words.items()}
     skipped = [f"{e.skipped:,} files could not be read" for e in evaluations[:1] if e.skipped]
     return "\n".join([*_lines(columns), *skipped])
 

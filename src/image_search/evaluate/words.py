@@ -1,0 +1,149 @@
+"""What a model's words know of pictures: each picture's best label of a given list, and how often class names find their pictures."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+from ..config import available_cpus
+from ..embedding import Embedded, embed_each, in_order
+from ..errors import DecodeError, ImageSearchError, UsageError
+from ..images.pool import DecodePool
+from ..images.scan import ImageFile, scan
+from ..models import checked_phrase, knowing_words, load_model
+from ..paths import shown
+from ..types import Float32, TextEmbedder
+from .metrics import top
+
+__all__ = ["Labelled", "WordFigures", "label", "phrases_of", "words_found"]
+
+# CLIP's own, exp(4.6052): its logits are a hundred times the cosine (Radford et al. 2021), and labels compete by softmax.
+_CLIP_SCALE = 100.0
+
+
+@dataclass(frozen=True, slots=True)
+class Labelled:
+    """One picture and its best label.
+
+    Attributes:
+        path: where it lies.
+        label: one of those given; "" where the picture could not be read, and `error` says why.
+        probability: 0 to 1. Of a model with a trained scale and bias (SigLIP) that the label fits, each label for itself; of others
+            (CLIP) the share among the labels given, which is 1 in sum.
+        similarity: cosine of picture and label.
+    """
+
+    path: str
+    label: str
+    probability: float
+    similarity: float
+    error: str = ""
+
+    def as_dict(self) -> dict[str, Any]:
+        return asdict(self) | {"path": shown(self.path)}
+
+
+@dataclass(frozen=True, slots=True)
+class WordFigures:
+    """How well class names find their pictures; shares, 0 to 1.
+
+    Attributes:
+        accuracy: of all pictures, whose best class name is their own.
+        p10, map: of each class name's search over all pictures: right ones among the first ten (fewer in a smaller class), and mean
+            average precision over all; both the mean over the classes.
+    """
+
+    accuracy: float
+    p10: float
+    map: float
+
+
+def phrases_of(names: Sequence[str], template: str) -> list[str]:
+    """Each name in the template's place `{}`. UsageError without the place; QueryError for what is no phrase."""
+    if "{}" not in template:
+        raise UsageError("the template has no place for the label", hint="for example 'a photo of {}'")
+    return [checked_phrase(template.replace("{}", name)) for name in names]
+
+
+def label(
+    folder: str | os.PathLike[str],
+    labels: Sequence[str],
+    *,
+    model: str,
+    template: str = "{}",
+    runtime: str | None = None,
+    jobs: int | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> Iterator[Labelled]:
+    """Each picture's best label, in the order of the paths, as it goes. Nothing is written.
+
+    Args:
+        labels: at least one; blanks around them and repetitions do not count.
+        model: a name as for an engine, of a model that knows words.
+        template: how a label is said to the model, with `{}` for it.
+        progress: gets (done, total), pictures.
+
+    Raises:
+        UsageError: no such folder, no label. ModelError: the model cannot be used, or knows no words.
+    """
+    root = os.path.realpath(os.path.expanduser(folder))
+    if not os.path.isdir(root):
+        raise UsageError("there is no such folder", path=folder, hint="give a folder with images")
+    names = list(dict.fromkeys(checked_phrase(name) for name in labels))
+    if not names:
+        raise UsageError("no label was given", hint="for example 'cat,dog,a bowl of ramen'")
+    phrases = phrases_of(names, template)
+    paths = sorted(found.path for found in scan(root) if isinstance(found, ImageFile))
+    if not paths:
+        raise ImageSearchError("there are no images in this folder", path=folder)
+    threads = jobs or available_cpus()
+    with contextlib.closing(load_model(model, runtime=runtime, threads=threads)) as loaded:
+        words = knowing_words(loaded)
+        vectors = words.embed_text(phrases)  # (L, D)
+        with DecodePool(threads, words.fingerprint.preprocess) as pool:
+            for done, (path, found) in enumerate(_embedded(paths, pool, words), 1):
+                if progress is not None:
+                    progress(done, len(paths))
+                if isinstance(found, DecodeError):
+                    yield Labelled(path, "", 0.0, 0.0, found.reason.value)
+                elif found.vector is not None:
+                    cosines = vectors @ found.vector  # (L,)
+                    chances = probabilities(cosines, words.calibration)
+                    best = int(np.argmax(chances))
+                    yield Labelled(path, names[best], float(chances[best]), float(cosines[best]))
+
+
+def _embedded(paths: Sequence[str], pool: DecodePool, model: TextEmbedder) -> Iterator[tuple[str, Embedded | DecodeError]]:
+    return zip(paths, in_order(paths, lambda each: embed_each(each, pool, model)), strict=True)
+
+
+def probabilities(cosines: Float32, calibration: tuple[float, float] | None) -> np.ndarray[Any, np.dtype[np.float64]]:
+    """float32 (L,) cosines of one picture with the labels -> float64 (L,), see `Labelled.probability`."""
+    if calibration is not None:
+        scale, bias = calibration
+        return 1 / (1 + np.exp(-(scale * cosines.astype(np.float64) + bias)))
+    powers = np.exp(_CLIP_SCALE * (cosines.astype(np.float64) - float(cosines.max())))
+    shares: np.ndarray[Any, np.dtype[np.float64]] = powers / powers.sum()
+    return shares
+
+
+def words_found(words: Float32, pictures: Float32, labels: Sequence[int]) -> WordFigures:
+    """Hold class names against pictures.
+
+    Args:
+        words: float32 (C, D), unit length, the class names. pictures: float32 (N, D). labels: N numbers of classes, each class at least once.
+    """
+    cosines = words @ pictures.T  # (C, N)
+    own = np.asarray(labels)
+    ranked = top(cosines, cosines.shape[1])  # (C, N)
+    hits = own[ranked] == np.arange(len(words))[:, None]  # (C, N)
+    sizes = hits.sum(axis=1)
+    ten = [row[: min(10, size)].mean() for row, size in zip(hits, sizes, strict=True)]
+    precision = np.cumsum(hits, axis=1) / np.arange(1, hits.shape[1] + 1)
+    average = (precision * hits).sum(axis=1) / sizes
+    return WordFigures(float((cosines.argmax(axis=0) == own).mean()), float(np.mean(ten)), float(average.mean()))
