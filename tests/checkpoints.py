@@ -170,7 +170,8 @@ SIGLIP_PREPROCESSOR = {
     "size": {"height": 32, "width": 32},
 }
 _TEXT_CORPUS = [
-    "a red bicycle in the snow", "a photo of a cat", "a bowl of ramen", "at night", "people", "빨간 자전거", "눈 속의 자전거", "사진 그림", "밤에",
+    "a red bicycle in the snow", "a photo of a cat", "people", "a bowl of ramen", "at night", "빨간 자전거", "눈 속의 자전거",
+    "사진 그림", "밤에",
     "the quick brown fox jumps over the lazy dog", "pack my box with five dozen liquor jugs", "0123456789 .,;:!?'\"()-",
 ]  # fmt: skip
 

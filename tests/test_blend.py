@@ -41,7 +41,7 @@ def test_a_picture_and_words_weigh_equally_however_far_their_cones_lie_apart() -
         of_pictures = [unit(*(picture_centre + rng.normal(size=dim))) for _ in range(200)]
         of_words = [unit(*(word_centre + spread * rng.normal(size=dim))) for _ in range(200)]
         centres = np.mean(of_pictures, axis=0), np.mean(of_words, axis=0)
-        wanted = blend([Part(of_pictures[0]), Part(of_words[0], words=True)], lambda: centres)
+        wanted = blend([Part(of_pictures[0]), Part(of_words[0], words=True)], lambda centres=centres: centres)
         shares = [float(wanted @ ((v - c) / np.linalg.norm(v - c))) for v, c in zip((of_pictures[0], of_words[0]), centres, strict=True)]
         assert shares[0] == pytest.approx(shares[1], abs=1e-5)
 

@@ -43,7 +43,8 @@ def test_each_picture_gets_its_best_label(colours: Path, model: str) -> None:
     steps: list[tuple[int, int]] = []
     found = list(label(colours, ["red", " 파란 ", "green", "red"], model=model, progress=lambda *step: steps.append(step)))
     assert [(Path(f.path).name, f.label) for f in found] == [
-        ("0.png", "파란"), ("1.png", "파란"), ("broken.jpg", ""), ("0.png", "green"), ("1.png", "green"), ("0.png", "red"), ("1.png", "red"),
+        ("0.png", "파란"), ("1.png", "파란"), ("broken.jpg", ""),
+        ("0.png", "green"), ("1.png", "green"), ("0.png", "red"), ("1.png", "red"),
     ]  # fmt: skip
     for one in found:
         assert one.error if not one.label else one.probability == pytest.approx(1 / (1 + np.exp(8 - 10 * one.similarity)), abs=1e-5)

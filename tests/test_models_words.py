@@ -60,7 +60,8 @@ def reference(family: str, folder: Path) -> tuple[np.ndarray[Any, Any], np.ndarr
 
 # What SigLIP's authors make of TEXTS before they cut them (transformers' class for it needs the SentencePiece file).
 FIRST_GENERATION = [
-    "a red bicycle in the snow", "a red bicycle", "", "", "two blanks and a tab", "눈 속의 빨간 자전거", "🚲❄️", "photo of a cat", "x" * 3000,
+    "a red bicycle in the snow", "a red bicycle", "", "", "two blanks and a tab", "눈 속의 빨간 자전거",
+    "🚲❄️", "photo of a cat", "x" * 3000,
 ]  # fmt: skip
 
 

@@ -136,7 +136,7 @@ def words_found(words: Float32, pictures: Float32, labels: Sequence[int]) -> Wor
     """Hold class names against pictures.
 
     Args:
-        words: float32 (C, D), unit length, the class names. pictures: float32 (N, D). labels: N numbers of classes, each class at least once.
+        words: float32 (C, D), unit length, the class names. pictures: float32 (N, D). labels: N classes' numbers, none missing.
     """
     cosines = words @ pictures.T  # (C, N)
     own = np.asarray(labels)
