@@ -147,23 +147,28 @@ class Format:
 
 # The first row that fits is the format: one that begins like another (camera raw like TIFF) stands before it.
 FORMATS: tuple[Format, ...] = (
-    Format("JPEG", (b"\xff\xd8\xff",), plugin="PIL.JpegImagePlugin", extensions=(".jpg", ".jpeg", ".jpe", ".jfif", ".mpo"), draft=True),
     Format(
-        "PNG", (b"\x89PNG\r\n\x1a\n",), plugin="PIL.PngImagePlugin", prepare=_prepare_png, extensions=(".png", ".apng"), film=True
+        "JPEG", (b"\xff\xd8\xff",), plugin="PIL.JpegImagePlugin", extensions=(".jpg", ".jpeg", ".jpe", ".jfif", ".mpo"), draft=True,
+        changes=1,
     ),
-    Format("GIF", (b"GIF87a", b"GIF89a"), plugin="PIL.GifImagePlugin", extensions=(".gif",), film=True),
-    Format("BMP", (b"BM",), plugin="PIL.BmpImagePlugin", extensions=(".bmp",)),
+    Format(
+        "PNG", (b"\x89PNG\r\n\x1a\n",), plugin="PIL.PngImagePlugin", prepare=_prepare_png, extensions=(".png", ".apng"), film=True,
+        changes=1,
+    ),
+    Format("GIF", (b"GIF87a", b"GIF89a"), plugin="PIL.GifImagePlugin", extensions=(".gif",), film=True, changes=1),
+    Format("BMP", (b"BM",), plugin="PIL.BmpImagePlugin", extensions=(".bmp",), changes=1),
     Format(
         "TIFF", (b"II*\x00", b"MM\x00*", b"II+\x00", b"MM\x00+"), plugin="PIL.TiffImagePlugin", extensions=(".tif", ".tiff"),
-        chosen_by_name=True, film=True, upright=True,
+        chosen_by_name=True, film=True, upright=True, changes=1,
     ),
-    Format("WEBP", fits=_is_webp, plugin="PIL.WebPImagePlugin", extensions=(".webp",), size_of=_webp_size, film=True),
+    Format("WEBP", fits=_is_webp, plugin="PIL.WebPImagePlugin", extensions=(".webp",), size_of=_webp_size, film=True, changes=1),
     Format(  # its own rotation boxes arrive as an orientation tag
-        "AVIF", fits=_is_avif, plugin="PIL.AvifImagePlugin", prepare=_prepare_avif, extensions=(".avif",), chosen_by_name=True, film=True
+        "AVIF", fits=_is_avif, plugin="PIL.AvifImagePlugin", prepare=_prepare_avif, extensions=(".avif",), chosen_by_name=True, film=True,
+        changes=1,
     ),
     Format(
         "HEIF", fits=_is_heif, plugin="pillow_heif", prepare=_prepare_heif, extensions=(".heic", ".heif", ".hif"),
-        chosen_by_name=True, upright=True,
+        chosen_by_name=True, upright=True, changes=1,
     ),
     Format("DIB", fits=_is_dib, plugin="PIL.BmpImagePlugin", extensions=(".dib",)),
     Format("Canon raw", fits=lambda head: _brand(head) == b"crx "),

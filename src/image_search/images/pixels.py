@@ -1,11 +1,13 @@
 """Encoded bytes -> upright 8-bit RGB, as a person sees the picture. Pure rules; the decode worker calls them inside its cage.
 
-    bytes → sniff (format by magic) → open (header) → limits → [JPEG draft] → load → 8-bit RGB on white → upright → resize → cut
+    bytes → sniff (format by magic) → open (header) → limits → [JPEG draft] → load → 8-bit RGB on white → upright → resize → cut → sRGB
 
-Only Pillow is imported at the top (a worker must start fast); numpy for 16-bit and float pictures, pillow-heif for HEIF bytes.
+Only Pillow is imported at the top (a worker must start fast); numpy for 16-bit and float pictures, pillow-heif for HEIF bytes, LittleCMS
+for a colour profile that is not sRGB's.
 
-Decided here: colour profiles (ICC) are left alone: models were trained on raw sRGB-like values, and viewers differ. CMYK JPEGs are
-taken as inverted (Adobe's convention; browsers do the same).
+The judge is a browser: tests/test_as_browsers_show.py draws the same bytes in one. Colours are colour.py's; they are turned into sRGB
+last, on the few pixels that are left, where that is as good (`Conversion.early`). CMYK JPEGs are taken as inverted (Adobe's convention;
+browsers do the same).
 """
 
 from __future__ import annotations
@@ -20,12 +22,15 @@ from PIL import Image
 from ..config import THUMBNAIL_QUALITY
 from ..errors import SkipReason
 from ..region import Region
+from .colour import conversion
 from .formats import Format, Refused, open_as, sniff
+from .headers import orientation
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from ..config import Limits
+    from .colour import Conversion
 
 __all__ = ["OutsidePicture", "Picture", "RenderSpec", "render"]
 
@@ -33,6 +38,7 @@ DRAFT_MARGIN = 2  # JPEGs are decoded at >= twice the model's size: cosine >= .9
 FLAT_RANGE = 8  # of 255: a frame whose channels all stay within it is blank (lossy codecs make a blank frame a little noisy)
 MIN_REGION_RATIO = 2  # a box longer than 2:1 grows to it: models see squares, and a thin strip squeezed into one shows nothing
 MAX_RESIZED = 16_000_000  # pixels; a 1x20000 picture resized by its shorter side would be 5 GB
+LOSSLESS_BELOW = 64  # pixels, the longer side: such a thumbnail then has at most 12 KB
 BYTES_PER_PIXEL = 16  # memory a decoder may need at worst (lossless WebP, measured 15.4)
 
 
@@ -86,19 +92,22 @@ def render(data: bytes, spec: RenderSpec, limits: Limits) -> Picture:
             pixels = _check_size(row.size_of(data), budget)
         image = open_as(data, row)
         pixels = _check_size(image.size, budget)
-        turn = _turn(image) if row.draft else 0
-        if turn:
+        turn = 1 if row.upright else orientation(image.info.get("exif"))
+        space = conversion(image, data, row.name)
+        if row.draft or space is not None:
             full = _upright_size(image.size, turn)
             area = _area(full, spec)
-            _draft(image, full, area, spec, turned=turn >= 5)
-        rgb = _first_telling_frame(image, row, limits)
-        if not turn:  # PNG may hold its orientation after the pixels, TIFF turns itself on load: size and tag are known only now
-            turn = 1 if row.upright else _turn(image)
-            full = _upright_size(rgb.size, turn)
+            least = _least(full, area, spec, turned=turn >= 5)
+            space = space and space.leaving(least)
+        if row.draft:
+            image.draft(None, least)
+        rgb, space = _first_telling_frame(image, row, limits, space)
+        if not row.draft:  # TIFF turns itself on load: its size is known only now
+            full = _upright_size(image.size, turn)
             area = _area(full, spec)
         rgb = _transpose(rgb, turn)
-        thumbnail = None if spec.thumbnail_side is None else _thumbnail(rgb, full, spec.thumbnail_side)
-        return Picture(_cut(rgb, full, area, spec), *full, image.format or row.name, thumbnail)
+        thumbnail = None if spec.thumbnail_side is None else _thumbnail(rgb, full, spec.thumbnail_side, space)
+        return Picture(_in_srgb(_cut(rgb, full, area, spec), space), *full, image.format or row.name, thumbnail)
     except (Refused, OutsidePicture, MemoryError):
         raise
     except (
@@ -127,15 +136,6 @@ _TURNS = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
-
-
-def _turn(image: Image.Image) -> int:
-    """EXIF orientation 1 to 8, read from the tag alone: broken metadata must not cost the picture."""
-    try:
-        turn = image.getexif().get(0x0112, 1)
-    except Exception:
-        return 1
-    return turn if turn in _TURNS else 1
 
 
 def _upright_size(size: tuple[int, int], turn: int) -> tuple[int, int]:
@@ -175,12 +175,12 @@ def _fit(width: float, height: float, side: int) -> tuple[int, int]:
     return max(1, round(width * scale)), max(1, round(height * scale))
 
 
-def _draft(image: Image.Image, full: tuple[int, int], area: Region, spec: RenderSpec, *, turned: bool) -> None:
-    """Let the JPEG decoder scale by 1/2, 1/4 or 1/8, so far that the wanted part still has twice the pixels needed."""
+def _least(full: tuple[int, int], area: Region, spec: RenderSpec, *, turned: bool) -> tuple[int, int]:
+    """(width, height) as stored down to which a decoder may scale: the wanted part then still has twice the pixels needed."""
     margin = 1 if spec.max_side is not None else DRAFT_MARGIN
     wide, high = spec.resized(area.w, area.h)
     need = math.ceil(full[0] * wide * margin / area.w), math.ceil(full[1] * high * margin / area.h)
-    image.draft(None, (need[1], need[0]) if turned else need)
+    return (need[1], need[0]) if turned else need
 
 
 def _cut(image: Image.Image, full: tuple[int, int], area: Region, spec: RenderSpec) -> Image.Image:
@@ -221,43 +221,85 @@ def _centre(
     return frame
 
 
-def _thumbnail(image: Image.Image, full: tuple[int, int], side: int) -> bytes:
+def _thumbnail(image: Image.Image, full: tuple[int, int], side: int, space: Conversion | None) -> bytes:
+    """WebP; of a picture below 64 pixels without loss, since halved chroma would take the colours of icons and pixel art."""
     from PIL import WebPImagePlugin  # noqa: F401
 
     wide, high = _fit(*full, side)
     small = image.resize((min(wide, image.size[0]), min(high, image.size[1])), Image.Resampling.BICUBIC, reducing_gap=2.0)
     out = io.BytesIO()
-    small.save(out, "WEBP", quality=THUMBNAIL_QUALITY, method=0)
+    exact = max(full) < LOSSLESS_BELOW
+    _in_srgb(small, space).save(out, "WEBP", quality=THUMBNAIL_QUALITY, method=0, lossless=exact)
     return out.getvalue()
 
 
 # --- frames ------------------------------------------------------------------------------------------------------------------
 
+_Shown = tuple[Image.Image, "Conversion | None"]  # RGB, and what still leads from its numbers to sRGB
 
-def _first_telling_frame(image: Image.Image, row: Format, limits: Limits) -> Image.Image:
+
+def _first_telling_frame(image: Image.Image, row: Format, limits: Limits, space: Conversion | None) -> _Shown:
     """The first of a few frames that is not flat, as RGB; the first if all are."""
-    image.load()
-    first = _rgb(image)
+    _start(image, row)
+    canvas = _Canvas()
+    first, left = _rgb(canvas.shown(image), space)
     if not row.film or not _is_flat(first):
-        return first
+        return first, left
     first = first.copy()  # seeking draws over it
-    for frame in _next_frames(image, limits):
+    for frame, rest in _next_frames(image, limits, canvas, space):
         if frame.size == first.size and not _is_flat(frame):
-            return frame
-    return first
+            return frame, rest
+    return first, left
 
 
-def _next_frames(image: Image.Image, limits: Limits) -> Iterator[Image.Image]:
+def _start(image: Image.Image, row: Format) -> None:
+    """Load the first frame. A PNG film may have a picture for programs that show no films; those who do leave it out."""
+    if row.upright:
+        image.info.pop("xmp", None)  # Pillow turns a TIFF by it where the file's own tag is missing; nobody else does
+    if image.info.get("default_image"):
+        try:
+            image.seek(1)
+            image.load()
+            return
+        except Exception:
+            image.seek(0)
+    image.load()
+
+
+def _next_frames(image: Image.Image, limits: Limits, canvas: _Canvas, space: Conversion | None) -> Iterator[_Shown]:
     """Frames 2 to `limits.frames`, while the pixels of all together stay within the limit. A broken frame ends it."""
     budget = limits.megapixels * 1e6 - image.size[0] * image.size[1]
-    for number in range(1, limits.frames):
+    for number in range(image.tell() + 1, limits.frames):
         try:
             image.seek(number)
+            image.info.pop("xmp", None)
             budget -= _check_size(image.size, budget)
             image.load()
-            yield _rgb(image)
+            yield _rgb(canvas.shown(image), space)
         except Exception:  # EOFError is the normal end; the first frame is good whatever the others are
             return
+
+
+class _Canvas:
+    """What no frame of a GIF has drawn on yet is see-through, so white; Pillow leaves it in the colour with the number 0."""
+
+    def __init__(self) -> None:
+        self._bare: Image.Image | None = None
+
+    def shown(self, image: Image.Image) -> Image.Image:
+        """The frame that is loaded, with white where the canvas is bare."""
+        extent = getattr(image, "dispose_extent", None)
+        if image.format != "GIF" or extent is None:
+            return image
+        if self._bare is None:
+            if extent == (0, 0, *image.size):  # nearly always
+                return image
+            self._bare = Image.new("L", image.size, 255)
+        self._bare.paste(0, extent)
+        if self._bare.getextrema()[1] == 0 or self._bare.size != image.size:
+            return image
+        white = Image.new("RGBA", image.size, (255, 255, 255, 255))
+        return Image.composite(white, image.convert("RGBA"), self._bare)
 
 
 def _is_flat(image: Image.Image) -> bool:
@@ -271,24 +313,38 @@ def _is_flat(image: Image.Image) -> bool:
 # --- 8-bit RGB ---------------------------------------------------------------------------------------------------------------
 
 
-def _rgb(image: Image.Image) -> Image.Image:
-    """Any mode -> RGB on white."""
+def _rgb(image: Image.Image, space: Conversion | None) -> _Shown:
+    """Any mode -> RGB on white. What mixes colours (white behind a veil) or has no numbers of light (ink) is turned into sRGB first."""
+    if image.mode == "CMYK":
+        return (image.convert("RGB") if space is None else space.apply(image)), None
+    rgb, alpha = _colour_and_alpha(image)
+    if space is not None and (space.early or alpha is not None):
+        rgb, space = space.apply(rgb), None
+    if alpha is not None:
+        white = Image.new("RGB", rgb.size, (255, 255, 255))
+        white.paste(rgb, mask=alpha if alpha.size == rgb.size else alpha.resize(rgb.size, Image.Resampling.BOX))
+        rgb = white
+    return rgb, space
+
+
+def _in_srgb(image: Image.Image, space: Conversion | None) -> Image.Image:
+    return image if space is None else space.apply(image)
+
+
+def _colour_and_alpha(image: Image.Image) -> tuple[Image.Image, Image.Image | None]:
+    """RGB, and alpha if anything is see-through."""
     mode = image.mode
     if mode == "RGB" and "transparency" not in image.info:
-        return image
+        return image, None
     if mode.startswith("I") or mode == "F":
-        return _from_numbers(image)
+        return _from_numbers(image), None
     if mode in ("La", "RGBa"):
         image = image.convert("LA" if mode == "La" else "RGBA")
-    if image.has_transparency_data and mode not in ("CMYK", "YCbCr", "LAB", "HSV"):
-        rgba = image.convert("RGBA")
-        alpha = rgba.getchannel("A")
-        if alpha.getextrema()[0] != 255:
-            white = Image.new("RGB", rgba.size, (255, 255, 255))
-            white.paste(rgba, mask=alpha)
-            return white
-        image = rgba
-    return image.convert("RGB")
+    if not image.has_transparency_data or mode in ("YCbCr", "LAB", "HSV"):
+        return image.convert("RGB"), None
+    image = image.convert("RGBA")
+    alpha = image.getchannel("A")
+    return image.convert("RGB"), None if alpha.getextrema()[0] == 255 else alpha
 
 
 def _from_numbers(image: Image.Image) -> Image.Image:

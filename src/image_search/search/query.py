@@ -19,6 +19,7 @@ from ..config import EMBED_ENCODED, EMBED_PATHS, UPLOAD_LIMITS
 from ..embedding import Embedded, embed_each, in_order
 from ..errors import IDS, DecodeError, QueryError, SkipReason
 from ..images.fetch import fetch, is_address
+from ..images.headers import orientation
 from ..images.pool import DecodePool
 from ..library.catalog import item_number
 from ..library.reading import Reader
@@ -243,7 +244,9 @@ def encoded(image: Any) -> bytes:
     except Exception as error:  # Pillow's readers raise all kinds; of a closed one, AssertionError
         raise QueryError("this PIL image cannot be read", hint="give the path of its file") from error
     with contextlib.suppress(Exception):  # a tag that makes no sense must not cost the picture; of all tags only this one counts
-        if (turned := image.getexif().get(_ORIENTATION)) in range(1, 9):
+        foreign = any(name in image.info for name in ("xmp", "XML:com.adobe.xmp", "Raw profile type exif"))  # Pillow turns by these, too
+        turned = orientation(image.info.get("exif")) if foreign else image.getexif().get(_ORIENTATION)
+        if turned in range(1, 9):
             exif[_ORIENTATION] = turned
     lossless = "PNG" if image.mode in ("1", "L", "LA", "P", "RGB", "RGBA", "I;16") else "TIFF"
     try:
