@@ -221,7 +221,7 @@ def turned() -> Iterator[Odd]:
         yield Odd(f"AVIF, boxes {turn}", saved(image(), "AVIF", quality=90, exif=odd.exif(turn)))
     for turn in (3, 6, 8):
         yield Odd(f"PNG, eXIf {turn}", png(scene(), odd.chunk(b"eXIf", odd.exif(turn, ">"))))
-        # Chromium alone leaves a WebP as it lies; the format says that EXIF counts
+        # Chromium leaves a WebP as it lies; the format says that EXIF counts
         yield Odd(f"WebP, EXIF {turn}", saved(image(), "WEBP", lossless=True, exif=odd.exif(turn)), upright(turn))
     yield Odd("PNG, eXIf behind the pixels", png(scene(), after=odd.chunk(b"eXIf", odd.exif(6))))
     yield Odd("JPEG, EXIF 6 as a long number", jpeg(image(), exif=b"Exif\0\0" + odd.exif(6, kind=4)))

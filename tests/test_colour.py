@@ -12,7 +12,7 @@ from odd_pictures import PROFILES, encoded_for, image, scene
 from PIL import Image, ImageCms
 
 from image_search.config import LIBRARY_LIMITS
-from image_search.images import colour, headers
+from image_search.images import colour, headers, pixels
 from image_search.images.pixels import Picture, RenderSpec, render
 from image_search.images.pool import DecodePool
 from image_search.search.query import encoded
@@ -157,6 +157,29 @@ def test_a_smooth_sky_in_8_bits_of_pq_has_no_bands() -> None:
     assert np.abs(shown - wanted).max() < 3
 
 
+def test_a_giant_is_scaled_down_before_its_colours_are_converted(monkeypatch: pytest.MonkeyPatch) -> None:
+    sizes = []
+    kept = pixels._early
+
+    def noting(picture: Image.Image, space: colour.Conversion) -> Image.Image:
+        sizes.append(kept(picture, space).size)
+        return kept(picture, space)
+
+    monkeypatch.setattr(pixels, "MAX_EARLY", 2000)
+    monkeypatch.setattr(pixels, "_early", noting)
+    veiled = np.dstack([np.asarray(encoded_for(WIDE)), np.full((88, 120), 254, np.uint8)])
+    whole = seen(png(veiled, odd.iccp(WIDE)), size=(22, 30), max_side=None)
+    assert sizes == [(40, 30)]
+    assert (whole.width, whole.height) == (120, 88)
+    assert distance(whole.pixels, image().resize((30, 22), Image.Resampling.BILINEAR)) < 6
+
+
+@pytest.mark.parametrize("size", [(1, 1), (1, 30), (9, 7)])
+def test_tiny_hdr_pictures(size: tuple[int, int]) -> None:
+    data, half = pq_picture(*size)
+    assert distance(seen(data).pixels, half) < 4
+
+
 # --- headers -----------------------------------------------------------------------------------------------------------------
 
 
@@ -182,6 +205,11 @@ def test_a_broken_orientation_is_none() -> None:
     ]
     broken += [good[:length] for length in range(20)]
     assert [headers.orientation(block) for block in broken] == [1] * len(broken)
+
+
+def test_chromaticities_without_sense_do_not_cost_the_picture() -> None:
+    for xy in ((0.3, 1e-5, 0.6, 0.3, 0.3, 0.6, 0.1, 0.05), (0.3, 0.3, 0.6, 0.3, 0.3, 0.6, 0.1, 1e-5), (0.3, 0.3, *[0.3, 0.3] * 3)):
+        assert seen(png(scene(), odd.gama(0.6), odd.chrm(*xy))).pixels.size == image().size
 
 
 def test_broken_headers_say_nothing_and_raise_nothing() -> None:

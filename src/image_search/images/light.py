@@ -67,6 +67,7 @@ def profile_of(xy: Chromaticities, curve: bytes) -> bytes | None:
     return head.ljust(128, b"\0") + struct.pack(">I", len(tags)) + table + data
 
 
+MOST_XYZ = 100.0  # of a real primary 1.1 at most; a profile's numbers end at 32,768
 _D50 = (0.9642, 1.0, 0.8249)
 _BRADFORD = ((0.8951, 0.2664, -0.1614), (-0.7502, 1.7135, 0.0367), (0.0389, -0.0685, 1.0296))
 
@@ -83,5 +84,5 @@ def colourants(xy: Chromaticities) -> Any:
         return None
     native = columns * np.linalg.solve(columns, white)
     cone = np.array(_BRADFORD)
-    adapt = np.linalg.inv(cone) @ np.diag(cone @ np.array(_D50) / (cone @ white)) @ cone
-    return adapt @ native
+    adapted = np.linalg.inv(cone) @ np.diag(cone @ np.array(_D50) / (cone @ white)) @ cone @ native
+    return adapted if np.abs(adapted).max() < MOST_XYZ else None

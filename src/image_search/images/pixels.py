@@ -39,6 +39,7 @@ FLAT_RANGE = 8  # of 255: a frame whose channels all stay within it is blank (lo
 MIN_REGION_RATIO = 2  # a box longer than 2:1 grows to it: models see squares, and a thin strip squeezed into one shows nothing
 MAX_RESIZED = 16_000_000  # pixels; a 1x20000 picture resized by its shorter side would be 5 GB
 LOSSLESS_BELOW = 64  # pixels, the longer side: such a thumbnail then has at most 12 KB
+MAX_EARLY = 16_000_000  # pixels whose colours are converted before they are scaled: 2 CPU s, .5 GB at worst
 BYTES_PER_PIXEL = 16  # memory a decoder may need at worst (lossless WebP, measured 15.4)
 
 
@@ -316,15 +317,21 @@ def _is_flat(image: Image.Image) -> bool:
 def _rgb(image: Image.Image, space: Conversion | None) -> _Shown:
     """Any mode -> RGB on white. What mixes colours (white behind a veil) or has no numbers of light (ink) is turned into sRGB first."""
     if image.mode == "CMYK":
-        return (image.convert("RGB") if space is None else space.apply(image)), None
+        return (image.convert("RGB") if space is None else _early(image, space)), None
     rgb, alpha = _colour_and_alpha(image)
     if space is not None and (space.early or alpha is not None):
-        rgb, space = space.apply(rgb), None
+        rgb, space = _early(rgb, space), None
     if alpha is not None:
         white = Image.new("RGB", rgb.size, (255, 255, 255))
         white.paste(rgb, mask=alpha if alpha.size == rgb.size else alpha.resize(rgb.size, Image.Resampling.BOX))
         rgb = white
     return rgb, space
+
+
+def _early(image: Image.Image, space: Conversion) -> Image.Image:
+    """In sRGB before it is scaled; at 20 to 100 ns a pixel, a giant is scaled down by a whole number first, as JPEG's draft is."""
+    factor = math.ceil(math.sqrt(image.size[0] * image.size[1] / MAX_EARLY))
+    return space.apply(image if factor <= 1 else image.reduce(factor))
 
 
 def _in_srgb(image: Image.Image, space: Conversion | None) -> Image.Image:
