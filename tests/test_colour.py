@@ -6,13 +6,14 @@ import io
 
 import numpy as np
 import odd_encodings as odd
+import odd_pictures
 import pytest
 from odd_encodings import Pixels, jpeg, png
 from odd_pictures import PROFILES, encoded_for, image, scene
 from PIL import Image, ImageCms
 
 from image_search.config import LIBRARY_LIMITS
-from image_search.images import colour, headers, pixels
+from image_search.images import colour, frames, headers
 from image_search.images.pixels import Picture, RenderSpec, render
 from image_search.images.pool import DecodePool
 from image_search.search.query import encoded
@@ -126,6 +127,29 @@ def test_tiny_thumbnails_keep_their_colours(side: int) -> None:
     assert np.array_equal(thumbnail.convert("RGB"), pixels)
 
 
+# --- films -------------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("first_covers_all", [True, False])
+def test_what_no_frame_of_a_gif_has_drawn_on_is_white(first_covers_all: bool) -> None:
+    """The first frame is flat, so the second is shown: on what the first has left there, or on a bare canvas."""
+    indices, colours = odd_pictures.palette()
+    white = len(colours) // 3
+    flat = np.full_like(indices, 9) if first_covers_all else np.full((4, 4), white, np.uint8)
+    data = odd.gif((120, 88), colours + b"\xff\xff\xff", odd.gif_frame(flat), odd.gif_frame(indices[20:60, 10:70], (10, 20)))
+    shown = np.asarray(seen(data).pixels)
+    colour_of = np.frombuffer(colours, np.uint8).reshape(-1, 3)
+    assert np.array_equal(shown[80, 100], colour_of[9] if first_covers_all else (255, 255, 255))
+    assert np.array_equal(shown[20:60, 10:70], colour_of[indices[20:60, 10:70]])
+
+
+def test_a_film_with_a_flat_beginning_keeps_its_colour_space() -> None:
+    flat = Image.new("RGB", (120, 88), (200, 200, 200))
+    film = {"save_all": True, "append_images": [encoded_for(WIDE)], "duration": 100, "icc_profile": WIDE}
+    assert distance(seen(odd.saved(flat, "PNG", **film)).pixels, scene()) < 3
+    assert distance(seen(odd.saved(flat, "TIFF", **film)).pixels, scene()) < 3
+
+
 # --- high dynamic range ------------------------------------------------------------------------------------------------------
 
 
@@ -159,14 +183,14 @@ def test_a_smooth_sky_in_8_bits_of_pq_has_no_bands() -> None:
 
 def test_a_giant_is_scaled_down_before_its_colours_are_converted(monkeypatch: pytest.MonkeyPatch) -> None:
     sizes = []
-    kept = pixels._early
+    kept = frames._early
 
     def noting(picture: Image.Image, space: colour.Conversion) -> Image.Image:
         sizes.append(kept(picture, space).size)
         return kept(picture, space)
 
-    monkeypatch.setattr(pixels, "MAX_EARLY", 2000)
-    monkeypatch.setattr(pixels, "_early", noting)
+    monkeypatch.setattr(frames, "MAX_EARLY", 2000)
+    monkeypatch.setattr(frames, "_early", noting)
     veiled = np.dstack([np.asarray(encoded_for(WIDE)), np.full((88, 120), 254, np.uint8)])
     whole = seen(png(veiled, odd.iccp(WIDE)), size=(22, 30), max_side=None)
     assert sizes == [(40, 30)]

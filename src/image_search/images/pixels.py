@@ -15,7 +15,7 @@ from __future__ import annotations
 import io
 import math
 from dataclasses import astuple, dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from PIL import Image
 
@@ -23,23 +23,20 @@ from ..config import THUMBNAIL_QUALITY
 from ..errors import SkipReason
 from ..region import Region
 from .colour import conversion
-from .formats import Format, Refused, open_as, sniff
+from .formats import Refused, open_as, sniff
+from .frames import check_size, first_telling_frame
 from .headers import orientation
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from ..config import Limits
     from .colour import Conversion
 
 __all__ = ["OutsidePicture", "Picture", "RenderSpec", "render"]
 
 DRAFT_MARGIN = 2  # JPEGs are decoded at >= twice the model's size: cosine >= .999995 with the full decode, 5x faster at 12 MP
-FLAT_RANGE = 8  # of 255: a frame whose channels all stay within it is blank (lossy codecs make a blank frame a little noisy)
 MIN_REGION_RATIO = 2  # a box longer than 2:1 grows to it: models see squares, and a thin strip squeezed into one shows nothing
 MAX_RESIZED = 16_000_000  # pixels; a 1x20000 picture resized by its shorter side would be 5 GB
 LOSSLESS_BELOW = 64  # pixels, the longer side: such a thumbnail then has at most 12 KB
-MAX_EARLY = 16_000_000  # pixels whose colours are converted before they are scaled: 2 CPU s, .5 GB at worst
 BYTES_PER_PIXEL = 16  # memory a decoder may need at worst (lossless WebP, measured 15.4)
 
 
@@ -90,9 +87,9 @@ def render(data: bytes, spec: RenderSpec, limits: Limits) -> Picture:
     try:
         budget = limits.megapixels * 1e6
         if row.size_of is not None:
-            pixels = _check_size(row.size_of(data), budget)
+            pixels = check_size(row.size_of(data), budget)
         image = open_as(data, row)
-        pixels = _check_size(image.size, budget)
+        pixels = check_size(image.size, budget)
         turn = 1 if row.upright else orientation(image.info.get("exif"))
         space = conversion(image, data, row.name)
         if row.draft or space is not None:
@@ -102,7 +99,7 @@ def render(data: bytes, spec: RenderSpec, limits: Limits) -> Picture:
             space = space and space.leaving(least)
         if row.draft:
             image.draft(None, least)
-        rgb, space = _first_telling_frame(image, row, limits, space)
+        rgb, space = first_telling_frame(image, row, limits, space)
         if not row.draft:  # TIFF turns itself on load: its size is known only now
             full = _upright_size(image.size, turn)
             area = _area(full, spec)
@@ -115,15 +112,6 @@ def render(data: bytes, spec: RenderSpec, limits: Limits) -> Picture:
         Exception
     ) as error:  # Pillow's plugins raise OSError, ValueError, SyntaxError, RuntimeError, TypeError, IndexError, struct.error...
         raise _refused(error, pixels, limits) from error
-
-
-def _check_size(size: tuple[int, int], budget: float) -> int:
-    width, height = size
-    if width < 1 or height < 1:
-        raise Refused(SkipReason.TOO_SMALL, f"{width}x{height}")
-    if width * height > budget:
-        raise Refused(SkipReason.TOO_MANY_PIXELS, f"{width}x{height}")
-    return width * height
 
 
 # --- upright -----------------------------------------------------------------------------------------------------------------
@@ -222,6 +210,10 @@ def _centre(
     return frame
 
 
+def _in_srgb(image: Image.Image, space: Conversion | None) -> Image.Image:
+    return image if space is None else space.apply(image)
+
+
 def _thumbnail(image: Image.Image, full: tuple[int, int], side: int, space: Conversion | None) -> bytes:
     """WebP; of a picture below 64 pixels without loss, since halved chroma would take the colours of icons and pixel art."""
     from PIL import WebPImagePlugin  # noqa: F401
@@ -232,157 +224,6 @@ def _thumbnail(image: Image.Image, full: tuple[int, int], side: int, space: Conv
     exact = max(full) < LOSSLESS_BELOW
     _in_srgb(small, space).save(out, "WEBP", quality=THUMBNAIL_QUALITY, method=0, lossless=exact)
     return out.getvalue()
-
-
-# --- frames ------------------------------------------------------------------------------------------------------------------
-
-_Shown = tuple[Image.Image, "Conversion | None"]  # RGB, and what still leads from its numbers to sRGB
-
-
-def _first_telling_frame(image: Image.Image, row: Format, limits: Limits, space: Conversion | None) -> _Shown:
-    """The first of a few frames that is not flat, as RGB; the first if all are."""
-    _start(image, row)
-    canvas = _Canvas()
-    first, left = _rgb(canvas.shown(image), space)
-    if not row.film or not _is_flat(first):
-        return first, left
-    first = first.copy()  # seeking draws over it
-    for frame, rest in _next_frames(image, limits, canvas, space):
-        if frame.size == first.size and not _is_flat(frame):
-            return frame, rest
-    return first, left
-
-
-def _start(image: Image.Image, row: Format) -> None:
-    """Load the first frame. A PNG film may have a picture for programs that show no films; those who do leave it out."""
-    if row.upright:
-        image.info.pop("xmp", None)  # Pillow turns a TIFF by it where the file's own tag is missing; nobody else does
-    if image.info.get("default_image"):
-        try:
-            image.seek(1)
-            image.load()
-            return
-        except Exception:
-            image.seek(0)
-    image.load()
-
-
-def _next_frames(image: Image.Image, limits: Limits, canvas: _Canvas, space: Conversion | None) -> Iterator[_Shown]:
-    """Frames 2 to `limits.frames`, while the pixels of all together stay within the limit. A broken frame ends it."""
-    budget = limits.megapixels * 1e6 - image.size[0] * image.size[1]
-    for number in range(image.tell() + 1, limits.frames):
-        try:
-            image.seek(number)
-            image.info.pop("xmp", None)
-            budget -= _check_size(image.size, budget)
-            image.load()
-            yield _rgb(canvas.shown(image), space)
-        except Exception:  # EOFError is the normal end; the first frame is good whatever the others are
-            return
-
-
-class _Canvas:
-    """What no frame of a GIF has drawn on yet is see-through, so white; Pillow leaves it in the colour with the number 0."""
-
-    def __init__(self) -> None:
-        self._bare: Image.Image | None = None
-
-    def shown(self, image: Image.Image) -> Image.Image:
-        """The frame that is loaded, with white where the canvas is bare."""
-        extent = getattr(image, "dispose_extent", None)
-        if image.format != "GIF" or extent is None:
-            return image
-        if self._bare is None:
-            if extent == (0, 0, *image.size):  # nearly always
-                return image
-            self._bare = Image.new("L", image.size, 255)
-        self._bare.paste(0, extent)
-        if self._bare.getextrema()[1] == 0 or self._bare.size != image.size:
-            return image
-        white = Image.new("RGBA", image.size, (255, 255, 255, 255))
-        return Image.composite(white, image.convert("RGBA"), self._bare)
-
-
-def _is_flat(image: Image.Image) -> bool:
-    """All channels stay within FLAT_RANGE. A coarse sample first: nearly every picture shows its colours there."""
-    for sample in (image.resize((32, 32), Image.Resampling.NEAREST), image):
-        if any(high - low > FLAT_RANGE for low, high in sample.getextrema()):  # type: ignore[misc]
-            return False
-    return True
-
-
-# --- 8-bit RGB ---------------------------------------------------------------------------------------------------------------
-
-
-def _rgb(image: Image.Image, space: Conversion | None) -> _Shown:
-    """Any mode -> RGB on white. What mixes colours (white behind a veil) or has no numbers of light (ink) is turned into sRGB first."""
-    if image.mode == "CMYK":
-        return (image.convert("RGB") if space is None else _early(image, space)), None
-    rgb, alpha = _colour_and_alpha(image)
-    if space is not None and (space.early or alpha is not None):
-        rgb, space = _early(rgb, space), None
-    if alpha is not None:
-        white = Image.new("RGB", rgb.size, (255, 255, 255))
-        white.paste(rgb, mask=alpha if alpha.size == rgb.size else alpha.resize(rgb.size, Image.Resampling.BOX))
-        rgb = white
-    return rgb, space
-
-
-def _early(image: Image.Image, space: Conversion) -> Image.Image:
-    """In sRGB before it is scaled; at 20 to 100 ns a pixel, a giant is scaled down by a whole number first, as JPEG's draft is."""
-    factor = math.ceil(math.sqrt(image.size[0] * image.size[1] / MAX_EARLY))
-    return space.apply(image if factor <= 1 else image.reduce(factor))
-
-
-def _in_srgb(image: Image.Image, space: Conversion | None) -> Image.Image:
-    return image if space is None else space.apply(image)
-
-
-def _colour_and_alpha(image: Image.Image) -> tuple[Image.Image, Image.Image | None]:
-    """RGB, and alpha if anything is see-through."""
-    mode = image.mode
-    if mode == "RGB" and "transparency" not in image.info:
-        return image, None
-    if mode.startswith("I") or mode == "F":
-        return _from_numbers(image), None
-    if mode in ("La", "RGBa"):
-        image = image.convert("LA" if mode == "La" else "RGBA")
-    if not image.has_transparency_data or mode in ("YCbCr", "LAB", "HSV"):
-        return image.convert("RGB"), None
-    image = image.convert("RGBA")
-    alpha = image.getchannel("A")
-    return image.convert("RGB"), None if alpha.getextrema()[0] == 255 else alpha
-
-
-def _from_numbers(image: Image.Image) -> Image.Image:
-    """16-bit, 32-bit and float grey -> RGB.
-
-    16-bit: its full range, value / 257 (12-bit TIFF: / 16.06). 32-bit integers and floats have no agreed range: floats in 0..1 are
-    taken as such, numbers in 0..255 as they are, all others from their smallest to their largest. NaN and infinite become the smallest.
-    """
-    import numpy as np
-
-    values: Any = np.asarray(image)
-    if image.mode.startswith("I;16"):
-        tags: Any = getattr(image, "tag_v2", {})
-        top = 4095 if tags.get(258) == (12,) else 65535
-        table = np.minimum((np.arange(65536) * 255 + top // 2) // top, 255).astype(np.uint8)
-        if tags.get(262) == 0:  # white is zero
-            table = 255 - table
-        clear = image.info.get("transparency")
-        if isinstance(clear, int) and 0 <= clear < 65536:
-            table[clear] = 255
-        grey = table[values]
-    else:
-        finite = np.isfinite(values)
-        low, high = (float(values[finite].min()), float(values[finite].max())) if finite.any() else (0.0, 0.0)
-        if low >= 0 and high <= 1 and image.mode == "F":
-            low, high = 0.0, 1.0
-        elif low >= 0 and high <= 255:
-            low, high = 0.0, 255.0
-        safe: Any = np.where(finite, values, low).astype(np.float64 if image.mode == "I" else np.float32)
-        grey = np.clip(np.rint((safe - low) * (255 / max(high - low, 1e-30))), 0, 255).astype(np.uint8)
-    return Image.fromarray(grey).convert("RGB")
 
 
 # --- words for failures ------------------------------------------------------------------------------------------------------
