@@ -88,6 +88,15 @@ def test_a_broken_profile_is_tried_once(built: list[int]) -> None:
     assert len(built) <= 1
 
 
+def test_a_damaged_profile_never_costs_the_picture() -> None:
+    chance = np.random.default_rng(0)
+    for _ in range(40):
+        damaged = bytearray(WIDE)
+        for _ in range(3):
+            damaged[chance.integers(0, len(damaged))] = chance.integers(0, 256)
+        assert seen(jpeg(image(), icc_profile=bytes(damaged[: chance.integers(0, 2 * len(damaged))]))).pixels.size == image().size
+
+
 def test_photo_thumbnail_part_and_page_picture_have_the_same_colours() -> None:
     data = jpeg(encoded_for(WIDE), icc_profile=WIDE, quality=98)
     with DecodePool(1, Preprocess(size=(48, 64)), thumbnail_side=100) as pool:
