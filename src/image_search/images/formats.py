@@ -116,7 +116,8 @@ class Format:
     Attributes:
         name: as Pillow names it; of a format that is not read, as people do.
         magic: any of these at the very beginning makes a file one of these; or `fits` says so of the first 4 KiB.
-        plugin: the module that opens it, imported when the first such file comes; "": this format is not read.
+        plugin: the module that opens it, imported when the first such file comes: one of Pillow's kind, or one of ours (".tiff"), which
+            has a function `open_image(data)`. "": this format is not read.
         prepare: called with that module before each opening; may raise Refused.
         extensions: names of files that the scan takes for pictures: what cameras, phones, desktops and NAS systems give them when
             they save this format. Lower case; the content decides what a file really is.
@@ -152,9 +153,9 @@ FORMATS: tuple[Format, ...] = (
         "PNG", (b"\x89PNG\r\n\x1a\n",), plugin="PIL.PngImagePlugin", prepare=_prepare_png, extensions=(".png", ".apng"), film=True
     ),
     Format("GIF", (b"GIF87a", b"GIF89a"), plugin="PIL.GifImagePlugin", extensions=(".gif",), film=True),
-    Format("BMP", (b"BM",), plugin="PIL.BmpImagePlugin", extensions=(".bmp",)),
+    Format("BMP", (b"BM",), plugin=".bmp", extensions=(".bmp",)),
     Format(
-        "TIFF", (b"II*\x00", b"MM\x00*", b"II+\x00", b"MM\x00+"), plugin="PIL.TiffImagePlugin", extensions=(".tif", ".tiff"),
+        "TIFF", (b"II*\x00", b"MM\x00*", b"II+\x00", b"MM\x00+"), plugin=".tiff", extensions=(".tif", ".tiff"),
         chosen_by_name=True, film=True, upright=True,
     ),
     Format("WEBP", fits=_is_webp, plugin="PIL.WebPImagePlugin", extensions=(".webp",), size_of=_webp_size, film=True),
@@ -230,12 +231,15 @@ def open_as(data: bytes, row: Format) -> Image.Image:
 
     Image.MAX_IMAGE_PIXELS = None  # Pillow warns above 89 MP and refuses above 179 MP; our own limit comes first and is a setting
     try:
-        plugin = importlib.import_module(row.plugin)
+        plugin = importlib.import_module(row.plugin, __package__)
     except ImportError as error:
         raise Refused(SkipReason.UNSUPPORTED, f"{row.name} needs {row.plugin}") from error
     if row.prepare is not None:
         row.prepare(plugin)
     try:
+        if row.plugin.startswith("."):
+            image: Image.Image = plugin.open_image(data)
+            return image
         return Image.open(io.BytesIO(data), formats=[row.name])
     except UnidentifiedImageError as error:  # the magic bytes are right, what follows is not
         raise Refused(SkipReason.DAMAGED, f"not a readable {row.name}") from error

@@ -1,0 +1,63 @@
+"""BMP. Pillow reads the usual ones; here are those that say with masks of their own which bits are red, green and blue."""
+
+from __future__ import annotations
+
+import io
+import struct
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from PIL import BmpImagePlugin, Image  # noqa: F401 - the plugin makes Pillow know the format
+
+from ..errors import SkipReason
+from .formats import Refused
+from .late import LateImage
+
+__all__ = ["open_image"]
+
+_BITFIELDS = (3, 6)  # compression: masks for three colours, or four with alpha
+
+
+def open_image(data: bytes) -> Image.Image:
+    """A BMP. Raises Refused: UNSUPPORTED for kinds that are whole and not read (OS/2's own compressions, JPEG within BMP)."""
+    try:
+        return Image.open(io.BytesIO(data), formats=["BMP"])
+    except OSError as error:
+        try:
+            size, width, height, _, bits, compression = struct.unpack_from("<IiiHHI", data, 14)
+        except struct.error:
+            raise error from None
+        if size < 40 or width < 1 or height == 0:
+            raise
+        if compression not in _BITFIELDS or bits not in (16, 32):
+            raise Refused(SkipReason.UNSUPPORTED, f"BMP: {bits} bits, compression {compression}") from error
+        return _masked(data, width, height, bits)
+
+
+def _masked(data: bytes, width: int, height: int, bits: int) -> Image.Image:
+    masks = struct.unpack_from("<4I", data, 54)  # red, green, blue; alpha in headers that have room for it
+    if struct.unpack_from("<I", data, 14)[0] < 56 or not masks[3]:
+        masks = masks[:3]
+    start = struct.unpack_from("<I", data, 10)[0]
+    stride = -(-width * bits // 32) * 4  # bytes of a row
+
+    def read() -> Image.Image:
+        rows = np.frombuffer(data, np.uint8, stride * abs(height), start).reshape(-1, stride)
+        numbers = rows[:, : width * bits // 8].view(f"<u{bits // 8}")  # (rows, columns)
+        if height > 0:  # the last row comes first
+            numbers = numbers[::-1]
+        planes = [Image.fromarray(_eight(numbers, mask)) for mask in masks]
+        return Image.merge("RGBA" if len(planes) == 4 else "RGB", planes)
+
+    return LateImage("BMP", "RGBA" if len(masks) == 4 else "RGB", (width, abs(height)), read)
+
+
+def _eight(numbers: npt.NDArray[Any], mask: int) -> npt.NDArray[np.uint8]:
+    """The bits under the mask as 0 to 255."""
+    if not mask:
+        return np.zeros(numbers.shape, np.uint8)
+    low = (mask & -mask).bit_length() - 1
+    top = mask >> low
+    eight: npt.NDArray[np.uint8] = np.rint(((numbers & numbers.dtype.type(mask)) >> low) * np.float32(255 / top)).astype(np.uint8)
+    return eight
