@@ -13,6 +13,7 @@ from __future__ import annotations
 import io
 import math
 from dataclasses import astuple, dataclass
+from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 from PIL import Image
@@ -23,7 +24,7 @@ from ..region import Region
 from .formats import Format, Refused, open_as, sniff
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from ..config import Limits
 
@@ -74,17 +75,33 @@ class Picture(NamedTuple):
     height: int
     format: str
     thumbnail: bytes | None
+    note: str = ""  # what else is to be said of it: "cut off"
 
 
 def render(data: bytes, spec: RenderSpec, limits: Limits) -> Picture:
     """Encoded bytes -> what the spec says. Raises Refused, OutsidePicture, MemoryError; nothing else."""
     row = sniff(data)
+    try:
+        return _rendered(data, row, spec, limits, open_as)
+    except Refused as refused:
+        if refused.reason != SkipReason.DAMAGED:
+            raise
+        from .cutoff import rescued
+
+        check = partial(_check_size, budget=limits.megapixels * 1e6)
+        try:
+            return _rendered(data, row, spec, limits, lambda data, row: rescued(data, row, check))
+        except Refused:
+            raise refused from None
+
+
+def _rendered(data: bytes, row: Format, spec: RenderSpec, limits: Limits, opened: Callable[[bytes, Format], Image.Image]) -> Picture:
     pixels = 0
     try:
         budget = limits.megapixels * 1e6
         if row.size_of is not None:
             pixels = _check_size(row.size_of(data), budget)
-        image = open_as(data, row)
+        image = opened(data, row)
         pixels = _check_size(image.size, budget)
         turn = _turn(image) if row.draft else 0
         if turn:
@@ -98,7 +115,7 @@ def render(data: bytes, spec: RenderSpec, limits: Limits) -> Picture:
             area = _area(full, spec)
         rgb = _transpose(rgb, turn)
         thumbnail = None if spec.thumbnail_side is None else _thumbnail(rgb, full, spec.thumbnail_side)
-        return Picture(_cut(rgb, full, area, spec), *full, image.format or row.name, thumbnail)
+        return Picture(_cut(rgb, full, area, spec), *full, image.format or row.name, thumbnail, image.info.get("note", ""))
     except (Refused, OutsidePicture, MemoryError):
         raise
     except (

@@ -98,7 +98,7 @@ class DecodePool:
             return Decoded(digest, None, stat=found)
         pixels, rest = _array(reply, body)
         thumbnail = None if reply["thumbnail"] is None else rest
-        return Decoded(digest, pixels, reply["width"], reply["height"], reply["format"], thumbnail, found)
+        return Decoded(digest, pixels, reply["width"], reply["height"], reply["format"], thumbnail, found, reply["note"])
 
     def picture(self, source: str | bytes, *, max_side: int, region: Region | None = None) -> Picture:
         """For showing: with true proportions, longer side at most `max_side`, never enlarged. Rules, cage and errors as in `decode`."""

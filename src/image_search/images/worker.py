@@ -7,7 +7,7 @@ Frames, both ways: header length and payload length (two big-endian uint32), the
     in   {"job": "path" | "bytes", "ask", "region", "max_side"}  payload: the path's bytes, or the encoded image
     out  {"sha256", "stat"}                                     if "ask": "shall I decode this?"
     in   {"go": true | false}
-    out  {"sha256", "stat", "shape", "width", "height", "format", "thumbnail": bytes of it}  payload: pixels, then thumbnail
+    out  {"sha256", "stat", "shape", "width", "height", "format", "note", "thumbnail": bytes of it}  payload: pixels, then thumbnail
       or {"sha256", "stat"}                                     not wanted
       or {"error", "detail", "sha256"} or {"outside": [width, height]}
 
@@ -189,6 +189,7 @@ def _facts(picture: Picture) -> tuple[dict[str, Any], bytes]:
         "width": picture.width,
         "height": picture.height,
         "format": picture.format,
+        "note": picture.note,
         "thumbnail": None if thumbnail is None else len(thumbnail),
     }
     return facts, picture.pixels.tobytes() + (thumbnail or b"")
