@@ -35,7 +35,6 @@ Check = Callable[[tuple[int, int]], object]
 
 PROBES = (16, 64, 256, 1024, 4096)  # bytes before the end; the fewest that show in the pixels: few rows, even of a very flat picture
 GREY = 128  # libjpeg's missing blocks, all channels
-_TURN = 0x0112
 
 
 class Found(NamedTuple):
@@ -46,7 +45,7 @@ class Found(NamedTuple):
 
 
 def rescued(data: bytes, row: Format, check: Check) -> Image.Image:
-    """What is there of a damaged file, as a loaded image with what its header says (`getexif`, `info`).
+    """What is there of a damaged file, as a loaded image with what its header says (`info`).
 
     Args:
         check: called with a size before pixels are decoded; may raise Refused.
@@ -84,15 +83,14 @@ def _opened(data: bytes, row: Format, check: Check) -> Image.Image:
 
 
 def _whitened(image: Image.Image, missing: Missing) -> Image.Image:
-    """The rows that are missing, white. Palettes become colours; `info` and orientation stay."""
-    told, exif = dict(image.info), image.getexif()
+    """The rows that are missing, white. Palettes become colours; `info`, with its EXIF, stays."""
+    told = dict(image.info)
     if image.mode not in _WHITE and image.mode not in ("I", "F", "I;16", "I;16B"):
         image = image.convert("RGBA" if image.has_transparency_data else "RGB")
         told.pop("transparency", None)
     white: Any = _WHITE.get(image.mode) or image.getextrema()[1]  # of numbers the largest that is there
     image.paste(white, (0, 0, *image.size), _mask(missing, image.size[0]))
     image.info = told
-    image._exif = exif
     return image
 
 

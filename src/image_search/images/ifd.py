@@ -13,6 +13,8 @@ _LETTERS = {1: "B", 3: "H", 4: "I", 6: "b", 8: "h", 9: "i", 13: "I", 16: "Q", 17
 _RAW = {2: 1, 5: 8, 7: 1, 10: 8, 11: 4, 12: 8}  # field type -> bytes of one: text, fractions, opaque bytes, floats
 _SUB_IFDS = 0x014A
 _MOST = 32  # directories looked at; a camera's file has at most eight
+_MOST_ENTRIES = 1000  # in one of them; real ones have a few dozen
+_MOST_VALUES = 1 << 22  # of one tag; strips of a picture as high as we allow are fewer
 
 
 class _File:
@@ -32,8 +34,8 @@ class _File:
         number = struct.unpack_from(self.order + count, self.data, at)[0]
         at += 8 if self.big else 2
         size = 20 if self.big else 12
-        if number * size > len(self.data):
-            raise ValueError("more entries than bytes")
+        if number > _MOST_ENTRIES:
+            raise ValueError("too many entries")
         found: Directory = {}
         for _ in range(number):
             tag, kind, length = struct.unpack_from(self.order + entry, self.data, at)
@@ -50,7 +52,7 @@ class _File:
         size = length * (struct.calcsize("=" + letter) if letter else _RAW.get(kind, 1))
         if size > inline:
             at = struct.unpack_from(self.order + offset, self.data, at)[0]
-        if at + size > len(self.data):
+        if at + size > len(self.data) or length > _MOST_VALUES:
             return ()
         return self.data[at : at + size] if letter is None else struct.unpack_from(f"{self.order}{length}{letter}", self.data, at)
 

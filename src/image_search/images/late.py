@@ -7,7 +7,7 @@ from typing import Any
 
 from PIL import Image
 
-__all__ = ["LateImage"]
+__all__ = ["LateImage", "exif_of"]
 
 
 class LateImage(Image.Image):
@@ -33,3 +33,10 @@ class LateImage(Image.Image):
     def seek(self, frame: int) -> None:
         if frame:
             raise EOFError("only the first page is read")
+
+
+def exif_of(turn: int) -> bytes:
+    """An EXIF block that holds this orientation, 1 to 8, and nothing else."""
+    exif = Image.Exif()
+    exif[0x0112] = turn
+    return exif.tobytes()

@@ -23,9 +23,9 @@ from ..errors import SkipReason
 from . import ranges
 from .formats import Refused
 from .ifd import first_directory
-from .late import LateImage
+from .late import LateImage, exif_of
 
-__all__ = ["cut_off", "open_image"]
+__all__ = ["Layout", "cut_off", "numbers_image", "open_image"]
 
 Numbers = npt.NDArray[Any]
 
@@ -41,19 +41,19 @@ def open_image(data: bytes) -> Image.Image:
     """A TIFF's first page. Its pixels are read by `load`. Raises Refused: UNSUPPORTED where it is whole and we cannot read it."""
     layout = _layout(data)
     if layout is not None and layout.is_ours:
-        return _numbers_image(data, layout)
+        return numbers_image(data, layout)
     try:
         return Image.open(io.BytesIO(data), formats=["TIFF"])
     except UnidentifiedImageError as error:
         if layout is None or not layout.is_whole(len(data)):
             raise
         if layout.can_be_ours:
-            return _numbers_image(data, layout)
+            return numbers_image(data, layout)
         raise Refused(SkipReason.UNSUPPORTED, f"TIFF: {layout.words}") from error
 
 
 @dataclass(frozen=True, slots=True)
-class _Layout:
+class Layout:
     """How a page's numbers lie in the file. A block is a strip or a tile; `across` of them stand beside each other."""
 
     width: int
@@ -72,6 +72,14 @@ class _Layout:
     counts: tuple[int, ...]
     turn: int  # Orientation
     profile: bytes | None  # ICC
+
+    @classmethod
+    def of_rows(cls, at: int, counts: tuple[int, ...], size: tuple[int, int], bits: tuple[int, ...], compression: int) -> Layout:
+        """Of big-endian numbers, each band for itself, each row so many bytes, one after the other from `at` on."""
+        return cls(
+            *size, bits, 3 if bits[0] == 32 else 1, _RGB if len(bits) == 3 else 1, compression, 1, (), len(bits) > 1, ">",
+            (size[0], 1), False, tuple(itertools.accumulate(counts[:-1], initial=at)), counts, 1, None,
+        )  # fmt: skip
 
     @property
     def bands(self) -> int:
@@ -136,7 +144,7 @@ class _Layout:
         return gone
 
 
-def _layout(data: bytes) -> _Layout | None:
+def _layout(data: bytes) -> Layout | None:
     """Of the first page; None where the directory cannot be read."""
     try:
         tags = first_directory(data)
@@ -156,7 +164,7 @@ def _layout(data: bytes) -> _Layout | None:
             return None
         offsets, counts = (many(324), many(325)) if tiled else (many(273), many(279))
         kind = one(339, 1)
-        return _Layout(
+        return Layout(
             width, height, bits * bands if len(bits) == 1 else bits, 1 if kind == 4 else kind, one(262, 1), one(259, 1), one(317, 1),
             many(338), one(284, 1) == 2 and bands > 1, "<" if data[:2] == b"II" else ">", block, tiled, offsets, counts, one(274, 1),
             profile if isinstance(profile := tags.get(34675), bytes) else None,
@@ -168,7 +176,7 @@ def _layout(data: bytes) -> _Layout | None:
 # --- blocks ------------------------------------------------------------------------------------------------------------------
 
 
-def _rows(data: bytes, layout: _Layout, band: int | None) -> Iterator[Numbers]:
+def _rows(data: bytes, layout: Layout, band: int | None) -> Iterator[Numbers]:
     """All rows from the top, some at a time: (rows, width, bands); of separate ones only this `band`: (rows, width, 1)."""
     bands, start = (layout.bands, 0) if band is None else (1, band * layout.across * layout.down)
     wide, high = layout.block
@@ -183,7 +191,7 @@ def _rows(data: bytes, layout: _Layout, band: int | None) -> Iterator[Numbers]:
         yield _numbers(raw, layout, bands)[: layout.height - first * high, : layout.width]
 
 
-def _bytes_page(data: bytes, layout: _Layout, some: slice, rows: int, unit: int) -> io.BytesIO:
+def _bytes_page(data: bytes, layout: Layout, some: slice, rows: int, unit: int) -> io.BytesIO:
     """A TIFF of one page, `rows` high, that holds these blocks as grey bytes, `unit` of them for each pixel."""
     wide, high = layout.block
     counts = layout.counts[some]
@@ -206,7 +214,7 @@ def _bytes_page(data: bytes, layout: _Layout, some: slice, rows: int, unit: int)
     return io.BytesIO(b"".join([b"II*\0", struct.pack("<IH", 8, len(tags)), directory, bytes(4), more, *blocks]))
 
 
-def _numbers(raw: Numbers, layout: _Layout, bands: int) -> Numbers:
+def _numbers(raw: Numbers, layout: Layout, bands: int) -> Numbers:
     """(rows, bytes) of blocks beside each other -> (rows, columns, bands) numbers, the predictor undone block by block."""
     rows, across, size = len(raw), layout.across, layout.dtype.itemsize
     if layout.predictor == 3:  # Adobe's technical note 3: differences of bytes, the highest bytes of all numbers first
@@ -223,7 +231,7 @@ def _numbers(raw: Numbers, layout: _Layout, bands: int) -> Numbers:
 # --- the picture -------------------------------------------------------------------------------------------------------------
 
 
-def _numbers_image(data: bytes, layout: _Layout, *, tolerant: bool = False) -> Image.Image:
+def numbers_image(data: bytes, layout: Layout, format: str = "TIFF", *, tolerant: bool = False) -> Image.Image:
     """Of mode L, LA, RGB, RGBA or CMYK, turned as it says; if tolerant, not turned, and without a word of what is missing."""
     bands = layout.colours + layout.has_alpha
     mode = {1: "L", 3: "RGB", 4: "CMYK"}[layout.colours] + "A" * layout.has_alpha
@@ -239,14 +247,15 @@ def _numbers_image(data: bytes, layout: _Layout, *, tolerant: bool = False) -> I
         image.getexif()[_ORIENTATION] = layout.turn
         return image if tolerant else ImageOps.exif_transpose(image)
 
-    image = LateImage("TIFF", mode, (layout.width, layout.height), read)
-    image.getexif()[_ORIENTATION] = layout.turn
+    image = LateImage(format, mode, (layout.width, layout.height), read)
+    if tolerant:
+        image.info["exif"] = exif_of(layout.turn)
     if layout.profile:
         image.info["icc_profile"] = layout.profile
     return image
 
 
-def _sample(data: bytes, layout: _Layout) -> Numbers:
+def _sample(data: bytes, layout: Layout) -> Numbers:
     """Numbers from all over the picture, enough of them to tell its range."""
     colours = layout.colours
     every = max(1, layout.width * layout.height * colours // ranges.SAMPLE)
@@ -254,7 +263,7 @@ def _sample(data: bytes, layout: _Layout) -> Numbers:
     return np.concatenate([rows[:, :, :colours].reshape(-1)[::every] for band in bands for rows in _rows(data, layout, band)])
 
 
-def _drawn(data: bytes, layout: _Layout, plane: int | None, mode: str, bands: range, shown: tuple[float, float]) -> Image.Image:
+def _drawn(data: bytes, layout: Layout, plane: int | None, mode: str, bands: range, shown: tuple[float, float]) -> Image.Image:
     """These bands as an image; `plane`: where each lies in one of its own, the one that is read."""
     image = Image.new(mode, (layout.width, layout.height))
     at = 0
@@ -275,4 +284,4 @@ def cut_off(data: bytes) -> tuple[Image.Image, npt.NDArray[np.bool_]] | None:
     layout = _layout(data)
     if layout is None or not layout.can_be_ours:
         return None
-    return _numbers_image(data, layout, tolerant=True), layout.missing(len(data))
+    return numbers_image(data, layout, tolerant=True), layout.missing(len(data))

@@ -9,7 +9,7 @@ Frames, both ways: header length and payload length (two big-endian uint32), the
     in   {"go": true | false}
     out  {"sha256", "stat", "shape", "width", "height", "format", "note", "thumbnail": bytes of it}  payload: pixels, then thumbnail
       or {"sha256", "stat"}                                     not wanted
-      or {"error", "detail", "sha256"} or {"outside": [width, height]}
+      or {"error", "detail", "hint", "sha256"} or {"outside": [width, height]}
 
 Every last reply carries "should_retire": the worker has grown and asks to be replaced. It ends when its input ends, so it never
 outlives its parent by more than one decode. Decoders print what they like: their output goes nowhere.
@@ -175,9 +175,9 @@ def answer(job: dict[str, Any], payload: bytes, spec: RenderSpec, limits: Limits
     except pixels.OutsidePicture as error:
         reply = {"outside": error.size}
     except Refused as error:
-        reply = {"error": error.reason.name, "detail": error.detail}
+        reply = {"error": error.reason.name, "detail": error.detail, "hint": error.hint}
     except MemoryError:
-        reply = {"error": SkipReason.TOO_MUCH_MEMORY.name, "detail": "MemoryError"}
+        reply = {"error": SkipReason.TOO_MUCH_MEMORY.name, "detail": "MemoryError", "hint": ""}
     reply["sha256"] = digest and digest.hex()
     return reply, body
 
