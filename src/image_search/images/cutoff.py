@@ -7,7 +7,7 @@ A format's decoder does not say how far it came, so that is found out:
     PNG, GIF, BMP     are read twice into memory filled differently; where the results differ nothing was written
     TIFF              says where its strips lie
     WebP, HEIC        get zeros for what is missing, once from the end and once from a little before it; rows that differ are beyond
-    JPEG 2000         is finer towards its end, so half of the bytes is all of the picture
+    JPEG 2000         gets zeros for what is missing: it becomes finer towards its end, so half of the bytes is all of the picture
 
 AVIF, JPEG XL and lossless WebP give nothing without their last byte. A PNG with a wrong checksum beside the pixels is read here, too.
 """
@@ -83,22 +83,27 @@ def _opened(data: bytes, row: Format, check: Check) -> Image.Image:
 
 
 def _whitened(image: Image.Image, missing: Missing) -> Image.Image:
-    """The rows that are missing, white. Palettes become colours; `info`, with its EXIF, stays."""
-    told = dict(image.info)
-    if image.mode not in _WHITE and image.mode not in ("I", "F", "I;16", "I;16B"):
-        image = image.convert("RGBA" if image.has_transparency_data else "RGB")
-        told.pop("transparency", None)
+    """The rows that are missing, white; `info`, with its EXIF, stays."""
+    image = _plain(image)
     white: Any = _WHITE.get(image.mode) or image.getextrema()[1]  # of numbers the largest that is there
     image.paste(white, (0, 0, *image.size), _mask(missing, image.size[0]))
-    image.info = told
     return image
+
+
+def _plain(image: Image.Image) -> Image.Image:
+    """Without a palette, so that it can be painted on."""
+    if image.im.mode in (*_WHITE, "I", "F", "I;16", "I;16B"):  # a grey GIF calls its palette L
+        return image
+    plain = image.convert("RGBA" if image.has_transparency_data else "RGB")
+    plain.info = {key: value for key, value in image.info.items() if key != "transparency"}
+    return plain
 
 
 _WHITE = {"L": 255, "RGB": (255, 255, 255), "RGBA": (255, 255, 255, 255), "CMYK": (0, 0, 0, 0)}
 
 
 def _repeated(image: Image.Image, missing: Missing) -> Image.Image:
-    missing = missing.copy()
+    image, missing = _plain(image), missing.copy()
     while missing.any() and not missing.all():
         first = missing & ~np.roll(missing, 1)  # the row above is there; of the first row, the last one
         image.paste(ImageChops.offset(image, 0, 1), (0, 0), _mask(first, image.size[0]))
@@ -180,9 +185,15 @@ def _padded_twice(data: bytes, row: Format, check: Check) -> Found:
 
 
 def _jpeg_2000(data: bytes, row: Format, check: Check) -> Found:
-    image = _opened(data.ljust(2 * len(data), b"\0"), row, check)
+    """The last part that has begun is as long as its header says; the end marker follows. Tiles that are missing are black."""
+    part = data.rfind(b"\xff\x90\x00\x0a")  # SOT, its length; then which tile, and how many bytes
+    length = int.from_bytes(data[part + 6 : part + 10], "big")
+    if part < 0 or 2 * (len(data) - part) < length:
+        raise Refused(SkipReason.DAMAGED, "less than half of it is there")
+    image = _opened(data.ljust(part + length, b"\0") + b"\xff\xd9", row, check)
     image.load()
-    return Found(image, np.zeros(image.size[1], np.bool_), True)
+    written = np.flatnonzero(_thin(image).any(axis=1))
+    return Found(image, np.arange(image.size[1]) > (written[-1] if len(written) else -1), True)
 
 
 _WAYS: dict[str, Callable[[bytes, Format, Check], Found]] = {
@@ -190,5 +201,5 @@ _WAYS: dict[str, Callable[[bytes, Format, Check], Found]] = {
     "TIFF": _tiff,
     "WEBP": _padded_twice,
     "HEIF": _padded_twice,
-    "JPEG 2000": _jpeg_2000,
+    "JPEG2000": _jpeg_2000,
 }
