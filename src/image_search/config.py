@@ -38,6 +38,9 @@ class Limits:
             )
 
 
+BYTES_PER_PIXEL = 16  # memory a decoder may need at worst (lossless WebP, measured 15.4)
+LARGE_MEMORY_SHARE = 0.75  # of the memory that is free: for one picture at a time that needs more than `Limits.memory_bytes`
+
 LIBRARY_LIMITS = Limits()
 # A picture that comes over a network or a pipe: nobody chose to keep it, so it gets less.
 UPLOAD_LIMITS = Limits(megapixels=50.0, file_bytes=20 * MIB)

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import io
 import struct
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
-import numpy.typing as npt
 from PIL import BmpImagePlugin, Image  # noqa: F401 - the plugin makes Pillow know the format
 
 from ..errors import SkipReason
 from .formats import Refused
 from .late import LateImage
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+    from ..types import UInt8
 
 __all__ = ["open_image"]
 
@@ -43,6 +46,8 @@ def _masked(data: bytes, width: int, height: int, bits: int) -> Image.Image:
     stride = -(-width * bits // 32) * 4  # bytes of a row
 
     def read() -> Image.Image:
+        import numpy as np
+
         rows = np.frombuffer(data, np.uint8, stride * abs(height), start).reshape(-1, stride)
         numbers = rows[:, : width * bits // 8].view(f"<u{bits // 8}")  # (rows, columns)
         if height > 0:  # the last row comes first
@@ -53,11 +58,13 @@ def _masked(data: bytes, width: int, height: int, bits: int) -> Image.Image:
     return LateImage("BMP", "RGBA" if len(masks) == 4 else "RGB", (width, abs(height)), read)
 
 
-def _eight(numbers: npt.NDArray[Any], mask: int) -> npt.NDArray[np.uint8]:
+def _eight(numbers: npt.NDArray[Any], mask: int) -> UInt8:
     """The bits under the mask as 0 to 255."""
+    import numpy as np
+
     if not mask:
         return np.zeros(numbers.shape, np.uint8)
     low = (mask & -mask).bit_length() - 1
     top = mask >> low
-    eight: npt.NDArray[np.uint8] = np.rint(((numbers & numbers.dtype.type(mask)) >> low) * np.float32(255 / top)).astype(np.uint8)
+    eight: UInt8 = np.rint(((numbers & numbers.dtype.type(mask)) >> low) * np.float32(255 / top)).astype(np.uint8)
     return eight

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from PIL import Image
 
-from ..config import THUMBNAIL_QUALITY
+from ..config import BYTES_PER_PIXEL, THUMBNAIL_QUALITY
 from ..errors import SkipReason
 from ..region import Region
 from .formats import Format, Refused, open_as, sniff
@@ -34,7 +34,6 @@ DRAFT_MARGIN = 2  # JPEGs are decoded at >= twice the model's size: cosine >= .9
 FLAT_RANGE = 8  # of 255: a frame whose channels all stay within it is blank (lossy codecs make a blank frame a little noisy)
 MIN_REGION_RATIO = 2  # a box longer than 2:1 grows to it: models see squares, and a thin strip squeezed into one shows nothing
 MAX_RESIZED = 16_000_000  # pixels; a 1x20000 picture resized by its shorter side would be 5 GB
-BYTES_PER_PIXEL = 16  # memory a decoder may need at worst (lossless WebP, measured 15.4)
 
 
 class OutsidePicture(Exception):  # noqa: N818

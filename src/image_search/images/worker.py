@@ -4,7 +4,7 @@ Frames, both ways: header length and payload length (two big-endian uint32), the
 
     in   {"limits", "spec"}                                     once, first
     out  {"ready": pid}
-    in   {"job": "path" | "bytes", "ask", "region", "max_side"}  payload: the path's bytes, or the encoded image
+    in   {"job": "path" | "bytes", "ask", "region", "max_side", "memory": bytes}  payload: the path's bytes, or the encoded image
     out  {"sha256", "stat"}                                     if "ask": "shall I decode this?"
     in   {"go": true | false}
     out  {"sha256", "stat", "shape", "width", "height", "format", "note", "thumbnail": bytes of it}  payload: pixels, then thumbnail
@@ -17,6 +17,7 @@ outlives its parent by more than one decode. Decoders print what they like: thei
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import hashlib
 import json
@@ -98,6 +99,9 @@ def main() -> None:
     if resource is not None:
         signal.signal(signal.SIGXCPU, signal.SIG_DFL)
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    # Linux: should the machine run out of memory, this process goes first.
+    with contextlib.suppress(OSError), open("/proc/self/oom_score_adj", "w") as file:
+        file.write("1000")
     try:
         first, _ = channel.receive()
         worker = _Worker(channel, first)
@@ -133,8 +137,9 @@ class _Worker:
     def serve(self, job: dict[str, Any], payload: bytearray) -> None:
         try:
             _cap_cpu(self.limits.cpu_seconds)
-            _cap_memory(self.limits.memory_bytes)
-            reply, body = answer(job, bytes(payload), self.spec, self.limits, self._wanted)
+            limits = replace(self.limits, memory_bytes=job["memory"])
+            _cap_memory(limits.memory_bytes)
+            reply, body = answer(job, bytes(payload), self.spec, limits, self._wanted)
         finally:
             _cap_memory(None)
         reply["should_retire"] = _address_space() - self.base > WORKER_GROWN_BYTES
