@@ -404,6 +404,7 @@ def moving() -> Iterator[Odd]:
 
 
 RGB_MASKS = (0xFF0000, 0xFF00, 0xFF)
+FIVES = (0x7C00, 0x3E0, 0x1F, 0x8000)
 
 
 def bitmaps() -> Iterator[Odd]:
@@ -414,11 +415,18 @@ def bitmaps() -> Iterator[Odd]:
         yield Odd(f"BMP, masks of V3, {name}", odd.bmp(pixels, header=56, masks=alpha))
         yield Odd(f"BMP, masks of V4, {name}", odd.bmp(pixels, header=108, masks=alpha))
         yield Odd(f"BMP, masks of V5, {name}", odd.bmp(pixels, header=124, masks=alpha))
+        yield Odd(f"BMP, alpha bitfields, {name}", odd.bmp(pixels, masks=alpha))
+        yield Odd(f"BMP, 1-5-5-5 masks, {name}", odd.bmp(pixels, header=108, masks=FIVES, bits=16))
+        yield Odd(f"BMP, 1-5-5-5 alpha bitfields, {name}", odd.bmp(pixels, masks=FIVES, bits=16))
     yield Odd("BMP, V4 without masks, alpha", odd.bmp(rgba(), header=108))
     yield Odd("BMP, V5 without alpha mask", odd.bmp(rgba(), header=124, masks=(*RGB_MASKS, 0)))
     yield Odd("BMP, masks, no alpha", odd.bmp(rgba(), masks=RGB_MASKS))
     yield Odd("BMP, masks of RGBA order, alpha", odd.bmp(rgba(), header=124, masks=(0xFF, 0xFF00, 0xFF0000, 0xFF000000)))
+    yield Odd("BMP, masks of ARGB order, alpha", odd.bmp(rgba(), header=124, masks=(0xFF00, 0xFF0000, 0xFF000000, 0xFF)))
     yield Odd("BMP, 5-6-5", odd.bmp(opaque, masks=(0xF800, 0x7E0, 0x1F), bits=16))
+    yield Odd("BMP, 1-5-5-5 alpha", odd.bmp(rgba(), header=124, masks=(0x7C00, 0x3E0, 0x1F, 0x8000), bits=16))
+    yield Odd("BMP, 4-4-4-4 alpha", odd.bmp(rgba(), header=124, masks=(0xF00, 0xF0, 0xF, 0xF000), bits=16))
+    yield Odd("BMP, 10-10-10-2", odd.bmp(opaque, header=124, masks=(0x3FF00000, 0xFFC00, 0x3FF, 0xC0000000)))
     yield Odd("BMP, profile inside", odd.bmp(opaque, header=124, masks=alpha, icc=PROFILES["other order"], space=b"DEBM"))
     xyz = struct.pack("<9i", *(round(v * (1 << 30)) for c in odd.REC2020 for v in c))
     yield Odd(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from PIL import Image
 
@@ -135,7 +135,9 @@ def _colour_and_alpha(image: Image.Image) -> tuple[Image.Image, Image.Image | No
     if mode == "RGB" and "transparency" not in image.info:
         return image, None
     if mode.startswith("I") or mode == "F":
-        return _from_numbers(image), None
+        from .ranges import from_numbers
+
+        return from_numbers(image), None
     if mode in ("La", "RGBa"):
         image = image.convert("LA" if mode == "La" else "RGBA")
     if not image.has_transparency_data or mode in ("YCbCr", "LAB", "HSV"):
@@ -143,34 +145,3 @@ def _colour_and_alpha(image: Image.Image) -> tuple[Image.Image, Image.Image | No
     image = image.convert("RGBA")
     alpha = image.getchannel("A")
     return image.convert("RGB"), None if alpha.getextrema()[0] == 255 else alpha
-
-
-def _from_numbers(image: Image.Image) -> Image.Image:
-    """16-bit, 32-bit and float grey -> RGB.
-
-    16-bit: its full range, value / 257 (12-bit TIFF: / 16.06). 32-bit integers and floats have no agreed range: floats in 0..1 are
-    taken as such, numbers in 0..255 as they are, all others from their smallest to their largest. NaN and infinite become the smallest.
-    """
-    import numpy as np
-
-    values: Any = np.asarray(image)
-    if image.mode.startswith("I;16"):
-        tags: Any = getattr(image, "tag_v2", {})
-        top = 4095 if tags.get(258) == (12,) else 65535
-        table = np.minimum((np.arange(65536) * 255 + top // 2) // top, 255).astype(np.uint8)
-        if tags.get(262) == 0:  # white is zero
-            table = 255 - table
-        clear = image.info.get("transparency")
-        if isinstance(clear, int) and 0 <= clear < 65536:
-            table[clear] = 255
-        grey = table[values]
-    else:
-        finite = np.isfinite(values)
-        low, high = (float(values[finite].min()), float(values[finite].max())) if finite.any() else (0.0, 0.0)
-        if low >= 0 and high <= 1 and image.mode == "F":
-            low, high = 0.0, 1.0
-        elif low >= 0 and high <= 255:
-            low, high = 0.0, 255.0
-        safe: Any = np.where(finite, values, low).astype(np.float64 if image.mode == "I" else np.float32)
-        grey = np.clip(np.rint((safe - low) * (255 / max(high - low, 1e-30))), 0, 255).astype(np.uint8)
-    return Image.fromarray(grey).convert("RGB")

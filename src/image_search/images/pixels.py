@@ -15,19 +15,22 @@ from __future__ import annotations
 import io
 import math
 from dataclasses import astuple, dataclass
+from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 from PIL import Image
 
-from ..config import THUMBNAIL_QUALITY
+from ..config import BYTES_PER_PIXEL, THUMBNAIL_QUALITY
 from ..errors import SkipReason
 from ..region import Region
 from .colour import conversion
-from .formats import Refused, open_as, sniff
+from .formats import Format, Refused, open_as, sniff
 from .frames import check_size, first_telling_frame
 from .headers import orientation
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from ..config import Limits
     from .colour import Conversion
 
@@ -37,7 +40,6 @@ DRAFT_MARGIN = 2  # JPEGs are decoded at >= twice the model's size: cosine >= .9
 MIN_REGION_RATIO = 2  # a box longer than 2:1 grows to it: models see squares, and a thin strip squeezed into one shows nothing
 MAX_RESIZED = 16_000_000  # pixels; a 1x20000 picture resized by its shorter side would be 5 GB
 LOSSLESS_BELOW = 64  # pixels, the longer side: such a thumbnail then has at most 12 KB
-BYTES_PER_PIXEL = 16  # memory a decoder may need at worst (lossless WebP, measured 15.4)
 
 
 class OutsidePicture(Exception):  # noqa: N818
@@ -78,17 +80,33 @@ class Picture(NamedTuple):
     height: int
     format: str
     thumbnail: bytes | None
+    note: str = ""  # what else is to be said of it: "cut off"
 
 
 def render(data: bytes, spec: RenderSpec, limits: Limits) -> Picture:
     """Encoded bytes -> what the spec says. Raises Refused, OutsidePicture, MemoryError; nothing else."""
     row = sniff(data)
+    try:
+        return _rendered(data, row, spec, limits, open_as)
+    except Refused as refused:
+        if refused.reason != SkipReason.DAMAGED:
+            raise
+        from .cutoff import rescued
+
+        check = partial(check_size, budget=limits.megapixels * 1e6)
+        try:
+            return _rendered(data, row, spec, limits, lambda data, row: rescued(data, row, check))
+        except Refused:
+            raise refused from None
+
+
+def _rendered(data: bytes, row: Format, spec: RenderSpec, limits: Limits, opened: Callable[[bytes, Format], Image.Image]) -> Picture:
     pixels = 0
     try:
         budget = limits.megapixels * 1e6
         if row.size_of is not None:
             pixels = check_size(row.size_of(data), budget)
-        image = open_as(data, row)
+        image = opened(data, row)
         pixels = check_size(image.size, budget)
         turn = 1 if row.upright else orientation(image.info.get("exif"))
         space = conversion(image, data, row.name)
@@ -105,7 +123,7 @@ def render(data: bytes, spec: RenderSpec, limits: Limits) -> Picture:
             area = _area(full, spec)
         rgb = _transpose(rgb, turn)
         thumbnail = None if spec.thumbnail_side is None else _thumbnail(rgb, full, spec.thumbnail_side, space)
-        return Picture(_in_srgb(_cut(rgb, full, area, spec), space), *full, image.format or row.name, thumbnail)
+        return Picture(_in_srgb(_cut(rgb, full, area, spec), space), *full, image.format or row.name, thumbnail, image.info.get("note", ""))
     except (Refused, OutsidePicture, MemoryError):
         raise
     except (
