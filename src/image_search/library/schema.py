@@ -69,6 +69,8 @@ CREATE TABLE content (
     rules INTEGER NOT NULL DEFAULT 1,       -- version of its format's pixel rules by which the vector was made
     note TEXT NOT NULL DEFAULT ''           -- what is to be said of the picture, as "cut off"
 );
+CREATE INDEX content_by_rules ON content (format, rules);             -- counted at every index run, without the vectors' pages
+CREATE INDEX content_with_note ON content (note) WHERE note != '';
 CREATE TABLE files (
     id INTEGER PRIMARY KEY AUTOINCREMENT,   -- never used twice
     root_id INTEGER NOT NULL REFERENCES roots(id),
@@ -92,8 +94,8 @@ CREATE TABLE forgotten (path BLOB PRIMARY KEY) WITHOUT ROWID;
 CREATE TABLE passed (
     root_id INTEGER NOT NULL REFERENCES roots(id),
     folder BLOB NOT NULL,                   -- below the root: where the rule was applied
-    rule TEXT NOT NULL,                     -- see images.scan.Rule
-    detail TEXT NOT NULL,                   -- the ending of a format that is not read here; else empty
+    rule TEXT NOT NULL,                     -- see errors.PassReason
+    detail TEXT NOT NULL,                   -- the ending, where the rule is about the format, or empty
     files INTEGER NOT NULL,
     more INTEGER NOT NULL,                  -- 1: at least so many
     PRIMARY KEY (root_id, folder, rule, detail)
@@ -107,10 +109,13 @@ CREATE TABLE unusable (
 """
 
 
-def _statement(table: str) -> str:
-    """The part of SCHEMA that makes this table."""
-    start = SCHEMA.index(f"CREATE TABLE {table} (")
-    return SCHEMA[start : SCHEMA.index(";\n", start)]
+def _statement(what: str) -> str:
+    """The part of SCHEMA that makes this ("TABLE mounts")."""
+    start = SCHEMA.index(f"CREATE {what} ")
+    return re.split(r";\s", SCHEMA[start:])[0]
+
+
+NEW_IN_2 = ("mounts", "passed", "unusable")
 
 
 # Each file f with its root r; their paths together are `paths.whole_path(r.path, f.path)`.
@@ -123,7 +128,7 @@ UPGRADES: dict[int, tuple[str, ...]] = {
         "ALTER TABLE roots ADD COLUMN mount BLOB NOT NULL DEFAULT x''",
         "ALTER TABLE content ADD COLUMN rules INTEGER NOT NULL DEFAULT 1",
         "ALTER TABLE content ADD COLUMN note TEXT NOT NULL DEFAULT ''",
-        *(_statement(table) for table in ("mounts", "passed", "unusable")),
+        *map(_statement, ("INDEX content_by_rules", "INDEX content_with_note", *(f"TABLE {name}" for name in NEW_IN_2))),
     )
 }
 
@@ -132,7 +137,7 @@ READ_AS: dict[int, tuple[str, ...]] = {
     1: (
         "CREATE TEMP VIEW roots AS SELECT id, path, name_from, offline, x'' AS mount FROM main.roots",
         "CREATE TEMP VIEW content AS SELECT id, sha256, vector, checksum, width, height, format, 1 AS rules, '' AS note FROM main.content",
-        *(_statement(table).replace("CREATE TABLE", "CREATE TEMP TABLE") for table in ("mounts", "passed", "unusable")),
+        *(_statement(f"TABLE {name}").replace("CREATE TABLE", "CREATE TEMP TABLE") for name in NEW_IN_2),
     )
 }
 
