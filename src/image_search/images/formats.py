@@ -23,7 +23,7 @@ from ..errors import SkipReason
 if TYPE_CHECKING:
     from PIL import Image
 
-__all__ = ["FORMATS", "Format", "Refused", "extensions", "open_as", "rules", "rules_of", "sniff"]
+__all__ = ["FORMATS", "Format", "Refused", "extensions", "open_as", "rules", "rules_of", "sniff", "unread_extensions"]
 
 SNIFF_BYTES = 4096
 
@@ -188,6 +188,28 @@ FORMATS: tuple[Format, ...] = (
 def extensions() -> frozenset[str]:
     """Of all formats that are read, lower case, with the dot."""
     return frozenset(extension for row in FORMATS if row.plugin for extension in row.extensions)
+
+
+_NOT_READ = {  # ending -> the format, as people call it; of pictures only
+    **dict.fromkeys((".cr2", ".cr3", ".crw"), "Canon raw"),
+    **dict.fromkeys((".nef", ".nrw"), "Nikon raw"),
+    **dict.fromkeys((".arw", ".srf", ".sr2"), "Sony raw"),
+    **dict.fromkeys((".dng", ".orf", ".rw2", ".pef", ".srw", ".raw", ".3fr", ".iiq", ".rwl", ".x3f"), "camera raw"),
+    ".raf": "Fujifilm raw",
+    **dict.fromkeys((".psd", ".psb"), "Photoshop"),
+    ".jxl": "JPEG XL",
+    **dict.fromkeys((".jp2", ".j2k", ".jpf", ".jpx"), "JPEG 2000"),
+    ".exr": "OpenEXR",
+    **dict.fromkeys((".pbm", ".pgm", ".ppm", ".pnm"), "Netpbm"),
+    ".tga": "Targa",
+    ".dds": "DirectDraw surface",
+    ".qoi": "QOI",
+}
+
+
+def unread_extensions() -> dict[str, str]:
+    """Endings of pictures that are not read here, lower case, with the dot -> the format's name."""
+    return {ending: name for ending, name in _NOT_READ.items() if ending not in extensions()}
 
 
 def rules() -> int:
