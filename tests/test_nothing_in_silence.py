@@ -126,7 +126,7 @@ def test_no_images_says_why(engine: ImageSearchEngine, tmp_path: Path) -> None:
     with pytest.raises(ImageSearchError, match=r"1 of a format that is not read here \(\.nef\)"):
         engine.index(folder)
     fill(folder / ".private", 1)
-    with pytest.raises(ImageSearchError, match="3 hidden, or in a hidden folder.*when it is named itself"):
+    with pytest.raises(ImageSearchError, match=r"3 hidden, or in a hidden folder.*when it is named itself"):
         engine.index(folder)
     assert not (tmp_path / "library").exists()
 
