@@ -100,6 +100,7 @@ def test_copies_in_a_folder_that_is_not_looked_at_are_renewed_with_them(
 ) -> None:
     other = tmp_path / "other"
     shutil.copytree(mixed / "circle", other)
+    fill(other, 15, first=200, suffix=".bmp")  # so many that the store is brought up to date, not rebuilt
     newer()
     with quick_engine(library, store=None) as engine:
         engine.index(other)
