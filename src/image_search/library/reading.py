@@ -28,7 +28,7 @@ __all__ = ["Counts", "File", "Item", "Reader", "Root"]
 
 # Each image with its picture's facts.
 _ITEM = (
-    "SELECT f.id, f.name, r.path, f.path, f.size, f.mtime_ns, c.id, c.sha256, c.width, c.height, c.format"
+    "SELECT f.id, f.name, r.path, f.path, f.size, f.mtime_ns, c.id, c.sha256, c.width, c.height, c.format, c.rules"
     f" FROM {FILES_IN_ROOTS} JOIN content AS c ON c.id = f.content_id WHERE f.state = '{State.PRESENT}'"
 )
 _SEARCHED = f"files WHERE state = '{State.PRESENT}' AND content_id IS NOT NULL"
@@ -59,6 +59,7 @@ class Item:
         sha256: 32 bytes.
         width, height: of the upright picture, pixels.
         format: as Pillow names it.
+        rules: version of the format's pixel rules by which its vector and its thumbnail were made.
     """
 
     number: int
@@ -72,6 +73,7 @@ class Item:
     width: int
     height: int
     format: str
+    rules: int
 
     @property
     def lies_in_root(self) -> bool:
