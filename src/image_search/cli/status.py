@@ -9,7 +9,6 @@ import click
 from ..advice import Advice
 from ..errors import SALVAGE, LibraryDamagedError
 from ..paths import shown
-from ..types import Passed
 from .console import in_shell, note, print_json, words
 from .options import debug_option, json_option, library_option, open_engine
 
@@ -46,6 +45,7 @@ def status(context: click.Context, /, *, verify: bool, json_output: bool, **give
 
 def _print(facts: dict[str, Any]) -> None:
     from ..present.table import outdated_line, passed_lines
+    from ..types import Passed
 
     print(f"library     {shown(facts['library'])}")
     print(f"images      {facts['images']:,} ({facts['contents']:,} different)")

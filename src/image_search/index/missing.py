@@ -49,7 +49,8 @@ def mark_missing(catalog: Catalog, plan: Plan, rules: Rules, report: IndexReport
         if prune and (dropped := writing.prune(catalog, target, generation)):
             report.pruned += dropped
             lines.append(f"{dropped:,} images of {shown(from_bytes(target.folder))} have left the library for good")
-    drop_emptied(catalog)
+    if not all(target.named for target in plan.targets):
+        drop_emptied(catalog)
     return lines
 
 

@@ -92,7 +92,7 @@ def make_plan(catalog: Catalog, folders: Sequence[str | os.PathLike[str]], rules
     """
     targets, lines = adopt(catalog, folders, rules.name_from, rules.excluder.path)
     plan = Plan(Worklist(catalog, targets, renew=rules.reread), lines=lines)
-    roots = [root.path for root in Reader(catalog).roots()]  # each is looked at by itself
+    roots = Reader(catalog).root_paths()  # each is looked at by itself
     never = {os.path.realpath(catalog.folder), *roots, *map(from_bytes, forgotten(catalog))}  # passed by in silence
     for target in plan.targets:
         writing.begin_look(catalog, target)

@@ -26,7 +26,7 @@ class Disks:
         self._there: dict[bytes, bool] = {}
 
     def away(self, path: str) -> bool:
-        """Of a file that is not found: it cannot be reached now, so that nobody knows; False: its place can be seen, and it is gone."""
+        """Of a file that is not found: its folder or disk cannot be reached now; False: they are there, so it is gone."""
         return self._out_of_reach(path, strict=False)
 
     def proved_gone(self, path: str) -> bool:
@@ -49,9 +49,11 @@ class Disks:
         part = next((row for row in self._parts if inside(place, row[0]) and inside(row[0], folder)), None)
         if part is not None:
             mount, offline = part
-        if offline and not strict:
+        if not strict and (
+            offline or not os.path.isdir(from_bytes(folder))
+        ):  # a whole folder that is not there may come back, or have moved
             return True
-        return not self._mounted(mount) if mount else strict or not os.path.isdir(from_bytes(folder))
+        return not self._mounted(mount) if mount else strict
 
     def _mounted(self, top: bytes) -> bool:
         """Does a disk begin at this folder now?"""

@@ -92,7 +92,7 @@ def join_moved(catalog: Catalog, folder: bytes) -> list[str]:
     lines: list[str] = []
     if not os.path.isdir(folder):
         return lines
-    disks = Disks(catalog)
+    disks: Disks | None = None
     for root_id, root in catalog.rows("SELECT id, path FROM roots ORDER BY id"):
         if inside(root, folder) or inside(folder, root):
             continue
@@ -105,6 +105,7 @@ def join_moved(catalog: Catalog, folder: bytes) -> list[str]:
         place = next((place for place in _places(folder, root) if _holds(place, known)), None)
         if place is None:
             continue
+        disks = disks or Disks(catalog)
         if _very_same(place, known) or all(disks.proved_gone(from_bytes(os.path.join(root, file.path))) for file in known):
             count = _settle(catalog, root_id, root, place, catalog.generation)
             lines.append(

@@ -209,6 +209,9 @@ class Reader:
         )
         return [Root(from_bytes(path), bool(offline), images, self._away(number, path)) for number, path, offline, images in rows]
 
+    def root_paths(self) -> list[str]:
+        return [from_bytes(path) for (path,) in self.catalog.rows("SELECT path FROM roots")]
+
     def _away(self, root_id: int, root: bytes) -> list[tuple[str, int]]:
         found = []
         for (top,) in self.catalog.rows("SELECT path FROM mounts WHERE root_id = ? AND offline ORDER BY path", (root_id,)):

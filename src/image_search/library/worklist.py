@@ -75,7 +75,7 @@ class Worklist:
         for table, columns in (
             ("todo", "n INTEGER PRIMARY KEY, root_id, path BLOB, name TEXT, size, mtime_ns, ctime_ns, inode, file_id"),
             ("seen", "file_id INTEGER PRIMARY KEY"),
-            ("outdated", "content_id INTEGER PRIMARY KEY, sha256 BLOB UNIQUE"),
+            *([("outdated", "content_id INTEGER PRIMARY KEY, sha256 BLOB UNIQUE")] if renew else []),
         ):
             catalog.execute(f"DROP TABLE IF EXISTS temp.{table}")
             catalog.execute(f"CREATE TEMP TABLE {table} ({columns})")

@@ -140,9 +140,9 @@ def set_offline(catalog: Catalog, target: Target, offline: bool) -> None:
     if target.below:
         catalog.execute("UPDATE mounts SET offline = ? WHERE root_id = ? AND path = ?", (int(offline), target.root_id, target.below))
         return
-    catalog.execute("UPDATE roots SET offline = ? WHERE id = ?", (int(offline), target.root_id))
-    if not offline and (top := disk_top(from_bytes(target.root))) is not None:
-        catalog.execute("UPDATE roots SET mount = ? WHERE id = ?", (to_bytes(top), target.root_id))
+    top = None if offline else disk_top(from_bytes(target.root))
+    seen = None if top is None else to_bytes(top)
+    catalog.execute("UPDATE roots SET offline = ?, mount = coalesce(?, mount) WHERE id = ?", (int(offline), seen, target.root_id))
 
 
 def set_disk(catalog: Catalog, target: Target, top: bytes, *, offline: bool) -> None:
