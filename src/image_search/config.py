@@ -52,6 +52,10 @@ EXCLUDED_FOLDERS = frozenset(  # of copies that programs make of a person's pict
     | {"#recycle", "$recycle.bin", "lost+found", "system volume information"}
 )
 
+PASSED_BY_ENTRIES = (
+    10_000  # of a folder that is passed by, looked through to count its pictures: .05 s on a disk, some seconds on a network
+)
+
 PREFETCH = 64  # decoded pictures that may wait for the model: ~10 MB, more than one model call uses up
 WORKER_START_SECONDS = 60.0  # a worker needs 0.1 CPU s to start; a busy machine much longer
 WORKER_CLOSE_SECONDS = 1.0  # an idle worker leaves within milliseconds of its input's end
@@ -124,6 +128,9 @@ CLOSENESS_SAMPLE = 1000  # images; sampling error of a percentile is then under 
 
 # --- index ------------------------------------------------------------------------------------------------------------------
 
+MOVED_LOOKED_FOR = 100  # images of a folder that are looked for in its new place
+MOVED_HASHED_FILES = 16  # the smallest of them, compared to the last byte ...
+MOVED_HASHED_BYTES = 256 * MIB  # ... up to so many bytes together, but one at least: a second or so of a disk
 COMMIT_SECONDS = 1.0  # what a kill may cost at most, and how often the bar moves; a commit costs some 10 ms
 
 

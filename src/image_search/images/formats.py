@@ -25,7 +25,19 @@ from .sizes import jxl_size, webp_size
 if TYPE_CHECKING:
     from PIL import Image
 
-__all__ = ["FORMATS", "Format", "Refused", "extensions", "open_as", "rules", "rules_of", "sniff"]
+__all__ = [
+    "FORMATS",
+    "Format",
+    "Refused",
+    "extensions",
+    "extra_for",
+    "open_as",
+    "rules",
+    "rules_of",
+    "shot_extensions",
+    "sniff",
+    "unread_extensions",
+]
 
 SNIFF_BYTES = 4096
 
@@ -134,7 +146,7 @@ class Format:
         plugin: the module that opens it, imported when the first such file comes: one of Pillow's kind, or one of ours (".tiff"), which
             has a function `open_image(data)`. "": this format is not read.
         prepare: called with that module before each opening; may raise Refused.
-        extensions: names of files that the scan takes for pictures: what cameras, phones, desktops and NAS systems give them when
+        extensions: names of files that the scan takes for pictures, or, where the format is not read, counts: what cameras, phones, desktops and NAS systems give them when
             they save this format. Lower case; the content decides what a file really is.
         chosen_by_name: "image/*" does not bring up these files in every system's file dialogue, so the page names the extensions.
         size_of: (width, height) by the header, for a plugin that allocates the whole canvas when it opens.
@@ -187,11 +199,14 @@ FORMATS: tuple[Format, ...] = (
     _raw("DNG", fits=lambda data: _raw_kind(data) == "DNG", extensions=(".dng",)),
     _raw("CR2", fits=lambda data: _raw_kind(data) == "CR2", extensions=(".cr2",)),
     _raw("NEF", fits=lambda data: _raw_kind(data) == "NEF", extensions=(".nef", ".nrw")),
-    _raw("ARW", fits=lambda data: _raw_kind(data) == "ARW", extensions=(".arw",)),
-    _raw("camera raw", fits=lambda data: _raw_kind(data) == "camera raw", extensions=(".pef", ".srw")),
+    _raw("ARW", fits=lambda data: _raw_kind(data) == "ARW", extensions=(".arw", ".sr2", ".srf")),
+    _raw(  # Pentax, Samsung, Hasselblad, Phase One, Epson; Canon's old kind, Minolta, Sigma
+        "camera raw", (b"II\x1a\0\0\0HEAPCCDR", b"\0MRM", b"FOVb"), fits=lambda data: _raw_kind(data) == "camera raw",
+        extensions=(".pef", ".srw", ".3fr", ".iiq", ".erf", ".crw", ".mrw", ".x3f"),
+    ),
     _raw("CR3", fits=lambda data: _brand(data) == b"crx ", extensions=(".cr3",)),
     _raw("ORF", (b"IIRO", b"IIRS", b"MMOR"), extensions=(".orf",)),
-    _raw("RW2", (b"IIU\0",), extensions=(".rw2",)),
+    _raw("RW2", (b"IIU\0",), extensions=(".rw2", ".rwl")),
     _raw("RAF", (b"FUJIFILM",), extensions=(".raf",)),
     Format(
         "TIFF", (b"II*\x00", b"MM\x00*", b"II+\x00", b"MM\x00+"), plugin=".tiff", extensions=(".tif", ".tiff"),
@@ -220,12 +235,14 @@ FORMATS: tuple[Format, ...] = (
     Format("PDF", (b"%PDF",)),
     Format("Windows icon", (b"\x00\x00\x01\x00",)),
     Format("macOS icon", (b"icns",)),
-    Format("DirectDraw surface", (b"DDS ",)),
-    Format("OpenEXR", (b"v/1\x01",)),
+    Format("DirectDraw surface", (b"DDS ",), extensions=(".dds",)),
+    Format("OpenEXR", (b"v/1\x01",), extensions=(".exr",)),
     Format("Radiance HDR", (b"#?RADIANCE",)),
     Format("FITS", (b"SIMPLE  =",)),
-    Format("QOI", (b"qoif",)),
-    Format("Netpbm", tuple(b"P%d%c" % (n, end) for n in range(1, 8) for end in b"\n ")),
+    Format("QOI", (b"qoif",), extensions=(".qoi",)),
+    Format(
+        "Netpbm", tuple(b"P%d%c" % (n, end) for n in range(1, 8) for end in b"\n "), extensions=(".pbm", ".pgm", ".ppm", ".pnm", ".pam"),
+    ),
     Format("SVG", fits=_is_svg),
 )  # fmt: skip
 
@@ -236,8 +253,20 @@ def extensions() -> frozenset[str]:
 
 
 def unread_extensions() -> dict[str, str]:
-    """Of the formats that would be read if something were installed: ending -> the extra of ours that does it, or the module's name."""
-    return {extension: row.extra or row.needs for row in FORMATS if not _is_here(row) for extension in row.extensions}
+    """Endings of pictures that are not read here, lower case, with the dot -> the format's name."""
+    unread = {extension: row.name for row in FORMATS if not (row.plugin and _is_here(row)) for extension in row.extensions}
+    return unread | {".tga": "Targa", ".raw": "camera raw"}  # nothing in such a file tells what it is
+
+
+def extra_for(extension: str) -> str:
+    """The extra of ours with which files of this ending would be read here; "" if there is none, or if they are."""
+    return next((row.extra for row in FORMATS if extension in row.extensions and not _is_here(row)), "")
+
+
+def shot_extensions() -> tuple[frozenset[str], frozenset[str]]:
+    """Endings of (camera raw, the pictures that cameras write beside it)."""
+    raw = frozenset(extension for row in FORMATS if row.plugin == ".raw" for extension in row.extensions)
+    return raw, frozenset(extension for row in FORMATS if row.name in ("JPEG", "HEIF") for extension in row.extensions)
 
 
 def _is_here(row: Format) -> bool:
