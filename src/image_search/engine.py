@@ -143,9 +143,7 @@ class ImageSearchEngine:
             dry_run: say what would be done; changes nothing.
             progress: True: a bar on stderr (in a terminal or notebook); a callable gets (done, total, skipped), files; False: none.
 
-        Raises:
-            UsageError: no such folder. LibraryBusyError: another process indexes. ModelMismatchError, DiskFullError, ...
-            What was counted as done before an error is safe.
+        Raises UsageError: no such folder; LibraryBusyError, ModelMismatchError, ... What was counted as done before an error is safe.
         """
         if name_from not in (None, "folder", "none"):
             raise UsageError(f"names come from folder or none, not from {name_from!r}")

@@ -146,8 +146,8 @@ class Format:
         plugin: the module that opens it, imported when the first such file comes: one of Pillow's kind, or one of ours (".tiff"), which
             has a function `open_image(data)`. "": this format is not read.
         prepare: called with that module before each opening; may raise Refused.
-        extensions: names of files that the scan takes for pictures, or, where the format is not read, counts: what cameras, phones, desktops and NAS systems give them when
-            they save this format. Lower case; the content decides what a file really is.
+        extensions: names of files that the scan takes for pictures: what cameras, phones, desktops and NAS systems give them when
+            they save this format. Of a format that is not read such files are counted. Lower case; the content decides what a file is.
         chosen_by_name: "image/*" does not bring up these files in every system's file dialogue, so the page names the extensions.
         size_of: (width, height) by the header, for a plugin that allocates the whole canvas when it opens.
         draft: the decoder can scale down while it decodes.

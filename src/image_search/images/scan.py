@@ -133,19 +133,15 @@ def scan(
         deeper: list[bytes] = []
         passed: Counter[tuple[PassRule, str]] = Counter()
         endless: set[PassRule] = set()
-        kept: list[tuple[os.DirEntry[str], bytes]] = []
+        shots = names.shots(found, relative, excluder)
         for entry in found:
-            here = os.path.join(relative, os.fsencode(entry.name)) if relative else os.fsencode(entry.name)
-            rule = excluder.entry(os.fsdecode(here).replace(os.sep, "/"), entry.name)
-            if rule is None:
-                kept.append((entry, here))
-            elif entry.path not in avoid:
+            if entry.path in avoid:
+                continue
+            here = _below(relative, entry)
+            if (rule := excluder.entry(_as_glob(here), entry.name)) is not None:
                 pictures, more = _pictures_in(entry, names, avoid)
                 passed[rule, ""] += pictures
                 endless |= {rule} if more else set()
-        shots = names.shots([entry for entry, _ in kept])
-        for entry, here in kept:
-            if entry.path in avoid:
                 continue
             seen = _look(entry, here, names, shots, nameless)
             if seen == "folder":
@@ -156,6 +152,15 @@ def scan(
                 yield seen
         yield from (PassedBy(relative, rule, detail, n, rule in endless) for (rule, detail), n in passed.items() if n)
         stack.extend((one, disk) for one in reversed(deeper))
+
+
+def _below(folder: bytes, entry: os.DirEntry[str]) -> bytes:
+    name = os.fsencode(entry.name)
+    return os.path.join(folder, name) if folder else name
+
+
+def _as_glob(relative: bytes) -> str:
+    return os.fsdecode(relative).replace(os.sep, "/")
 
 
 class _Names:
@@ -175,12 +180,13 @@ class _Names:
         ending = os.path.splitext(name)[1].lower()
         return (PassRule.UNREAD, ending) if ending in self._unread else (PassRule.OTHER, "")
 
-    def shots(self, entries: list[os.DirEntry[str]]) -> set[str]:
+    def shots(self, entries: list[os.DirEntry[str]], folder: bytes, excluder: Excluder) -> set[str]:
         """Names without ending, in lower case, of the pictures of a folder beside which a raw file is the same shot."""
         split = [(*os.path.splitext(entry.name.lower()), entry) for entry in entries]
         if not any(ending in self._raw for _, ending, _ in split):
             return set()
-        return {stem for stem, ending, entry in split if ending in self._developed and entry.is_file(follow_symlinks=False)}
+        beside = [(stem, entry) for stem, ending, entry in split if ending in self._developed and entry.is_file(follow_symlinks=False)]
+        return {stem for stem, entry in beside if excluder.entry(_as_glob(_below(folder, entry)), entry.name) is None}
 
     def is_shot(self, name: str, shots: set[str]) -> bool:
         stem, ending = os.path.splitext(name.lower())

@@ -7,7 +7,7 @@ import { t } from "./words.js";
 
 const MAX_PARTS = 16;
 // "image/*" does not bring up these in every system's file dialogue.
-const NAMED = ".heic,.heif,.hif,.avif,.tif,.tiff,.dng,.cr2,.cr3,.nef,.nrw,.arw,.orf,.rw2,.raf,.pef,.srw,.jxl,.jp2,.j2k,.jpx,.j2c,.jpf,.psd,.psb";
+const NAMED = ".dng,.cr2,.nef,.nrw,.arw,.sr2,.srf,.pef,.srw,.3fr,.iiq,.erf,.crw,.mrw,.x3f,.cr3,.orf,.rw2,.rwl,.raf,.tif,.tiff,.avif,.heic,.heif,.hif,.jxl,.jp2,.j2k,.jpx,.j2c,.jpf,.psd,.psb";
 const ACCEPTED = `image/*,${NAMED}`;
 const names = new Map(); // upload -> its file's name, which the server need not know
 let server = null;
