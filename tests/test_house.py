@@ -93,6 +93,8 @@ def file_of(module: Path) -> Path | None:
         ("tqdm", "present/progress.py"),
         ("tokenizers", "models/tokenizer.py"),
         ("openvino", "models/openvino.py"),
+        ("rawpy", "images/raw.py"),
+        ("pillow_jxl", "images/jxl.py"),
         ("click", "cli/"),
         ("uvicorn", "web/"),
         ("fastapi", "web/"),
