@@ -28,8 +28,9 @@ from image_search import (
     UsageError,
 )
 from image_search.library.catalog import Catalog
+from image_search.present.table import matches_table
 from image_search.search.closeness import percentile, sample
-from image_search.search.search import combine
+from image_search.search.search import How, combine
 from image_search.testing import quick_engine
 from image_search.types import Embedder
 
@@ -109,6 +110,34 @@ def test_filters(big: ImageSearchEngine) -> None:
     assert all(m.closeness >= 0.5 for m in big.search(query, 60, min_closeness=0.5))
     assert len(big.search(query, 60, min_similarity=1.1)) == 0
     assert str(big.search(query, 3, names=["nothing"])) == "nothing similar"
+
+
+def test_what_is_shown_and_what_is_filtered_is_one_number(big: ImageSearchEngine) -> None:
+    for number in range(1, 61):
+        (itself,) = big.search(f"id:{number}", 1, min_similarity=1)
+        assert (itself.id, itself.similarity, itself.identical) == (f"id:{number}", 1.0, True)
+    query = picture("square", 77)
+    for match in big.search(query, 60):
+        row = dict(zip(*(line.split()[:5] for line in matches_table([match]).splitlines()), strict=True))
+        nearer = big.search(query, 60, min_similarity=float(row["similarity"]), min_closeness=float(row["closeness"]))
+        assert match.id in {m.id for m in nearer}, row
+        assert float(row["distance"]) == pytest.approx(1 - float(row["similarity"]), abs=1e-9)
+
+
+@pytest.mark.parametrize("how", ["exact", "store"])
+def test_at_equal_similarity_the_identical_file_comes_first(tmp_path: Path, how: How) -> None:
+    """The same pixels in other bytes are as near; which file was given is still known."""
+    (tmp_path / "photos").mkdir()
+    for level in range(10):
+        picture("circle", 3).save(tmp_path / "photos" / f"{level}.png", compress_level=level)
+    contents = {file.read_bytes() for file in (tmp_path / "photos").iterdir()}
+    with quick_engine(tmp_path / "library", store="chroma" if how == "store" else "exact") as engine:
+        engine.index(tmp_path / "photos", progress=False)
+        for data in contents:
+            first, *others = engine.search(data, len(contents), how=how)
+            assert first.identical and not any(match.identical for match in others)
+            assert min(match.similarity for match in others) > 1 - 1e-12 and first.rank == 1
+            assert engine.search(data, 1, how=how)[0].id == first.id, "also where the others would fill the answer"
 
 
 def test_several_images_and_less(big: ImageSearchEngine) -> None:

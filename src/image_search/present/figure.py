@@ -30,8 +30,7 @@ from ..config import COMPARISON_BYTES
 from ..errors import DiskFullError, ImageSearchError, UsageError
 from ..types import Match, UInt8
 from .canvas import FACT, LINE, PILL_HEIGHT, QUIET, Canvas, Rect
-from .table import marks
-from .text_fit import number
+from .table import marks, measures
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -93,9 +92,7 @@ class Panel:
 
 def match_panel(match: Match, pixels: UInt8 | None, reason: str = "") -> Panel:
     """The panel of a match: "1. Burger", its similarity and distance, and its closeness where there is one."""
-    facts = [f"similarity {number(match.similarity)}", f"distance {number(match.distance)}"]
-    if match.closeness is not None:
-        facts.append(f"closeness {match.closeness:.2f}")
+    facts = [f"{measure} {text}" for measure, text in measures(match).items() if text]
     name = match.name or match.uri.replace("\\", "/").rpartition("/")[2]
     return Panel(pixels, f"{match.rank}. {name}", tuple(facts), ", ".join(marks(match)), reason=reason)
 

@@ -404,8 +404,10 @@ export function problemText({ code, message, hint, reason }) {
   return hint ? `${line}. ${hint[0].toUpperCase()}${hint.slice(1)}.` : `${line}.`;
 }
 
-export const cosine = (value) => value.toFixed(3);
-export const percent = (value) => new Intl.NumberFormat(language, { style: "percent" }).format(value);
+// The highest number of three decimals, or of whole percents, that is not above the value: a limit set to what is shown keeps it.
+const below = (value, digits) => (Number(value.toFixed(digits)) <= value ? Number(value.toFixed(digits)) : Number(value.toFixed(digits)) - 10 ** -digits);
+export const cosine = (value) => below(value, 3).toFixed(3);
+export const percent = (value) => new Intl.NumberFormat(language, { style: "percent" }).format(below(value, 2));
 
 export function bytes(count) {
   const units = ["B", "kB", "MB", "GB"];
