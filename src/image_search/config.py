@@ -39,8 +39,11 @@ class Limits:
 
 
 LIBRARY_LIMITS = Limits()
-# A picture that comes over a network or a pipe: nobody chose to keep it, so it gets less.
+# A picture that comes over a network or a pipe: nobody chose to keep it, so it gets less unless more is asked for.
 UPLOAD_LIMITS = Limits(megapixels=50.0, file_bytes=20 * MIB)
+# What somebody sends to a program of their own, through a pipe or to the page on this machine: as large as what lies on the disk.
+OWN_MEGAPIXELS = 200.0
+OWN_MEGABYTES = 200.0
 
 THUMBNAIL_QUALITY = 75  # of WebP, 0 to 100
 
@@ -49,6 +52,8 @@ EXCLUDED_FOLDERS = frozenset(  # of copies that programs make of a person's pict
     | {"#recycle", "$recycle.bin", "lost+found", "system volume information"}
 )
 
+MOST_JOBS = 10_000  # beyond it a number of workers is a slip
+MOST_SIDE = 65_535  # pixels of a picture for showing: no JPEG is wider
 PREFETCH = 64  # decoded pictures that may wait for the model: ~10 MB, more than one model call uses up
 WORKER_START_SECONDS = 60.0  # a worker needs 0.1 CPU s to start; a busy machine much longer
 WORKER_CLOSE_SECONDS = 1.0  # an idle worker leaves within milliseconds of its input's end

@@ -13,6 +13,7 @@ __all__ = [
     "as_text",
     "from_bytes",
     "inside",
+    "local_path",
     "named_place",
     "nfc",
     "place_behind",
@@ -109,6 +110,19 @@ def uri_of(path: str) -> str:
     """
     text = as_text(path)
     return path if text == path else f"file://{text}"
+
+
+def local_path(text: str) -> str:
+    """The path behind a file: address, as `uri_of` and file managers write it; any other text is a path already."""
+    if text[:7].lower() != "file://":
+        return text
+    from urllib.parse import unquote_to_bytes
+
+    host, _, below = text[7:].partition("/")
+    if host.lower() not in ("", "localhost"):
+        return text
+    path = os.fsdecode(unquote_to_bytes(f"/{below}".encode("utf-8", "surrogatepass")))
+    return path[1:] if sys.platform == "win32" and path[2:3] == ":" else path
 
 
 # --- where a name leads -----------------------------------------------------------------------------------------------------

@@ -81,6 +81,7 @@ def app(context: click.Context, library: str | None, no_browser: bool) -> None:
     Then:   image-search index ~/Pictures
             image-search search photo.jpg
     """
+    console.run_as(context.invoked_subcommand or ("serve" if no_browser or console.has_display() else "ask"))
     if context.invoked_subcommand is not None:
         given = {"library": library, "no_browser": no_browser or None}  # before the command: it holds for the command
         defaults = {option: value for option, value in given.items() if value is not None}

@@ -6,6 +6,7 @@ from typing import Any
 
 import click
 
+from ..config import MIB, OWN_MEGABYTES, OWN_MEGAPIXELS, UPLOAD_LIMITS
 from . import console
 from .options import debug_option, library_option, model_option, no_browser_option, runtime_option, store_option
 
@@ -24,6 +25,18 @@ from .options import debug_option, library_option, model_option, no_browser_opti
 )
 @click.option("--allow-host", "hosts", metavar="NAME", multiple=True, help="A name under which a proxy reaches the page; may be repeated.")
 @click.option("--allow-urls", "urls", is_flag=True, help="Let the page search with pictures from public addresses.")
+@click.option(
+    "--max-megapixels",
+    type=click.FloatRange(min=0.001),
+    metavar="MP",
+    help=f"Refuse larger pictures. Default: {OWN_MEGAPIXELS:g}; {UPLOAD_LIMITS.megapixels:g} for uploads where others may reach the page.",
+)
+@click.option(
+    "--max-megabytes",
+    type=click.FloatRange(min=1),
+    metavar="MB",
+    help=f"Refuse larger files. Default: {OWN_MEGABYTES:g}; {UPLOAD_LIMITS.file_bytes // MIB} where others may reach the page.",
+)
 @model_option
 @runtime_option
 @store_option

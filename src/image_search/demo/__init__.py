@@ -13,6 +13,7 @@ from pathlib import Path
 
 from PIL import Image
 
+from .. import given
 from ..errors import ImageSearchError, UsageError
 from . import home, land, table, water
 from .brushes import Canvas, Colour
@@ -52,9 +53,10 @@ def draw(name: str, seed: int, size: int = 384) -> Image.Image:
     Raises:
         UsageError: there is no such class, or size is below 16.
     """
-    if name not in SCENES:
+    if given.text(name, "the sample class") not in SCENES:
         raise UsageError(f"there is no sample class {name!r}", hint=f"the classes are: {', '.join(CLASSES)}")
-    if size < 16:
+    given.whole(seed, "the seed", least=-(10**18))
+    if given.whole(size, "the size", most=8192) < 16:
         raise UsageError(f"a sample picture of {size} pixels is too small", hint="the smallest is 16")
     rng = random.Random(f"{name}/{seed}")  # a text seed is hashed the same in every process
     offset = CLASSES.index(name) * 5
@@ -83,14 +85,17 @@ def draw_gallery(folder: Path, *, per_class: int = 10, progress: Callable[[int, 
         UsageError: per_class < 1, or a file of that name is there already and is not ours.
         ImageSearchError: the folder cannot be read or written.
     """
-    if per_class < 1:
-        raise UsageError("a gallery needs at least 1 picture per class", hint="the usual number is 10")
+    given.whole(per_class, "the number of pictures per class", most=10_000, hint="the usual number is 10")
+    folder = Path(given.path(folder, "the folder"))
+    if progress is not None:
+        given.function(progress, "progress")
     wanted = [(name, n, folder / name / f"{n}.jpg") for name in CLASSES for n in range(1, per_class + 1)]
     return _write(wanted, progress)
 
 
 def draw_queries(folder: Path) -> list[Path]:
     """Write a few pictures that no gallery holds as `<folder>/<class>.jpg`; the rules of `draw_gallery`."""
+    folder = Path(given.path(folder, "the folder"))
     return _write([(name, seed, folder / f"{name.lower()}.jpg") for name, seed in QUERIES], None)
 
 

@@ -26,6 +26,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from .. import given
 from ..config import COMPARISON_BYTES
 from ..errors import DiskFullError, ImageSearchError, UsageError
 from ..types import Match, UInt8
@@ -241,6 +242,7 @@ def png_bytes(figure: Figure) -> bytes:
 
 def check_target(path: str | os.PathLike[str]) -> tuple[str, str]:
     """(file to be written, extension) of a picture's name; UsageError if no picture can be saved under it."""
+    path = given.path(path, "the picture's name")
     target = os.path.realpath(path)  # a link keeps pointing at its file
     extension = os.path.splitext(os.fspath(path))[1].lower()
     if extension not in FORMATS:

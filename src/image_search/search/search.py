@@ -96,10 +96,21 @@ class Searcher:
                 found = self._exactly(query, n, filters, left_out, same_contents)
         return _matches(_nearest(found, n, same_contents), filters, same_contents, scale), exact
 
-    def passes(self, filters: Filters) -> bool:
-        """Is there any image that passes the filters, however far it is?"""
+    def unfulfillable(self, filters: Filters) -> list[Advice]:
+        """A line for each class that the library has not, and one where no image passes the filters, however near it is."""
         with self._using, self.reader.snapshot():
-            return len(self._sieve.passing(filters).files) > 0
+            unknown = self._sieve.unknown(filters.names)
+            nothing = not unknown and not len(self._sieve.passing(filters).files)
+        whole = (" (", Setting("names"), ": the whole name)")
+        lines = [
+            Advice(f"No image in the library has the class {name}", *(whole if near is None else (f". Did you mean {near}?",)))
+            for name, near in unknown
+        ]
+        if nothing:
+            which = "this class and path" if filters.names else "this path"
+            said = (Setting("path"), ": the whole path, as '*/2024/*')")
+            lines.append(Advice(f"No image in the library has {which} (", *said))
+        return lines
 
     def close(self) -> None:
         with self._using:

@@ -111,17 +111,29 @@ class Guard:
         port: that we listen on; another one in Host is refused unless `proxied`.
         everywhere: listening beyond this machine.
         proxied: names the owner gave for a proxy in front of us: any port, http or https.
+        upload_bytes: of a picture that is sent.
     """
 
     body_seconds = PAGE_BODY_SECONDS
 
-    def __init__(self, app: App, keys: Keys, *, names: frozenset[str], port: int, everywhere: bool, proxied: frozenset[str]) -> None:
+    def __init__(
+        self,
+        app: App,
+        keys: Keys,
+        *,
+        names: frozenset[str],
+        port: int,
+        everywhere: bool,
+        proxied: frozenset[str],
+        upload_bytes: int = UPLOAD_LIMITS.file_bytes,
+    ) -> None:
         self._app = app
         self._keys = keys
         self._names = names
         self._port = port
         self._everywhere = everywhere
         self._proxied = proxied
+        self.upload_bytes = upload_bytes
         self._buffered = 0
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
@@ -218,7 +230,7 @@ class Guard:
     def take(self, count: int) -> bool:
         """Room for these bytes among all that are being received?"""
         self._buffered += count
-        return self._buffered <= PAGE_BUFFERED_BYTES
+        return self._buffered <= max(PAGE_BUFFERED_BYTES, self.upload_bytes)
 
 
 class _Body:
@@ -227,8 +239,9 @@ class _Body:
     def __init__(self, guard: Guard, scope: Message, headers: dict[str, list[str]], receive: Receive) -> None:
         self._guard = guard
         self._receive = receive
-        self._deadline = time.monotonic() + guard.body_seconds
-        self.limit = UPLOAD_LIMITS.file_bytes if scope["path"] == UPLOAD_PATH else PAGE_JSON_BYTES
+        self.limit = guard.upload_bytes if scope["path"] == UPLOAD_PATH else PAGE_JSON_BYTES
+        longer = max(1.0, self.limit / UPLOAD_LIMITS.file_bytes)  # what may be larger may take as much longer
+        self._deadline = time.monotonic() + guard.body_seconds * longer
         length = headers.get("content-length", ["0"])[0]
         self.expected = "transfer-encoding" in headers or length != "0"
         self.too_large = length.isascii() and length.isdigit() and int(length[:18]) > self.limit

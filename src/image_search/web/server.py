@@ -19,8 +19,9 @@ from typing import cast
 
 import uvicorn
 
+from .. import given
 from ..advice import Advice, Setting
-from ..config import PAGE_BACKLOG, PAGE_ENDING_SECONDS, PAGE_IDLE_SECONDS, PAGE_PORT
+from ..config import OWN_MEGABYTES, OWN_MEGAPIXELS, PAGE_BACKLOG, PAGE_ENDING_SECONDS, PAGE_IDLE_SECONDS, PAGE_PORT
 from ..engine import ImageSearchEngine
 from ..errors import ImageSearchError, UsageError
 from ..paths import from_bytes, place_of
@@ -69,6 +70,8 @@ class PageSettings:
         folders: may be indexed from the page, beside those in the library.
         urls: pictures may be fetched from public addresses.
         hosts: further names under which a proxy in front of it is reached.
+        max_megapixels, max_megabytes: as in `ImageSearchEngine`; None: 200 each for the page of one's own machine; where others may reach
+            it, the engine's.
     """
 
     library: str | os.PathLike[str] | None = None
@@ -80,6 +83,13 @@ class PageSettings:
     model: str | None = None
     runtime: str | None = None
     store: str | None = None
+    max_megapixels: float | None = None
+    max_megabytes: float | None = None
+
+    @property
+    def local(self) -> bool:
+        """Only this machine reaches it, and no proxy."""
+        return _is_local(self.host) and not self.hosts
 
 
 class PageServer:
@@ -96,9 +106,10 @@ class PageServer:
     def __init__(
         self, settings: PageSettings, *, notify: Callable[[str], None] | None = None, protocol: type[DeadlineProtocol] = DeadlineProtocol
     ) -> None:
-        self.host = settings.host
-        folders = tuple(_folder(folder) for folder in settings.folders)
-        self.socket = _listen(settings.host, settings.port)
+        self.host = given.text(settings.host, "host")
+        folders = tuple(_folder(folder) for folder in given.paths(settings.folders, "the folder"))
+        hosts, urls = given.texts(settings.hosts, "hosts"), given.truth(settings.urls, "urls")
+        self.socket = _listen(self.host, None if settings.port is None else given.whole(settings.port, "port", least=0, most=65535))
         try:
             self.port = int(self.socket.getsockname()[1])
             self.keys = Keys(self.port)
@@ -107,6 +118,8 @@ class PageServer:
                 model=settings.model,
                 runtime=settings.runtime,
                 store=settings.store,
+                max_megapixels=OWN_MEGAPIXELS if settings.max_megapixels is None and settings.local else settings.max_megapixels,
+                max_megabytes=OWN_MEGABYTES if settings.max_megabytes is None and settings.local else settings.max_megabytes,
                 long_lived=True,
                 notify=notify,
             )
@@ -115,9 +128,9 @@ class PageServer:
             self.socket.close()
             raise
         demo_folder = self.engine.library.parent / "sample-gallery"
-        self.service = Service(self.engine, Shared(folders=folders, urls=settings.urls, demo_folder=demo_folder))
+        self.service = Service(self.engine, Shared(folders=folders, urls=urls, demo_folder=demo_folder))
         self.app = create_app(self.service)
-        self.guard = self._guarded(settings.hosts)
+        self.guard = self._guarded(hosts)
         self._ending: asyncio.Event = self.app.state.backend.ending
         logging.getLogger("uvicorn.error").setLevel(logging.ERROR)  # one line for each malformed request would be a flood
         self._server = _Server(_configured(self.guard, protocol), self._ending)
@@ -131,6 +144,7 @@ class PageServer:
             port=self.port,
             everywhere=everywhere,
             proxied=frozenset(name.lower() for name in hosts),
+            upload_bytes=self.engine.decoders.of_sent.file_bytes,
         )
 
     @property
@@ -210,7 +224,7 @@ def _folder(folder: str | os.PathLike[str]) -> str:
 def _listen(host: str, port: int | None) -> socket.socket:
     try:
         family, _, _, _, address = socket.getaddrinfo(host, PAGE_PORT if port is None else port, type=socket.SOCK_STREAM)[0]
-    except (OSError, UnicodeError) as error:
+    except (OSError, UnicodeError, OverflowError) as error:
         raise UsageError(
             f"there is no address {host!r} to listen on", hint=Advice("leave out ", Setting("host"), ", or give an address of this machine")
         ) from error

@@ -9,7 +9,6 @@ from typing import Any
 
 from .. import __version__
 from ..advice import Advice, Setting, Verb
-from ..config import UPLOAD_LIMITS
 from ..engine import ImageSearchEngine
 from ..errors import UsageError
 from ..library.catalog import item_id
@@ -72,8 +71,8 @@ class Service:
             library=None if facts is None else _library_state(facts),
             folders=self._choices(facts),
             urls_allowed=self._shared.urls,
-            upload_bytes=UPLOAD_LIMITS.file_bytes,
-            upload_megapixels=UPLOAD_LIMITS.megapixels,
+            upload_bytes=self._engine.decoders.of_sent.file_bytes,
+            upload_megapixels=self._engine.decoders.of_sent.megapixels,
             job=self.job_state(),
         )
 

@@ -26,11 +26,17 @@ class Upload:
 
 
 class Uploads:
-    """The newest pictures; the same bytes have the same id as long as this object lives."""
+    """The newest pictures; the same bytes have the same id as long as this object lives.
 
-    def __init__(self) -> None:
+    Args:
+        largest: bytes of one; two of them find room.
+    """
+
+    def __init__(self, largest: int = 0) -> None:
         self._key = secrets.token_bytes(32)
-        self._kept: Recent[str, Upload] = Recent(PAGE_UPLOADS_BYTES, lambda upload: len(upload.data) + len(upload.view), most=PAGE_UPLOADS)
+        self._kept: Recent[str, Upload] = Recent(
+            max(PAGE_UPLOADS_BYTES, 2 * largest), lambda upload: len(upload.data) + len(upload.view), most=PAGE_UPLOADS
+        )
 
     def id_of(self, data: bytes) -> str:
         """Opaque: who has not sent the picture cannot tell its id."""
