@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,7 +13,9 @@ import pytest
 from pictures import fill, picture
 from PIL import Image
 
+import image_search.embedding
 import image_search.engine
+import image_search.search.same_picture
 import image_search.search.search
 import image_search.testing
 from image_search import (
@@ -150,6 +153,65 @@ def test_several_images_and_less(big: ImageSearchEngine) -> None:
     assert match.similarity == pytest.approx(float(big.embed(match.path)[0] @ (mean / np.linalg.norm(mean))), abs=1e-6)
     with pytest.raises(UsageError, match="cancel"):
         combine([va, -va])
+
+
+def test_the_images_of_one_search_go_through_the_model_together(
+    big: ImageSearchEngine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(image_search.embedding, "LONGEST_WAIT_SECONDS", 600.0)
+    calls: list[int] = []
+    real = image_search.testing.QuickModel.embed
+    monkeypatch.setattr(image_search.testing.QuickModel, "embed", lambda model, pixels: calls.append(len(pixels)) or real(model, pixels))
+    cpus = image_search.embedding.available_cpus()
+    paths = [tmp_path / f"{seed}.png" for seed in range(12)]
+    for seed, path in enumerate(paths):
+        picture("square", 200 + seed).save(path)
+    one_by_one = [big.query(path).vector for path in paths]
+    assert calls == [1] * 12
+    calls.clear()
+    together = big.search([*paths[:6], "id:1", big.query("id:2")], 60, less=paths[6:])
+    assert sum(calls) == 12 and len(calls) <= 2 + 12 // max(cpus, 6), calls  # a first, short one shows how many it may take
+    assert [q.less for q in together.queries] == [False] * 8 + [True] * 6
+    read = [q.vector for q in together.queries]
+    assert all(np.array_equal(a, b) for a, b in zip([*read[:6], *read[8:]], one_by_one, strict=True)), "each in its place"
+    mixed = big.search([paths[0], paths[1].read_bytes() + b"new", paths[2]], 60)
+    assert [q.label for q in mixed.queries] == [str(paths[0]), "bytes", str(paths[2])]
+    with pytest.raises(QueryError, match="not an image"):
+        big.search([paths[0], b"no image", b""], 3)  # the first that cannot be used is told
+
+
+def test_of_pictures_that_are_the_same_the_nearest_is_shown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(image_search.search.same_picture, "near_identical", lambda model: 0.99999)
+    fill(tmp_path / "photos", 5)
+    shown = picture("circle", 0)
+    for number in range(12):
+        shown.save(tmp_path / "photos" / "circle" / f"again{number}.png", compress_level=number % 9 + 1, dpi=(number + 1, 1))
+    (tmp_path / "photos" / "copy.png").write_bytes((tmp_path / "photos" / "square" / "0.png").read_bytes())
+    with quick_engine(tmp_path / "library") as engine:
+        engine.index(tmp_path / "photos", progress=False)
+        every = engine.search(shown, 100)
+        assert len(every) == 28 and [m.similarity > 0.99999 for m in every].count(True) == 13
+        groups = engine.search(shown, 3, group=True)
+        assert [m.rank for m in groups] == [1, 2, 3] and groups[0].id == every[0].id
+        assert [m.id for m in groups][1:] == [m.id for m in every if m.similarity <= 0.99999][:2], "as many as were asked for"
+        everything = engine.search(shown, 100, group=True)
+        assert len(everything) == 15 and len({m.path for m in everything} & {str(tmp_path / "photos" / "copy.png")}) <= 1
+        assert len(engine.search(shown, 100, group=True, names="square")) == 5
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="names here are always text")
+def test_a_uri_that_was_printed_is_a_path(tmp_path: Path) -> None:
+    """Also of a name that no text can hold."""
+    fill(tmp_path / "photos", 1)
+    odd = os.path.join(os.fsencode(tmp_path / "photos"), b"caf\xe9 50%.png")
+    with open(odd, "wb") as file:
+        picture("circle", 7).save(file, "PNG")
+    with quick_engine(tmp_path / "library") as engine:
+        engine.index((tmp_path / "photos").as_uri(), progress=False)
+        uri = next(m.uri for m in engine.search(tmp_path / "photos" / "circle" / "0.png", 10) if m.uri.startswith("file:"))
+        best = engine.search(uri, 1)[0]
+        assert best.identical and os.fsencode(best.path) == odd and best.uri == uri
+        assert engine.forget(uri) == 1 and len(engine.search(tmp_path / "photos" / "circle" / "0.png", 10)) == 3
 
 
 def test_exclude_self_leaves_out_identical_files_only(big: ImageSearchEngine) -> None:
