@@ -95,13 +95,13 @@ def app(context: click.Context, library: str | None, no_browser: bool) -> None:
 
 def main() -> None:
     """The program `image-search`."""
-    listen_for_signals()
     sys.stdout = sys.stdout or open(os.devnull, "w")  # noqa: SIM115 - closed by who started us
     sys.stderr = sys.stderr or open(os.devnull, "w")  # noqa: SIM115
     for stream in (sys.stdout, sys.stderr):
         with contextlib.suppress(AttributeError, ValueError):
             stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
     with every_end():
+        listen_for_signals()
         # Not `app()`: it ends by itself where a reader of the output went away, and on Windows expands the globs that are meant for us.
         with app.make_context("image-search", sys.argv[1:]) as context:
             app.invoke(context)
