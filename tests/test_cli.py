@@ -89,6 +89,23 @@ def test_a_class_that_does_not_exist_is_told(run: Callable[..., Answer], indexed
         assert answer.err == f"No image in the library has the class {slip}. Did you mean {meant}?\n", "also where others are found"
 
 
+def test_a_file_that_is_called_like_an_option(
+    run: Callable[..., Answer], indexed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("-x.jpg", "-n.jpg", "--save.jpg"):
+        shutil.copy(indexed / "circle" / "0.png", tmp_path / name)
+        answer = run("search", name)
+        assert answer.code == 2 and f"./{name}\n" in answer.err
+        assert run("search", f"./{name}").code == 0
+        assert run("search", "--", name).code == 0
+    assert "./" not in run("search", "-y.jpg").err
+
+
+def test_what_status_says_of_the_store(run: Callable[..., Answer], indexed: Path) -> None:
+    assert "store       exact: none is kept, every search compares with every image\n" in run("status").out
+
+
 def test_a_library_that_does_not_exist_is_guessed(run: Callable[..., Answer], photos: Path, tmp_path: Path) -> None:
     run("index", photos, "--library", tmp_path / "demo.library", "--store", "exact")
     for slip in ("demo.librry", "Demo.library", "demo"):

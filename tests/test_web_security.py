@@ -225,6 +225,8 @@ def test_listening_beyond_this_machine_must_be_meant(library: Path, tmp_path: Pa
         assert Client(server, host="photos.example").get("/api/library").status == 200
         assert Client(server, host=f"10.1.2.3:{server.port}").get("/api/library").status == 200
         assert Client(server, host=f"evil.example:{server.port}").get("/api/library").status == 421
+        read = Client(server, host=f"evil.example:{server.port}").get("/").body.decode()  # by a person
+        assert read == "This server does not answer under that name. Allow it with: image-search serve --allow-host NAME\n"
         proxied = {"Origin": "https://photos.example", "Content-Type": "application/json"}
         assert Client(server, host="photos.example").ask("POST", "/api/index/stop", b"{}", proxied).status == 202
         assert Client(server, host="photos.example").ask("POST", "/api/index/stop", b"{}", {"Origin": "https://10.1.2.3"}).status == 403
@@ -621,6 +623,17 @@ def test_advice_is_said_in_the_pages_own_words() -> None:
         plain(Advice("run ", verb, " or give ", Setting("store")))
         == "run image-search index FOLDER --model dino or give the option --store of image-search serve"
     )
+
+
+def test_a_damaged_library_is_told_in_the_terminal_with_the_way_out(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    library = make_library(tmp_path, per_class=1)
+    for name in ("catalog.sqlite-wal", "catalog.sqlite-shm"):
+        (library / name).unlink(missing_ok=True)
+    (library / "catalog.sqlite").write_bytes(b"nothing of a catalog" * 1000)
+    with serving(library):
+        pass
+    (line,) = [record.getMessage() for record in caplog.records if record.name == "image_search"]
+    assert line.endswith(f"{library}. Save what is still good with: image-search salvage")
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,18 @@ def main() -> None:
     listen(leave)
     from .cli import main as run
 
-    run()
+    try:
+        run()
+    except SystemExit as end:
+        if end.code in (130, 143):  # the last of it is not left to the interpreter, which no longer hears a second Ctrl-C
+            import contextlib
+            import os
+            import sys
+
+            with contextlib.suppress(OSError, ValueError):  # its reader went away
+                sys.stdout.flush()
+            os._exit(end.code)
+        raise
 
 
 if __name__ == "__main__":

@@ -132,6 +132,9 @@ def _wrong_usage(error: click.ClickException) -> int:
         note(line)
     if isinstance(error, click.exceptions.NoSuchCommand):
         note("To search with an image: image-search search IMAGE")
+    for argument in sys.argv[1:]:
+        if argument.startswith("-") and os.path.lexists(argument):
+            note(f"To name the file that is called like this: {os.path.join(os.curdir, argument)}")
     return error.exit_code
 
 

@@ -48,7 +48,13 @@ def _print(facts: dict[str, Any]) -> None:
         if facts[word]:
             print(f"{word:<12}{facts[word]:,}")
     print(f"model       {shown(facts['model'])} ({facts['dimensions']} dimensions)")
-    ready = "ready" if facts["store_ready"] else f"not ready, exact search answers ({words(facts['store_note'])})"
-    print(f"store       {facts['store']}: {ready}")
+    print(f"store       {_store(facts)}")
     for root in facts["roots"]:
         print(f"folder      {shown(root['path'])}: {root['images']:,} images{', offline' if root['offline'] else ''}")
+
+
+def _store(facts: dict[str, Any]) -> str:
+    if facts["store"] == "exact":
+        return "exact: none is kept, every search compares with every image"
+    ready = "ready" if facts["store_ready"] else f"not ready, exact search answers ({words(facts['store_note'])})"
+    return f"{facts['store']}: {ready}"

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import functools
+
 from ..advice import TAKEN_BY, Named, Setting, in_shell, told
-from ..errors import DecodeError
+from ..errors import DecodeError, ImageSearchError
 from ..paths import shown
 from .schemas import Problem
 
-__all__ = ["plain", "problem_of"]
+__all__ = ["line_of", "plain", "problem_of"]
 
 
 def problem_of(error: Exception) -> Problem:
@@ -21,6 +23,11 @@ def problem_of(error: Exception) -> Problem:
         hint=plain(getattr(error, "hint", "")),
         reason=cause.reason.name if isinstance(cause, DecodeError) else "",
     )
+
+
+def line_of(error: ImageSearchError) -> str:
+    """The same for the terminal that the page was started in."""
+    return shown(error.told(functools.partial(in_shell, running="serve")))
 
 
 def plain(text: str) -> str:

@@ -302,7 +302,8 @@ class _Answer:
     async def refuse(self, refusal: _Refusal) -> None:
         status, code, message, hint = refusal
         problem = {"code": code, "message": message, "hint": hint, "reason": ""}
-        data = (f"{message[0].upper()}{message[1:]}. {hint}\n" if self._plain else json.dumps(problem)).encode()
+        sentences = ". ".join(f"{part[0].upper()}{part[1:]}" for part in (message, hint) if part)
+        data = (f"{sentences}\n" if self._plain else json.dumps(problem)).encode()
         kind = b"text/plain; charset=utf-8" if self._plain else b"application/json"
         headers = [(b"content-type", kind), (b"content-length", str(len(data)).encode())]
         await self.send({"type": "http.response.start", "status": status, "headers": headers})

@@ -139,6 +139,6 @@ def _library_state(facts: dict[str, Any]) -> LibraryState:
         model=shown(facts["model"]),
         dimensions=facts["dimensions"],
         store=shown(facts["store"]),
-        store_ready=facts["store_ready"],
+        store_ready=facts["store_ready"] or facts["store"] == "exact",  # where none is kept, none has to be made ready
         store_note=plain(facts["store_note"]),
     )
