@@ -70,6 +70,8 @@ TAKES: dict[str, dict[str, set[str]]] = {
         "max_megapixels": {"none"} | FLOATS,
         "verify": TRUTHS,
         "prune": TRUTHS,
+        "reread": TRUTHS,
+        "any_name": TRUTHS,
         "dry_run": TRUTHS,
         "progress": TRUTHS | {"function"},
     },
@@ -102,7 +104,11 @@ TAKES: dict[str, dict[str, set[str]]] = {
         "port": {"none"} | COUNTS,
         "folders": set(),
         "urls": TRUTHS,
-        "hosts": {"none"} | TEXTS | ODD,
+        "hosts": {"none", "number in a text"},  # a name may be like that
+        "root_path": {"number in a text"},
+        "key_file": {"none"} | PATHS,
+        "new_key": TRUTHS,
+        "fresh_key": TRUTHS,
     },
 }
 IMAGES = {("search", "images"), ("search", "less"), ("query", "image"), ("embed", "images"), ("embed_each", "images")}

@@ -83,7 +83,10 @@ TAKEN_BY: dict[str, tuple[str, ...]] = {
     "allow": ("serve",),
     "allow_private_urls": ("search", "ask"),
     "allow_urls": ("serve",),
+    "any_name": ("index",),
+    "fresh_key": ("serve",),
     "host": ("serve",),
+    "hosts": ("serve",),
     "how": ("search",),
     "jobs": ("index", "evaluate"),
     "json": ("search", "index", "status", "models", "evaluate"),
@@ -99,12 +102,20 @@ TAKEN_BY: dict[str, tuple[str, ...]] = {
     "path": ("search",),
     "port": ("serve",),
     "prune": ("index",),
+    "reread": ("index",),
+    "root_path": ("serve",),
     "runtime": ("index", "search", "serve", "evaluate"),
     "store": ("index", "search", "serve", "rebuild"),
     "to": ("salvage",),
 }
 # Settings whose option is not called like them, and values of a setting that are options.
-_OPTIONS = {("names", ""): "--name", ("n_results", ""): "-n", ("how", "exact"): "--exact", ("how", "store"): "--store-only"}
+_OPTIONS = {
+    ("names", ""): "--name",
+    ("hosts", ""): "--allow-host",
+    ("n_results", ""): "-n",
+    ("how", "exact"): "--exact",
+    ("how", "store"): "--store-only",
+}
 
 
 def in_shell(named: Named, running: str = "") -> str:

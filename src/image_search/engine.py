@@ -9,7 +9,7 @@ import os
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from types import TracebackType
 from typing import Any
 
@@ -24,6 +24,7 @@ from .index.plan import Plan, make_plan
 from .index.request import Request as IndexRequest
 from .index.run import Progress, plan_only, run
 from .library import folders as library_folders
+from .library import moving
 from .library.catalog import Catalog
 from .library.library import Library
 from .library.model import LibraryModel
@@ -60,8 +61,7 @@ class ImageSearchEngine:
         store: "chroma" or "chroma:http://host:port"; None: the one the library had last.
         jobs: decode workers and model threads; None: one for each CPU.
         allow_private_urls: queries may be fetched from this machine and local networks.
-        max_megapixels: larger pictures are refused; None: 200, and 50 where they come as bytes or from an address.
-        max_megabytes: of a picture that comes as bytes or from an address; None: 20.
+        max_megapixels, max_megabytes: what is larger is refused; None: 200 megapixels; of bytes and addresses 50, and 20 megabytes.
         long_lived: this object will be asked often, so the vector store may answer; False: always exact.
         notify: gets one plain line for each thing worth knowing; None: the log "image_search".
 
@@ -132,6 +132,8 @@ class ImageSearchEngine:
         max_megapixels: float | None = None,
         verify: bool = False,
         prune: bool = False,
+        reread: bool = False,
+        any_name: bool = False,
         dry_run: bool = False,
         progress: bool | Progress = True,
     ) -> IndexReport:
@@ -143,18 +145,19 @@ class ImageSearchEngine:
             exclude: globs of names or of paths below the folder.
             max_megapixels: larger pictures are skipped; None: the engine's, 200 unless told.
             verify: hash every file, for file systems whose times and inodes say nothing.
-            prune: what is gone leaves the library for good, also where most of a folder or its whole disk is gone.
+            prune: what is gone or left out by a rule leaves for good, a whole disk, too; not what lies in a root or on a disk below.
+            reread: read again what older rules turned into pixels (`report.outdated` counts it).
+            any_name: look at files whose names have no ending, too; their content tells what they are.
             dry_run: say what would be done; changes nothing.
             progress: True: a bar on stderr (in a terminal or notebook); a callable gets (done, total, skipped), files; False: none.
 
-        Raises:
-            UsageError: no such folder. LibraryBusyError: another process indexes. ModelMismatchError, DiskFullError, ...
-            What was counted as done before an error is safe.
+        Raises UsageError: no such folder; LibraryBusyError, ModelMismatchError, ... What was counted as done before an error is safe.
         """
-        asked = IndexRequest.checked(folders, name_from, exclude, max_megapixels, verify, prune, dry_run, progress, self.decoders.of_files)
+        asked = IndexRequest.checked(
+            folders, name_from, exclude, max_megapixels, verify, prune, reread, any_name, dry_run, progress, self.decoders.of_files
+        )
         if not self._library.exists:  # else a folder that it knows may be away
-            for folder in asked.folders:
-                library_folders.need_folder(folder)
+            library_folders.need_folder(*asked.folders)
         started = time.monotonic()
         if asked.dry_run:
             return self._dry_run(asked)
@@ -340,13 +343,12 @@ class ImageSearchEngine:
             why = "" if ready else replica.why or "the library has changed since"
         return {
             "library": str(self.library),
-            **asdict(reader.counts()),
+            **reader.facts(),
             "model": reader.fingerprint.name,
             "dimensions": reader.fingerprint.dim,
             "store": self._store_spec(reader),
             "store_ready": ready,
             "store_note": why,
-            "roots": [root._asdict() | {"offline": root.offline or not os.path.isdir(root.path)} for root in reader.roots()],
         }
 
     def forget(self, *paths: Folder) -> int:
@@ -355,20 +357,18 @@ class ImageSearchEngine:
         Returns:
             the number of images that left the library.
         """
-        chosen = [given.path(path, "the path") for path in paths]
         with self._writing() as catalog:
             with catalog.transaction() as generation:
-                count = library_folders.forget(catalog, chosen, generation)
+                count = library_folders.forget(catalog, [given.path(path, "the path") for path in paths], generation)
             closeness.renew(catalog)
             self._refresh_store(catalog)
         return count
 
     def relocate(self, old: Folder, new: Folder) -> int:
         """A folder that was indexed has moved: its images keep their vectors and ids. Returns their number."""
-        before, after = given.path(old, "the old folder"), given.path(new, "the new folder")
         with self._writing() as catalog:
             with catalog.transaction() as generation:
-                count = library_folders.relocate(catalog, before, after, generation)
+                count = moving.relocate(catalog, given.path(old, "the old folder"), given.path(new, "the new folder"), generation)
             self._refresh_store(catalog)
         return count
 

@@ -36,6 +36,8 @@ class Request:
         max_megapixels: float | None,
         verify: bool,
         prune: bool,
+        reread: bool,
+        any_name: bool,
         dry_run: bool,
         progress: bool | Progress,
         limits: Limits,
@@ -52,6 +54,8 @@ class Request:
             None if name_from is None else given.one_of(name_from, "name_from", ("folder", "none")),
             verify=given.truth(verify, "verify"),
             prune=given.truth(prune, "prune"),
+            reread=given.truth(reread, "reread"),
+            any_name=given.truth(any_name, "any_name"),
         )
         told = progress if callable(progress) else given.truth(progress, "progress")
         return cls(chosen, rules, limits, given.truth(dry_run, "dry_run"), told)

@@ -15,6 +15,7 @@ from ..advice import Advice, Setting, Verb
 from ..config import MIN_CLOSENESS_IMAGES, STORE_ASK_AGAIN_SECONDS, STORE_PAYS_FROM
 from ..errors import SALVAGE, DiskFullError, ImageSearchError, LibraryDamagedError, StoreError, UsageError
 from ..library.catalog import item_id, item_number
+from ..library.disks import Disks
 from ..library.reading import File, Reader
 from ..paths import uri_of
 from ..stores.exact import top_k
@@ -94,7 +95,7 @@ class Searcher:
             exact = found is None
             if found is None:
                 found = self._exactly(query, n, filters, left_out, same_contents)
-        return _matches(_nearest(found, n, same_contents), filters, same_contents, scale), exact
+        return _matches(_nearest(found, n, same_contents), filters, same_contents, scale, self.reader), exact
 
     def unfulfillable(self, filters: Filters) -> list[Advice]:
         """A line for each class that the library has not, and one where no image passes the filters, however near it is."""
@@ -212,15 +213,20 @@ def _nearest(found: list[_Found], n: int, same: set[int]) -> list[_Found]:
     return sorted(rows, key=lambda row: (-row[1], row[0].content not in same, row[0].number))[:n]
 
 
-def _matches(found: list[_Found], filters: Filters, same: set[int], scale: Float32 | None) -> list[Match]:
+def _matches(found: list[_Found], filters: Filters, same: set[int], scale: Float32 | None, reader: Reader) -> list[Match]:
     """As many of them as are near enough. `found`: files and similarities, nearest first; `scale`: the library's closeness sample."""
     matches: list[Match] = []
+    disks: Disks | None = None
     for file, similarity in found:
         close = closeness.percentile(similarity, scale)
         if (filters.min_similarity is not None and similarity < filters.min_similarity) or (
             filters.min_closeness is not None and close is not None and close < filters.min_closeness
         ):
             break
+        absent = not os.path.lexists(file.path)
+        if absent and disks is None:
+            disks = reader.disks()
+        away = absent and disks is not None and disks.away(file.path)
         match = Match(
             id=item_id(file.number),
             rank=len(matches) + 1,
@@ -230,7 +236,8 @@ def _matches(found: list[_Found], filters: Filters, same: set[int], scale: Float
             path=file.path,
             uri=uri_of(file.path),
             identical=file.content in same,
-            offline=not os.path.lexists(file.path),
+            offline=away,
+            gone=absent and not away,
         )
         matches.append(match)
     return matches
