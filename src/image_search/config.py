@@ -43,8 +43,11 @@ CPU_SECONDS_PER_MEGAPIXEL = 0.1  # the slowest, JPEG XL, was measured at .04
 LARGE_MEMORY_SHARE = 0.75  # of the memory that is free: for one picture at a time that needs more than `Limits.memory_bytes`
 
 LIBRARY_LIMITS = Limits()
-# A picture that comes over a network or a pipe: nobody chose to keep it, so it gets less.
+# A picture that comes over a network or a pipe: nobody chose to keep it, so it gets less unless more is asked for.
 UPLOAD_LIMITS = Limits(megapixels=50.0, file_bytes=20 * MIB)
+# What somebody sends to a program of their own, through a pipe or to the page on this machine: as large as what lies on the disk.
+OWN_MEGAPIXELS = 200.0
+OWN_MEGABYTES = 200.0
 
 THUMBNAIL_QUALITY = 75  # of WebP, 0 to 100
 
@@ -53,6 +56,8 @@ EXCLUDED_FOLDERS = frozenset(  # of copies that programs make of a person's pict
     | {"#recycle", "$recycle.bin", "lost+found", "system volume information"}
 )
 
+MOST_JOBS = 10_000  # beyond it a number of workers is a slip
+MOST_SIDE = 65_535  # pixels of a picture for showing: no JPEG is wider
 PASSED_BY_ENTRIES = (
     10_000  # of a folder that is passed by, looked through to count its pictures: .05 s on a disk, some seconds on a network
 )

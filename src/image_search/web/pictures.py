@@ -102,7 +102,7 @@ class Pictures:
             hint = Advice("start it with: ", Verb("serve", (Setting("allow_urls", "True"),)))
             raise UsageError("addresses are not fetched here", hint=hint)
         self._library.must_exist()
-        return self.upload(fetch(url))
+        return self.upload(fetch(url, max_bytes=self._library.engine.decoders.of_sent.file_bytes))
 
     def uploaded(self, id: str) -> Upload:
         upload = self._uploads.get(id)

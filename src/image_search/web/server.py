@@ -74,9 +74,11 @@ class PageServer:
         self.engine, self.port, self.keys, self.address = start.engine, start.port, start.keys, start.address
         demo_folder = self.engine.library.parent / "sample-gallery"
         shared = Shared(folders=start.folders, urls=start.settings.urls, demo_folder=demo_folder)
-        self.service = Service(self.engine, shared, _uploads(self.engine.library, start.secret, start.settings.new_key))
+        upload_bytes = self.engine.decoders.of_sent.file_bytes
+        uploads = _uploads(self.engine.library, start.secret, start.settings.new_key, upload_bytes)
+        self.service = Service(self.engine, shared, uploads)
         self.app = create_app(self.service, start.root)
-        self.guard = Guard(cast(App, self.app), self.keys, hosts=start.hosts, root=start.root)
+        self.guard = Guard(cast(App, self.app), self.keys, hosts=start.hosts, root=start.root, upload_bytes=upload_bytes)
         self._ending: asyncio.Event = self.app.state.backend.ending
         logging.getLogger("uvicorn.error").setLevel(logging.ERROR)  # one line for each malformed request would be a flood
         self._server = _Server(_configured(self.guard, protocol), self._ending)
@@ -112,13 +114,13 @@ def _configured(guard: Guard, protocol: type[DeadlineProtocol]) -> uvicorn.Confi
     )
 
 
-def _uploads(library: Path, secret: bytes | None, renewed: bool) -> Uploads:
+def _uploads(library: Path, secret: bytes | None, renewed: bool, largest: int) -> Uploads:
     """Pictures that are given are kept as long as the key is."""
     if secret is None:
-        return Uploads()
+        return Uploads(largest=largest)
     folders = uploads_folder()
     folder = folders / place_name(library)
     if renewed:
         forget_all(folder)
     sweep_others(folders)
-    return Uploads(uploads_key(secret), folder)
+    return Uploads(uploads_key(secret), folder, largest)
