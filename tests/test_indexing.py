@@ -444,6 +444,7 @@ def test_times_and_inodes_that_no_database_holds(engine: ImageSearchEngine, phot
     real = image_search.images.pool.FileStat.of
     huge = lambda size, *_: real(size, 2**80, -(2**80), 2**64 - 1)  # noqa: E731
     monkeypatch.setattr(image_search.images.pool.FileStat, "of", huge)  # as some file systems say
+    monkeypatch.setattr(image_search.images.worker, "_is_the_one", lambda *_: True)  # this one gives other numbers
     assert engine.index(photos).added == 12
     assert engine.index(photos).unchanged == 12
 

@@ -17,12 +17,10 @@ import numpy as np
 
 from .config import LONGEST_WAIT_SECONDS, MAX_BATCH, MODEL_CALL_SECONDS, available_cpus
 from .errors import DecodeError, SkipReason
-from .images.pool import DecodePool
+from .images.pool import DecodePool, Source
 from .types import Decoded, Embedder, Float32, Region
 
 __all__ = ["Embedded", "Source", "embed_each", "in_order"]
-
-Source = str | bytes  # a path, or an encoded picture
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,8 +49,8 @@ def embed_each(
     """Decode and embed many pictures; results come in order of completion.
 
     Args:
-        sources: paths (links are refused: resolve them before if they are meant) and encoded pictures. Read from other threads, one call at
-            a time, and never further ahead than the pool allows: a million cost no memory.
+        sources: paths (links are refused: resolve them before if they are meant), encoded pictures, files of indexed folders. Read from
+            other threads, one call at a time, and never further ahead than the pool allows: a million cost no memory.
         embedder: the model, or a function that gives it when the first picture needs it.
         known: called with a picture's sha256 before it is decoded; True: nothing is decoded, and its `vector` is None.
         region: only this part of each upright picture.
@@ -136,7 +134,7 @@ class _Batches:
                 if np.isfinite(vector).all():
                     yield Embedded(source, replace(decoded, pixels=None), vector)
                 else:
-                    path = source if isinstance(source, str) else None
+                    path = None if isinstance(source, bytes) else source if isinstance(source, str) else source.path
                     error = DecodeError(SkipReason.NO_VECTOR, path=path, sha256=decoded.sha256)
                     error.source = source
                     yield error

@@ -36,7 +36,7 @@ from .search.request import Request, as_list, as_region, as_texts
 from .search.search import How, Searcher, combine
 from .stores import parse_spec, sync
 from .stores.replica import StoreReplica
-from .types import Embedder, Float32, IndexReport, Picture, Preprocess, Region
+from .types import Embedder, FileInRoot, Float32, IndexReport, Picture, Preprocess, Region
 
 __all__ = ["ImageSearchEngine"]
 
@@ -293,11 +293,11 @@ class ImageSearchEngine:
         """
         return self._reader(self._open().reader).read(image, region=as_region(region))
 
-    def picture(self, source: str | bytes, *, max_side: int) -> Picture:
+    def picture(self, source: str | bytes | FileInRoot, *, max_side: int) -> Picture:
         """For showing, its longer side at most `max_side` pixels.
 
         Args:
-            source: a path, or encoded bytes, which get an upload's limits.
+            source: a path, a file of an indexed folder, or encoded bytes, which get an upload's limits.
 
         Raises DecodeError with its reason.
         """

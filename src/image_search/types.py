@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -20,6 +21,7 @@ from .region import Region
 __all__ = [
     "Decoded",
     "Embedder",
+    "FileInRoot",
     "FileStat",
     "Fingerprint",
     "Float32",
@@ -83,6 +85,29 @@ class FileStat:
     def of(cls, size: int, mtime_ns: int, ctime_ns: int, inode: int) -> FileStat:
         """In 64 bits with a sign, as SQLite keeps them: some file systems give larger inodes, and times after the year 2262."""
         return cls(size, max(-_INT64, min(_INT64, mtime_ns)), max(-_INT64, min(_INT64, ctime_ns)), inode & _INT64)
+
+
+@dataclass(frozen=True, slots=True)
+class FileInRoot:
+    """A file of an indexed folder. It is opened from that folder down, and no link below the folder is followed (`images.opening`).
+
+    Attributes:
+        root: the indexed folder, absolute. relative: the way below it. Both may hold surrogate escapes.
+        seen: device and stat of what the walk found there: only that may be opened. None: whatever lies there now.
+    """
+
+    root: str
+    relative: str
+    seen: tuple[int, FileStat] | None = None
+
+    @classmethod
+    def of(cls, root: str, path: str) -> FileInRoot:
+        """Of two absolute paths; a path that does not lie below the root stays whole, and is not opened."""
+        return cls(root, path.removeprefix(os.path.join(root, "")))
+
+    @property
+    def path(self) -> str:
+        return os.path.join(self.root, self.relative)
 
 
 class Picture(NamedTuple):
@@ -299,6 +324,7 @@ class Match:
         uri: the same as valid Unicode; if it has undecodable bytes, a file: address that encodes them.
         identical: the file's bytes are the query's bytes.
         offline: its root cannot be reached now; shown from its thumbnail.
+        root: the indexed folder it lies in; "" if that is not known.
     """
 
     id: str
@@ -310,6 +336,7 @@ class Match:
     uri: str
     identical: bool = False
     offline: bool = False
+    root: str = ""
 
     @property
     def distance(self) -> float:

@@ -24,11 +24,12 @@ __all__ = ["Excluder", "ImageFile", "NotIndexed", "scan", "stat_of"]
 
 @dataclass(frozen=True, slots=True)
 class ImageFile:
-    """A regular file with an image's extension. `relative` is its path below the root, in the system's bytes."""
+    """A regular file with an image's extension. `relative` is its path below the root, in the system's bytes; `device` its disk."""
 
     relative: bytes
     path: str
     stat: FileStat
+    device: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +124,7 @@ def _look(entry: os.DirEntry[str], relative: bytes, pictures: frozenset[str]) ->
         return NotIndexed(relative, entry.path, SkipReason.SPECIAL)
     if os.name == "nt":  # DirEntry.stat has no inode on Windows
         status = os.stat(entry.path, follow_symlinks=False)
-    return ImageFile(relative, entry.path, stat_of(status))
+    return ImageFile(relative, entry.path, stat_of(status), status.st_dev)
 
 
 def _is_junction(entry: os.DirEntry[str]) -> bool:

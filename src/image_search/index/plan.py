@@ -95,7 +95,7 @@ def _compare(plan: Plan, target: Target, file: ImageFile, rules: Rules) -> None:
         if same and known.state == State.SKIPPED and known.decoder == rules.decoder:
             plan.skipped.append(skipped(file.path, known.reason))
             return
-    plan.work.add(target, file.relative, name, file.stat, None if known is None else known.file_id)
+    plan.work.add(target, file.relative, name, (file.device, file.stat), None if known is None else known.file_id)
     plan.todo += 1
 
 

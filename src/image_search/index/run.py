@@ -15,7 +15,7 @@ from ..advice import Advice, Setting
 from ..config import COMMIT_SECONDS
 from ..embedding import Embedded, embed_each
 from ..errors import DecodeError, SkipReason
-from ..images.pool import DecodePool
+from ..images.pool import DecodePool, Source
 from ..library import writing
 from ..library.catalog import Catalog
 from ..library.folders import Target
@@ -110,15 +110,15 @@ class _Run:
             self.commit()
 
     def pass_through(self, items: Iterator[Todo], pool: DecodePool, embedder: Embedder, known: Callable[[bytes], bool]) -> None:
-        todos: dict[str, Todo] = {}
+        todos: dict[Source, Todo] = {}
 
-        def paths() -> Iterator[str]:
+        def sources() -> Iterator[Source]:
             for item in items:
-                todos[item.path] = item
-                yield item.path
+                todos[item.source] = item
+                yield item.source
 
-        for outcome in embed_each(paths(), pool, embedder, known):
-            assert isinstance(outcome.source, str)
+        for outcome in embed_each(sources(), pool, embedder, known):
+            assert outcome.source is not None
             self.take(todos.pop(outcome.source), outcome)
             if time.monotonic() - self.committed_at >= COMMIT_SECONDS:
                 self.commit()

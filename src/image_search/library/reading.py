@@ -16,7 +16,7 @@ import numpy as np
 
 from ..errors import HINTS, SALVAGE, LibraryDamagedError, SkipReason
 from ..paths import from_bytes, whole_path
-from ..types import Fingerprint, Float32, Skipped
+from ..types import FileInRoot, Fingerprint, Float32, Skipped
 from .catalog import Catalog, check_vector
 from .schema import FILES_IN_ROOTS, State
 from .sqlite import in_parts, marks
@@ -34,12 +34,13 @@ _SEARCHED = f"files WHERE state = '{State.PRESENT}' AND content_id IS NOT NULL"
 
 @dataclass(frozen=True, slots=True)
 class File:
-    """A file that can be found: its row's number, its content's, its class, its absolute path (may hold surrogate escapes)."""
+    """A file that can be found: its row's number, its content's, its class, its absolute path and root (may hold surrogate escapes)."""
 
     number: int
     content: int
     name: str
     path: str
+    root: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,10 +73,9 @@ class Item:
     format: str
 
     @property
-    def lies_in_root(self) -> bool:
-        """Does the path, with every link followed, still lie in its folder?"""
-        root = os.path.realpath(self.root)
-        return os.path.realpath(self.path).startswith(root.rstrip(os.sep) + os.sep)
+    def source(self) -> FileInRoot:
+        """To open it by."""
+        return FileInRoot.of(self.root, self.path)
 
 
 def _item(row: Sequence[Any]) -> Item:
@@ -234,7 +234,7 @@ class Reader:
 
     def _files(self, column: str, values: Sequence[int]) -> list[File]:
         return [
-            File(number, content, name, whole_path(root, path))
+            File(number, content, name, whole_path(root, path), from_bytes(root))
             for part in in_parts(values)
             for number, content, name, root, path in self.catalog.rows(
                 f"SELECT f.id, f.content_id, f.name, r.path, f.path FROM {FILES_IN_ROOTS}"

@@ -10,8 +10,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from ..paths import whole_path
-from ..types import FileStat
+from ..paths import from_bytes
+from ..types import FileInRoot, FileStat
 from .catalog import Catalog
 from .folders import Target
 from .schema import State
@@ -27,10 +27,14 @@ class Todo:
 
     root_id: int
     relative: bytes
-    path: str
+    source: FileInRoot
     name: str
     stat: FileStat
     file_id: int | None
+
+    @property
+    def path(self) -> str:
+        return self.source.path
 
 
 class KnownFile(NamedTuple):
@@ -67,7 +71,7 @@ class Worklist:
         self._seen: list[int] = []  # not yet in the table
         self.targets = list(targets)
         for table, columns in (
-            ("todo", "n INTEGER PRIMARY KEY, root_id, path BLOB, name TEXT, size, mtime_ns, ctime_ns, inode, file_id"),
+            ("todo", "n INTEGER PRIMARY KEY, root_id, path BLOB, name TEXT, device TEXT, size, mtime_ns, ctime_ns, inode, file_id"),
             ("seen", "file_id INTEGER PRIMARY KEY"),
         ):
             catalog.execute(f"DROP TABLE IF EXISTS temp.{table}")
@@ -109,23 +113,26 @@ class Worklist:
     def rename_class(self, file_id: int, name: str) -> None:
         self._catalog.execute("UPDATE files SET name = ?, generation = ? WHERE id = ?", (name, self._catalog.generation, file_id))
 
-    def add(self, target: Target, relative: bytes, name: str, stat: FileStat, file_id: int | None) -> None:
+    def add(self, target: Target, relative: bytes, name: str, seen: tuple[int, FileStat], file_id: int | None) -> None:
+        """`seen`: device and stat of the file that the walk found."""
+        device, stat = seen
         self._catalog.execute(
-            "INSERT INTO temp.todo VALUES (NULL, ?, ?, ?, ?, ?, ?, ?, ?)",
-            (target.root_id, relative, name, stat.size, stat.mtime_ns, stat.ctime_ns, stat.inode, file_id),
+            "INSERT INTO temp.todo VALUES (NULL, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            (target.root_id, relative, name, str(device), stat.size, stat.mtime_ns, stat.ctime_ns, stat.inode, file_id),
         )
 
     # --- reading ------------------------------------------------------------------------------------------------------------
 
     def __iter__(self) -> Iterator[Todo]:
         """The work, in the order of the walk; read in pages, since rows are written meanwhile."""
-        roots = {t.root_id: t.root for t in self.targets}
+        roots = {t.root_id: from_bytes(t.root) for t in self.targets}
         last = 0
         while page := self._catalog.rows("SELECT * FROM temp.todo WHERE n > ? ORDER BY n LIMIT ?", (last, _PAGE)):
-            for n, root_id, relative, name, size, mtime_ns, ctime_ns, inode, file_id in page:
+            for n, root_id, relative, name, device, size, mtime_ns, ctime_ns, inode, file_id in page:
                 last = n
-                path = whole_path(roots[root_id], relative)
-                yield Todo(root_id, relative, path, name, FileStat(size, mtime_ns, ctime_ns, inode), file_id)
+                stat = FileStat(size, mtime_ns, ctime_ns, inode)
+                source = FileInRoot(roots[root_id], from_bytes(relative), (int(device), stat))
+                yield Todo(root_id, relative, source, name, stat, file_id)
 
     def known_below(self, target: Target) -> list[Gone]:
         """Every file below the target that was there or skipped, seen again or not."""

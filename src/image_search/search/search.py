@@ -205,6 +205,7 @@ def _matches(found: list[_Found], filters: Filters, same: set[int], scale: Float
             uri=uri_of(file.path),
             identical=identical,
             offline=not os.path.lexists(file.path),
+            root=file.root,
         )
         matches.append(match)
     return matches
