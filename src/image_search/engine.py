@@ -215,6 +215,7 @@ class ImageSearchEngine:
                     raise StoreError(Advice(replica.why, "; to use it again, name it: ", Setting("store", str(replica.spec))))
                 sync.bring_up_to_date(catalog, replica)
         except (StoreError, LibraryError, MissingExtraError) as error:
+            catalog.must_be_in_place()  # else they are not
             self._notify(Advice("The images are safe and can be searched (exactly), but the store is not up to date: ", error.line))
 
     # --- search -------------------------------------------------------------------------------------------------------------

@@ -21,11 +21,11 @@ from typing import Any
 
 import numpy as np
 
-from ..advice import Advice, Setting
+from ..advice import Advice, Setting, Verb
 from ..errors import MAKE_ONE, SALVAGE, LibraryDamagedError, LibraryError, LibraryNotFoundError, LibraryReadOnlyError, translated_os_errors
 from ..types import Fingerprint, Float32
 from .schema import PAGE_BYTES, SCHEMA, SCHEMA_VERSION, check_schema, schema_version
-from .sqlite import connect, connect_to_read, files_of, translated
+from .sqlite import FileId, connect, connect_to_read, files_of, identity, translated
 
 __all__ = ["CATALOG_NAME", "THUMBNAILS_NAME", "Catalog", "check_vector", "checksum", "item_id", "item_number"]
 
@@ -56,14 +56,6 @@ def check_vector(vector: object, check: int, dim: int, whose: str, folder: Path)
         raise LibraryDamagedError(f"the vector of {whose} is damaged", path=folder, hint=SALVAGE)
 
 
-def _identity(folder: Path) -> tuple[int, int] | None:
-    try:
-        found = os.stat(folder / CATALOG_NAME)
-    except OSError:
-        return None
-    return found.st_dev, found.st_ino
-
-
 class Catalog:
     """One open connection; safe to share between threads (a lock serialises its use).
 
@@ -73,14 +65,16 @@ class Catalog:
         canonical: float32 (8, D), that model's vectors of the canonical pictures.
     """
 
-    def __init__(self, folder: Path, connection: sqlite3.Connection, *, version: int, writable: bool, scratch: Path | None = None) -> None:
+    def __init__(
+        self, folder: Path, connection: sqlite3.Connection, *, version: int, file: FileId, writable: bool, scratch: Path | None = None
+    ) -> None:
         self.folder = folder
         self._version = version  # of the file's format when it was opened
         self.writable = writable
         self._connection = connection
         self._scratch = scratch
         self._lock = threading.RLock()
-        self._file = _identity(folder)
+        self._file = file
         try:
             self.fingerprint = Fingerprint.from_json(self._needed_meta("fingerprint"))
             self.canonical: Float32 = np.frombuffer(self._needed_meta("canonical"), dtype="<f4").reshape(-1, self.dim)
@@ -162,6 +156,7 @@ class Catalog:
             # A link could make a stranger's library read files outside it.
             raise no_library(folder)
         scratch = None
+        opened = identity(file)  # before it is opened: whatever takes its place from here on is another
         with translated(folder):
             if write:
                 if not os.access(file, os.W_OK) or not os.access(folder, os.W_OK):
@@ -171,7 +166,7 @@ class Catalog:
                 connection, scratch = connect_to_read(file)
             try:
                 version = check_schema(folder, connection, write=write)
-                return cls(folder, connection, version=version, writable=write, scratch=scratch)
+                return cls(folder, connection, version=version, file=opened, writable=write, scratch=scratch)
             except BaseException:
                 connection.close()
                 if scratch is not None:
@@ -192,12 +187,21 @@ class Catalog:
     @property
     def replaced(self) -> bool:
         """Has another file, or none, taken the place of the one that is open, or has the file become one of a newer format?"""
-        if _identity(self.folder) != self._file:
+        if identity(self.folder / CATALOG_NAME) != self._file:
             return True
         if self._version == SCHEMA_VERSION:
             return False
         with self._lock, translated(self.folder):
             return schema_version(self._connection) != self._version
+
+    def must_be_in_place(self) -> None:
+        """LibraryError if the file that is written is no longer the one at the library's path: nobody would find what goes into it."""
+        if identity(self.folder / CATALOG_NAME) != self._file:
+            raise LibraryError(
+                "the library was removed or replaced while it was written to",
+                path=self.folder,
+                hint=Advice("bring it back, or index into a new one: ", Verb("index", ("FOLDER", Setting("library", "OTHER")))),
+            )
 
     # --- as of one moment, and all or nothing ---------------------------------------------------------------------------------
 
@@ -227,6 +231,7 @@ class Catalog:
                 if not self._connection.execute("SELECT 1 FROM files WHERE generation = ?", (generation,)).fetchone():
                     self._connection.execute("UPDATE meta SET value = ? WHERE key = 'generation'", (before,))
                 self._connection.commit()
+                self.must_be_in_place()  # last: what is said to be done lies where it will be looked for
             except BaseException:
                 with contextlib.suppress(sqlite3.Error):  # after a full disk SQLite has rolled back by itself
                     self._connection.rollback()

@@ -84,6 +84,8 @@ class Library:
     def writing(self, create: Callable[[], Catalog] | None = None) -> Iterator[Catalog]:
         """The catalog, to write, with nobody else writing.
 
+        On leaving it the catalog must still be the one at the library's path, else LibraryError.
+
         Args:
             create: makes it if there is none; None: that is a LibraryNotFoundError. A new library in which nothing was written is taken
                 back: a first run that failed leaves nothing behind.
@@ -98,8 +100,9 @@ class Library:
             catalog = create() if create is not None and not self.exists else Catalog.open(self.folder, write=True)
             try:
                 yield catalog
+                catalog.must_be_in_place()
             finally:
-                empty = fresh and catalog.generation == 0
+                empty = fresh and not catalog.replaced and catalog.generation == 0
                 catalog.close()
                 if empty:
                     Catalog.remove(self.folder)

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from ..config import THUMBNAILS_BYTES, THUMBNAILS_WAIT_SECONDS
 from .catalog import THUMBNAILS_NAME
-from .sqlite import files_of, open_file
+from .sqlite import FileId, files_of, identity, open_file
 
 __all__ = ["Thumbnails"]
 
@@ -29,6 +29,7 @@ class Thumbnails:
         self._write = write
         self._max_bytes = max_bytes
         self._lock = threading.Lock()
+        self._opened: FileId = None
         self._connection = self._open()
 
     def _open(self) -> sqlite3.Connection | None:
@@ -62,6 +63,7 @@ class Thumbnails:
         except BaseException:
             connection.close()
             raise
+        self._opened = identity(self._file)
         return connection
 
     def _begin_anew(self) -> None:
@@ -72,6 +74,9 @@ class Thumbnails:
     def put(self, pictures: Iterable[tuple[bytes, bytes]]) -> None:
         """(sha256, WebP) pairs, in one go."""
         with self._lock:
+            if self._connection is not None and identity(self._file) != self._opened:  # removed or replaced: what went in would be lost
+                self._close()
+                self._connection = self._open()
             if self._connection is None:
                 return
             try:
@@ -86,7 +91,7 @@ class Thumbnails:
                     raise
             except sqlite3.Error as error:
                 if _is_bad(error):
-                    self._connection.close()
+                    self._close()
                     self._begin_anew()
                     self._connection = self._open()
 
@@ -107,9 +112,12 @@ class Thumbnails:
 
     def close(self) -> None:
         with self._lock:
-            if self._connection is not None:
-                self._connection.close()
-                self._connection = None
+            self._close()
+
+    def _close(self) -> None:
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
 
 
 class _BadCacheError(Exception):
