@@ -6,7 +6,6 @@ import contextlib
 import functools
 import logging
 import os
-import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, replace
@@ -18,6 +17,7 @@ import numpy as np
 from .advice import Advice, Setting
 from .config import DEFAULT_STORE, LIBRARY_LIMITS, THUMBNAIL_SIDE, UPLOAD_LIMITS, Limits, available_cpus, default_library
 from .errors import SALVAGE, LibraryDamagedError, LibraryError, MissingExtraError, QueryError, StoreError, UsageError
+from .forks import Lock
 from .images.pool import DecodePool, decoder_name
 from .images.scan import Excluder
 from .index.plan import Plan, Rules, make_plan
@@ -90,7 +90,7 @@ class ImageSearchEngine:
         self._searcher: Searcher | None = None
         self._make_pool: Callable[..., DecodePool] = DecodePool  # `image_search.testing` has another
         self._pools: dict[tuple[Limits, Preprocess], DecodePool] = {}
-        self._opening = threading.RLock()  # two first questions at once open one library
+        self._opening = Lock()  # two first questions at once open one library
 
     def __enter__(self) -> ImageSearchEngine:
         return self

@@ -8,6 +8,7 @@ import weakref
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple, Protocol
 
+from .. import forks
 from ..config import Limits
 from ..errors import DecodeError, ImageSearchError
 from .process import WorkerProcess, end_all, watch
@@ -52,17 +53,21 @@ class Cage:
     """
 
     def __init__(self, workers: int, handshake: dict[str, Any], limits: Limits) -> None:
-        self.all: list[WorkerProcess] = []
         self._most = workers
         self._handshake = handshake
         self._limits = limits
         self._closed = False
+        self._empty()
+        self._idle.append(self._start())
+        forks.watch(self)
+
+    def _empty(self) -> None:
+        self.all: list[WorkerProcess] = []
         self._free = threading.Condition()
         self._idle: list[WorkerProcess] = []
-        stop = threading.Event()
-        self._end = weakref.finalize(self, end_all, self.all, stop)  # also when the cage is forgotten, and at exit
-        self._idle.append(self._start())
-        threading.Thread(target=watch, args=(self.all, stop, limits.memory_bytes), name="decode-watch", daemon=True).start()
+        self._stop = threading.Event()
+        self._watched = False
+        self._end = weakref.finalize(self, end_all, self.all, self._stop)  # also when the cage is forgotten, and at exit
 
     def ask(self, job: Job) -> Reply:
         """See `Jobs`. Blocks until a worker is free and done. DecodeError if the worker dies of this file."""
@@ -111,7 +116,19 @@ class Cage:
                 (self._idle.append if kept else self.all.remove)(worker)
                 self._free.notify()
 
+    def after_fork(self, in_child: bool) -> None:
+        """A child has its own workers, from its first picture on; these stay the parent's."""
+        if in_child:
+            self._end.detach()  # it would end them at the child's exit
+            for worker in self.all:
+                worker.let_go()
+            self._empty()
+
     def _start(self) -> WorkerProcess:
+        if not self._watched:
+            self._watched = True
+            about = (self.all, self._stop, self._limits.memory_bytes)
+            threading.Thread(target=watch, args=about, name="decode-watch", daemon=True).start()
         worker = WorkerProcess(self._handshake)
         self.all.append(worker)
         return worker

@@ -24,6 +24,7 @@ import numpy as np
 from ..advice import Advice, Setting, Verb
 from ..errors import MAKE_ONE, SALVAGE, LibraryDamagedError, LibraryError, LibraryNotFoundError, LibraryReadOnlyError, translated_os_errors
 from ..types import Fingerprint, Float32
+from .handle import Handle, check_not_inherited
 from .schema import PAGE_BYTES, SCHEMA, SCHEMA_VERSION, check_schema, schema_version
 from .sqlite import FileId, connect, connect_to_read, files_of, identity, translated
 
@@ -71,10 +72,9 @@ class Catalog:
         self.folder = folder
         self._version = version  # of the file's format when it was opened
         self.writable = writable
-        self._connection = connection
         self._scratch = scratch
-        self._lock = threading.RLock()
         self._file = file
+        self._handle = Handle(connection, file, folder, None if writable else self._opened_again)
         try:
             self.fingerprint = Fingerprint.from_json(self._needed_meta("fingerprint"))
             self.canonical: Float32 = np.frombuffer(self._needed_meta("canonical"), dtype="<f4").reshape(-1, self.dim)
@@ -85,6 +85,14 @@ class Catalog:
     @property
     def dim(self) -> int:
         return self.fingerprint.dim
+
+    @property
+    def _lock(self) -> threading.RLock:
+        return self._handle.lock
+
+    @property
+    def _connection(self) -> sqlite3.Connection:
+        return self._handle.connection
 
     # --- opening ------------------------------------------------------------------------------------------------------------
 
@@ -157,6 +165,7 @@ class Catalog:
             raise no_library(folder)
         scratch = None
         opened = identity(file)  # before it is opened: whatever takes its place from here on is another
+        check_not_inherited(opened, folder)
         with translated(folder):
             if write:
                 if not os.access(file, os.W_OK) or not os.access(folder, os.W_OK):
@@ -173,14 +182,25 @@ class Catalog:
                     shutil.rmtree(scratch, ignore_errors=True)
                 raise
 
+    def _opened_again(self) -> sqlite3.Connection:
+        """After a fork, for which it was closed."""
+        if self._scratch is not None:
+            shutil.rmtree(self._scratch, ignore_errors=True)
+        found = Catalog.open(self.folder)
+        if found._file != self._file:
+            found.close()
+            raise LibraryError("the library was replaced", path=self.folder, hint="ask again")
+        self._scratch = found._scratch
+        return found._handle.give_away()
+
     def close(self) -> None:
         with self._lock, translated(self.folder):
             try:
                 if self.writable:
-                    with contextlib.suppress(sqlite3.Error):  # readers in the middle of a query: the next writer does it
+                    with contextlib.suppress(sqlite3.Error, LibraryError):  # readers in a query: the next writer does it; closed already
                         self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
             finally:
-                self._connection.close()
+                self._handle.close()
                 if self._scratch is not None:
                     shutil.rmtree(self._scratch, ignore_errors=True)
 
@@ -271,12 +291,17 @@ class Catalog:
         """The rows of one statement, `size` at a time, as of one moment."""
         with self._lock, translated(self.folder):
             cursor = self._connection.execute(sql, parameters)
-        while True:
-            with self._lock, translated(self.folder):
-                page = cursor.fetchmany(size)
-            if not page:
-                return
-            yield page
+            self._handle.in_use += 1
+        try:
+            while True:
+                with self._lock, translated(self.folder):
+                    page = cursor.fetchmany(size)
+                if not page:
+                    return
+                yield page
+        finally:
+            with self._lock:
+                self._handle.in_use -= 1
 
     def one(self, sql: str, parameters: Sequence[Any] = ()) -> Any | None:
         found = self.rows(sql, parameters)

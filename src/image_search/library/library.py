@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import tempfile
-import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
 
+from .. import forks
 from ..types import Fingerprint, Preprocess
 from .catalog import Catalog, making, no_library
 from .lock import ProcessLock
@@ -32,7 +32,8 @@ class Library:
         self._thumbnails: Thumbnails | None = None
         self._retired: list[Catalog | Thumbnails] = []  # of libraries that were replaced while open; another thread may still read them
         self._held: ProcessLock | None = None
-        self._opening = threading.RLock()  # two first questions at once open one library
+        self._opening = forks.Lock()  # two first questions at once open one library
+        forks.watch(self)
 
     @property
     def exists(self) -> bool:
@@ -69,6 +70,10 @@ class Library:
             one.close()
         if held is not None:
             held.release()
+
+    def after_fork(self, in_child: bool) -> None:
+        if in_child:
+            self._held = None  # it stays the parent's
 
     # --- writing --------------------------------------------------------------------------------------------------------------
 

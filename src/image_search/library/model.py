@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable
 from pathlib import Path
 
+from .. import forks
 from ..advice import Advice, Setting, Verb
 from ..errors import ModelMismatchError, UnknownModelError, UsageError
 from ..models import (
@@ -59,13 +59,19 @@ class LibraryModel:
         self._notify = notify
         self._embedder: Embedder | None = None
         self._proved_for: Fingerprint | None = None  # the library's model that `_embedder` was proved to be
-        self._loading = threading.RLock()  # two first questions at once load one model
+        self._loading = forks.Lock()  # two first questions at once load one model
+        forks.watch(self)
 
     def close(self) -> None:
         """Give it back; it can be asked for again."""
         with self._loading:
             if self._embedder is not None and self._embedder is not self._given:
                 self._embedder.close()
+            self._embedder = self._proved_for = None
+
+    def after_fork(self, in_child: bool) -> None:
+        if in_child and self._embedder is not self._given:  # it may rest on threads; the caller's own is the caller's affair
+            forks.keep_for_ever(self._embedder)
             self._embedder = self._proved_for = None
 
     def check(self, library: Fingerprint | None) -> None:

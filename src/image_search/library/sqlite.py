@@ -52,6 +52,8 @@ def translated(folder: Path) -> Iterator[None]:
             ) from error
         if code == sqlite3.SQLITE_CANTOPEN:
             raise LibraryError("the catalog cannot be opened", path=folder, hint="check the folder's permissions") from error
+        if isinstance(error, sqlite3.ProgrammingError) and "closed" in text:
+            raise LibraryError("the library was closed while it was in use", path=folder, hint="ask again") from error
         if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_FORMAT) or "decode to utf-8" in text:
             raise LibraryDamagedError(f"the catalog is damaged ({error})", path=folder, hint=SALVAGE) from error
         raise
