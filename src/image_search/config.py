@@ -66,6 +66,7 @@ URL_ADDRESSES = 4  # of one host that are tried
 # --- models -----------------------------------------------------------------------------------------------------------------
 
 SAME_COSINE = 0.9999  # two float32 runtimes of one model agree to > .99999; bf16 on OpenVINO, the loosest we want, to .99995
+MODEL_DIM = 65536  # numbers in a vector; far above any ViT, and eight of them are read before a library is
 MODEL_SIDE = 4096  # pixels a model's recipe may ask for; far above any ViT, far below what would fill the memory
 HUB_LISTING_SECONDS = 10.0  # for a list of a few names
 # Pictures a run on torch. One on the CPU: a batch gains 12 to 18 % and makes the bits depend on the neighbours. On an accelerator always

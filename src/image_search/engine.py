@@ -197,7 +197,7 @@ class ImageSearchEngine:
         if make and not self._library.exists:
             # Whatever can go wrong goes wrong before anything lies in a folder that may not be ours.
             Catalog.check_place(self.library)
-            self._model.for_a_new_library()
+            self._model.for_a_new_library(proved=True)
         with self._library.writing(self._model.create_library if make else None) as catalog:
             self._model.check(catalog.fingerprint)
             if self._store is not None and choose_store:
@@ -374,7 +374,7 @@ class ImageSearchEngine:
 
     def verify(self) -> list[str]:
         """Read the whole catalog and say what is damaged in it, a line each (see `library.salvage.find_damage`); empty: nothing."""
-        return find_damage(self._open().reader.catalog)
+        return find_damage((reader := self._open().reader).catalog) + self._replica(reader).unknown
 
     def rebuild(self) -> int:
         """Rebuild the store from the catalog, without the model. Returns the number of images in it.

@@ -16,6 +16,8 @@ from ..library.worklist import Worklist
 from ..paths import as_text, from_bytes, shown
 from ..types import Skipped
 
+_REASONS = frozenset(reason.value for reason in SkipReason)
+
 __all__ = ["Plan", "Rules", "make_plan", "skipped"]
 
 
@@ -92,7 +94,7 @@ def _compare(plan: Plan, target: Target, file: ImageFile, rules: Rules) -> None:
         if same and known.state == State.PRESENT:
             plan.unchanged += 1
             return
-        if same and known.state == State.SKIPPED and known.decoder == rules.decoder:
+        if same and known.state == State.SKIPPED and known.decoder == rules.decoder and known.reason in _REASONS:
             plan.skipped.append(skipped(file.path, known.reason))
             return
     plan.work.add(target, file.relative, name, (file.device, file.stat), None if known is None else known.file_id)

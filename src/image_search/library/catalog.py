@@ -14,7 +14,6 @@ import shutil
 import sqlite3
 import threading
 import uuid
-import zlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -24,11 +23,12 @@ import numpy as np
 from ..advice import Advice, Setting, Verb
 from ..errors import MAKE_ONE, SALVAGE, LibraryDamagedError, LibraryError, LibraryNotFoundError, LibraryReadOnlyError, translated_os_errors
 from ..types import Fingerprint, Float32
+from .facts import check_types, makes_sense, read_canonical, read_fingerprint
 from .handle import Handle, check_not_inherited
 from .schema import PAGE_BYTES, SCHEMA, SCHEMA_VERSION, check_schema, schema_version
 from .sqlite import FileId, connect, connect_to_read, files_of, identity, translated
 
-__all__ = ["CATALOG_NAME", "THUMBNAILS_NAME", "Catalog", "check_vector", "checksum", "item_id", "item_number"]
+__all__ = ["CATALOG_NAME", "THUMBNAILS_NAME", "Catalog", "item_id", "item_number"]
 
 CATALOG_NAME = "catalog.sqlite"
 THUMBNAILS_NAME = "thumbnails.sqlite"
@@ -45,16 +45,6 @@ def item_number(text: str) -> int | None:
     """The row number of "id:<number>", None if the text is no id."""
     digits = text.removeprefix("id:")
     return int(digits) if text.startswith("id:") and digits.isascii() and digits.isdigit() and len(digits) < 19 else None
-
-
-def checksum(vector: bytes) -> int:
-    return zlib.crc32(vector)
-
-
-def check_vector(vector: object, check: int, dim: int, whose: str, folder: Path) -> None:
-    """LibraryDamagedError unless these are the bytes that were written."""
-    if not isinstance(vector, bytes) or zlib.crc32(vector) != check or len(vector) != 4 * dim:
-        raise LibraryDamagedError(f"the vector of {whose} is damaged", path=folder, hint=SALVAGE)
 
 
 class Catalog:
@@ -76,10 +66,11 @@ class Catalog:
         self._file = file
         self._handle = Handle(connection, file, folder, None if writable else self._opened_again)
         try:
-            self.fingerprint = Fingerprint.from_json(self._needed_meta("fingerprint"))
-            self.canonical: Float32 = np.frombuffer(self._needed_meta("canonical"), dtype="<f4").reshape(-1, self.dim)
-            int(self._needed_meta("generation"))
-        except (TypeError, ValueError, KeyError, AttributeError) as error:
+            self.fingerprint = read_fingerprint(self._needed_meta("fingerprint"))
+            self.canonical: Float32 = read_canonical(self._needed_meta("canonical"), self.dim)
+            self.generation  # noqa: B018 - it is there, and a number
+            self.rows("SELECT id, path, name_from, offline, mount FROM roots", types=(int, bytes, str, int, bytes))
+        except ValueError as error:
             raise LibraryDamagedError("the catalog's facts make no sense", path=folder, hint=SALVAGE) from error
 
     @property
@@ -261,12 +252,13 @@ class Catalog:
 
     @property
     def generation(self) -> int:
-        return int(self._needed_meta("generation"))
+        found: int = self._needed_meta("generation")
+        return found
 
     def meta(self, key: str) -> Any:
-        """A fact of the whole library, None if it has none of this name."""
+        """A fact of the whole library, None if it has none of this name that makes sense."""
         row = self.one("SELECT value FROM meta WHERE key = ?", (key,))
-        return None if row is None else row[0]
+        return None if row is None or not makes_sense(key, row[0]) else row[0]
 
     def set_meta(self, key: str, value: str | int | bytes | None) -> None:
         """Set it; None takes it away."""
@@ -283,12 +275,18 @@ class Catalog:
 
     # --- SQL, for the files of this room ----------------------------------------------------------------------------------------
 
-    def rows(self, sql: str, parameters: Sequence[Any] = ()) -> list[Any]:
+    def rows(self, sql: str, parameters: Sequence[Any] = (), *, types: tuple[type, ...] | None = None) -> list[Any]:
+        """The rows of one statement. `types`: of their values; LibraryDamagedError where one is of another, as in a stranger's file."""
         with self._lock, translated(self.folder):
-            return self._connection.execute(sql, parameters).fetchall()
+            found = self._connection.execute(sql, parameters).fetchall()
+        if types is not None:
+            check_types(found, types, self.folder)
+        return found
 
-    def pages(self, sql: str, parameters: Sequence[Any] = (), size: int = 2000) -> Iterator[list[Any]]:
-        """The rows of one statement, `size` at a time, as of one moment."""
+    def pages(
+        self, sql: str, parameters: Sequence[Any] = (), size: int = 2000, *, types: tuple[type, ...] | None = None
+    ) -> Iterator[list[Any]]:
+        """The rows of one statement, `size` at a time, as of one moment. `types` as in `rows`."""
         with self._lock, translated(self.folder):
             cursor = self._connection.execute(sql, parameters)
             self._handle.in_use += 1
@@ -298,6 +296,8 @@ class Catalog:
                     page = cursor.fetchmany(size)
                 if not page:
                     return
+                if types is not None:
+                    check_types(page, types, self.folder)
                 yield page
         finally:
             with self._lock:

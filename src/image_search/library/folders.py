@@ -69,7 +69,7 @@ def need_folder(folder: str | os.PathLike[str]) -> None:
 
 def forgotten(catalog: Catalog) -> list[bytes]:
     """Paths that the user took out."""
-    return [path for (path,) in catalog.rows("SELECT path FROM forgotten")]
+    return [path for (path,) in catalog.rows("SELECT path FROM forgotten", types=(bytes,))]
 
 
 # --- taking in --------------------------------------------------------------------------------------------------------------
@@ -196,7 +196,7 @@ def _place_in(catalog: Catalog, text: str) -> bytes:
     """The file or folder as it is named, if the library knows that; else what the name, which may be a link, leads to."""
     number = item_number(text)
     if number is not None:
-        row = catalog.one(f"SELECT r.path, f.path FROM {FILES_IN_ROOTS} WHERE f.id = ?", (number,))
+        row = next(iter(catalog.rows(f"SELECT r.path, f.path FROM {FILES_IN_ROOTS} WHERE f.id = ?", (number,), types=(bytes, bytes))), None)
         if row is None:
             raise UsageError(f"there is no image {text} in the library", hint=IDS)
         places: list[bytes] = [os.path.join(row[0], row[1])]
@@ -211,7 +211,8 @@ def _place_in(catalog: Catalog, text: str) -> bytes:
 def _inside(catalog: Catalog, wanted: bytes) -> Iterator[tuple[int, str]]:
     """(id, state) of this file, or of all that lie in this folder."""
     for file_id, state, root, relative in catalog.rows(
-        f"SELECT f.id, f.state, r.path, f.path FROM {FILES_IN_ROOTS} WHERE f.state != '{State.FORGOTTEN}'"
+        f"SELECT f.id, f.state, r.path, f.path FROM {FILES_IN_ROOTS} WHERE f.state != '{State.FORGOTTEN}'",
+        types=(int, str, bytes, bytes),
     ):
         if inside(os.path.join(root, relative), wanted):
             yield file_id, state

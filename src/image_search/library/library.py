@@ -122,7 +122,7 @@ class Library:
             else:
                 scratch = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="image-search-")))
                 nobody = Fingerprint("none", "none", "", "", "embedding", 1, Preprocess(size=(1, 1)))
-                catalog = Catalog.create(scratch, nobody, np.zeros((1, 1), np.float32))
+                catalog = Catalog.create(scratch, nobody, np.ones((8, 1), np.float32))
             stack.enter_context(contextlib.closing(catalog))
             with contextlib.suppress(_TakenBackError), catalog.transaction():
                 yield catalog

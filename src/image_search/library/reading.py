@@ -17,7 +17,8 @@ import numpy as np
 from ..errors import HINTS, SALVAGE, LibraryDamagedError, SkipReason
 from ..paths import from_bytes, whole_path
 from ..types import FileInRoot, Fingerprint, Float32, Skipped
-from .catalog import Catalog, check_vector
+from .catalog import Catalog
+from .facts import check_vector
 from .schema import FILES_IN_ROOTS, State
 from .sqlite import in_parts, marks
 from .vectors import Vectors
@@ -29,6 +30,7 @@ _ITEM = (
     "SELECT f.id, f.name, r.path, f.path, f.size, f.mtime_ns, c.id, c.sha256, c.width, c.height, c.format"
     f" FROM {FILES_IN_ROOTS} JOIN content AS c ON c.id = f.content_id WHERE f.state = '{State.PRESENT}'"
 )
+_ITEM_TYPES = (int, str, bytes, bytes, int, int, int, bytes, int, int, str)
 _SEARCHED = f"files WHERE state = '{State.PRESENT}' AND content_id IS NOT NULL"
 
 
@@ -177,7 +179,9 @@ class Reader:
 
     def classes(self) -> list[tuple[str, int]]:
         """(class, number of images), by name; the images without a class are under ""."""
-        return self.catalog.rows(f"SELECT name, count(*) FROM files WHERE state = '{State.PRESENT}' GROUP BY name ORDER BY name")
+        return self.catalog.rows(
+            f"SELECT name, count(*) FROM files WHERE state = '{State.PRESENT}' GROUP BY name ORDER BY name", types=(str, int)
+        )
 
     # --- images ---------------------------------------------------------------------------------------------------------------
 
@@ -188,14 +192,14 @@ class Reader:
         """Those of these images that are present."""
         found = {}
         for part in in_parts(numbers):
-            for row in self.catalog.rows(f"{_ITEM} AND f.id IN ({marks(part)})", part):
+            for row in self.catalog.rows(f"{_ITEM} AND f.id IN ({marks(part)})", part, types=_ITEM_TYPES):
                 found[row[0]] = _item(row)
         return found
 
     def page(self, *, name: str | None = None, after: int = 0, limit: int = 100) -> list[Item]:
         """Up to `limit` images in order of their number, from the first above `after`; `name`: only of this class."""
         only, values = ("", ()) if name is None else (" AND f.name = ?", (name,))
-        rows = self.catalog.rows(f"{_ITEM} AND f.id > ?{only} ORDER BY f.id LIMIT ?", (after, *values, limit))
+        rows = self.catalog.rows(f"{_ITEM} AND f.id > ?{only} ORDER BY f.id LIMIT ?", (after, *values, limit), types=_ITEM_TYPES)
         return [_item(row) for row in rows]
 
     def sample(self, n: int) -> list[Item]:
@@ -208,7 +212,7 @@ class Reader:
             return []
         chosen: dict[int, Item] = {}
         for start in np.linspace(low, high + 1, n, endpoint=False, dtype=np.int64).tolist():
-            for row in self.catalog.rows(f"{_ITEM} AND f.id >= ? ORDER BY f.id LIMIT 1", (start,)):
+            for row in self.catalog.rows(f"{_ITEM} AND f.id >= ? ORDER BY f.id LIMIT 1", (start,), types=_ITEM_TYPES):
                 chosen[row[0]] = _item(row)
         return list(chosen.values())
 
@@ -240,16 +244,17 @@ class Reader:
                 f"SELECT f.id, f.content_id, f.name, r.path, f.path FROM {FILES_IN_ROOTS}"
                 f" WHERE f.state = '{State.PRESENT}' AND f.{column} IN ({marks(part)})",
                 part,
+                types=(int, int, str, bytes, bytes),
             )
         ]
 
     def each_class(self) -> Iterator[tuple[int, int, str]]:
-        """(file, content, class) of everything that can be found."""
+        """(file, content, class) of everything that can be found; inside `facts.sensible`, since they are not looked at one by one."""
         for page in self.catalog.pages(f"SELECT id, content_id, name FROM {_SEARCHED}"):
             yield from page
 
     def each_path(self) -> Iterator[tuple[int, int, str]]:
-        """(file, content, absolute path) of everything that can be found."""
+        """(file, content, absolute path) of everything that can be found; inside `facts.sensible` as well."""
         roots = {number: os.path.join(from_bytes(path), "") for number, path in self.catalog.rows("SELECT id, path FROM roots")}
         for page in self.catalog.pages(f"SELECT id, content_id, root_id, path FROM {_SEARCHED}"):
             for number, content, root, relative in page:
@@ -284,7 +289,7 @@ class Reader:
     def skipped_counts(self) -> list[tuple[str, int]]:
         """(reason, number of files), the most frequent first."""
         sql = f"SELECT reason, count(*) FROM files WHERE state = '{State.SKIPPED}' GROUP BY reason ORDER BY 2 DESC, 1"
-        return self.catalog.rows(sql)
+        return self.catalog.rows(sql, types=(str, int))
 
     def skipped(self, *, limit: int = 200) -> list[Skipped]:
         """The files that were last found to be unusable, newest first."""
@@ -292,6 +297,7 @@ class Reader:
             f"SELECT r.path, f.path, f.reason FROM {FILES_IN_ROOTS}"
             f" WHERE f.state = '{State.SKIPPED}' ORDER BY f.generation DESC, f.id DESC LIMIT ?",
             (limit,),
+            types=(bytes, bytes, str),
         )
         hints = {reason.value: hint for reason, hint in HINTS.items()}
         return [Skipped(whole_path(root, path), reason, hints.get(reason, "")) for root, path, reason in rows]

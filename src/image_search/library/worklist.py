@@ -147,7 +147,7 @@ class Worklist:
     def _below(self, target: Target, more: str) -> list[Gone]:
         where, values = target.where
         sql = f"SELECT id, path, state FROM files WHERE state IN ('{State.PRESENT}', '{State.SKIPPED}') AND {where}{more}"
-        return [Gone(*row) for row in self._catalog.rows(sql, values)]
+        return [Gone(*row) for row in self._catalog.rows(sql, values, types=(int, bytes, str))]
 
     def moved_from(self, content: int) -> int | None:
         """A row with this content whose file is gone: the same image, moved. None: there is none."""
@@ -157,6 +157,7 @@ class Worklist:
             f"SELECT id, root_id, path, state FROM files WHERE content_id = ? AND state IN ('{State.PRESENT}', '{State.MISSING}')"
             " AND id NOT IN (SELECT file_id FROM temp.seen)",
             (content,),
+            types=(int, int, bytes, str),
         ):
             target = targets.get(root_id)
             looked_at = target is not None and target.holds(relative) and not target.hides(relative)

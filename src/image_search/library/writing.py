@@ -10,13 +10,15 @@ import numpy as np
 from ..errors import SkipReason
 from ..images.formats import rules_of
 from ..types import Decoded, FileStat, Float32
-from .catalog import Catalog, checksum
+from .catalog import Catalog
+from .facts import checksum
 from .folders import Target, drop_unused_contents
 from .schema import State
 from .worklist import Gone, Todo, Worklist
 
 __all__ = ["Placed", "add_content", "known_failure", "place", "prune", "refuse", "remember_failure", "set_missing", "set_offline"]
 
+_REASONS = frozenset(reason.value for reason in SkipReason)
 Placed = Literal["added", "updated", "moved", "unchanged"]
 
 
@@ -91,7 +93,7 @@ def remember_failure(catalog: Catalog, sha256: bytes, reason: SkipReason, decode
 def known_failure(catalog: Catalog, sha256: bytes, decoder: str) -> SkipReason | None:
     """Why this decoder could not read these bytes, if it has tried."""
     row = catalog.one("SELECT reason FROM failures WHERE sha256 = ? AND decoder = ?", (sha256, decoder))
-    return None if row is None else SkipReason(row[0])
+    return SkipReason(row[0]) if row is not None and row[0] in _REASONS else None  # a later version may know others
 
 
 def set_missing(catalog: Catalog, files: list[Gone], generation: int) -> None:
