@@ -484,6 +484,28 @@ def test_a_folder_is_forgotten_by_the_name_of_a_link_to_it(engine: ImageSearchEn
     assert engine.forget(tmp_path / "link") == 11
 
 
+def test_forget_can_be_given_again_after_a_kill(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Killed between the catalog and the store: the images are out, and the store follows when the command is repeated."""
+    paths = fill(tmp_path / "photos", 2)
+    with quick_engine(tmp_path / "library", store="chroma", notify=lambda _: None) as engine:
+        engine.index(tmp_path / "photos")
+        number = next(match.id for match in engine.search(paths[0], 1))
+    for what in (paths[0], tmp_path / "photos" / "square", number):
+        with monkeypatch.context() as patch, quick_engine(tmp_path / "library", store="chroma") as engine:
+            patch.setattr(image_search.engine.sync, "bring_up_to_date", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+            with pytest.raises(KeyboardInterrupt):
+                engine.forget(what)
+            assert what == number or not engine.status()["store_ready"]
+        with quick_engine(tmp_path / "library", store="chroma") as engine:
+            assert engine.forget(what) == 0 and engine.forget(what) == 0
+            assert engine.status()["store_ready"]
+    with quick_engine(tmp_path / "library") as engine:
+        with pytest.raises(UsageError, match="not in the library"):
+            engine.forget(tmp_path / "never.png")
+        with pytest.raises(UsageError, match="no image id:99 in the library"):
+            engine.forget("id:99")
+
+
 def test_each_offline_folder_is_told_with_its_own_number(tmp_path: Path) -> None:
     said: list[str] = []
     with quick_engine(tmp_path / "library", notify=said.append) as engine:

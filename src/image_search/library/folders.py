@@ -170,13 +170,13 @@ def _without_overlap(catalog: Catalog, targets: list[Target]) -> list[Target]:
 def forget(catalog: Catalog, paths: Sequence[str | os.PathLike[str]], generation: int) -> int:
     """Take out files, everything below folders, or items by id; each comes back only when this path itself is indexed.
 
-    Vectors that no other file needs are removed. Returns the number of images that left.
+    Vectors that no other file needs are removed. Returns the number of images that left: 0 if they had left before.
     """
     count = 0
     for place in [_place_in(catalog, os.fspath(path)) for path in paths]:  # all of them looked up before any is taken out
         rows = list(_inside(catalog, place))
         if not rows:
-            continue  # an earlier one of these took it out
+            continue  # it is out already, by an earlier one of these or by another time
         catalog.execute("INSERT OR IGNORE INTO forgotten VALUES (?)", (place,))
         catalog.execute_many(
             f"UPDATE files SET state = '{State.FORGOTTEN}', content_id = NULL, reason = '', decoder = '', generation = ? WHERE id = ?",
@@ -205,6 +205,9 @@ def _place_in(catalog: Catalog, text: str) -> bytes:
     for place in places:
         if any(_inside(catalog, place)):
             return place
+    for place in places:
+        if any(inside(place, above) for above in forgotten(catalog)):
+            return place  # it is out already: the same command can be given again, after a kill above all
     raise UsageError("this is not in the library", path=text, hint=_SHOWN)
 
 

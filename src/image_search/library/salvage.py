@@ -20,14 +20,16 @@ from typing import Any
 from ..advice import Advice, Setting, Verb
 from ..errors import LibraryDamagedError, LibraryError, LibraryNotFoundError
 from ..paths import from_bytes
-from .catalog import CATALOG_NAME, Catalog, item_id
+from .catalog import CATALOG_NAME, Catalog, item_id, making
 from .facts import is_good_vector, makes_sense, read_canonical, read_fingerprint
+from .lock import ProcessLock
 from .schema import PAGE_BYTES, State
-from .sqlite import marks, translated
+from .sqlite import files_of, marks, translated
 
 __all__ = ["Saved", "find_damage", "salvage"]
 
 PAGES = (PAGE_BYTES, 4096)  # bytes; catalogs had the second at first
+_LOCK = "writer.lock"
 TABLE_LEAF, INDEX_LEAF, INDEX_INNER = 13, 10, 2  # kinds of pages that hold rows
 
 
@@ -88,18 +90,17 @@ class Saved:
 
 
 def salvage(damaged: Path, to: Path) -> Saved:
-    """Save what is good of the library in `damaged` into a new library in `to`.
+    """Save what is good of the library in `damaged` into a new library in `to`; what one that was killed has left there is taken away.
 
     Raises:
         LibraryNotFoundError: there is no catalog. LibraryError: `to` is not empty. LibraryDamagedError: what made its vectors is lost,
             or every image.
-        DiskFullError, LibraryReadOnlyError: of `to`.
+        DiskFullError, LibraryReadOnlyError, LibraryBusyError: of `to`.
     """
     file = damaged / CATALOG_NAME
     if not file.is_file() or file.is_symlink():
         raise LibraryNotFoundError("there is no catalog", path=damaged, hint=Advice("give the library's folder with ", Setting("library")))
-    if os.path.lexists(to):
-        raise LibraryError("there is something already", path=to, hint=Advice("give a new folder with ", Setting("to")))
+    _must_be_free(to)
     with translated(to), tempfile.TemporaryDirectory(prefix="image-search-") as scratch:
         try:
             rows = _all_rows(_whole_copy(file, Path(scratch)))
@@ -114,14 +115,38 @@ def salvage(damaged: Path, to: Path) -> Saved:
         ) from error
     if not rows.files and not rows.content:
         raise LibraryDamagedError("nothing can be saved: no image is left in this catalog", path=damaged, hint=_AGAIN)
-    try:
-        with contextlib.closing(Catalog.create(to, fingerprint, canonical)) as catalog:
-            return _fill(catalog, rows, to)
-    except BaseException:  # a full disk, say: the same command can be run again
-        with contextlib.suppress(OSError):
+    with making(to):
+        to.mkdir(parents=True, exist_ok=True)
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(ProcessLock(to / _LOCK, what="salvage"))
+        _must_be_free(to)  # another one may have been quicker
+        try:
             Catalog.remove(to)
-            to.rmdir()
-        raise
+            with contextlib.closing(Catalog.create(to, fingerprint, canonical)) as catalog:
+                return _fill(catalog, rows, to)
+        except BaseException:  # a full disk, say: the same command can be run again
+            with contextlib.suppress(OSError):
+                Catalog.remove(to)
+                stack.close()
+                (to / _LOCK).unlink()
+                to.rmdir()
+            raise
+
+
+def _must_be_free(to: Path) -> None:
+    """LibraryError unless there is nothing, or nothing but a new catalog without an image: one that was killed leaves no more, since it
+    fills it in one transaction."""
+    if os.path.lexists(to):
+        ours = {path.name for name in (CATALOG_NAME, f"{CATALOG_NAME}.new") for path in files_of(to / name)} | {_LOCK}
+        try:
+            free = not to.is_symlink() and all(path.name in ours for path in to.iterdir())
+            if free and Catalog.exists(to):
+                with contextlib.closing(Catalog.open(to)) as catalog:
+                    free = catalog.generation == 0
+        except (OSError, LibraryError):
+            free = False
+        if not free:
+            raise LibraryError("there is something already", path=to, hint=Advice("give a new folder with ", Setting("to")))
 
 
 def _whole_copy(file: Path, scratch: Path) -> bytes:
