@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import os
+import threading
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -389,3 +391,44 @@ def test_a_query_of_too_many_pixels_has_no_limit_to_raise(big: ImageSearchEngine
     Image.new("1", (20_000, 12_000)).save(tmp_path / "huge.png")
     with pytest.raises(QueryError, match=r"too many pixels: .*huge\.png\. Make it smaller"):
         big.search(tmp_path / "huge.png")
+
+
+def test_closing_beside_threads_that_search_gives_them_our_errors_alone(tmp_path: Path, photos: Path) -> None:
+    """`close()` gives everything back; who is in the middle of a question is told so, and who asks next opens it again."""
+    stop, said, foreign = threading.Event(), set[str](), list[BaseException]()
+    picture("circle", 99).save(tmp_path / "new.png")
+    with quick_engine(tmp_path / "library") as engine:
+        engine.index(photos)
+        deeds = [
+            lambda: engine.search("id:1", 5),
+            lambda: engine.search(tmp_path / "new.png", 5),
+            lambda: engine.search("id:2", 5, path="*"),
+            engine.status,
+            engine.verify,
+            lambda: engine.embed([tmp_path / "new.png"]),
+        ]
+
+        def ask() -> None:
+            while not stop.is_set():
+                for deed in deeds:
+                    try:
+                        deed()
+                        said.add("done")
+                    except ImageSearchError as error:
+                        said.add(error.what)
+                    except BaseException as error:
+                        foreign.append(error)
+
+        threads = [threading.Thread(target=ask) for _ in range(3)]
+        for thread in threads:
+            thread.start()
+        try:
+            for _ in range(60):
+                time.sleep(0.01)
+                engine.close()
+        finally:
+            stop.set()
+            for thread in threads:
+                thread.join()
+    assert foreign == [] and "done" in said
+    assert said <= {"done", "the library was closed while it was in use", "the decoder is closed"}

@@ -103,7 +103,7 @@ class ImageSearchEngine:
         if self._searcher is not None:
             self._searcher.close()
         self._library.close()
-        for pool in self._pools.values():
+        for pool in list(self._pools.values()):
             pool.close()
         self._model.close()
         self._searcher, self._pools = None, {}

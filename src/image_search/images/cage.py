@@ -105,7 +105,12 @@ class Cage:
                 worker = self._start()
             worker.held = True
         try:
-            worker.wait_ready()
+            try:
+                worker.wait_ready()
+            except ImageSearchError:
+                if self._closed:  # before it had begun
+                    raise ImageSearchError("the decoder is closed") from None
+                raise
             yield worker
         finally:
             worker.held = False
