@@ -91,7 +91,7 @@ def test_a_failing_store_is_not_called_harmless_where_the_library_is_gone(tmp_pa
 
 
 def empty_library(folder: Path) -> Catalog:
-    return Catalog.create(folder, Fingerprint("m", "s", "", "0" * 64, "cls", 2, Preprocess(size=(8, 8))), np.eye(8, 2, dtype=np.float32))
+    return Catalog.create(folder, Fingerprint("m", "s", "", "0" * 64, "cls", 8, Preprocess(size=(8, 8))), np.eye(8, dtype=np.float32))
 
 
 @posix

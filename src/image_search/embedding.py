@@ -17,10 +17,10 @@ import numpy as np
 
 from .config import LONGEST_WAIT_SECONDS, MAX_BATCH, MODEL_CALL_SECONDS, available_cpus
 from .errors import DecodeError, SkipReason
-from .images.pool import DecodePool, Source
+from .images.pool import DecodePool, PictureSource
 from .types import Decoded, Embedder, Float32, Region
 
-__all__ = ["Embedded", "Source", "embed_each", "in_order"]
+__all__ = ["Embedded", "embed_each", "in_order"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,13 +33,13 @@ class Embedded:
         vector: float32 (D,), unit length; None: the caller said that it knows this content.
     """
 
-    source: Source
+    source: PictureSource
     decoded: Decoded
     vector: Float32 | None
 
 
 def embed_each(
-    sources: Iterable[Source],
+    sources: Iterable[PictureSource],
     pool: DecodePool,
     embedder: Embedder | Callable[[], Embedder],
     known: Callable[[bytes], bool] | None = None,
@@ -76,16 +76,16 @@ def embed_each(
 
 
 def in_order(
-    sources: Iterable[Source], embed: Callable[[Iterator[Source]], Iterator[Embedded | DecodeError]]
+    sources: Iterable[PictureSource], embed: Callable[[Iterator[PictureSource]], Iterator[Embedded | DecodeError]]
 ) -> Iterator[Embedded | DecodeError]:
     """The results of `embed(sources)`, one for each source, in the order of the sources.
 
     What is done before its turn waits here, a vector each.
     """
-    asked: deque[Source] = deque()
-    done: dict[Source, deque[Embedded | DecodeError]] = {}
+    asked: deque[PictureSource] = deque()
+    done: dict[PictureSource, deque[Embedded | DecodeError]] = {}
 
-    def noted() -> Iterator[Source]:
+    def noted() -> Iterator[PictureSource]:
         for source in sources:
             asked.append(source)
             yield source
@@ -107,10 +107,10 @@ class _Batches:
         self._embedder = embedder
         self._cpus = available_cpus()
         self._size = self._cpus
-        self._waiting: list[tuple[Source, Decoded]] = []
+        self._waiting: list[tuple[PictureSource, Decoded]] = []
         self._since = 0.0  # when the first of them came
 
-    def add(self, source: Source, decoded: Decoded) -> None:
+    def add(self, source: PictureSource, decoded: Decoded) -> None:
         if not self._waiting:
             self._since = time.monotonic()
         self._waiting.append((source, decoded))

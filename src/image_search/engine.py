@@ -8,7 +8,7 @@ import logging
 import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from types import TracebackType
 from typing import Any
 
@@ -18,11 +18,12 @@ from .advice import Advice, Setting
 from .config import DEFAULT_STORE, LIBRARY_LIMITS, THUMBNAIL_SIDE, UPLOAD_LIMITS, Limits, available_cpus, default_library
 from .errors import SALVAGE, LibraryDamagedError, LibraryError, MissingExtraError, QueryError, StoreError, UsageError
 from .forks import Lock
-from .images.pool import DecodePool, decoder_name
+from .images.pool import DecodePool, PictureSource, decoder_name
 from .images.scan import Excluder
 from .index.plan import Plan, Rules, make_plan
 from .index.run import Progress, plan_only, run
 from .library import folders as library_folders
+from .library import moving
 from .library.catalog import Catalog
 from .library.library import Library
 from .library.model import LibraryModel
@@ -36,7 +37,7 @@ from .search.request import Request, as_list, as_region, as_texts
 from .search.search import How, Searcher, combine
 from .stores import parse_spec, sync
 from .stores.replica import StoreReplica
-from .types import Embedder, FileInRoot, Float32, IndexReport, Picture, Preprocess, Region
+from .types import Embedder, Float32, IndexReport, Picture, Preprocess, Region
 
 __all__ = ["ImageSearchEngine"]
 
@@ -123,6 +124,8 @@ class ImageSearchEngine:
         max_megapixels: float | None = None,
         verify: bool = False,
         prune: bool = False,
+        reread: bool = False,
+        any_name: bool = False,
         dry_run: bool = False,
         progress: bool | Progress = True,
     ) -> IndexReport:
@@ -134,13 +137,13 @@ class ImageSearchEngine:
             exclude: globs of names or of paths below the folder.
             max_megapixels: larger pictures are skipped; 200 unless told.
             verify: hash every file, for file systems whose times and inodes say nothing.
-            prune: what is gone leaves the library for good, also where most of a folder or its whole disk is gone.
+            prune: what is gone or left out by a rule leaves for good, a whole disk, too; not what lies in a root or on a disk below.
+            reread: read again what older rules turned into pixels (`report.outdated` counts it).
+            any_name: look at files whose names have no ending, too; their content tells what they are.
             dry_run: say what would be done; changes nothing.
             progress: True: a bar on stderr (in a terminal or notebook); a callable gets (done, total, skipped), files; False: none.
 
-        Raises:
-            UsageError: no such folder. LibraryBusyError: another process indexes. ModelMismatchError, DiskFullError, ...
-            What was counted as done before an error is safe.
+        Raises UsageError: no such folder; LibraryBusyError, ModelMismatchError, ... What was counted as done before an error is safe.
         """
         if name_from not in (None, "folder", "none"):
             raise UsageError(f"names come from folder or none, not from {name_from!r}")
@@ -148,10 +151,9 @@ class ImageSearchEngine:
         if not chosen:
             raise UsageError("no folder was given")
         if not self._library.exists:  # else a folder that it knows may be away
-            for folder in chosen:
-                library_folders.need_folder(folder)
+            library_folders.need_folder(*chosen)
         limits = LIBRARY_LIMITS if max_megapixels is None else replace(LIBRARY_LIMITS, megapixels=max_megapixels)
-        rules = Rules(Excluder(as_texts(exclude)), decoder_name(limits.megapixels), name_from, verify, prune)
+        rules = Rules(Excluder(as_texts(exclude)), decoder_name(limits.megapixels), name_from, verify, prune, reread, any_name)
         started = time.monotonic()
         if dry_run:
             return self._dry_run(chosen, rules)
@@ -177,19 +179,17 @@ class ImageSearchEngine:
 
                 progress = stack.enter_context(bar("index", plan.todo))
             report, lines = run(catalog, plan, rules, thumbnails, tools=tools, progress=progress or (lambda *_: None))
-        self._say(lines)
+        for line in lines:
+            self._notify(line)
         return report
 
     def _dry_run(self, folders: Sequence[Folder], rules: Rules) -> IndexReport:
         with self._library.trial() as catalog:
             self._model.check(catalog.fingerprint if self._library.exists else None)
             report, lines = plan_only(catalog, make_plan(catalog, folders, rules), rules)
-        self._say(lines)
-        return report
-
-    def _say(self, lines: Iterable[str]) -> None:
         for line in lines:
             self._notify(line)
+        return report
 
     @contextlib.contextmanager
     def _writing(self, *, make: bool = False, choose_store: bool = True) -> Iterator[Catalog]:
@@ -294,7 +294,7 @@ class ImageSearchEngine:
         """
         return self._reader(self._open().reader).read(image, region=as_region(region))
 
-    def picture(self, source: str | bytes | FileInRoot, *, max_side: int) -> Picture:
+    def picture(self, source: PictureSource, *, max_side: int) -> Picture:
         """For showing, its longer side at most `max_side` pixels.
 
         Args:
@@ -342,13 +342,12 @@ class ImageSearchEngine:
             why = "" if ready else replica.why or "the library has changed since"
         return {
             "library": str(self.library),
-            **asdict(reader.counts()),
+            **reader.facts(),
             "model": reader.fingerprint.name,
             "dimensions": reader.fingerprint.dim,
             "store": self._store_spec(reader),
             "store_ready": ready,
             "store_note": why,
-            "roots": [root._asdict() | {"offline": root.offline or not os.path.isdir(root.path)} for root in reader.roots()],
         }
 
     def forget(self, *paths: Folder) -> int:
@@ -368,7 +367,7 @@ class ImageSearchEngine:
         """A folder that was indexed has moved: its images keep their vectors and ids. Returns their number."""
         with self._writing() as catalog:
             with catalog.transaction() as generation:
-                count = library_folders.relocate(catalog, old, new, generation)
+                count = moving.relocate(catalog, old, new, generation)
             self._refresh_store(catalog)
         return count
 

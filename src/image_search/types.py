@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from enum import StrEnum
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, Protocol, runtime_checkable
 
@@ -21,12 +21,13 @@ from .region import Region
 __all__ = [
     "Decoded",
     "Embedder",
-    "FileInRoot",
     "FileStat",
     "Fingerprint",
     "Float32",
     "IndexReport",
     "Match",
+    "PassRule",
+    "Passed",
     "Picture",
     "Preprocess",
     "Region",
@@ -85,29 +86,6 @@ class FileStat:
     def of(cls, size: int, mtime_ns: int, ctime_ns: int, inode: int) -> FileStat:
         """In 64 bits with a sign, as SQLite keeps them: some file systems give larger inodes, and times after the year 2262."""
         return cls(size, max(-_INT64, min(_INT64, mtime_ns)), max(-_INT64, min(_INT64, ctime_ns)), inode & _INT64)
-
-
-@dataclass(frozen=True, slots=True)
-class FileInRoot:
-    """A file of an indexed folder. It is opened from that folder down, and no link below the folder is followed (`images.opening`).
-
-    Attributes:
-        root: the indexed folder, absolute. relative: the way below it. Both may hold surrogate escapes.
-        seen: device and stat of what the walk found there: only that may be opened. None: whatever lies there now.
-    """
-
-    root: str
-    relative: str
-    seen: tuple[int, FileStat] | None = None
-
-    @classmethod
-    def of(cls, root: str, path: str) -> FileInRoot:
-        """Of two absolute paths; a path that does not lie below the root stays whole, and is not opened."""
-        return cls(root, path.removeprefix(os.path.join(root, "")))
-
-    @property
-    def path(self) -> str:
-        return os.path.join(self.root, self.relative)
 
 
 class Picture(NamedTuple):
@@ -323,7 +301,8 @@ class Match:
         path: where the image lies, as the system names it (may hold surrogate escapes).
         uri: the same as valid Unicode; if it has undecodable bytes, a file: address that encodes them.
         identical: the file's bytes are the query's bytes.
-        offline: its root cannot be reached now; shown from its thumbnail.
+        offline: its disk or folder cannot be reached now; shown from its thumbnail.
+        gone: its folder can be reached, and the file is no longer there (the next index run finds it moved, or missing).
         root: the indexed folder it lies in; "" if that is not known.
     """
 
@@ -336,6 +315,7 @@ class Match:
     uri: str
     identical: bool = False
     offline: bool = False
+    gone: bool = False
     root: str = ""
 
     @property
@@ -353,9 +333,46 @@ class Skipped:
     hint: str
 
 
+class PassRule(StrEnum):
+    """Why nobody looked at a file: a closed list. The value is what people read after the number of files."""
+
+    HIDDEN = "hidden, or in a hidden folder"
+    COPIES = "in a folder of thumbnails or deleted files"
+    EXCLUDED = "excluded"
+    UNREAD = "of a format that is not read here"
+    SHOT = "a raw file beside its JPEG"
+    OTHER = "without a picture's name"
+
+
+@dataclass(frozen=True, slots=True)
+class Passed:
+    """How many files a look at the folders passed by, by one rule.
+
+    Attributes:
+        rule: see `PassRule`. Under HIDDEN, COPIES and EXCLUDED only files with a picture's name count.
+        detail: for UNREAD the ending (".cr2"); else "".
+        files: how many.
+        more: at least so many: a folder that is passed by is looked through only so far.
+    """
+
+    rule: str
+    detail: str
+    files: int
+    more: bool
+
+
 @dataclass(slots=True)
 class IndexReport:
-    """What one `index` run did; counts are files."""
+    """What one `index` run did; counts are files.
+
+    Attributes:
+        added, updated, moved, unchanged: that can be found. missing: that are no longer there. offline: that cannot be reached.
+        excluded: that could be found until now, and that a rule leaves out. pruned: missing and excluded ones that left for good.
+        renewed: pictures (contents) that were read again by newer pixel rules. embedded: pictures that went through the model.
+        notes: "cut off", ... -> pictures of this run of which that is to be said.
+        outdated: format -> pictures that older pixel rules made and that `reread` would renew.
+        skipped: each file that is there and cannot be searched. passed: files that nobody looked at, by rule, the most first.
+    """
 
     added: int = 0
     updated: int = 0
@@ -363,6 +380,12 @@ class IndexReport:
     unchanged: int = 0
     missing: int = 0
     offline: int = 0
+    excluded: int = 0
+    pruned: int = 0
+    renewed: int = 0
     embedded: int = 0
+    notes: dict[str, int] = field(default_factory=dict)
+    outdated: dict[str, int] = field(default_factory=dict)
     skipped: list[Skipped] = field(default_factory=list)
+    passed: list[Passed] = field(default_factory=list)
     seconds: float = 0.0

@@ -23,8 +23,8 @@ from PIL import Image
 
 from image_search import ImageSearchEngine, SkipReason
 from image_search.images.formats import extensions
+from image_search.images.opening import FileInRoot
 from image_search.library.vectors import Vectors
-from image_search.types import FileInRoot
 
 # --- 3, 11: hostile files ---------------------------------------------------------------------------------------------------------
 

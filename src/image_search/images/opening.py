@@ -12,11 +12,40 @@ from __future__ import annotations
 import errno
 import os
 import stat
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from ..errors import SkipReason
 from .formats import Refused
 
-__all__ = ["open_below", "open_regular", "refused"]
+if TYPE_CHECKING:
+    from ..types import FileStat
+
+__all__ = ["FileInRoot", "open_below", "open_regular", "refused"]
+
+
+@dataclass(frozen=True, slots=True)
+class FileInRoot:
+    """A file of an indexed folder. It is opened from that folder down, and no link below the folder is followed.
+
+    Attributes:
+        root: the indexed folder, absolute. relative: the way below it. Both may hold surrogate escapes.
+        seen: device and stat of what the walk found there: only that may be opened. None: whatever lies there now.
+    """
+
+    root: str
+    relative: str
+    seen: tuple[int, FileStat] | None = None
+
+    @classmethod
+    def of(cls, root: str, path: str) -> FileInRoot:
+        """Of two absolute paths; a path that does not lie below the root stays whole, and is not opened."""
+        return cls(root, path.removeprefix(os.path.join(root, "")))
+
+    @property
+    def path(self) -> str:
+        return os.path.join(self.root, self.relative)
+
 
 _FILE = os.O_RDONLY
 for _name in ("O_NOFOLLOW", "O_NONBLOCK", "O_NOCTTY", "O_CLOEXEC", "O_BINARY"):  # O_NONBLOCK: a FIFO does not stop us

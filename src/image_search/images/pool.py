@@ -21,19 +21,20 @@ import numpy as np
 
 from ..config import LIBRARY_LIMITS, PREFETCH, Limits
 from ..errors import DecodeError, SkipReason, UsageError
-from ..types import Decoded, FileInRoot, FileStat, Picture, Preprocess, Region, UInt8
+from ..types import Decoded, FileStat, Picture, Preprocess, Region, UInt8
 from .cage import Cage, Job, Jobs
 from .formats import rules
+from .opening import FileInRoot
 from .worker import Reply
 
-__all__ = ["DecodePool", "Source", "decoder_name"]
+__all__ = ["DecodePool", "PictureSource", "decoder_name"]
 
-Source = str | bytes | FileInRoot  # a path that somebody named, an encoded picture, a file of an indexed folder
+PictureSource = str | bytes | FileInRoot  # a path that somebody named, an encoded picture, a file of an indexed folder
 
 
 @functools.cache
 def decoder_name(megapixels: float) -> str:
-    """Which decoder and limit judged a file ("1/pillow 13.0.0/heif 1.8.1, 200 MP"): a file known as bad is tried again by another judge.
+    """Which decoder and limit judged a file ("20/pillow 13.0.0/heif 1.8.1/..., 200 MP"): a file known as bad is tried again by another.
 
     Reading package metadata takes 40 CPU ms, so it is read when it is asked for.
     """
@@ -45,7 +46,8 @@ def decoder_name(megapixels: float) -> str:
         except PackageNotFoundError:
             return "none"
 
-    return f"{rules()}/pillow {of('pillow')}/heif {of('pillow-heif')}, {megapixels:g} MP"
+    others = f"heif {of('pillow-heif')}/raw {of('rawpy')}/jxl {of('pillow-jxl-plugin')}"
+    return f"{rules()}/pillow {of('pillow')}/{others}, {megapixels:g} MP"
 
 
 class DecodePool:
@@ -82,7 +84,7 @@ class DecodePool:
         }
         self._jobs = jobs(workers, {"limits": asdict(limits), "spec": spec}, limits)
 
-    def decode(self, source: Source, *, region: Region | None = None, known: Callable[[bytes], bool] | None = None) -> Decoded:
+    def decode(self, source: PictureSource, *, region: Region | None = None, known: Callable[[bytes], bool] | None = None) -> Decoded:
         """One picture, ready for the model. Blocks until a worker is free and done.
 
         Args:
@@ -100,21 +102,21 @@ class DecodePool:
             return Decoded(digest, None, stat=found)
         pixels, rest = _array(reply, body)
         thumbnail = None if reply["thumbnail"] is None else rest
-        return Decoded(digest, pixels, reply["width"], reply["height"], reply["format"], thumbnail, found)
+        return Decoded(digest, pixels, reply["width"], reply["height"], reply["format"], thumbnail, found, reply["note"])
 
-    def picture(self, source: Source, *, max_side: int, region: Region | None = None) -> Picture:
+    def picture(self, source: PictureSource, *, max_side: int, region: Region | None = None) -> Picture:
         """For showing: with true proportions, longer side at most `max_side`, never enlarged. Rules, cage and errors as in `decode`."""
         reply, body = self._run(source, region, None, max_side)
         return Picture(_array(reply, body)[0], reply["width"], reply["height"], bytes.fromhex(reply["sha256"]))
 
     def decode_each(
         self,
-        sources: Iterable[Source],
+        sources: Iterable[PictureSource],
         *,
         known: Callable[[bytes], bool] | None = None,
         region: Region | None = None,
         prefetch: int = PREFETCH,
-    ) -> Iterator[tuple[Source, Decoded | DecodeError]]:
+    ) -> Iterator[tuple[PictureSource, Decoded | DecodeError]]:
         """Many pictures, in order of completion, each with its result or its DecodeError; one thread per worker.
 
         At most `prefetch` results wait or are in work, so memory is flat in the number of sources. `sources` and `known`
@@ -133,7 +135,7 @@ class DecodePool:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _run(self, source: Source, region: Region | None, known: Callable[[bytes], bool] | None, max_side: int | None) -> Reply:
+    def _run(self, source: PictureSource, region: Region | None, known: Callable[[bytes], bool] | None, max_side: int | None) -> Reply:
         path, payload = self._payload(source)
         seen = source.seen if isinstance(source, FileInRoot) else None
         header = {
@@ -154,10 +156,10 @@ class DecodePool:
             )
         if "error" in reply:
             digest = reply["sha256"] and bytes.fromhex(reply["sha256"])
-            raise DecodeError(SkipReason[reply["error"]], path=path, detail=reply["detail"], sha256=digest)
+            raise DecodeError(SkipReason[reply["error"]], path=path, detail=reply["detail"], sha256=digest, hint=reply["hint"])
         return reply, body
 
-    def _payload(self, source: Source) -> tuple[str | None, bytes]:
+    def _payload(self, source: PictureSource) -> tuple[str | None, bytes]:
         """(path or None, what the worker gets)."""
         if isinstance(source, FileInRoot):
             return source.path, b"\0".join(_without_nul(part, source.path) for part in (source.root, source.relative))
@@ -184,7 +186,7 @@ class _Stream:
     def __init__(
         self,
         pool: DecodePool,
-        sources: Iterable[Source],
+        sources: Iterable[PictureSource],
         known: Callable[[bytes], bool] | None,
         region: Region | None,
         prefetch: int,
@@ -195,11 +197,11 @@ class _Stream:
         self.region = region
         self.one_at_a_time = threading.Lock()
         self.room = threading.Semaphore(prefetch)
-        self.done: queue.SimpleQueue[tuple[Source, Decoded | DecodeError] | BaseException | None] = queue.SimpleQueue()
+        self.done: queue.SimpleQueue[tuple[PictureSource, Decoded | DecodeError] | BaseException | None] = queue.SimpleQueue()
         self.stopped = False
         self.started = 0
 
-    def results(self) -> Iterator[tuple[Source, Decoded | DecodeError]]:
+    def results(self) -> Iterator[tuple[PictureSource, Decoded | DecodeError]]:
         ended = 0
         self._start_one()
         try:

@@ -4,12 +4,12 @@ Frames, both ways: header length and payload length (two big-endian uint32), the
 
     in   {"limits", "spec"}                                     once, first
     out  {"ready": pid}
-    in   {"job": "path" | "below" | "bytes", "seen", "ask", "region", "max_side"}  payload: see below
+    in   {"job": "path" | "below" | "bytes", "seen", "ask", "region", "max_side", "memory": bytes}  payload: see below
     out  {"sha256", "stat"}                                     if "ask": "shall I decode this?"
     in   {"go": true | false}
-    out  {"sha256", "stat", "shape", "width", "height", "format", "thumbnail": bytes of it}  payload: pixels, then thumbnail
+    out  {"sha256", "stat", "shape", "width", "height", "format", "note", "thumbnail": bytes of it}  payload: pixels, then thumbnail
       or {"sha256", "stat"}                                     not wanted
-      or {"error", "detail", "sha256"} or {"outside": [width, height]}
+      or {"error", "detail", "hint", "sha256"} or {"outside": [width, height]}
 
 The payload of a job is a path that somebody named ("path"), an indexed folder, a NUL and the way below it ("below": there no link is
 followed), or the encoded image ("bytes"). "seen": [device, size, mtime_ns, ctime_ns, inode] of the file that is meant; null: any.
@@ -20,6 +20,7 @@ outlives its parent by more than one decode. Decoders print what they like: thei
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
@@ -100,6 +101,9 @@ def main() -> None:
     if resource is not None:
         signal.signal(signal.SIGXCPU, signal.SIG_DFL)
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    # Linux: should the machine run out of memory, this process goes first.
+    with contextlib.suppress(OSError), open("/proc/self/oom_score_adj", "w") as file:
+        file.write("1000")
     try:
         first, _ = channel.receive()
         worker = _Worker(channel, first)
@@ -135,8 +139,9 @@ class _Worker:
     def serve(self, job: dict[str, Any], payload: bytearray) -> None:
         try:
             _cap_cpu(self.limits.cpu_seconds)
-            _cap_memory(self.limits.memory_bytes)
-            reply, body = answer(job, bytes(payload), self.spec, self.limits, self._wanted)
+            limits = replace(self.limits, memory_bytes=job["memory"])
+            _cap_memory(limits.memory_bytes)
+            reply, body = answer(job, bytes(payload), self.spec, limits, self._wanted)
         finally:
             _cap_memory(None)
         reply["should_retire"] = _address_space() - self.base > WORKER_GROWN_BYTES
@@ -177,9 +182,9 @@ def answer(job: dict[str, Any], payload: bytes, spec: RenderSpec, limits: Limits
     except pixels.OutsidePicture as error:
         reply = {"outside": error.size}
     except Refused as error:
-        reply = {"error": error.reason.name, "detail": error.detail}
+        reply = {"error": error.reason.name, "detail": error.detail, "hint": error.hint}
     except MemoryError:
-        reply = {"error": SkipReason.TOO_MUCH_MEMORY.name, "detail": "MemoryError"}
+        reply = {"error": SkipReason.TOO_MUCH_MEMORY.name, "detail": "MemoryError", "hint": ""}
     reply["sha256"] = digest and digest.hex()
     return reply, body
 
@@ -191,6 +196,7 @@ def _facts(picture: Picture) -> tuple[dict[str, Any], bytes]:
         "width": picture.width,
         "height": picture.height,
         "format": picture.format,
+        "note": picture.note,
         "thumbnail": None if thumbnail is None else len(thumbnail),
     }
     return facts, picture.pixels.tobytes() + (thumbnail or b"")

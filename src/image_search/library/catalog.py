@@ -70,6 +70,8 @@ class Catalog:
             self.canonical: Float32 = read_canonical(self._needed_meta("canonical"), self.dim)
             self.generation  # noqa: B018 - it is there, and a number
             self.rows("SELECT id, path, name_from, offline, mount FROM roots", types=(int, bytes, str, int, bytes))
+            mounts = "SELECT m.path, m.root_id, m.offline, r.id FROM mounts AS m LEFT JOIN roots AS r ON r.id = m.root_id"
+            self.rows(mounts, types=(bytes, int, int, int))
         except ValueError as error:
             raise LibraryDamagedError("the catalog's facts make no sense", path=folder, hint=SALVAGE) from error
 

@@ -10,16 +10,16 @@ from typing import TYPE_CHECKING, Any, overload
 
 from ..config import PICTURE_SIDE, available_cpus
 from ..errors import DecodeError
+from ..images.opening import FileInRoot
 from ..library.catalog import item_number
 from ..library.library import Library
-from ..types import FileInRoot, Match, Preprocess, Region, UInt8
+from ..types import Match, Preprocess, Region, UInt8
 from .query import Query
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from ..images.pool import DecodePool
-    from ..images.pool import Source as Picture
+    from ..images.pool import DecodePool, PictureSource
     from ..present.figure import Panel
 
 __all__ = ["Matches"]
@@ -121,7 +121,7 @@ def _match_panel(pool: DecodePool, match: Match, small: Callable[[Match], bytes 
     return match_panel(match, pixels, reason)
 
 
-def _picture(pool: DecodePool, source: Picture, region: Region | None = None) -> tuple[UInt8 | None, str]:
+def _picture(pool: DecodePool, source: PictureSource, region: Region | None = None) -> tuple[UInt8 | None, str]:
     """The pixels, or why there are none."""
     try:
         return pool.picture(source, max_side=PICTURE_SIDE, region=region)[0], ""

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
-from ..config import PAGE_PARTS, PAGE_RESULTS
+from ..config import PAGE_BATCH, PAGE_BATCH_RESULTS, PAGE_PARTS, PAGE_RESULTS
 from ..types import Region
 
 __all__ = [
     "Address",
+    "BatchAnswer",
+    "BatchRow",
     "ClassCount",
     "Classes",
     "Facts",
     "FolderChoice",
+    "Health",
     "Hit",
     "IndexRequest",
     "ItemRow",
@@ -25,6 +28,7 @@ __all__ = [
     "QueryPart",
     "QueryShown",
     "SearchAnswer",
+    "SearchBatch",
     "SearchRequest",
     "SkippedFiles",
     "State",
@@ -95,11 +99,12 @@ class Hit(_Schema):
     path: str = Field(description="for showing: control characters escaped")
     uri: str = Field(description="absolute path; if it has undecodable bytes, a file: address that encodes them")
     identical: bool
-    offline: bool
+    offline: bool = Field(description="its disk or folder cannot be reached now")
+    gone: bool = Field(description="its folder can be reached, and the file is no longer there")
     width: int
     height: int
     same_as: int | None = Field(description="rank of an earlier match that shows the same picture")
-    thumbnail: str = Field(description="address of its small picture")
+    thumbnail: str = Field(description="address of its small picture, relative to that of the page")
 
 
 class QueryShown(_Schema):
@@ -108,7 +113,7 @@ class QueryShown(_Schema):
     less: bool
     width: int
     height: int
-    view: str = Field(description="address of the picture, at most 1600 pixels wide or high")
+    view: str = Field(description="address of the picture, at most 1600 pixels wide or high; relative to that of the page")
 
 
 class SearchAnswer(_Schema):
@@ -122,8 +127,31 @@ class SearchAnswer(_Schema):
     )
 
 
+class SearchBatch(_Schema):
+    searches: list[SearchRequest] = Field(min_length=1, max_length=PAGE_BATCH, description="each is answered by itself")
+
+    @model_validator(mode="after")
+    def _not_too_much(self) -> SearchBatch:
+        if (wanted := sum(search.n for search in self.searches)) > PAGE_BATCH_RESULTS:
+            raise ValueError(
+                f"{wanted} matches are wanted in all, and at most {PAGE_BATCH_RESULTS} are given: lower n, or send fewer at once"
+            )
+        return self
+
+
+class BatchRow(_Schema):
+    """What came of one of the searches: its answer, or why there is none."""
+
+    answer: SearchAnswer | None
+    problem: Problem | None
+
+
+class BatchAnswer(_Schema):
+    answers: list[BatchRow] = Field(description="one for each search, in their order")
+
+
 class Upload(_Schema):
-    id: str = Field(description="good until the server ends or many newer pictures came")
+    id: str = Field(description="good for a week after its last use, unless many newer pictures come; also after a restart")
     width: int
     height: int
     view: str
@@ -153,7 +181,8 @@ class Facts(ItemRow):
     bytes: int
     modified: str = Field(description="ISO 8601, UTC, of the file when it was indexed")
     copies: int = Field(description="other files of the library with the same bytes")
-    offline: bool
+    offline: bool = Field(description="its disk or folder cannot be reached now")
+    gone: bool = Field(description="its folder can be reached, and the file is no longer there")
     view: str
 
 
@@ -214,6 +243,11 @@ class State(_Schema):
     upload_bytes: int
     upload_megapixels: float
     job: JobState
+    read_only: bool = Field(description="the key that was given may look and search, and change nothing")
+
+
+class Health(_Schema):
+    status: Literal["ok"]
 
 
 class IndexRequest(_Schema):

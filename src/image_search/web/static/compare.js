@@ -147,7 +147,7 @@ export function makeCompare({ selection, onMore, onLike, onLess }) {
         facts && row(t("facts_file"), `${facts.format}, ${bytes(facts.bytes)}`),
         facts?.modified && row(t("facts_date"), day(facts.modified)),
         facts?.copies ? row(t("facts_copies"), t("copies", { n: facts.copies })) : null,
-        facts?.offline && row("", t("offline")),
+        (facts?.offline || facts?.gone) && row("", t(facts.gone ? "gone" : "offline")),
       ),
       h("div", { class: "where" }, pathText, iconButton("copy", t("copy_path"), () => copy(facts?.uri ?? match.uri, pathText))),
       h(
