@@ -79,6 +79,7 @@ URL_ADDRESSES = 4  # of one host that are tried
 # --- models -----------------------------------------------------------------------------------------------------------------
 
 SAME_COSINE = 0.9999  # two float32 runtimes of one model agree to > .99999; bf16 on OpenVINO, the loosest we want, to .99995
+MODEL_DIM = 65536  # numbers in a vector; far above any ViT, and eight of them are read before a library is
 MODEL_SIDE = 4096  # pixels a model's recipe may ask for; far above any ViT, far below what would fill the memory
 HUB_LISTING_SECONDS = 10.0  # for a list of a few names
 # Pictures a run on torch. One on the CPU: a batch gains 12 to 18 % and makes the bits depend on the neighbours. On an accelerator always
@@ -101,6 +102,7 @@ THUMBNAIL_SIDE = 256  # pixels, longer side: sharp in a grid, ~8 KB as WebP
 THUMBNAILS_BYTES = 2 * 1024**3  # ~250,000 thumbnails; then the oldest go
 THUMBNAILS_WAIT_SECONDS = 1.0  # for another program that writes them; a thumbnail less is no harm
 BUSY_SECONDS = 5.0  # that a catalog held by another program is waited for; then an error, never a hang
+FORK_WAIT_SECONDS = 5.0  # for threads in the middle of a search, when the process forks; then the child cannot use that library
 VECTORS_SPARE = 0.125  # room for later rows, as a share: memory that is not touched is not taken, and a full matrix has to be copied
 REREAD_SHARE = 0.3  # of the files changed: above it all vectors are read again, which is no slower and takes no room twice
 

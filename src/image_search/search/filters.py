@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from ..given import guess
+from ..library.facts import sensible
 from ..library.reading import Reader
 from ..library.vectors import Numbers
 from ..paths import as_text, nfc
@@ -72,9 +73,10 @@ class Sieve:
         """Kept until the library or the filter changes."""
         asked = (self._reader.generation, filters.names, filters.path)
         if self._last is None or self._last[0] != asked:
-            found = self._of_class(filters.names) if filters.path is None else self._on_path(filters.path)
-            if filters.path is not None and filters.names:
-                found = found.only(np.isin(found.files, self._of_class(filters.names).files))
+            with sensible(self._reader.folder):
+                found = self._of_class(filters.names) if filters.path is None else self._on_path(filters.path)
+                if filters.path is not None and filters.names:
+                    found = found.only(np.isin(found.files, self._of_class(filters.names).files))
             self._last = asked, found
         return self._last[1]
 
