@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 
 TYPE_CHECKING = False  # as in __init__.py
 if TYPE_CHECKING:
@@ -15,9 +16,10 @@ if TYPE_CHECKING:
     from types import FrameType
     from typing import NoReturn
 
-__all__ = ["ENDING", "leave", "listen", "said"]
+__all__ = ["ENDING", "Patience", "leave", "listen", "said"]
 
 ENDING = (signal.SIGINT, signal.SIGTERM)
+PATIENCE_SECONDS = 2.0  # a run ends in order within them; who asks again after that is not to wait
 _told = False
 
 
@@ -55,3 +57,20 @@ def listen(handler: Callable[[int, FrameType | None], object] = leave, *, anew: 
             signal.signal(number, handler)
         except ValueError:  # not in the main thread: whoever runs us there handles them
             return
+
+
+class Patience:
+    """Of someone who has asked for the end and asks again: shortly after the first time it is the same wish, later it means now."""
+
+    def __init__(self) -> None:
+        self.number = 0  # the first signal
+        self._since = 0.0
+
+    def asked_before(self, number: int) -> bool:
+        """Called for each signal; False for the first. Does not come back for one that comes long after the first."""
+        if not self.number:
+            self.number, self._since = number, time.monotonic()
+            return False
+        if time.monotonic() - self._since > PATIENCE_SECONDS:
+            leave(self.number)
+        return True

@@ -11,7 +11,6 @@ import io
 import os
 import sys
 import threading
-import time
 from collections.abc import Iterator
 from types import FrameType
 
@@ -27,10 +26,8 @@ __all__ = ["CODES", "code_of", "every_end", "listen_for_signals", "show_traces"]
 CODES: dict[type[ImageSearchError], int] = {UsageError: 2, UnknownModelError: 2}  # of an error and its kinds; of all others 1
 
 _debug = False
-_told_to_stop = 0  # the signal
-_told_at = 0.0
+_stopping = signals.Patience()
 _lost = False  # it came where nothing can be raised
-STOP_SECONDS = 2.0  # a run ends in order within them; who asks again after that is not to wait
 _AGAIN_SECONDS = 0.05
 
 
@@ -49,14 +46,12 @@ class _StoppedError(SystemExit):
 
 
 def _stop(number: int, frame: FrameType | None) -> None:
-    """The first one ends the run in order. Another one shortly after is the same person's; later it means now, whatever is under way."""
-    global _told_to_stop, _told_at, _lost
-    if _told_to_stop and not _lost:
-        if time.monotonic() - _told_at > STOP_SECONDS:
-            signals.leave(_told_to_stop)
+    """The first one ends the run in order."""
+    global _lost
+    if _stopping.asked_before(number) and not _lost:
         return
-    _told_to_stop, _told_at, _lost = _told_to_stop or number, time.monotonic(), False
-    raise _StoppedError(_told_to_stop)
+    _lost = False
+    raise _StoppedError(_stopping.number)
 
 
 def _unraisable(args: sys.UnraisableHookArgs) -> None:
@@ -64,15 +59,15 @@ def _unraisable(args: sys.UnraisableHookArgs) -> None:
     global _lost
     if isinstance(args.exc_value, _StoppedError):
         _lost = True
-        threading.Timer(_AGAIN_SECONDS, _thread.interrupt_main, (_told_to_stop,)).start()
-    elif not _told_to_stop:  # else it follows from the stop
+        threading.Timer(_AGAIN_SECONDS, _thread.interrupt_main, (_stopping.number,)).start()
+    elif not _stopping.number:  # else it follows from the stop
         sys.__unraisablehook__(args)
 
 
 def listen_for_signals() -> None:
     """Begin a run: Ctrl-C and SIGTERM end it in order, and nothing is remembered of a run before it in this process."""
-    global _debug, _told_to_stop, _lost
-    _debug, _told_to_stop, _lost = False, 0, False
+    global _debug, _stopping, _lost
+    _debug, _stopping, _lost = False, signals.Patience(), False
     sys.unraisablehook = _unraisable
     signals.listen(_stop, anew=True)
 
@@ -98,8 +93,8 @@ def every_end() -> Iterator[None]:
 
 def _end(error: BaseException) -> int:
     """Say what there is to say of it; its exit code."""
-    if _told_to_stop and not _debug and isinstance(error, Exception):
-        error = _StoppedError(_told_to_stop)  # an import that was cut short says what it likes
+    if _stopping.number and not _debug and isinstance(error, Exception):
+        error = _StoppedError(_stopping.number)  # an import that was cut short says what it likes
     if isinstance(error, _StoppedError):
         (number,) = error.args
         if line := signals.said(number):

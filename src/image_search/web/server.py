@@ -15,6 +15,7 @@ from typing import cast
 import uvicorn
 
 from ..config import PAGE_ENDING_SECONDS, PAGE_IDLE_SECONDS
+from ..signals import Patience
 from .app import create_app
 from .kept import forget_all, sweep_others, uploads_folder
 from .keys import place_name, uploads_key
@@ -33,8 +34,11 @@ class _Server(uvicorn.Server):
     def __init__(self, config: uvicorn.Config, ending: asyncio.Event) -> None:
         super().__init__(config)
         self._ending = ending
+        self._told = Patience()
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        if self._told.asked_before(sig):  # to uvicorn a second one means: cut everything off, with a trace
+            return
         self._ending.set()  # pages that watch the progress are let go: they would hold the server open
         super().handle_exit(sig, frame)
 
