@@ -167,7 +167,11 @@ PAGE_BEAT_SECONDS = 10.0  # after which a silent stream says that it lives
 PAGE_RATE_SECONDS = 10.0  # over which the rate of an index run is taken
 PAGE_RUN_END_SECONDS = 30.0  # for an index run to come to its next commit when the page ends
 
-PAGE_RESULTS = 500  # matches of one search, files of one zip
+PAGE_RESULTS = 5000  # matches of one search: more than anybody looks through, 300 KB on the wire
+PAGE_FULL = 500  # of them with all that is known; the others in columns, to be asked for as they are scrolled to
+PAGE_ROWS = 500  # rows of the library asked for at once: four screens of small pictures
+PAGE_ZIP_FILES = 2000  # files of one zip: its address may have 64 KB
+PAGE_WALLS = 4  # orders of the whole library kept, 9 bytes an image: of now, and of before the commits of a run
 PAGE_PARTS = 16  # pictures that one search combines
 PAGE_VIEW_SIDE = 1600  # pixels, longer side: fills a large screen beside another picture
 PAGE_VIEW_QUALITY = 88  # of its JPEG

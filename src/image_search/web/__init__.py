@@ -10,6 +10,7 @@
     service.py    one library behind the page: what there is, the index run
     opened.py     that library, open
     browsing.py   looking through it
+    walls.py      all of it as one wall: order, shapes, classes
     pictures.py   what is shown: its pictures, and those that were given
     searching.py  asking it
     jobs.py       the one index run in the background

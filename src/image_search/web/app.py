@@ -43,7 +43,7 @@ STATUS: tuple[tuple[type[ImageSearchError], int], ...] = (  # the first that fit
     (DecodeError, 422),
     (UsageError, 400),
 )
-CODES = {404: "NotFound", 405: "NotAllowed", 408: "TooLate", 409: "Running", 413: "TooLarge", 503: "Busy"}
+CODES = {404: "NotFound", 405: "NotAllowed", 408: "TooLate", 409: "Running", 410: "Changed", 413: "TooLarge", 503: "Busy"}
 
 COMMON: dict[int | str, dict[str, Any]] = {
     status: {"model": Problem, "description": words}
@@ -52,6 +52,7 @@ COMMON: dict[int | str, dict[str, Any]] = {
         401: "no token and no cookie",
         403: "from another page",
         409: "there is no library yet, or a run is in work",
+        410: "the library has changed since",
         413: "the body is too large",
         421: "wrong Host",
         422: "not of this form, or a picture that cannot be used",

@@ -10,9 +10,9 @@ from ..library.reading import Item, Reader, reason_code
 from ..paths import as_text, shown, uri_of
 from .opened import OpenLibrary
 from .problems import plain
-from .schemas import ClassCount, Classes, Facts, ItemRow, Page, SkippedFile, SkippedFiles, SkippedReason
+from .schemas import ClassCount, Classes, Facts, ItemRow, Page, SkippedFile, SkippedFiles, SkippedReason, Where
 
-__all__ = ["classes", "facts", "page", "sample", "skipped", "thumbnail_address", "view_address"]
+__all__ = ["classes", "facts", "numbered", "page", "rows", "sample", "skipped", "state_of", "thumbnail_address", "view_address"]
 
 
 def classes(library: OpenLibrary) -> Classes:
@@ -25,6 +25,17 @@ def page(library: OpenLibrary, name: str | None, after: int, limit: int) -> Page
     return Page(items=[_row(item) for item in found], next=found[-1].number if len(found) == limit else None)
 
 
+def rows(library: OpenLibrary, ids: list[str]) -> Page:
+    """These images in this order, without those that are no longer in the library."""
+    return Page(items=[_row(item) for item in library.items(ids)], next=None)
+
+
+def numbered(library: OpenLibrary, numbers: list[int]) -> Page:
+    """Images by their numbers, in this order; None in the place of one that has gone since."""
+    found = library.reader.items(numbers)
+    return Page(items=[_row(found[number]) if number in found else None for number in numbers], next=None)
+
+
 def sample(library: OpenLibrary, n: int) -> Page:
     found = library.now(f"sample {n}", lambda reader: reader.sample(n))
     return Page(items=[_row(item) for item in found], next=None)
@@ -34,7 +45,6 @@ def facts(library: OpenLibrary, id: str) -> Facts:
     item = library.item(id)
     return Facts(
         **_row(item).model_dump(),
-        uri=uri_of(item.path),
         format=item.format,
         bytes=item.size,
         modified=_time(item.mtime_ns),
@@ -72,10 +82,23 @@ def _row(item: Item) -> ItemRow:
         id=item_id(item.number),
         name=as_text(item.name),
         path=shown(item.path),
+        uri=uri_of(item.path),
+        state=state_of(item),
         width=item.width,
         height=item.height,
         thumbnail=thumbnail_address(item),
     )
+
+
+def state_of(item: Item) -> Where:
+    """Where the file is now, by a look at its folder; nothing is opened."""
+    try:
+        seen = os.lstat(item.path)
+    except (FileNotFoundError, NotADirectoryError):
+        return "gone" if os.path.isdir(item.root) else "away"
+    except OSError:
+        return "away"
+    return "here" if (seen.st_size, seen.st_mtime_ns) == (item.size, item.mtime_ns) else "changed"
 
 
 def _time(ns: int) -> str:

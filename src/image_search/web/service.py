@@ -20,6 +20,7 @@ from .pictures import Pictures, flat_picture
 from .problems import plain, problem_of
 from .schemas import FolderChoice, JobState, LibraryState, State
 from .searching import Searching
+from .walls import Walls
 
 __all__ = ["Service", "Shared"]
 
@@ -38,6 +39,7 @@ class Service:
 
     Attributes:
         library: to look things up in (`browsing`).
+        walls: all of it, in its order.
         pictures, searching: what is shown of it, and asked.
         jobs: the index run in the background.
     """
@@ -47,6 +49,7 @@ class Service:
         self._shared = shared
         self.jobs = Jobs(engine)
         self.library = OpenLibrary(engine, self.jobs)
+        self.walls = Walls(self.library)
         self.pictures = Pictures(self.library, shared.urls)
         self.searching = Searching(self.library, self.pictures)
 

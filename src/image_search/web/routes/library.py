@@ -13,7 +13,7 @@ from starlette.exceptions import HTTPException
 from ...config import PAGE_BEAT_SECONDS, PAGE_STREAMS, PAGE_TICK_SECONDS
 from .. import browsing
 from ..limiter import BusyError
-from ..schemas import Classes, IndexRequest, JobState, SkippedFiles, State
+from ..schemas import Classes, CountsRequest, IndexRequest, JobState, SkippedFiles, State
 from ..service import Service
 from . import NOT_KEPT, Backend, Behind, of_bytes
 
@@ -32,6 +32,12 @@ async def state(behind: Behind) -> State:
 async def classes(behind: Behind) -> Classes:
     """Every class with the number of its images."""
     return await behind.lookups.run(browsing.classes, behind.service.library)
+
+
+@router.post("/api/classes")
+async def class_counts(request: CountsRequest, behind: Behind) -> Classes:
+    """Every class with the number of its images that pass the other filters."""
+    return await behind.work.run(behind.service.searching.class_counts, request)
 
 
 @router.get("/api/skipped")

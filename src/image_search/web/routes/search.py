@@ -18,7 +18,7 @@ _A_FILE = {"required": True, "content": {"application/octet-stream": {"schema": 
 @router.post("/api/search", response_model=SearchAnswer)
 async def search(request: SearchRequest, behind: Behind) -> Response:
     """The images of the library that are most similar to one or several pictures, nearest first."""
-    # Written as JSON in the same thread; FastAPI would build the 500 matches a second time, on the loop (20 ms).
+    # Written as JSON in the same thread; FastAPI would build the matches a second time, on the loop (20 ms).
     answer = await behind.work.run(lambda: behind.service.searching.search(request).model_dump_json())
     return Response(answer, media_type="application/json")
 
