@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+import numpy.typing as npt
 
 from ..library.reading import Reader
 from ..types import Float32
@@ -14,12 +15,13 @@ __all__ = ["same_picture"]
 _BLOCK = 256  # rows: 256 x 5,000 float32 are 5 MB
 
 
-def same_picture(reader: Reader, contents: Sequence[int], threshold: float | None) -> list[int]:
+def same_picture(reader: Reader, contents: Sequence[int], threshold: float | None, *, most: int = 1000) -> list[int]:
     """Which of these show the same picture as one before them?
 
     Args:
         contents: content numbers, best match first.
         threshold: similarity from which two pictures count as one; None: only the very same content does.
+        most: so many of the first are compared with each other; after them only the very same content counts.
 
     Returns:
         for each the position of the first one that it repeats; its own position if it repeats none.
@@ -29,8 +31,9 @@ def same_picture(reader: Reader, contents: Sequence[int], threshold: float | Non
         first.setdefault(content, position)
     leader_of = dict(first)
     if threshold is not None:
-        vectors = reader.vectors(first)
-        known = [content for content in first if content in vectors]
+        compared = [content for content, position in first.items() if position < most]
+        vectors = reader.vectors(compared)
+        known = [content for content in compared if content in vectors]
         matrix = np.array([vectors[content] for content in known], np.float32).reshape(len(known), reader.fingerprint.dim)
         for content, leader in zip(known, _leaders(matrix, threshold), strict=True):
             leader_of[content] = first[known[leader]]
@@ -47,13 +50,16 @@ def _leaders(matrix: Float32, threshold: float) -> list[int]:
     for start in range(0, len(matrix), _BLOCK):
         block = matrix[start : start + _BLOCK]
         before = matrix[leaders] @ block.T >= threshold  # (L, B)
-        inside = block @ block.T >= threshold  # (B, B)
+        led: npt.NDArray[np.bool_] = np.asarray(before.any(axis=0))
+        first = before.argmax(axis=0) if len(leaders) else np.zeros(len(block), np.int64)
+        inside = np.triu(block @ block.T >= threshold, 1)  # (B, B): which rows before it each is near to
+        near: npt.NDArray[np.bool_] = np.asarray(inside.any(axis=0))
         new: list[int] = []  # leaders of this block, as its rows
         for row in range(len(block)):
-            if before[:, row].any():
-                answer.append(int(leaders[before[:, row].argmax()]))
-            elif near := [one for one in new if inside[one, row]]:
-                answer.append(start + near[0])
+            if led[row]:
+                answer.append(int(leaders[first[row]]))
+            elif near[row] and (mine := np.flatnonzero(inside[new, row])).size:
+                answer.append(start + new[int(mine[0])])
             else:
                 new.append(row)
                 answer.append(start + row)

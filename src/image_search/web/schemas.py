@@ -191,6 +191,7 @@ class WallShown(_Schema):
     images: int
     sections: list[Section]
     shapes: str = Field(description="base64 of a byte each: 128 + 32 log2(width / height)")
+    heights: str | None = Field(description="base64 of a byte each: half the height in pixels, at most 255; null: none is that small")
 
 
 class Facts(ItemRow):

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..config import PAGE_QUERIES, PAGE_RESULTS
+from ..config import PAGE_FOLDED, PAGE_QUERIES, PAGE_RESULTS
 from ..library.catalog import item_number
 from ..library.reading import Item, Reader
 from ..models import near_identical
@@ -137,7 +137,7 @@ class Searching:
         numbers = [number for match in matches if (number := item_number(match.id)) is not None]
         items = reader.items(numbers)
         there = [(items[number], match) for number, match in zip(numbers, matches, strict=True) if number in items]
-        leaders = same_picture(reader, [item.content for item, _ in there], threshold)
+        leaders = same_picture(reader, [item.content for item, _ in there], threshold, most=PAGE_FOLDED)
         return [
             _Found(position + 1, item, match, None if leader == position else leader + 1)
             for position, ((item, match), leader) in enumerate(zip(there, leaders, strict=True))

@@ -31,12 +31,14 @@ class Wall:
         generation: of the catalog that it shows.
         numbers: int64 (N,), the files' numbers.
         shapes: uint8 (N,), see `shapes`.
+        heights: uint8 (N,), half their heights in pixels, at most 255: small pictures are shown small.
         sections: (class, its first image, how many it has).
     """
 
     generation: int
     numbers: Numbers
     shapes: UInt8
+    heights: UInt8
     sections: tuple[tuple[str, int, int], ...]
 
     def part(self, name: str | None) -> tuple[int, int]:
@@ -68,6 +70,7 @@ class Walls:
             images=end - start,
             sections=[Section(name=name, start=first, images=images) for name, first, images in inside],
             shapes=base64.b64encode(wall.shapes[start:end].tobytes()).decode(),
+            heights=base64.b64encode(wall.heights[start:end].tobytes()).decode() if (wall.heights[start:end] < 255).any() else None,
         )
 
     def numbers(self, generation: int, name: str | None, first: int, limit: int) -> list[int] | None:
@@ -87,7 +90,8 @@ def _wall(reader: Reader) -> Wall:
     for start, end in zip(begins, [*begins[1:], len(rows)], strict=True):
         sections.append((as_text(rows[start][1]), start, end - start))
     sizes = np.array([row[2:] for row in rows], np.float64).reshape(-1, 2)
-    return Wall(reader.generation, np.array([row[0] for row in rows], np.int64), shapes(sizes), tuple(sections))
+    heights: UInt8 = np.minimum(sizes[:, 1] // 2, 255).astype(np.uint8)
+    return Wall(reader.generation, np.array([row[0] for row in rows], np.int64), shapes(sizes), heights, tuple(sections))
 
 
 def shapes(sizes: np.ndarray[tuple[int, int], np.dtype[np.float64]]) -> UInt8:

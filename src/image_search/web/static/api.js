@@ -35,6 +35,7 @@ const post = (path, data, signal) =>
 
 export const state = () => ask("/api/library");
 export const classes = () => ask("/api/classes").then((answer) => answer.classes);
+export const counts = (request, signal) => post("/api/classes", request, signal).then((answer) => answer.classes);
 export const sample = (n) => ask(`/api/images/sample?n=${n}`).then((answer) => answer.items);
 export const facts = (id) => ask(`/api/images/${encodeURIComponent(id)}`);
 export const skipped = () => ask("/api/skipped");
@@ -44,11 +45,16 @@ export const index = (folder) => post("/api/index", { folder });
 export const demo = () => post("/api/demo", {});
 export const stop = () => post("/api/index/stop", {});
 
-export function page(name, after, limit = 100) {
-  const query = new URLSearchParams({ after, limit });
+/** The library as a wall: what it holds, in its order. */
+export const wall = (name) => ask(`/api/images/wall${name === null ? "" : `?${new URLSearchParams({ name })}`}`);
+
+export function rowsOfWall(generation, name, start, limit) {
+  const query = new URLSearchParams({ generation, start, limit });
   if (name !== null) query.set("name", name);
-  return ask(`/api/images?${query}`);
+  return ask(`/api/images?${query}`).then((answer) => answer.items);
 }
+
+export const rows = (ids) => post("/api/images/rows", { ids }).then((answer) => answer.items);
 
 export function upload(file, limits) {
   if (limits && file.size > limits.upload_bytes) return Promise.reject(new Problem({ code: "TooLarge" }, 413));

@@ -3,7 +3,6 @@
 import * as api from "./api.js";
 import { go, place } from "./address.js";
 import { button, reducedMotion, fill, h, iconButton, letter, toast } from "./dom.js";
-import { bar } from "./grid.js";
 import { bytes, cosine, day, percent, t } from "./words.js";
 
 const WAYS = ["side", "slider", "flicker"];
@@ -137,7 +136,7 @@ export function makeCompare({ selection, onMore, onLike, onLess }) {
     const pathText = h("code", { class: "path", tabindex: "0" }, facts?.path ?? match.path);
     fill(
       sheet,
-      h("div", { class: "big" }, h("strong", {}, cosine(match.similarity)), h("span", {}, t("similarity")), bar(match.similarity)),
+      h("div", { class: "big" }, h("strong", {}, cosine(match.similarity)), h("span", {}, t("similarity"))),
       match.closeness === null ? null : h("p", { class: "hint" }, `${t("closeness")} ${percent(match.closeness)}: ${t("closeness_is", { x: percent(match.closeness) })}`),
       h(
         "dl",
