@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import re
 from pathlib import Path
 
@@ -38,10 +39,29 @@ def test_every_reason_and_error_has_korean_words() -> None:
 def test_the_page_names_every_module_in_advance() -> None:
     """So that they all arrive in one round, not one after the other as they import each other."""
     html = (STATIC / "index.html").read_text(encoding="utf-8")
-    named = set(re.findall(r'"/static/([\w.]+\.js)"', html))
+    named = set(re.findall(r'"/?static/([\w.]+\.js)"', html))
     assert named == {*MODULES, "theme.js"}
-    assert set(re.findall(r'"/static/([\w.]+\.css)"', html)) == {path.name for path in STATIC.glob("*.css")}
-    assert sum(path.stat().st_size for path in STATIC.iterdir()) < 135_000, "first paint: 150 KB with headers"
+    assert set(re.findall(r'"/?static/([\w.]+\.css)"', html)) == {path.name for path in STATIC.glob("*.css")}
+    sent = sum(len(gzip.compress(path.read_bytes(), 9)) for path in STATIC.iterdir())
+    assert sent < 75_000, "the first view, its pictures too, is to take 150 KB"
+
+
+def test_type_and_form_are_five_sizes_two_weights_and_three_roundings() -> None:
+    css = "\n".join(path.read_text(encoding="utf-8") for path in STATIC.glob("*.css"))
+    sizes = {size for value in re.findall(r"font(?:-size)?: ([^;]+);", css) for size in re.findall(r"[\d.]+(?:px|rem|em)|var\(--t\d\)", value)}
+    assert sizes == {f"var(--t{n})" for n in range(1, 6)} - ({"var(--t5)"} - sizes)
+    assert len(re.findall(r"--t\d: \d+px", css)) == 5
+    weights = {weight for value in re.findall(r"font(?:-weight)?: ([^;]+);", css) for weight in re.findall(r"\b[1-9]\d\d\b(?!px)|\bbold\b|var\(--bold\)", value)}
+    assert weights == {"400", "var(--bold)"}
+    roundings = {part for value in re.findall(r"border-radius: ([^;]+);", css) for part in value.split()}
+    assert roundings <= {"var(--r1)", "var(--r2)", "var(--r3)", "0", "50%", "inherit"}
+
+
+def test_nothing_moves_for_longer_than_150_ms() -> None:
+    """But what shows that something goes on: it turns or breathes until the work is done."""
+    for path in STATIC.glob("*.css"):
+        for value in re.findall(r"transition: ([^;]+);", path.read_text(encoding="utf-8")):
+            assert all(float(seconds) <= 0.15 for seconds in re.findall(r"([\d.]+)s\b", value)), (path.name, value)
 
 
 def test_no_module_makes_markup_from_text() -> None:

@@ -7,6 +7,7 @@ while an index run goes on, rows are asked for by that moment's number and do no
 from __future__ import annotations
 
 import base64
+import itertools
 from dataclasses import dataclass
 
 import numpy as np
@@ -87,7 +88,7 @@ def _wall(reader: Reader) -> Wall:
     rows = list(reader.each_in_order())
     sections: list[tuple[str, int, int]] = []
     begins = [at for at, row in enumerate(rows) if at == 0 or row[1] != rows[at - 1][1]]
-    for start, end in zip(begins, [*begins[1:], len(rows)], strict=True):
+    for start, end in itertools.pairwise([*begins, len(rows)]):
         sections.append((as_text(rows[start][1]), start, end - start))
     sizes = np.array([row[2:] for row in rows], np.float64).reshape(-1, 2)
     heights: UInt8 = np.minimum(sizes[:, 1] // 2, 255).astype(np.uint8)

@@ -33,32 +33,32 @@ async function ask(path, options = {}, tries = 3) {
 const post = (path, data, signal) =>
   ask(path, { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(data), signal });
 
-export const state = () => ask("/api/library");
-export const classes = () => ask("/api/classes").then((answer) => answer.classes);
-export const counts = (request, signal) => post("/api/classes", request, signal).then((answer) => answer.classes);
-export const sample = (n) => ask(`/api/images/sample?n=${n}`).then((answer) => answer.items);
-export const facts = (id) => ask(`/api/images/${encodeURIComponent(id)}`);
-export const skipped = () => ask("/api/skipped");
-export const search = (request, signal) => post("/api/search", request, signal);
-export const address = (url) => post("/api/addresses", { url });
-export const index = (folder) => post("/api/index", { folder });
-export const demo = () => post("/api/demo", {});
-export const stop = () => post("/api/index/stop", {});
+export const state = () => ask("api/library");
+export const classes = () => ask("api/classes").then((answer) => answer.classes);
+export const counts = (request, signal) => post("api/classes", request, signal).then((answer) => answer.classes);
+export const sample = (n) => ask(`api/images/sample?n=${n}`).then((answer) => answer.items);
+export const facts = (id) => ask(`api/images/${encodeURIComponent(id)}`);
+export const skipped = () => ask("api/skipped");
+export const search = (request, signal) => post("api/search", request, signal);
+export const address = (url) => post("api/addresses", { url });
+export const index = (folder) => post("api/index", { folder });
+export const demo = () => post("api/demo", {});
+export const stop = () => post("api/index/stop", {});
 
 /** The library as a wall: what it holds, in its order. */
-export const wall = (name) => ask(`/api/images/wall${name === null ? "" : `?${new URLSearchParams({ name })}`}`);
+export const wall = (name) => ask(`api/images/wall${name === null ? "" : `?${new URLSearchParams({ name })}`}`);
 
 export function rowsOfWall(generation, name, start, limit) {
   const query = new URLSearchParams({ generation, start, limit });
   if (name !== null) query.set("name", name);
-  return ask(`/api/images?${query}`).then((answer) => answer.items);
+  return ask(`api/images?${query}`).then((answer) => answer.items);
 }
 
-export const rows = (ids) => post("/api/images/rows", { ids }).then((answer) => answer.items);
+export const rows = (ids) => post("api/images/rows", { ids }).then((answer) => answer.items);
 
 export function upload(file, limits) {
   if (limits && file.size > limits.upload_bytes) return Promise.reject(new Problem({ code: "TooLarge" }, 413));
-  return ask("/api/uploads", { method: "POST", headers: { "Content-Type": "application/octet-stream" }, body: file });
+  return ask("api/uploads", { method: "POST", headers: { "Content-Type": "application/octet-stream" }, body: file });
 }
 
 /** Calls back with each JobState while the page is seen. A browser has six connections to a server for all its tabs: hidden ones keep none. */
@@ -69,7 +69,7 @@ export function watchJob(callback) {
       source?.close();
       source = null;
     } else if (!source || source.readyState === EventSource.CLOSED) {
-      source = new EventSource("/api/events"); // connects again by itself, and is sent the state at once
+      source = new EventSource("api/events"); // connects again by itself, and is sent the state at once
       source.onmessage = (event) => callback(JSON.parse(event.data));
     }
   };

@@ -23,19 +23,20 @@ export function makeFilters() {
   const histogram = h("svg", { class: "histogram", viewBox: `0 0 ${BINS} 20`, preserveAspectRatio: "none", "aria-hidden": "true" });
   const path = h("input", { type: "search", id: "path", value: place.path, placeholder: t("path_hint"), maxlength: "500", autocomplete: "off", spellcheck: "false", oninput: later, onchange: later });
   const classes = makeClassList({ several: true, onChoose: (name, on) => go({ names: on ? [...place.names, name] : place.names.filter((one) => one !== name), open: null }) });
+  const cutBox = h("section", { class: "filter" }, h("label", { for: "cut" }, t("similarity"), value), histogram, slider);
   const classBox = h("section", { class: "filter" }, h("h3", {}, t("classes")), classes.element);
   const clear = button(t("filters_clear"), () => { takePath(""); go({ ...NONE, open: null }); }, { class: "button" });
   const element = h(
     "div",
     { class: "filters" },
-    h("section", { class: "filter" }, h("label", { for: "cut" }, t("similarity"), value), histogram, slider),
+    cutBox,
     classBox,
     h("section", { class: "filter" }, h("label", { for: "path" }, t("path")), path),
     clear,
   );
   let waiting = 0;
   let typed = place.path; // what the address has of what was written
-  let all = []; // every class of the library
+  let all = null; // every class of the library
   let counted = ""; // for which other filters
   let running = null;
   let drawn = null;
@@ -69,11 +70,10 @@ export function makeFilters() {
     running?.abort();
     running = new AbortController();
     try {
-      const found = await api.counts(request, running.signal);
+      const [found, every] = await Promise.all([api.counts(request, running.signal), all ?? api.classes()]);
       if (key !== counted) return;
       const images = new Map(found.map((one) => [one.name, one.images]));
-      for (const one of found) if (!all.some((known) => known.name === one.name)) all.push(one);
-      all = all.map((one) => ({ name: one.name, images: images.get(one.name) ?? 0 }));
+      all = every.map((one) => ({ name: one.name, images: images.get(one.name) ?? 0 }));
       show();
     } catch (error) {
       counted = "";
@@ -82,7 +82,7 @@ export function makeFilters() {
   }
 
   function show() {
-    classes.show(all, place.names);
+    classes.show(all ?? [], place.names);
     classBox.hidden = classes.element.hidden;
   }
 
@@ -93,7 +93,8 @@ export function makeFilters() {
     /** The library has changed. */
     renew() {
       counted = "";
-      void count();
+      all = null;
+      if (place.parts.length) void count();
     },
     /** matches: all that are loaded. */
     show(matches) {
@@ -103,6 +104,7 @@ export function makeFilters() {
       value.value = words;
       if (place.path !== typed) takePath(place.path); // by Back, or cleared: what is being written goes
       clear.hidden = !filtersOn().length;
+      cutBox.hidden = !matches.length; // it can do nothing
       if (drawn?.matches !== matches || drawn.min !== place.min) draw(matches);
       drawn = { matches, min: place.min };
       clearTimeout(counting);

@@ -10,7 +10,8 @@ export function makeFolders(server) {
   const opener = h("button", { type: "button", class: "button", onclick: () => sheet.toggle() }, icon("folder"), h("span", { class: "words" }, t("folders")));
   const list = h("ul", { class: "folders" });
   const facts = h("dl", { class: "facts" });
-  const sheet = makeSheet({ title: t("folders"), content: [list, h("p", { class: "hint" }, t("allow_hint"), " ", h("code", {}, "image-search serve --allow ~/Pictures")), facts], opener, kind: "folders-panel" });
+  const allow = h("p", { class: "hint" }, t("allow_hint"), " ", h("code", {}, "image-search serve --allow ~/Pictures"));
+  const sheet = makeSheet({ title: t("folders"), content: [list, allow, facts], opener, kind: "folders-panel" });
 
   function index(folder) {
     api.index(folder.number).catch(report);
@@ -27,9 +28,10 @@ export function makeFolders(server) {
         const part = stopped && stopped.folder === folder.path && stopped.total > stopped.done;
         const words = folder.offline ? t("folder_away") : part ? t("part_indexed", { done: stopped.done, total: stopped.total }) : folder.known ? t("images", { n: folder.images }) : t("new_folder");
         const act = part ? t("go_on") : folder.known ? t("update") : t("index");
-        return h("li", {}, h("code", { title: folder.path }, folder.path), h("small", {}, words), folder.offline ? null : button(act, () => index(folder), { class: folder.known && !part ? "button" : "button primary", disabled: busy, "aria-label": `${act}: ${folder.path}` }, folder.known ? "refresh" : "plus"));
+        return h("li", {}, h("code", { title: folder.path }, folder.path), h("small", {}, words), folder.offline || state.read_only ? null : button(act, () => index(folder), { class: folder.known && !part ? "button" : "button primary", disabled: busy, "aria-label": `${act}: ${folder.path}` }, folder.known ? "refresh" : "plus"));
       }),
     );
+    allow.hidden = Boolean(state.read_only);
     paintFacts(state.library);
   }
 

@@ -6,8 +6,8 @@ import { problemText, reasonText, t } from "./words.js";
 
 export const RUNNING = ["drawing", "scanning", "indexing", "finishing"];
 
-/** folderOf(job): the number of the folder that a run was about, or -1. */
-export function makeJob(folderOf) {
+/** folderOf(job): the number of the folder that a run was about, or -1 if it may not be run from here. */
+export function makeJob(folderOf, readOnly) {
   const element = h("section", { class: "job", hidden: true, "aria-label": t("job_indexing") });
   const words = h("strong", { role: "status" });
   const folder = h("code", {});
@@ -38,7 +38,7 @@ export function makeJob(folderOf) {
       const said = job.state === "stopped" && job.total ? t("job_stopped_at", job) : t(`job_${job.state}`, job);
       if (words.textContent !== said) words.textContent = said;
       folder.textContent = job.folder;
-      stop.hidden = !running || job.state === "finishing";
+      stop.hidden = !running || readOnly() || job.state === "finishing";
       number = folderOf(job);
       goOn.hidden = !["stopped", "failed"].includes(job.state) || number < 0;
       meter.hidden = !running && job.state !== "stopped";

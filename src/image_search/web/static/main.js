@@ -14,7 +14,7 @@ import { makeTray } from "./tray.js";
 import { language, switchLanguage, t } from "./words.js";
 
 const main = document.getElementById("main");
-const mark = h("img", { src: "/static/icon.svg", alt: "", width: 24, height: 24 }); // one node: it is fetched once
+const mark = h("img", { src: "static/icon.svg", alt: "", width: 24, height: 24 }); // one node: it is fetched once
 const THEMES = ["auto", "light", "dark"];
 const AGAIN_MS = 2000; // a server that is gone is asked again
 let state = null;
@@ -45,7 +45,7 @@ async function start() {
   }
   install(state);
   tray = makeTray();
-  job = makeJob((run) => state.folders.find((folder) => folder.path === run.folder)?.number ?? -1);
+  job = makeJob((run) => (state.read_only ? -1 : (state.folders.find((folder) => folder.path === run.folder)?.number ?? -1)), () => Boolean(state.read_only));
   views = { start: makeStart(() => state, job), library: makeLibrary(() => state, job, tray), search: null };
   onGo(show);
   onLeave(stay);
@@ -102,7 +102,7 @@ async function watch(now) {
 
 function show() {
   const name = place.view === "library" ? "library" : place.parts.length && state.library ? "search" : "start";
-  if (name === "search" && !views.search) views.search = makeSearch(tray);
+  if (name === "search" && !views.search) views.search = makeSearch(() => state, tray);
   const view = views[name];
   const entered = shown !== name;
   if (entered) {
@@ -137,7 +137,7 @@ function drawHeader() {
   const theme = currentTheme();
   fill(
     document.getElementById("top"),
-    h("a", { class: "brand", href: "/", "aria-label": t("title"), onclick: (event) => follow(event, "search") }, mark, h("span", {}, t("title"))),
+    h("a", { class: "brand", href: "./", "aria-label": t("title"), onclick: (event) => follow(event, "search") }, mark, h("span", {}, t("title"))),
     h("nav", { "aria-label": t("title") }, tab("search", "search"), tab("library", "library")),
     h("a", { class: "progress-chip", id: "chip", href: link({ ...EMPTY, view: "library" }), hidden: true, onclick: (event) => follow(event, "library") }),
     h(

@@ -4,7 +4,7 @@ import { EMPTY, go, place } from "./address.js";
 import { button, fill, h, icon, iconButton } from "./dom.js";
 import { makeRegion } from "./region.js";
 import { makeSheet } from "./sheet.js";
-import { choose, nameOf } from "./upload.js";
+import * as giving from "./upload.js";
 import { t } from "./words.js";
 
 export function makeQueryBar() {
@@ -17,8 +17,8 @@ export function makeQueryBar() {
     thumb,
     name,
     parts,
-    tool("plus", t("add_like"), () => choose("like"), "add"),
-    tool("minus", t("add_less"), () => choose("less"), "add"),
+    tool("plus", t("add_like"), () => giving.choose("like"), "add"),
+    tool("minus", t("add_less"), () => giving.choose("less"), "add"),
     tool("close", t("clear"), () => go({ ...EMPTY }), "new"),
   );
   const panel = makeSheet({ title: t("query"), content: [], opener: thumb, kind: "region-panel" });
@@ -34,8 +34,8 @@ export function makeQueryBar() {
     const part = place.parts[0].region;
     element.classList.remove("waiting");
     fill(thumb, crop(first, part), icon("region"));
-    thumb.setAttribute("aria-label", `${part ? t("query_region") : t("query")}: ${nameOf(first)}. ${t("region_open")}`);
-    fill(name, h("span", { class: "name", title: nameOf(first) }, nameOf(first)), h("small", {}, part ? t("part_of", { w: part.w, h: part.h }) : `${first.width} × ${first.height}`));
+    thumb.setAttribute("aria-label", `${part ? t("query_region") : t("query")}: ${giving.nameOf(first)}. ${t("region_open")}`);
+    fill(name, h("span", { class: "name", title: giving.nameOf(first) }, giving.nameOf(first)), h("small", {}, part ? t("part_of", { w: part.w, h: part.h }) : `${first.width} × ${first.height}`));
     fill(parts, others.map((other, position) => chip(other, position + 1)));
     parts.hidden = !others.length;
     paintPanel(first, part);
@@ -69,10 +69,10 @@ export function makeQueryBar() {
     const words = query.less ? t("less_like") : t("more_like");
     return h(
       "li",
-      { class: query.less ? "part less" : "part", title: `${words}: ${nameOf(query)}` },
-      h("img", { src: query.view, alt: nameOf(query), width: 48, height: 48 }),
+      { class: query.less ? "part less" : "part", title: `${words}: ${giving.nameOf(query)}` },
+      h("img", { src: query.view, alt: giving.nameOf(query), width: 48, height: 48 }),
       h("span", { class: "sign", role: "img", "aria-label": words }, icon(query.less ? "minus" : "plus")),
-      iconButton("close", `${t("remove")}: ${nameOf(query)}`, () => go({ parts: place.parts.filter((_, at) => at !== position), open: null })),
+      iconButton("close", `${t("remove")}: ${giving.nameOf(query)}`, () => go({ parts: place.parts.filter((_, at) => at !== position), open: null })),
     );
   }
 
@@ -96,6 +96,7 @@ export function makeQueryBar() {
 /** Words where there is room for them. */
 const tool = (picture, words, act, kind) => h("button", { type: "button", class: `button quiet ${kind}`, "aria-label": words, title: words, onclick: act }, icon(picture), h("span", { class: "words" }, words));
 
-function setRegion(region) {
+async function setRegion(region) {
+  if (region) await giving.ensureFull?.(place.parts[0].id); // a part may need more pixels than were sent
   go({ parts: place.parts.map((part, position) => (position ? part : { ...part, region })), open: null });
 }

@@ -19,12 +19,13 @@ const ALL = 5000;
 const ANSWERS = 6; // kept, some 200 KB each
 const REST_MS = 250; // the first screen's pictures are fetched before it
 
-export function makeSearch(tray) {
+/** server(): the state; tray: what was chosen. */
+export function makeSearch(server, tray) {
   const results = makeResults(() => paint());
   const bar = makeQueryBar();
   const filters = makeFilters();
   const wall = makeWall({ label: t("search"), captions: true, act, isPicked: (match) => tray.has(match) });
-  const compare = makeCompare({ selection: tray, onMore: moreLike, onLess: (id) => take([id], "less"), onLike: (id) => take([id], "like") });
+  const compare = makeCompare({ selection: tray, onMore: moreLike, onLess: (id) => take([id], "less"), onLike: (id) => take([id], "like"), onThisMachine: Boolean(server().on_this_machine) });
   const view = makeView({ onSize: wall.resize, onCaption: wall.redraw });
 
   const title = h("h1", { tabindex: "-1", "aria-live": "polite" });
@@ -168,6 +169,7 @@ export function makeSearch(tray) {
   function nothing() {
     const on = filtersOn();
     const best = results.matches[0];
+    if (best) on.reverse(); // then it is the similarity, which stands last, that lets nothing through
     const away = on.map(([words, change]) => [t("without", { x: words }), () => go(change), "close"]);
     if (best && place.min !== null) fill(state, makeState({ picture: "filter", title: t("none_min", { x: place.min.toFixed(2) }), text: t("none_min_hint", { best: cosine(best.similarity) }), actions: away }));
     else if (place.path && !place.names.length) fill(state, makeState({ picture: "filter", title: t("none_path", { x: place.path }), text: t("none_path_hint"), actions: away }));

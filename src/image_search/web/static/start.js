@@ -70,8 +70,8 @@ export function makeStart(server, job) {
             { class: "intake first" },
             h("h1", {}, state.library ? t("empty_library") : t("no_library")),
             h("p", {}, t("no_library_hint")),
-            h("div", { class: "first-steps" }, mine, own.length ? h("p", { class: "hint" }, t("or")) : null, demo),
-            own.length ? null : h("p", { class: "hint" }, t("allow_hint"), h("br"), h("code", {}, "image-search serve --allow ~/Pictures")),
+            state.read_only ? null : h("div", { class: "first-steps" }, mine, own.length ? h("p", { class: "hint" }, t("or")) : null, demo),
+            own.length || state.read_only ? null : h("p", { class: "hint" }, t("allow_hint"), h("br"), h("code", {}, "image-search serve --allow ~/Pictures")),
           ),
     );
   }

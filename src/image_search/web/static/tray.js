@@ -101,7 +101,7 @@ export function makeTray() {
     for (const state of ["gone", "away", "changed"]) if (count(state)) notes.push(t(`zip_${state}`, { n: count(state) }));
     if (there.length > COPIES) notes.push(t("zip_most", { n: COPIES }));
     if (notes.length) tellLeftOut(all, some.length, notes);
-    if (some.length) download(`/api/images.zip?${all.slice(0, COPIES).map((row) => `id=${row.id}`).join("&")}`, "images.zip");
+    if (some.length) download(`api/images.zip?${all.slice(0, COPIES).map((row) => `id=${row.id}`).join("&")}`, "images.zip");
   }
 
   function tellLeftOut(all, copied, notes) {

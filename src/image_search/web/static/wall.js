@@ -174,7 +174,9 @@ export function makeWall({ label, act, captions = false, choosable = true, isPic
     style.setProperty("--tall", `${tall}px`);
     card.node.setAttribute("aria-setsize", source.count);
     card.node.setAttribute("aria-posinset", card.index + 1);
-    card.node.classList.toggle("slim", wide < 92);
+    card.node.classList.toggle("low", tall < 136);
+    card.node.classList.toggle("tiny", wide < 66);
+    card.node.classList.toggle("slim", wide < (tall < 136 ? 136 : 92)); // no room for all that can be done
   }
 
   function drawHeads(from, to) {
