@@ -48,10 +48,16 @@ def test_the_page_names_every_module_in_advance() -> None:
 
 def test_type_and_form_are_five_sizes_two_weights_and_three_roundings() -> None:
     css = "\n".join(path.read_text(encoding="utf-8") for path in STATIC.glob("*.css"))
-    sizes = {size for value in re.findall(r"font(?:-size)?: ([^;]+);", css) for size in re.findall(r"[\d.]+(?:px|rem|em)|var\(--t\d\)", value)}
+    sizes = {
+        size for value in re.findall(r"font(?:-size)?: ([^;]+);", css) for size in re.findall(r"[\d.]+(?:px|rem|em)|var\(--t\d\)", value)
+    }
     assert sizes == {f"var(--t{n})" for n in range(1, 6)} - ({"var(--t5)"} - sizes)
     assert len(re.findall(r"--t\d: \d+px", css)) == 5
-    weights = {weight for value in re.findall(r"font(?:-weight)?: ([^;]+);", css) for weight in re.findall(r"\b[1-9]\d\d\b(?!px)|\bbold\b|var\(--bold\)", value)}
+    weights = {
+        weight
+        for value in re.findall(r"font(?:-weight)?: ([^;]+);", css)
+        for weight in re.findall(r"\b[1-9]\d\d\b(?!px)|\bbold\b|var\(--bold\)", value)
+    }
     assert weights == {"400", "var(--bold)"}
     roundings = {part for value in re.findall(r"border-radius: ([^;]+);", css) for part in value.split()}
     assert roundings <= {"var(--r1)", "var(--r2)", "var(--r3)", "0", "50%", "inherit"}

@@ -130,6 +130,7 @@ class Columns(_Schema):
     similarity: list[float]
     closeness: list[float] | None
     shape: str = Field(description="base64 of a byte each, the picture's shape: 128 + 32 log2(width / height)")
+    heights: str | None = Field(description="base64 of a byte each: half the height in pixels, at most 255; null: none is that small")
     same_as: list[int | None]
 
 

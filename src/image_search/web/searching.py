@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import os
 import threading
 from collections import Counter
@@ -28,7 +27,7 @@ from .opened import OpenLibrary
 from .pictures import Pictures, upload_address
 from .recent import Recent
 from .schemas import ClassCount, Classes, Columns, CountsRequest, Hit, QueryPart, QueryShown, SearchAnswer, SearchRequest
-from .walls import shapes
+from .walls import as_text_of, heights, shapes, small_heights
 
 __all__ = ["Searching"]
 
@@ -173,7 +172,8 @@ def _columns(found: Sequence[_Found]) -> Columns:
         ids=[one.item.number for one in found],
         similarity=[round(max(-1.0, min(1.0, float(one.match.similarity))), 4) for one in found],
         closeness=[round(one.match.closeness or 0.0, 3) for one in found] if scored else None,
-        shape=base64.b64encode(shapes(sizes).tobytes()).decode(),
+        shape=as_text_of(shapes(sizes)),
+        heights=small_heights(heights(sizes)),
         same_as=[one.same_as for one in found],
     )
 

@@ -21,7 +21,7 @@ from .opened import OpenLibrary
 from .recent import Recent
 from .schemas import Section, WallShown
 
-__all__ = ["Walls", "shapes"]
+__all__ = ["Walls", "as_text_of", "heights", "shapes", "small_heights"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,8 +70,8 @@ class Walls:
             generation=wall.generation,
             images=end - start,
             sections=[Section(name=name, start=first, images=images) for name, first, images in inside],
-            shapes=base64.b64encode(wall.shapes[start:end].tobytes()).decode(),
-            heights=base64.b64encode(wall.heights[start:end].tobytes()).decode() if (wall.heights[start:end] < 255).any() else None,
+            shapes=as_text_of(wall.shapes[start:end]),
+            heights=small_heights(wall.heights[start:end]),
         )
 
     def numbers(self, generation: int, name: str | None, first: int, limit: int) -> list[int] | None:
@@ -91,8 +91,7 @@ def _wall(reader: Reader) -> Wall:
     for start, end in itertools.pairwise([*begins, len(rows)]):
         sections.append((as_text(rows[start][1]), start, end - start))
     sizes = np.array([row[2:] for row in rows], np.float64).reshape(-1, 2)
-    heights: UInt8 = np.minimum(sizes[:, 1] // 2, 255).astype(np.uint8)
-    return Wall(reader.generation, np.array([row[0] for row in rows], np.int64), shapes(sizes), heights, tuple(sections))
+    return Wall(reader.generation, np.array([row[0] for row in rows], np.int64), shapes(sizes), heights(sizes), tuple(sections))
 
 
 def shapes(sizes: np.ndarray[tuple[int, int], np.dtype[np.float64]]) -> UInt8:
@@ -106,3 +105,18 @@ def shapes(sizes: np.ndarray[tuple[int, int], np.dtype[np.float64]]) -> UInt8:
     """
     found: UInt8 = np.clip(np.rint(128 + 32 * np.log2(sizes[:, 0] / sizes[:, 1])), 0, 255).astype(np.uint8)
     return found
+
+
+def heights(sizes: np.ndarray[tuple[int, int], np.dtype[np.float64]]) -> UInt8:
+    """Half the heights in pixels, at most 255, uint8 (N,): who shows a picture larger than twice its size has to know the small ones."""
+    found: UInt8 = np.minimum(sizes[:, 1] // 2, 255).astype(np.uint8)
+    return found
+
+
+def as_text_of(values: UInt8) -> str:
+    return base64.b64encode(values.tobytes()).decode()
+
+
+def small_heights(values: UInt8) -> str | None:
+    """None where no picture is small."""
+    return as_text_of(values) if (values < 255).any() else None

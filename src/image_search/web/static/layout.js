@@ -16,7 +16,7 @@ export function limitsOf(base64) {
   return Float32Array.from({ length: bytes.length }, (_, at) => limitOf(2 * bytes.charCodeAt(at)));
 }
 
-export const limitOf = (height) => (height >= 510 ? Infinity : UP * height);
+export const limitOf = (height) => (height >= 510 ? Infinity : UP * 2 * Math.floor(height / 2));
 
 /** base64 of such bytes -> Float32Array of ratios, clamped. */
 export function ratiosOf(base64) {

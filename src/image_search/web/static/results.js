@@ -2,7 +2,8 @@
 
 import * as api from "./api.js";
 import { place } from "./address.js";
-import { clamped, ratiosOf } from "./layout.js";
+import { clamped, limitsOf, ratiosOf } from "./layout.js";
+import { calibrate } from "./scale.js";
 
 const AT_ONCE = 200; // rows of matches asked for together
 
@@ -17,13 +18,15 @@ export function makeResults(onRows) {
     answer = found;
     matches = found.matches.map((match) => ({ ...match, ratio: clamped(match.width / match.height) }));
     const rest = found.rest;
+    calibrate(matches); // the nearest 60 hold them
     if (!rest) return;
     const ratios = ratiosOf(rest.shape);
+    const limits = limitsOf(rest.heights);
     rest.ids.forEach((number, at) => {
       const id = `id:${number}`;
       const rank = found.matches.length + at + 1;
       const old = known.get(id);
-      matches.push({ ...(old ?? { id, name: "", path: "", identical: false, lazy: true }), rank, similarity: rest.similarity[at], closeness: rest.closeness?.[at] ?? null, same_as: rest.same_as[at], ratio: ratios[at] });
+      matches.push({ ...(old ?? { id, name: "", path: "", identical: false, lazy: true }), rank, similarity: rest.similarity[at], closeness: rest.closeness?.[at] ?? null, same_as: rest.same_as[at], ratio: ratios[at], limit: limits ? limits[at] : Infinity });
     });
   }
 

@@ -8,9 +8,8 @@ const STEPS = [
   [0.5, "near_very"],
   [0.1, "near_close"],
   [0.01, "near_related"],
-  [0.0001, "near_loose"],
-  [-1, "near_far"],
 ];
+const LOOSE = 0.6; // of the similarity that nearest neighbours here have at least
 
 let shows = kept();
 
@@ -33,16 +32,26 @@ function kept() {
   }
 }
 
-export const nearness = (closeness) => t(STEPS.find(([from]) => closeness >= from)[1]);
+let least = 0;
+
+/** What the least near of the matches that are as near as neighbours here have: below it there are two words left. */
+export function calibrate(matches) {
+  const near = matches.filter((match) => match.closeness >= STEPS.at(-1)[0]);
+  least = LOOSE * Math.min(1, ...near.map((match) => match.similarity));
+}
+
+export function nearness({ closeness, similarity }) {
+  return t(STEPS.find(([from]) => closeness >= from)?.[1] ?? (similarity >= least ? "near_loose" : "near_far"));
+}
 
 /** A library of fewer than 50 images has no closeness: the similarity it is. */
 export function caption(item) {
-  if (showsWords() && item.closeness !== null) return h("b", { class: "score" }, nearness(item.closeness));
+  if (showsWords() && item.closeness !== null) return h("b", { class: "score" }, nearness(item));
   return h("b", { class: "score" }, h("span", { class: "unseen" }, `${t("similarity")} `), cosine(item.similarity));
 }
 
 /** All that is known of it, for a pointer that rests. */
 export function scoreTitle(item) {
   const similarity = `${t("similarity")} ${cosine(item.similarity)}`;
-  return item.closeness === null ? similarity : `${similarity} · ${nearness(item.closeness)}: ${t("closeness_is", { x: percent(item.closeness) })}`;
+  return item.closeness === null ? similarity : `${similarity} · ${nearness(item)}: ${t("closeness_is", { x: percent(item.closeness) })}`;
 }

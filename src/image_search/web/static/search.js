@@ -31,7 +31,7 @@ export function makeSearch(server, tray) {
   const title = h("h1", { tabindex: "-1", "aria-live": "polite" });
   const meta = h("p", { class: "meta" });
   const chips = h("div", { class: "chips" });
-  const chooseAll = button(t("choose_all"), () => tray.add(shown.filter((match) => !match.lazy)), { class: "button quiet" }, "check");
+  const chooseAll = button(t("choose_all"), chooseEverything, { class: "button quiet", title: t("choose_all"), "aria-label": t("choose_all") }, "check");
   const drawer = makeDrawer({ title: t("filters"), content: filters.element, kept: "filters", picture: "filter" });
   const state = h("div", {});
   const frame = h("section", { class: "results", "aria-busy": "false" }, h("header", { class: "toolbar" }, h("div", {}, title, meta), chips, chooseAll), state, wall.element);
@@ -61,6 +61,11 @@ export function makeSearch(server, tray) {
   function unfold(match) {
     results.toggle(match);
     paint();
+  }
+
+  /** Also those that have not been scrolled to: their rows are asked for when they are taken along. */
+  function chooseEverything() {
+    tray.add(shown);
   }
 
   async function show() {

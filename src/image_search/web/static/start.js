@@ -53,7 +53,7 @@ export function makeStart(server, job) {
       h("section", { class: "samples" }, h("h2", {}, t("from_library")), samples.element),
     );
     samples.resize(innerWidth < 900 ? 104 : innerWidth > 2400 ? 240 : 150);
-    api.sample(SAMPLES).then((items) => samples.show(listed(items.map((item) => ({ ...item, ratio: clamped(item.width / item.height) })))), report);
+    api.sample(SAMPLES).then((items) => samples.show(listed(items.map((item) => ({ ...item, ratio: clamped(item.width / item.height) })))), (error) => { drawn = ""; report(error); });
   }
 
   function first(state, busy) {

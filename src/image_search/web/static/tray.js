@@ -33,14 +33,14 @@ export function makeTray() {
       return;
     }
     const item = (words, act) => button(words, () => act().catch(report), {});
-    const newest = [...chosen.values()].slice(-SEEN).reverse();
+    const newest = [...chosen.values()].filter((one) => one.thumbnail).slice(-SEEN).reverse();
     fill(
       element,
       h(
         "div",
         { class: "tray", role: "region", "aria-label": t("chosen", { n }) },
         h("strong", { role: "status" }, t("chosen", { n })),
-        h("ul", { class: "tray-pictures" }, newest.map((one) => h("li", {}, h("button", { type: "button", title: `${t("unchoose_one")}: ${one.name || t("nameless")}`, "aria-label": `${t("unchoose_one")}: ${one.name || t("nameless")}`, onclick: () => toggle(one) }, h("img", { src: one.thumbnail, alt: "" }), icon("close"))))),
+        h("ul", { class: "tray-pictures" }, newest.map((one) => h("li", {}, h("button", { type: "button", title: `${t("unchoose_one")}: ${one.name || t("nameless")}`, "aria-label": `${t("unchoose_one")}: ${one.name || t("nameless")}`, onclick: () => toggle(one) }, one.thumbnail ? h("img", { src: one.thumbnail, alt: "" }) : null, icon("close"))))),
         h("div", { class: "tray-ways" }, h("span", { class: "words" }, t("take_along")), item(t("export_list"), asList), item(t("export_csv"), asCsv), item(t("export_json"), asJson), item(t("export_zip"), asZip)),
         iconButton("close", t("unchoose"), clear),
       ),
@@ -133,7 +133,7 @@ export function makeTray() {
         toggle(match);
         return;
       }
-      put(shown.slice(Math.min(from, to), Math.max(from, to) + 1).filter((one) => !one.lazy));
+      put(shown.slice(Math.min(from, to), Math.max(from, to) + 1));
       changed();
     },
     has: (match) => chosen.has(match.id),

@@ -199,8 +199,8 @@ export function makeWall({ label, act, captions = false, choosable = true, isPic
         }),
       );
     }
-    const top = layout.first[rowAt(layout, covered() - topOf())];
-    onSection?.(sections.findLast((section) => section.start <= top) ?? sections[0]);
+    const top = covered() - topOf() + HEADING / 2;
+    onSection?.(sections[Math.max(0, layout.heads.findLastIndex((y) => y <= top))]);
   }
 
   // --- where it stands -----------------------------------------------------------------------------------------------------------
@@ -371,7 +371,7 @@ export function listed(items) {
   return {
     count: items.length,
     ratios: Float32Array.from(items, (item) => item.ratio),
-    limits: Float32Array.from(items, (item) => (item.height ? limitOf(item.height) : Infinity)),
+    limits: Float32Array.from(items, (item) => item.limit ?? limitOf(item.height)),
     at: (index) => (items[index].lazy ? null : items[index]),
     key: (index) => items[index].id,
     indexOf: (id) => places.get(id) ?? -1,
