@@ -460,7 +460,7 @@ def test_phone_width(browser: playwright.Browser, server: PageServer) -> None:
     tab.page.locator("dialog.compare .head .icon-button").last.tap()
     tab.page.locator(".bar .tools .button").first.tap()
     tab.page.wait_for_selector("dialog:modal >> text=Similarity")
-    tab.page.locator("dialog:modal header .icon-button").tap()
+    tab.page.locator("dialog:modal .sheet-head .icon-button").tap()
     tab.page.locator(".query-thumb").tap()
     tab.page.locator("text=Search a part").tap()
     tab.page.wait_for_url("**region=*")

@@ -33,7 +33,7 @@ export function makeCard(item, { act, choosable, pictures }) {
       title: scored ? `${item.path}\n${scoreTitle(item)}` : item.path,
       onclick: (event) => act(event.shiftKey && choosable ? "range" : "open", item),
     },
-    h("span", { class: extreme ? "picture extreme" : "picture" }, image, extreme && h("span", { class: "pill wide", title: t("extreme", { w: item.width, h: item.height }) }, item.width > item.height ? "↔" : "↕")),
+    h("span", { class: extreme ? "picture extreme" : "picture" }, image, extreme && h("span", { class: "pill wide", "aria-hidden": "true", title: t("extreme", { w: item.width, h: item.height }) }, item.width > item.height ? "↔" : "↕")),
     scored && h("span", { class: "caption" }, caption(item), item.name && h("span", { class: "name" }, item.name)),
   );
   const pill = item.identical ? h("span", { class: "pill identical" }, t("identical")) : item.state && item.state !== "here" ? h("span", { class: "pill" }, t(`state_${item.state}`)) : null;
@@ -44,7 +44,7 @@ export function makeCard(item, { act, choosable, pictures }) {
     face,
     pill,
     choosable && h("button", { type: "button", class: "mark", tabindex: "-1", title: t("pick"), "aria-label": t("pick"), "aria-pressed": "false", onclick: (event) => act(event.shiftKey ? "range" : "choose", item) }, icon("check")),
-    repeats && h("button", { type: "button", class: "repeats", tabindex: "-1", "aria-expanded": String(item.expanded), title: repeats, "aria-label": repeats, onclick: () => act("unfold", item) }, item.expanded ? "−" : `+${item.repeats}`),
+    repeats && h("button", { type: "button", class: "repeats", tabindex: "-1", "aria-expanded": String(item.expanded), title: repeats, onclick: () => act("unfold", item) }, item.expanded ? "−" : `+${item.repeats}`, h("span", { class: "unseen" }, ` ${repeats}`)),
   );
   if (item.member) node.classList.add("member");
   return node;

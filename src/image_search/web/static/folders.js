@@ -7,7 +7,7 @@ import { makeSheet } from "./sheet.js";
 import { t } from "./words.js";
 
 export function makeFolders(server) {
-  const opener = h("button", { type: "button", class: "button", onclick: () => sheet.toggle() }, icon("folder"), h("span", { class: "words" }, t("folders")));
+  const opener = h("button", { type: "button", class: "button", "aria-label": t("folders"), title: t("folders"), onclick: () => sheet.toggle() }, icon("folder"), h("span", { class: "words" }, t("folders")));
   const list = h("ul", { class: "folders" });
   const facts = h("dl", { class: "facts" });
   const allow = h("p", { class: "hint" }, t("allow_hint"), " ", h("code", {}, "image-search serve --allow ~/Pictures"));

@@ -190,7 +190,7 @@ export function makeSearch(server, tray) {
     bar.show(answer.queries);
     filters.show(results.matches);
     const folded = shown.reduce((sum, match) => sum + (match.expanded ? 0 : (match.repeats ?? 0)), 0);
-    const words = shown.length ? t(answer.complete || place.min !== null ? "results" : "results_more", { n: shown.length }) : "";
+    const words = shown.length ? t(answer.complete || place.min !== null ? "results" : "results_more", { n: shown.length }) : t("none");
     if (title.textContent !== words) title.textContent = words;
     fill(meta, [answer.exact ? null : t("by_store"), folded ? t("folded", { n: folded }) : null].filter(Boolean).join(" · "));
     fill(chips, filtersOn().map(([text, change]) => h("button", { type: "button", class: "chip", title: t("without", { x: text }), "aria-label": t("without", { x: text }), onclick: () => go(change) }, h("span", {}, text), "×")));

@@ -10,7 +10,7 @@ export function makeSheet({ title, content, opener, kind = "", modal = false, on
   const dialog = h(
     "dialog",
     { class: `sheet-panel ${kind}`, "aria-label": title, onclose: () => closed(), onkeydown: (event) => event.key === "Escape" && close(event) },
-    h("header", {}, h("h2", {}, title), iconButton("close", t("close"), () => close())),
+    h("div", { class: "sheet-head" }, h("h2", {}, title), iconButton("close", t("close"), () => close())),
     h("div", { class: "sheet-body" }, content),
   );
   opener.setAttribute("aria-expanded", "false");

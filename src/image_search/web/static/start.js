@@ -9,7 +9,7 @@ import { choose, moreLike, url } from "./upload.js";
 import { listed, makeWall } from "./wall.js";
 import { t } from "./words.js";
 
-const SAMPLES = 24; // more than two rows take
+const SAMPLES = 24; // more than two rows take: some 12 are shown, 70 KB
 
 export function makeStart(server, job) {
   const element = h("div", { class: "start" });
@@ -52,7 +52,7 @@ export function makeStart(server, job) {
       ),
       h("section", { class: "samples" }, h("h2", {}, t("from_library")), samples.element),
     );
-    samples.resize(innerWidth < 900 ? 104 : innerWidth > 2400 ? 240 : 150);
+    samples.resize(innerWidth < 900 ? 104 : innerWidth > 2400 ? 240 : 190);
     api.sample(SAMPLES).then((items) => samples.show(listed(items.map((item) => ({ ...item, ratio: clamped(item.width / item.height) })))), (error) => { drawn = ""; report(error); });
   }
 

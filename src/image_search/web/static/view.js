@@ -9,7 +9,7 @@ import { t } from "./words.js";
 const [SMALL, LARGE] = [90, 360]; // heights of a row, CSS pixels
 
 export function makeView({ onSize, onCaption = null }) {
-  const opener = h("button", { type: "button", class: "button", onclick: () => sheet.toggle() }, icon("view"), h("span", { class: "words" }, t("view")));
+  const opener = h("button", { type: "button", class: "button", "aria-label": t("view"), title: t("view"), onclick: () => sheet.toggle() }, icon("view"), h("span", { class: "words" }, t("view")));
   const size = h("input", { type: "range", min: SMALL, max: LARGE, step: "10", id: "size", value: "190", oninput: () => resize() });
   const group = h("input", { type: "checkbox", id: "group", onchange: () => go({ each: !group.checked }, { replace: true }) });
   const groupWords = h("span", {});
