@@ -11,6 +11,7 @@ import pytest
 import image_search
 
 STATIC = Path(image_search.__file__).parent / "web" / "static"
+PAGES = STATIC.parent / "pages"
 MODULES = sorted(path.name for path in STATIC.glob("*.js") if path.name != "theme.js")
 
 
@@ -39,9 +40,9 @@ def test_every_reason_and_error_has_korean_words() -> None:
 def test_the_page_names_every_module_in_advance() -> None:
     """So that they all arrive in one round, not one after the other as they import each other."""
     html = (STATIC / "index.html").read_text(encoding="utf-8")
-    named = set(re.findall(r'"/?static/([\w.]+\.js)"', html))
+    named = set(re.findall(r'"static/([\w.]+\.js)"', html))
     assert named == {*MODULES, "theme.js"}
-    assert set(re.findall(r'"/?static/([\w.]+\.css)"', html)) == {path.name for path in STATIC.glob("*.css")}
+    assert set(re.findall(r'"static/([\w.]+\.css)"', html)) == {path.name for path in STATIC.glob("*.css")}
     sent = sum(len(gzip.compress(path.read_bytes(), 9)) for path in STATIC.iterdir())
     assert sent < 75_000, "the first view, its pictures too, is to take 150 KB"
 
@@ -70,9 +71,16 @@ def test_nothing_moves_for_longer_than_150_ms() -> None:
             assert all(float(seconds) <= 0.15 for seconds in re.findall(r"([\d.]+)s\b", value)), (path.name, value)
 
 
+def test_addresses_are_relative() -> None:
+    """So that the page works below a path, behind a proxy that it knows nothing of."""
+    for file in [*STATIC.iterdir(), *PAGES.iterdir()]:
+        found = re.findall(r"""["'`(]/(?:api|static)/|(?:href|src)[=:] ?["'`]/""", file.read_text(encoding="utf-8"))
+        assert not found, (file.name, found)
+
+
 def test_no_module_makes_markup_from_text() -> None:
-    for name in [*MODULES, "theme.js"]:
-        text = (STATIC / name).read_text(encoding="utf-8")
+    for file in [*STATIC.glob("*.js"), *PAGES.glob("*.js")]:
+        name, text = file.name, file.read_text(encoding="utf-8")
         assert not re.search(r"innerHTML|outerHTML|insertAdjacentHTML|document\.write|\beval\(|new Function|srcdoc", text), name
 
 

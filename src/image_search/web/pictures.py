@@ -36,10 +36,10 @@ class Shown(NamedTuple):
 class Pictures:
     """Of one library; `urls`: those behind public addresses may be given as well. Any thread may ask."""
 
-    def __init__(self, library: OpenLibrary, urls: bool) -> None:
+    def __init__(self, library: OpenLibrary, urls: bool, uploads: Uploads) -> None:
         self._library = library
         self._urls = urls
-        self._uploads = Uploads()
+        self._uploads = uploads
         self._views: Recent[bytes, bytes] = Recent(PAGE_VIEWS_BYTES, len)
 
     # --- the library's ------------------------------------------------------------------------------------------------------
@@ -112,7 +112,7 @@ class Pictures:
 
 
 def upload_address(id: str) -> str:
-    return f"/api/uploads/{id}/view"
+    return f"api/uploads/{id}/view"
 
 
 def flat_picture() -> bytes:

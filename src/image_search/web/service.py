@@ -20,6 +20,7 @@ from .pictures import Pictures, flat_picture
 from .problems import plain, problem_of
 from .schemas import FolderChoice, JobState, LibraryState, State
 from .searching import Searching
+from .uploads import Uploads
 from .walls import Walls
 
 __all__ = ["Service", "Shared"]
@@ -42,15 +43,17 @@ class Service:
         walls: all of it, in its order.
         pictures, searching: what is shown of it, and asked.
         jobs: the index run in the background.
+        uploads: the pictures that were given.
     """
 
-    def __init__(self, engine: ImageSearchEngine, shared: Shared) -> None:
+    def __init__(self, engine: ImageSearchEngine, shared: Shared, uploads: Uploads | None = None) -> None:
         self._engine = engine
         self._shared = shared
         self.jobs = Jobs(engine)
         self.library = OpenLibrary(engine, self.jobs)
         self.walls = Walls(self.library)
-        self.pictures = Pictures(self.library, shared.urls)
+        self.uploads = uploads or Uploads()
+        self.pictures = Pictures(self.library, shared.urls, self.uploads)
         self.searching = Searching(self.library, self.pictures)
 
     def close(self) -> None:
@@ -68,7 +71,8 @@ class Service:
 
     # --- what there is ------------------------------------------------------------------------------------------------------
 
-    def state(self) -> State:
+    def state(self, *, read_only: bool = False) -> State:
+        """`read_only`: for one who may only look and search."""
         facts = self._facts()
         return State(
             version=__version__,
@@ -78,6 +82,7 @@ class Service:
             upload_bytes=UPLOAD_LIMITS.file_bytes,
             upload_megapixels=UPLOAD_LIMITS.megapixels,
             job=self.job_state(),
+            read_only=read_only,
         )
 
     def _facts(self) -> dict[str, Any] | None:

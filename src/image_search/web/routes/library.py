@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Request
 from fastapi.responses import Response, StreamingResponse
 from starlette.exceptions import HTTPException
 
@@ -23,9 +23,9 @@ router = APIRouter(tags=["library"])
 
 
 @router.get("/api/library")
-async def state(behind: Behind) -> State:
+async def state(request: Request, behind: Behind) -> State:
     """The library, the folders that may be indexed, what is going on."""
-    return await behind.lookups.run(behind.service.state)
+    return await behind.lookups.run(behind.service.state, read_only=request.state.read_only)
 
 
 @router.get("/api/classes")

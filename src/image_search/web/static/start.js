@@ -9,7 +9,7 @@ import { choose, moreLike, url } from "./upload.js";
 import { listed, makeWall } from "./wall.js";
 import { t } from "./words.js";
 
-const SAMPLES = 24; // more than two rows take: some 12 are shown, 70 KB
+const SAMPLES = 14; // a little more than two rows take: some 11 are shown, 70 KB
 
 export function makeStart(server, job) {
   const element = h("div", { class: "start" });
