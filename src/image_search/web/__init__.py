@@ -4,7 +4,7 @@
     protocol.py   deadlines of a connection
     security.py   who may ask at all: Host, Origin, token, size and time of a request, headers of every answer
     app.py        the application: routes, errors, life
-    routes/       HTTP in, `service` asked, HTTP out: search, images, library, the page's own files
+    routes/       HTTP in, `service` asked, HTTP out: search, images, originals, library, the page's own files
     schemas.py    what requests and answers look like (the OpenAPI document is made from them)
     problems.py   an error as the page gets it
     service.py    one library behind the page: what there is, the index run
@@ -17,6 +17,7 @@
     recent.py     what was used last, up to a weight
     limiter.py    how many may work and wait at once
     archive.py    copies of chosen files as a zip, streamed
+    originals.py  one file: taken along, opened, shown in its folder
     static/       the page: HTML, CSS, ES modules, as they are served
 
 Each limit is in `config.py`. Imported by the command `serve` only: FastAPI and uvicorn cost half a second.

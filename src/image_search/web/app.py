@@ -26,7 +26,7 @@ from ..errors import (
 )
 from .limiter import BusyError
 from .problems import problem_of
-from .routes import Backend, images, library, page, search
+from .routes import Backend, images, library, originals, page, search
 from .schemas import Problem
 from .service import Service
 
@@ -79,7 +79,7 @@ def create_app(service: Service) -> FastAPI:
         },
     )
     app.state.backend = Backend(service)
-    for subject in (search, images, library, page):
+    for subject in (search, images, originals, library, page):
         app.include_router(subject.router)
     return app
 

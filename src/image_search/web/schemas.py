@@ -124,7 +124,7 @@ class SearchAnswer(_Schema):
 
 class Upload(_Schema):
     id: str = Field(description="good until the server ends or many newer pictures came")
-    width: int
+    width: int = Field(description="of the original, upright; regions count in its pixels")
     height: int
     view: str
 
@@ -213,6 +213,9 @@ class State(_Schema):
     urls_allowed: bool
     upload_bytes: int
     upload_megapixels: float
+    query_width: int = Field(description="pixels that a query keeps for the model when it is decoded; 0: there is no library yet")
+    query_height: int
+    on_this_machine: bool = Field(description="the page is used where the files lie, and there is a desktop: they can be opened")
     job: JobState
 
 

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Request
 from fastapi.responses import Response, StreamingResponse
 from starlette.exceptions import HTTPException
 
@@ -16,6 +16,7 @@ from ..limiter import BusyError
 from ..schemas import Classes, IndexRequest, JobState, SkippedFiles, State
 from ..service import Service
 from . import NOT_KEPT, Backend, Behind, of_bytes
+from .originals import at_this_machine
 
 __all__ = ["router"]
 
@@ -23,9 +24,9 @@ router = APIRouter(tags=["library"])
 
 
 @router.get("/api/library")
-async def state(behind: Behind) -> State:
+async def state(request: Request, behind: Behind) -> State:
     """The library, the folders that may be indexed, what is going on."""
-    return await behind.lookups.run(behind.service.state)
+    return await behind.lookups.run(lambda: behind.service.state(here=at_this_machine(request)))
 
 
 @router.get("/api/classes")

@@ -27,7 +27,7 @@ async function ask(path, options = {}, tries = 3) {
     return ask(path, options, tries - 1);
   }
   if (!response.ok) throw new Problem(await response.json().catch(() => ({})), response.status);
-  return response.json();
+  return options.as === "blob" ? response.blob() : response.status === 204 ? null : response.json();
 }
 
 const post = (path, data, signal) =>
@@ -40,6 +40,9 @@ export const facts = (id) => ask(`/api/images/${encodeURIComponent(id)}`);
 export const skipped = () => ask("/api/skipped");
 export const search = (request, signal) => post("/api/search", request, signal);
 export const address = (url) => post("/api/addresses", { url });
+/** On the machine where the file lies: with its program ("open"), or in its folder ("reveal"). */
+export const open = (id, how) => post(`api/images/${encodeURIComponent(id)}/${how}`, {});
+export const blob = (path) => ask(path, { as: "blob" });
 export const index = (folder) => post("/api/index", { folder });
 export const demo = () => post("/api/demo", {});
 export const stop = () => post("/api/index/stop", {});
@@ -48,11 +51,6 @@ export function page(name, after, limit = 100) {
   const query = new URLSearchParams({ after, limit });
   if (name !== null) query.set("name", name);
   return ask(`/api/images?${query}`);
-}
-
-export function upload(file, limits) {
-  if (limits && file.size > limits.upload_bytes) return Promise.reject(new Problem({ code: "TooLarge" }, 413));
-  return ask("/api/uploads", { method: "POST", headers: { "Content-Type": "application/octet-stream" }, body: file });
 }
 
 /** Calls back with each JobState while the page is seen. A browser has six connections to a server for all its tabs: hidden ones keep none. */

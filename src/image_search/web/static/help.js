@@ -13,6 +13,8 @@ export function showKeys() {
     [["x"], "key_x"],
     [["g"], "key_g"],
     [["c"], "key_c"],
+    [["+", "−", "0", "1"], "key_zoom"],
+    [["Shift", "←", "→"], "key_move"],
     [["Ctrl", "V"], "key_paste"],
     [["Esc"], "key_esc"],
     [["?"], "key_help"],

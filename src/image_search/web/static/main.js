@@ -72,7 +72,7 @@ async function watch(now) {
 
 function show() {
   const name = place.view === "library" ? "library" : place.parts.length && state.library ? "search" : "start";
-  if (name === "search" && !views.search) views.search = makeSearch();
+  if (name === "search" && !views.search) views.search = makeSearch({ onThisMachine: state.on_this_machine });
   const view = views[name];
   if (shown !== name) {
     if (shown === "search") views.search.leave();

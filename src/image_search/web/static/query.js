@@ -2,7 +2,7 @@
 
 import { EMPTY, go, place } from "./address.js";
 import { button, fill, h, icon, iconButton } from "./dom.js";
-import { choose, nameOf } from "./upload.js";
+import { choose, ensureFull, nameOf } from "./upload.js";
 import { makeRegion } from "./region.js";
 import { t } from "./words.js";
 
@@ -21,7 +21,6 @@ export function makeQueryPanel() {
     const image = h("img", { src: first.view, alt: t("query"), width: first.width, height: first.height, draggable: "false" });
     const part = place.parts[0].region;
     region = makeRegion(image, first.width, first.height, part, (box) => setRegion(box));
-    region.element.style.setProperty("--ratio", String(first.width / first.height));
     fill(
       element,
       h("h2", {}, part ? t("query_region") : t("query"), h("small", { title: nameOf(first) }, nameOf(first))),
@@ -62,6 +61,7 @@ export function makeQueryPanel() {
   };
 }
 
-function setRegion(region) {
+async function setRegion(region) {
+  if (region) await ensureFull(place.parts[0].id); // a part needs more pixels than the whole
   go({ parts: place.parts.map((part, position) => (position ? part : { ...part, region })), open: null });
 }

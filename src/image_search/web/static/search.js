@@ -14,7 +14,7 @@ import { cosine, t } from "./words.js";
 const FIRST = 60; // fills a screen at once; the rest follows
 const ALL = 500;
 
-export function makeSearch() {
+export function makeSearch({ onThisMachine = false } = {}) {
   const panel = makeQueryPanel();
   const filters = makeFilters();
   const selection = makeSelection(() => grid.marks());
@@ -26,7 +26,7 @@ export function makeSearch() {
     isPicked: (match) => selection.has(match),
     onRepeats: expand,
   });
-  const compare = makeCompare({ selection, onMore: moreLike, onLess: (id) => take([id], "less"), onLike: (id) => take([id], "like") });
+  const compare = makeCompare({ selection, onMore: moreLike, onLess: (id) => take([id], "less"), onLike: (id) => take([id], "like"), onThisMachine });
 
   const title = h("h1", { tabindex: "-1", "aria-live": "polite" });
   const meta = h("p", { class: "meta" });
