@@ -32,7 +32,18 @@ export function makeRegion(image, width, height, region, onChange) {
   const most = () => Math.max(1, MOST / fit());
   const size = () => ({ w: width * fit() * scale, h: height * fit() * scale });
 
+  /** A box too small to be seen is come closer to. */
+  function comeCloser() {
+    const seen = Math.max((at.w * fit()) / frame.clientWidth, (at.h * fit()) / frame.clientHeight);
+    if (seen > 0.15) return;
+    scale = Math.min(most(), 0.35 / seen);
+    centre = { x: (at.x + at.w / 2) / width, y: (at.y + at.h / 2) / height };
+  }
+
+  let begun = false;
   function place() {
+    if (!begun && at && frame.clientWidth) comeCloser();
+    begun ||= frame.clientWidth > 0;
     const { w, h: high } = size();
     const [px, py] = [frame.clientWidth, frame.clientHeight];
     centre = { x: held(w, px, centre.x), y: held(high, py, centre.y) };

@@ -37,7 +37,16 @@ export function arranged(width, height, pair, extra = 0) {
   ];
   const worth = (way) => Math.min(...way.sizes.map(([w, high]) => w * high)) / way.better;
   const best = ways.reduce((kept, way) => (worth(way) > worth(kept) * 1.001 ? way : kept));
-  return { row: best.row, sizes: best.sizes.map(([w, high], n) => capped(w, high, pair[n])) };
+  const sizes = best.sizes.map(([w, high], n) => capped(w, high, pair[n]));
+  const small = sizes.map(({ w }, n) => w < best.sizes[n][0] - 1);
+  if (small[0] !== small[1]) {
+    // A small picture leaves room, which the other takes.
+    const [n, other] = small[0] ? [1, sizes[0]] : [0, sizes[1]];
+    const room = best.row ? [width - GAP - other.w, height - extra] : [width, height - GAP - 2 * extra - other.h];
+    const wide = Math.min(room[0], room[1] * shape(pair[n]));
+    sizes[n] = capped(wide, wide / shape(pair[n]), pair[n]);
+  }
+  return { row: best.row, sizes };
 }
 
 /** The same for two that lie on each other: at the same height, or each as large as it can be where one would be much smaller for it. */
@@ -58,7 +67,8 @@ export function makeStage({ onStep }) {
   const share = h("output", { class: "share" });
   const single = h("button", { type: "button", class: "one", "aria-pressed": "false", title: t("zoom_single"), "aria-label": t("zoom_single"), onclick: () => toggle() }, "1:1");
   const bar = h("div", { class: "zooms", role: "group", "aria-label": t("zoom") }, iconButton("minus", t("zoom_out"), () => zoomAt(1 / 1.5)), share, iconButton("plus", t("zoom_in"), () => zoomAt(1.5)), single);
-  const element = h("div", { class: "stage" }, pictures, bar);
+  const swapper = button(t("swap"), swap, { class: "button swap", hidden: true }, "swap");
+  const element = h("div", { class: "stage" }, pictures, h("div", { class: "under" }, bar, swapper));
   const cut = h("input", { type: "range", min: "0", max: "100", value: "50", "aria-label": t("slider_label"), oninput: () => setCut(Number(cut.value)) });
   const which = h("span", { class: "which", "aria-live": "off" });
 
@@ -85,11 +95,8 @@ export function makeStage({ onStep }) {
       which.textContent = t("showing_query");
       fill(pictures, h("div", { class: "overlaid" }, other, one, which));
     }
-    element.querySelector(".swap")?.remove();
-    if (way === "flicker") {
-      element.append(button(t("swap"), swap, { class: "button swap" }, "swap"));
-      if (!reducedMotion.matches) timer = setInterval(flip, FLICKER_MS);
-    }
+    swapper.hidden = way !== "flicker";
+    if (way === "flicker" && !reducedMotion.matches) timer = setInterval(flip, FLICKER_MS);
     place();
   }
 
