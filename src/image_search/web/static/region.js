@@ -7,6 +7,7 @@ import { held, placed, watchZoom } from "./zoom.js";
 
 const STEP = 0.02; // of the side that is seen, for each press of a key
 const MOST = 8; // window pixels for one of the picture
+const LARGE = 480; // window pixels from which a soft picture is seen to be soft
 const SHAPES = [0.5, 2]; // of the frame, width : height; a longer picture gets room above and below, and is zoomed into
 
 /** onChange(region or null) in pixels of the whole upright picture. */
@@ -51,7 +52,8 @@ export function makeRegion(image, width, height, region, onChange) {
     closer.disabled = scale >= most() * 0.999;
     farther.disabled = scale <= 1.001;
     frame.classList.toggle("zoomed", scale > 1.001);
-    if (!sharp && image.naturalWidth && w * devicePixelRatio > image.naturalWidth * 1.3 && image.naturalWidth < width) void sharpen();
+    const near = scale > 1.001 || px > LARGE;
+    if (near && !sharp && image.naturalWidth && w * devicePixelRatio > image.naturalWidth * 1.3 && image.naturalWidth < width) void sharpen();
   }
 
   /** Without a point of the window: about the box, or the middle. */

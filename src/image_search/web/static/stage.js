@@ -224,6 +224,7 @@ export function makeStage({ onStep }) {
   // --- by hand ------------------------------------------------------------------------------------------------------------------------
 
   let lastTap = { time: 0, x: 0, y: 0 };
+  let touched = -Infinity; // when a finger was last lifted: a browser may tell of its double tap as well
   pictures.addEventListener("pointerdown", (event) => {
     if (event.button > 1 || hands.count() > 1) return;
     const box = way === "slider" && pictures.querySelector(".overlaid").getBoundingClientRect();
@@ -243,6 +244,7 @@ export function makeStage({ onStep }) {
   pictures.addEventListener("pointerup", (event) => {
     const was = dragging;
     dragging = null;
+    if (event.pointerType === "touch") touched = event.timeStamp;
     if (event.pointerType !== "touch" || was?.id !== event.pointerId) return;
     const aside = event.clientX - was.from;
     if (!was.cut && !zoomed() && Math.abs(aside) > 60) {
@@ -256,7 +258,7 @@ export function makeStage({ onStep }) {
     } else lastTap = { time: event.timeStamp, x: event.clientX, y: event.clientY };
   });
   pictures.addEventListener("pointercancel", () => (dragging = null));
-  pictures.addEventListener("dblclick", (event) => event.pointerType !== "touch" && toggle(event.clientX, event.clientY));
+  pictures.addEventListener("dblclick", (event) => event.timeStamp - touched > 800 && toggle(event.clientX, event.clientY));
 
   function dragCut(event) {
     const box = pictures.querySelector(".overlaid").getBoundingClientRect();
