@@ -15,7 +15,9 @@ const STRIP = 256; // rows read from the canvas at once: some milliseconds, then
  * needs: {width, height} that the decoder keeps for the model (`query_width`, `query_height` of the state).
  */
 export async function shrunk(file, needs) {
-  if (file.size <= SMALL_BYTES || !needs.width || !isPlainJpeg(new Uint8Array(await file.slice(0, HEAD).arrayBuffer()))) return null;
+  if (file.size <= SMALL_BYTES || !needs.width) return null;
+  const turn = turnOfJpeg(new DataView(await file.slice(0, HEAD).arrayBuffer()));
+  if (!turn) return null;
   let picture;
   try {
     picture = await createImageBitmap(file); // upright, in sRGB
@@ -27,7 +29,7 @@ export async function shrunk(file, needs) {
     const fits = Math.min(Math.floor(width / needs.width), Math.floor(height / needs.height));
     const by = [8, 4, 2].find((one) => one <= fits);
     if (!by) return null;
-    const copy = await lossless(await means(picture, by));
+    const copy = await lossless(await means(picture, by, turn));
     return copy && copy.size < file.size / 2 ? { copy, width, height } : null;
   } finally {
     picture.close();
@@ -40,30 +42,39 @@ function canvasOf(width, height, options = {}) {
   return [canvas, canvas.getContext("2d", { alpha: false, ...options })];
 }
 
-/** A canvas with the mean of each block of by × by pixels. */
-async function means(picture, by) {
-  const [wide, high] = [picture.width, picture.height];
-  const [canvas, paint] = canvasOf(Math.ceil(wide / by), Math.ceil(high / by));
-  const [strip, read] = canvasOf(wide, STRIP, { willReadFrequently: true });
-  for (let top = 0; top < high; top += STRIP) {
-    const rows = Math.min(STRIP, high - top);
-    read.drawImage(picture, 0, top, wide, rows, 0, 0, wide, rows);
-    paint.putImageData(averaged(read.getImageData(0, 0, wide, rows), by), 0, top / by);
+/** A canvas with the mean of each block of by × by pixels. Blocks begin where those of the file do, which `turn` has turned. */
+async function means(picture, by, turn) {
+  const columns = cuts(picture.width, by, [2, 3, 6, 7].includes(turn)); // the file's last column, or row, is on the left
+  const rows = cuts(picture.height, by, [3, 4, 7, 8].includes(turn)); // and above
+  const [canvas, paint] = canvasOf(columns.length - 1, rows.length - 1);
+  const [strip, read] = canvasOf(picture.width, STRIP, { willReadFrequently: true });
+  const atOnce = STRIP / by;
+  for (let first = 0; first < rows.length - 1; first += atOnce) {
+    const some = rows.slice(first, first + atOnce + 1).map((row) => row - rows[first]);
+    const high = some.at(-1);
+    read.drawImage(picture, 0, rows[first], picture.width, high, 0, 0, picture.width, high);
+    paint.putImageData(averaged(read.getImageData(0, 0, picture.width, high), columns, some), 0, first);
     await new Promise((next) => setTimeout(next));
   }
   strip.width = strip.height = 0; // its memory at once, not some day
   return canvas;
 }
 
-function averaged({ data, width, height }, by) {
-  const out = new ImageData(Math.ceil(width / by), Math.ceil(height / by));
+/** Where blocks of `by` begin in a side of this length, and its end; what is left over is the last block, or the first. */
+function cuts(length, by, leftOverFirst) {
+  const found = [0];
+  for (let at = (leftOverFirst && length % by) || by; at < length; at += by) found.push(at);
+  return [...found, length];
+}
+
+function averaged({ data, width }, columns, rows) {
+  const out = new ImageData(columns.length - 1, rows.length - 1);
   const sums = new Uint32Array(out.width * 3);
-  for (let top = 0, to = 0; top < height; top += by) {
-    const rows = Math.min(by, height - top);
+  for (let block = 0, to = 0; block < out.height; block += 1) {
     sums.fill(0);
-    for (let row = top, at = top * width * 4; row < top + rows; row += 1) {
-      for (let left = 0, sum = 0; left < width; left += by, sum += 3) {
-        const end = at + 4 * Math.min(by, width - left);
+    for (let row = rows[block], at = row * width * 4; row < rows[block + 1]; row += 1) {
+      for (let column = 0, sum = 0; column < out.width; column += 1, sum += 3) {
+        const end = at + 4 * (columns[column + 1] - columns[column]);
         for (; at < end; at += 4) {
           sums[sum] += data[at];
           sums[sum + 1] += data[at + 1];
@@ -71,8 +82,8 @@ function averaged({ data, width, height }, by) {
         }
       }
     }
-    for (let left = 0, sum = 0; left < width; left += by, sum += 3, to += 4) {
-      const pixels = rows * Math.min(by, width - left);
+    for (let column = 0, sum = 0; column < out.width; column += 1, sum += 3, to += 4) {
+      const pixels = (rows[block + 1] - rows[block]) * (columns[column + 1] - columns[column]);
       for (let channel = 0; channel < 3; channel += 1) out.data[to + channel] = Math.round(sums[sum + channel] / pixels);
       out.data[to + 3] = 255;
     }
@@ -104,14 +115,33 @@ async function bareWebp(blob) {
   return null;
 }
 
-/** A JPEG in light (not in inks, which a browser turns into light by a table of its own) whose size stands in its beginning. */
-export function isPlainJpeg(head) {
-  if (head[0] !== 0xff || head[1] !== 0xd8) return false;
-  for (let at = 2; at + 9 < head.length && head[at] === 0xff; ) {
-    const marker = head[at + 1];
+/**
+ * How a JPEG is turned (Exif, 1 to 8). 0: it is none, or its size does not stand in its beginning, or it is in inks, which a browser turns
+ * into light by a table of its own.
+ */
+export function turnOfJpeg(head) {
+  let turn = 1;
+  if (head.byteLength < 4 || head.getUint16(0) !== 0xffd8) return 0;
+  for (let at = 2; at + 10 < head.byteLength && head.getUint8(at) === 0xff; ) {
+    const marker = head.getUint8(at + 1);
+    const size = head.getUint16(at + 2);
     if (marker === 0xff) at += 1; // filling
-    else if (marker >= 0xc0 && marker <= 0xcf && ![0xc4, 0xc8, 0xcc].includes(marker)) return head[at + 9] <= 3;
-    else at += 2 + (head[at + 2] << 8) + head[at + 3];
+    else if (marker >= 0xc0 && marker <= 0xcf && ![0xc4, 0xc8, 0xcc].includes(marker)) return head.getUint8(at + 9) <= 3 ? turn : 0;
+    else {
+      if (marker === 0xe1 && size > 16 && head.getUint32(at + 4) === 0x45786966) turn = turnIn(head, at + 10, at + 2 + size);
+      at += 2 + size;
+    }
   }
-  return false;
+  return 0;
+}
+
+/** Tag 0x0112 of the first directory of an Exif block. */
+function turnIn(head, start, end) {
+  const little = head.getUint16(start) === 0x4949;
+  const stop = Math.min(end, head.byteLength);
+  const first = start + head.getUint32(start + 4, little);
+  for (let at = first + 2; first + 2 < stop && at + 12 <= stop && at < first + 2 + 12 * head.getUint16(first, little); at += 12) {
+    if (head.getUint16(at, little) === 0x0112) return Math.max(1, Math.min(8, head.getUint16(at + 8, little) || 1));
+  }
+  return 1;
 }
