@@ -44,6 +44,7 @@ class Served:
         )
         assert self.run.stdout is not None
         self.address = self.run.stdout.readline().split()[-1]
+        self.printed, self.cpu_to_printed = time.monotonic() - began, self.cpu
         port, self.token = re.fullmatch(r"http://127\.0\.0\.1:(\d+)/\?token=(\S+)", self.address).groups()  # type: ignore[union-attr]
         self.port = int(port)
         while True:
@@ -173,7 +174,8 @@ def main() -> None:
         served = Served(library)
         try:
             rows: list[tuple[str, str, str]] = [
-                ("server answers after start, CPU s (wall s)", f"{served.cpu_to_first_answer:.2f} ({served.first_answer:.2f})", "1")
+                ("the address is printed after the command, CPU s (wall s)", f"{served.cpu_to_printed:.2f} ({served.printed:.2f})", "0.6"),
+                ("server answers after start, CPU s (wall s)", f"{served.cpu_to_first_answer:.2f} ({served.first_answer:.2f})", "1"),
             ]
             served.ask("POST", "/api/search", searches(options.images)[0])  # reads the vectors
             kinds = {

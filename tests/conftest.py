@@ -30,7 +30,7 @@ SHARED = Path(__file__).resolve().parents[2] / "shared"
 
 
 TORCH = {f"test_{name}.py" for name in ("training", "models_parity", "models", "models_int8", "models_openvino", "models_hub")}
-BROWSER = {"test_web_page.py", "test_web_compare.py"}
+BROWSER = {"test_web_page.py", "test_web_compare.py", "test_web_door.py"}
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -40,6 +40,17 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     others = [item for item in items if item.path.name not in TORCH | BROWSER]
     middle = max(0, len(items) // 2 - len(torch))
     items[:] = torch + others[:middle] + browser + others[middle:]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def common_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """For what is made once for several tests, before the home of any of them."""
+    home = tmp_path_factory.mktemp("common-home")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("HOME", str(home))
+        patch.setenv("XDG_DATA_HOME", str(home / "data"))
+        patch.setenv("XDG_CACHE_HOME", str(home / "cache"))
+        yield
 
 
 @pytest.fixture(autouse=True)

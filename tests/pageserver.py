@@ -8,7 +8,7 @@ import io
 import json
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -74,16 +74,18 @@ class Client:
     server: PageServer
     with_token: bool = True
     host: str | None = None
-    sent: list[str] = field(default_factory=list)
+    more: dict[str, str] = field(default_factory=dict)  # headers of every request
 
     def ask(self, method: str, path: str, body: bytes | None = None, headers: dict[str, str] | None = None) -> Answer:
         lines = {"Host": self.host or f"127.0.0.1:{self.server.port}"}
         if self.with_token:
             lines["Authorization"] = f"Bearer {self.server.keys.token}"
-        lines |= headers or {}
+        lines |= self.more | (headers or {})
         connection = http.client.HTTPConnection("127.0.0.1", self.server.port, timeout=ALIVE)
         with contextlib.closing(connection):
-            connection.putrequest(method, path, skip_host=True, skip_accept_encoding=True)
+            # An answer's addresses are relative to the page's.
+            whole = f"/{path}" if path.startswith(("api/", "static/")) else path
+            connection.putrequest(method, whole, skip_host=True, skip_accept_encoding=True)
             for name, value in lines.items():
                 connection.putheader(name, value)
             if body is not None and "Content-Length" not in lines and "Transfer-Encoding" not in lines:
@@ -118,6 +120,7 @@ def serving(
     near_identical: float | None = None,
     caged: bool = False,
     protocol: type[DeadlineProtocol] = DeadlineProtocol,
+    notify: Callable[[str], None] = lambda _: None,
     **options: Any,
 ) -> Iterator[PageServer]:
     """A server in a thread, with `QuickModel` unless a model is named.
@@ -126,8 +129,8 @@ def serving(
         near_identical: the threshold for folding; by default only the same bytes are the same picture, as the test pictures are alike.
         caged: pictures are decoded in workers, for tests that send what hurts a decoder.
     """
-    options = {"model": QuickModel(), **options}
-    server = PageServer(PageSettings(library, port=0, **options), notify=lambda _: None, protocol=protocol)
+    options = {"model": QuickModel(), "port": 0, **options}
+    server = PageServer(PageSettings(library, **options), notify=notify, protocol=protocol)
     if not caged:
         server.engine._make_pool = InProcessPool
     server.service.searching.threshold = lambda model: near_identical  # type: ignore[method-assign]

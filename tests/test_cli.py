@@ -30,7 +30,7 @@ from image_search.errors import HINTS
 from image_search.library.catalog import Catalog
 from image_search.present.json import SCHEMA
 from image_search.testing import InProcessPool
-from image_search.web.server import PageSettings
+from image_search.web.start import PageSettings
 
 ROOT = Path(__file__).resolve().parents[1]
 HEAVY = ("torch", "transformers", "chromadb", "onnxruntime", "matplotlib", "PIL", "httpcore", "huggingface_hub", "fastapi", "uvicorn")
@@ -432,7 +432,7 @@ def test_options_before_the_command_hold_for_the_command(
     assert run("status").code == 1
     assert run("--library", tmp_path / "none", "status", "--library", library).code == 0
     started: list[tuple[bool, PageSettings]] = []
-    monkeypatch.setattr("image_search.web.server.serve", lambda settings, *, browser, notify: started.append((browser, settings)))
+    monkeypatch.setattr("image_search.web.serve.serve", lambda settings, *, browser, notify: started.append((browser, settings)))
     monkeypatch.setenv("DISPLAY", ":0")
     for words in (["--no-browser", "serve"], ["--no-browser"], ["serve", "--no-browser"], ["serve"]):
         assert run(*words).code == 0

@@ -27,6 +27,7 @@ DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")])
 READMES = [ROOT / "README.md", ROOT / "README.ko.md"]
 GUIDES = [ROOT / "docs" / "guide.md", ROOT / "docs" / "guide.ko.md"]
 PYTHONS = [ROOT / "docs" / "python.md", ROOT / "docs" / "python.ko.md"]
+HTTPS = [ROOT / "docs" / "http.md", ROOT / "docs" / "http.ko.md"]
 PROGRAM = ("image-search", "python ai_image_search_engine.py")
 
 
@@ -135,7 +136,7 @@ def test_the_python_page_runs_from_top_to_bottom(user: Path, own_home: Path, in_
     assert "nowhere.jpg" in errors and "|" in errors and "nowhere.library" in errors
 
 
-@pytest.mark.parametrize("pair", [READMES, GUIDES, PYTHONS], ids=lambda pair: pair[0].name)
+@pytest.mark.parametrize("pair", [READMES, GUIDES, PYTHONS, HTTPS], ids=lambda pair: pair[0].name)
 def test_the_korean_document_is_the_same_one(pair: list[Path]) -> None:
     english, korean = map(text_of, pair)
     for language in ("bash", "python", "text"):
@@ -206,7 +207,9 @@ def test_the_readme_is_short_and_ci_runs_its_two_commands(readme: Path) -> None:
 
 def test_every_document_is_listed() -> None:
     listed = {
-        (ROOT / "docs" / link).resolve() for link in links_of(text_of(ROOT / "docs" / "README.md")) if not link.startswith(("http", "#"))
+        (ROOT / "docs" / link).resolve()
+        for link in links_of(text_of(ROOT / "docs" / "README.md"))
+        if not link.startswith(("http:", "https:", "#"))
     }
     assert set(DOCUMENTS) - {ROOT / "docs" / "README.md"} <= listed
 
@@ -228,7 +231,7 @@ def test_small_libraries_have_no_closeness() -> None:
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda p: p.name)
 def test_links_lead_somewhere(document: Path) -> None:
     for target in links_of(text_of(document)):
-        if not target.startswith("http"):
+        if not target.startswith(("http:", "https:")):
             path, _, anchor = target.partition("#")
             there = document.parent / path if path else document
             assert there.exists(), target

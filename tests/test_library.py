@@ -84,10 +84,12 @@ def test_every_state_that_a_file_can_have_is_counted_or_named(library: Path, tmp
         engine.index(tmp_path / "photos", progress=False)
         engine.forget(tmp_path / "photos" / "square" / "3.png")
         counts = engine.status()
-    assert {state: counts[word] for state, word in zip(State, ("images", "missing", "skipped", "forgotten"), strict=True)} == {
+    words = ("images", "missing", "skipped", "excluded", "forgotten")
+    assert {state: counts[word] for state, word in zip(State, words, strict=True)} == {
         State.PRESENT: 57,
         State.MISSING: 1,
         State.SKIPPED: 1,
+        State.EXCLUDED: 0,
         State.FORGOTTEN: 1,
     }
 

@@ -473,10 +473,9 @@ def test_the_first_paint_is_small(browser: playwright.Browser, server: PageServe
 def test_without_a_library_one_button_builds_the_gallery(
     browser: playwright.Browser, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import image_search.web.jobs as jobs
     from image_search.demo import draw_gallery
 
-    monkeypatch.setattr(jobs, "draw_gallery", lambda folder, progress: draw_gallery(folder, per_class=1, progress=progress))
+    monkeypatch.setattr("image_search.demo.draw_gallery", lambda folder, progress: draw_gallery(folder, per_class=1, progress=progress))
     with serving(tmp_path / "library", folders=[fill(tmp_path / "mine", 2)], store="exact") as server:
         tab = Tab(someone(browser), server)
         tab.page.wait_for_selector("text=No library yet")

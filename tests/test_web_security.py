@@ -29,10 +29,11 @@ from image_search.config import PAGE_UPLOADS, PAGE_UPLOADS_BYTES, UPLOAD_LIMITS
 from image_search.engine import ImageSearchEngine
 from image_search.errors import SALVAGE, DecodeError, ImageSearchError, LibraryBusyError, QueryError, SkipReason, UsageError
 from image_search.library.catalog import Catalog
+from image_search.web.hosts import LOCAL, Hosts, split_host
 from image_search.web.limiter import BusyError, Limiter
 from image_search.web.problems import plain, problem_of
 from image_search.web.protocol import DeadlineProtocol
-from image_search.web.security import Guard, Keys, allowed_host, split_host
+from image_search.web.security import Guard
 from image_search.web.server import PageServer, PageSettings
 from image_search.web.uploads import Upload, Uploads
 
@@ -64,7 +65,14 @@ def cookie_of(server: PageServer) -> str:
 
 def routes(server: PageServer) -> list[tuple[str, str]]:
     """Every documented route with something in its braces, the page and its files."""
-    found = [("GET", "/"), ("GET", "/static/main.js"), ("GET", "/nothing"), ("GET", "/api/nothing"), ("GET", "/api/openapi.json")]
+    found = [
+        ("GET", "/"),
+        ("GET", "/static/main.js"),
+        ("GET", "/nothing"),
+        ("GET", "/api/nothing"),
+        ("GET", "/api/openapi.json"),
+        ("GET", "/api/docs"),
+    ]
     for path, methods in server.app.openapi()["paths"].items():
         found += [(method.upper(), path.replace("{id}", "id:1")) for method in methods]
     return found
@@ -77,7 +85,10 @@ def test_without_the_key_there_is_nothing(server: PageServer) -> None:
     stranger = Client(server, with_token=False)
     tried = routes(server)
     assert len(tried) > 18
+    assert ("GET", "/api/health") in tried and ("GET", "/api/docs") in tried
     for method, path in tried:
+        if path == "/api/health":
+            continue
         for more in (
             {},
             {"Cookie": f"{server.keys.cookie}=guess"},
@@ -96,7 +107,7 @@ def test_the_printed_address_gives_a_strict_cookie(server: PageServer) -> None:
     stranger = Client(server, with_token=False)
     opened = stranger.get(server.address.partition(str(server.port))[2])
     assert opened.status == 200 and b"<!doctype html>" in opened.body
-    assert opened.headers["set-cookie"] == f"{cookie_of(server)}; Path=/; HttpOnly; SameSite=Strict"
+    assert opened.headers["set-cookie"] == f"{cookie_of(server)}; Path=/; HttpOnly; SameSite=Strict; Max-Age=31536000"
     assert server.keys.token not in opened.headers["set-cookie"]
     assert stranger.get("/api/library", Cookie=f"other=1; {cookie_of(server)}").status == 200
     for others in (
@@ -205,10 +216,10 @@ def test_websockets_are_not_spoken(server: PageServer, client: Client) -> None:
 
 def test_listening_beyond_this_machine_must_be_meant(library: Path, tmp_path: Path) -> None:
     assert PageSettings().host == "127.0.0.1"
-    names = frozenset({"127.0.0.1", "localhost"})
-    assert allowed_host("192.168.1.7", names, everywhere=True) and allowed_host("fe80::1", names, everywhere=True)
-    assert not allowed_host("192.168.1.7", names, everywhere=False)
-    assert not allowed_host("evil.example", names, everywhere=True), "a name that leads here is what rebinding uses"
+    here, beyond = (Hosts(LOCAL, 8417, everywhere) for everywhere in (False, True))
+    assert beyond.fits("192.168.1.7:8417") and beyond.fits("[fe80::1]:8417") and not here.fits("192.168.1.7:8417")
+    assert beyond.fits("192.168.1.7:9000") and beyond.fits("localhost:9000") and not here.fits("localhost:9000"), "a container's port"
+    assert not beyond.fits("evil.example:8417"), "a name that leads here is what rebinding uses"
     assert split_host("[::1]:80") == ("::1", 80) and split_host("a b") is None and split_host("a:b") is None
     with pytest.raises(UsageError, match="no address"):
         PageServer(PageSettings(tmp_path / "x", host="no.such.host.invalid"))
@@ -420,7 +431,7 @@ def test_ranges_are_not_served(client: Client) -> None:
         assert client.get(path, Range=ranges).status == 200
 
 
-def test_nothing_of_an_upload_is_left_on_the_disk(client: Client, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_upload_goes_through_temporary_files(client: Client, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import tempfile
 
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
@@ -619,9 +630,25 @@ def test_advice_is_said_in_the_pages_own_words() -> None:
     )
 
 
-def test_keys_are_new_each_time() -> None:
-    assert Keys(1).token != Keys(1).token and Keys(1).session != Keys(1).token
-    assert len(Keys(1).token) >= 32 and Keys(80).cookie != Keys(81).cookie
+@pytest.mark.skipif(os.name != "posix", reason="signals")
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_told_to_stop_before_it_has_begun_it_ends_in_order(tmp_path: Path, number: int) -> None:
+    """The address is out, FastAPI is not in."""
+    run = subprocess.Popen(
+        [sys.executable, "-m", "image_search", "serve", "--library", str(tmp_path / "none"), "--port", "0", "--no-browser"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        assert run.stdout is not None and run.stdout.readline().startswith("The page: ")
+        assert run.stderr is not None and run.stderr.readline() == "It ends with Ctrl-C.\n"
+        run.send_signal(number)
+        assert run.communicate(timeout=ALIVE)[1] == "Ended.\n" and run.returncode == 0
+    finally:
+        if run.poll() is None:
+            run.kill()
+            run.wait()
 
 
 @pytest.mark.skipif(os.name != "posix", reason="signals")

@@ -11,6 +11,7 @@ import pytest
 import image_search
 
 STATIC = Path(image_search.__file__).parent / "web" / "static"
+PAGES = STATIC.parent / "pages"
 MODULES = sorted(path.name for path in STATIC.glob("*.js") if path.name != "theme.js")
 LATER = {"shrink.js", "sha256.js"}  # loaded when the first large picture is given
 
@@ -40,16 +41,23 @@ def test_every_reason_and_error_has_korean_words() -> None:
 def test_the_page_names_every_module_in_advance() -> None:
     """So that they all arrive in one round, not one after the other as they import each other."""
     html = (STATIC / "index.html").read_text(encoding="utf-8")
-    named = set(re.findall(r'"/static/([\w.]+\.js)"', html))
+    named = set(re.findall(r'"static/([\w.]+\.js)"', html))
     assert named == {*MODULES, "theme.js"} - LATER
-    assert set(re.findall(r'"/static/([\w.]+\.css)"', html)) == {path.name for path in STATIC.glob("*.css")}
+    assert set(re.findall(r'"static/([\w.]+\.css)"', html)) == {path.name for path in STATIC.glob("*.css")}
     first = [path for path in STATIC.iterdir() if path.name not in LATER]
     assert sum(len(gzip.compress(path.read_bytes())) for path in first) < 100_000, "first paint: 150 KB with headers and pictures"
 
 
+def test_addresses_are_relative() -> None:
+    """So that the page works below a path, behind a proxy that it knows nothing of."""
+    for file in [*STATIC.iterdir(), *PAGES.iterdir()]:
+        found = re.findall(r"""["'`(]/(?:api|static)/|(?:href|src)[=:] ?["'`]/""", file.read_text(encoding="utf-8"))
+        assert not found, (file.name, found)
+
+
 def test_no_module_makes_markup_from_text() -> None:
-    for name in [*MODULES, "theme.js"]:
-        text = (STATIC / name).read_text(encoding="utf-8")
+    for file in [*STATIC.glob("*.js"), *PAGES.glob("*.js")]:
+        name, text = file.name, file.read_text(encoding="utf-8")
         assert not re.search(r"innerHTML|outerHTML|insertAdjacentHTML|document\.write|\beval\(|new Function|srcdoc", text), name
 
 

@@ -154,6 +154,13 @@ PAGE_JSON_BYTES = 64 * 1024  # of any body but an upload: a search with 16 pictu
 PAGE_BUFFERED_BYTES = 256 * MIB  # of all bodies together that are being received
 PAGE_UPLOADS = 200  # pictures kept, so that filters and regions cost no second upload
 PAGE_UPLOADS_BYTES = 128 * MIB  # of them, encoded: six of the largest, thousands of usual ones
+PAGE_UPLOADS_SECONDS = 7 * 24 * 3600  # after which one that nobody looked at is taken from the user's cache folder
+PAGE_SWEEP_SECONDS = 3600  # between looks for such
+PAGE_KEYS = 100  # in a key file
+PAGE_KEY_CHARACTERS = 32  # of a key at least: 192 bits if it was drawn well
+PAGE_TICKET_SECONDS = 300.0  # for the browser to open the page: a cold start on a busy machine takes some 20
+PAGE_BATCH = 64  # searches in one request; each takes its own turn
+PAGE_BATCH_RESULTS = 5_000  # matches of them together: some 2 MB
 
 PAGE_WAITING = 64  # for a turn to decode, embed or search; on many CPUs four for each
 PAGE_LOOKUPS = 4  # look-ups at the same time: SQLite and the disk, little of the CPU

@@ -111,6 +111,7 @@ class Decoded:
         format: as Pillow names it ("JPEG", "PNG", "HEIF", ...).
         thumbnail: the upright picture as WebP, longer side at most the side asked for; None if not asked for.
         stat: of the file as read; None for bytes.
+        note: what is to be said of the picture, in a word or two ("cut off"); "" for nearly all.
     """
 
     sha256: bytes
@@ -120,6 +121,7 @@ class Decoded:
     format: str = ""
     thumbnail: bytes | None = None
     stat: FileStat | None = None
+    note: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""Promise 8: a library of an older format becomes a new one in one step, or stays what it was."""
+"""Promise 8: a library of an older format can be read as it is, and becomes a new one in one step, or stays what it was."""
 
 from __future__ import annotations
 
@@ -13,8 +13,12 @@ from pathlib import Path
 import pytest
 from harness import draw, judge, true_vectors
 
-from image_search import DiskFullError, ImageSearchEngine, LibraryVersionError
+from image_search import DiskFullError, ImageSearchEngine, LibraryDamagedError, LibraryVersionError
 from image_search.library import schema
+from image_search.library.catalog import Catalog
+from image_search.library.reading import Reader
+from image_search.library.salvage import salvage
+from image_search.testing import quick_engine
 
 NEW = "CREATE TABLE notes (content_id INTEGER PRIMARY KEY, text TEXT NOT NULL);"
 
@@ -36,9 +40,13 @@ def library(tmp_path: Path) -> Path:
 def next_version(*statements: str) -> Iterator[None]:
     """This program, one format later."""
     with pytest.MonkeyPatch.context() as monkeypatch:
-        monkeypatch.setattr(schema, "SCHEMA_VERSION", 2)
+        now = schema.SCHEMA_VERSION
+        monkeypatch.setattr(schema, "SCHEMA_VERSION", now + 1)
+        monkeypatch.setattr("image_search.library.catalog.SCHEMA_VERSION", now + 1)
+        monkeypatch.setitem(schema.FORMER, now, schema.SCHEMA)
+        monkeypatch.setitem(schema.READ_AS, now, (NEW.replace("TABLE", "TEMP TABLE"),))
         monkeypatch.setattr(schema, "SCHEMA", schema.SCHEMA + NEW)
-        monkeypatch.setattr(schema, "UPGRADES", {1: statements})
+        monkeypatch.setitem(schema.UPGRADES, now, statements)
         schema._our_schema.cache_clear()
         yield
     schema._our_schema.cache_clear()
@@ -51,8 +59,10 @@ def test_an_older_library_is_brought_up_to_date_by_the_next_run(library: Path, t
     picture = tmp_path / "photos" / "0" / "00003.png"
     truth = true_vectors(tmp_path / "photos")
     with next_version(NEW, FILL):
-        with pytest.raises(LibraryVersionError, match="older version"), ImageSearchEngine(library) as engine:
-            engine.search(picture)
+        before = (library / "catalog.sqlite").read_bytes()
+        with ImageSearchEngine(library) as engine:
+            assert engine.search(picture, 1)[0].identical
+        assert (library / "catalog.sqlite").read_bytes() == before
         with ImageSearchEngine(library, jobs=1) as engine:
             assert engine.index(tmp_path / "photos", progress=False).embedded == 0
         judge(library, truth, acknowledged=8, complete=True)
@@ -88,10 +98,88 @@ def test_an_upgrade_that_is_killed_changes_nothing(library: Path, tmp_path: Path
                 return 0
 
             connection.set_progress_handler(die, 1)
-            schema._upgrade(connection, 1)
+            schema._upgrade(connection, schema.SCHEMA_VERSION - 1)
         os._exit(0)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGKILL
     shutil.copytree(library, tmp_path / "copy")
     judge(library, truth, acknowledged=8, complete=True)
     with next_version(NEW, FILL), ImageSearchEngine(tmp_path / "copy", jobs=1) as engine:
         assert engine.index(tmp_path / "photos", progress=False).unchanged == 8
+
+
+# Format 1, of version 0.1.0
+
+
+def to_format_1(library: Path) -> None:
+    """Make a catalog of what it was in version 0.1.0: the same rows, without what came later."""
+    old = library / "old.sqlite"
+    with contextlib.closing(sqlite3.connect(old)) as connection:
+        connection.execute(f"PRAGMA page_size={schema.PAGE_BYTES}")
+        connection.executescript(schema.FORMER[1])
+        connection.execute("ATTACH ? AS newer", (str(library / "catalog.sqlite"),))
+        for table in ("meta", "roots", "content", "files", "failures", "forgotten"):
+            columns = ", ".join(row[1] for row in connection.execute(f"PRAGMA main.table_info({table})"))
+            connection.execute(f"INSERT INTO main.{table} SELECT {columns} FROM newer.{table}")
+        connection.execute("UPDATE main.meta SET value = 1 WHERE key = 'schema_version'")
+        connection.commit()
+        connection.execute("DETACH newer")
+        connection.execute("PRAGMA main.journal_mode=WAL")
+    os.replace(old, library / "catalog.sqlite")
+
+
+@pytest.fixture
+def first(tmp_path: Path) -> Path:
+    draw(tmp_path / "photos", 0, 8)
+    with quick_engine(tmp_path / "library") as engine:
+        engine.index(tmp_path / "photos", progress=False)
+    to_format_1(tmp_path / "library")
+    return tmp_path / "library"
+
+
+def test_a_library_of_the_first_format_is_searched_as_it_is(first: Path, tmp_path: Path) -> None:
+    before = (first / "catalog.sqlite").read_bytes()
+    with quick_engine(first) as engine:
+        for picture in (tmp_path / "photos").rglob("*.png"):
+            assert engine.search(picture, 1)[0].path == str(picture)
+        assert (engine.status()["images"], len(engine.status()["roots"]), engine.verify()) == (8, 1, [])
+    with contextlib.closing(Catalog.open(first)) as catalog:
+        reader = Reader(catalog)
+        assert len(reader.page()) == 8 and reader.items([1])[1].format == "PNG"
+    assert (first / "catalog.sqlite").read_bytes() == before
+
+
+def test_a_library_of_the_first_format_becomes_the_next_when_it_is_written(first: Path, tmp_path: Path) -> None:
+    with quick_engine(first) as reading:
+        assert reading.status()["images"] == 8
+        with quick_engine(first) as engine:
+            report = engine.index(tmp_path / "photos", progress=False)
+            assert (report.unchanged, report.embedded) == (8, 0)
+        with contextlib.closing(Catalog.open(first)) as catalog:
+            assert catalog.meta("schema_version") == schema.SCHEMA_VERSION
+            assert set(catalog.rows("SELECT rules, note FROM content")) == {(1, "")}
+        open_before = reading._library._reader
+        assert reading.status()["images"] == 8 and reading._library._reader is not open_before  # what it may now ask is new
+
+
+def test_an_upgraded_catalog_is_a_new_one_to_the_letter(first: Path, tmp_path: Path) -> None:
+    """And every row of both formats is saved from its pages, also where one file holds both."""
+    Catalog.open(first, write=True).close()
+    draw(tmp_path / "photos", 8, 10)
+    with quick_engine(first) as engine:
+        assert engine.index(tmp_path / "photos", progress=False).added == 2
+        assert engine.verify() == []
+    saved = salvage(first, tmp_path / "saved")
+    assert (saved.images, saved.lost, saved.unknown) == (10, [], 0)
+    judged = "SELECT sha256, vector, checksum, width, height, format, rules, note FROM content ORDER BY sha256"
+    with contextlib.closing(Catalog.open(first)) as one, contextlib.closing(Catalog.open(tmp_path / "saved")) as other:
+        assert one.rows(judged) == other.rows(judged)
+
+
+def test_a_first_format_with_anything_foreign_in_it_is_refused_unchanged(first: Path) -> None:
+    with contextlib.closing(sqlite3.connect(first / "catalog.sqlite")) as connection:
+        connection.execute("CREATE TRIGGER t AFTER UPDATE ON files BEGIN DELETE FROM content; END")
+    before = (first / "catalog.sqlite").read_bytes()
+    for write in (False, True):
+        with pytest.raises(LibraryDamagedError, match="foreign trigger"):
+            Catalog.open(first, write=write)
+    assert (first / "catalog.sqlite").read_bytes() == before

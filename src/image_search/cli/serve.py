@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from . import console
-from .options import debug_option, library_option, model_option, no_browser_option, runtime_option, store_option
+from .options import FILE, debug_option, library_option, model_option, no_browser_option, runtime_option, store_option
 
 
 @click.command()
@@ -22,7 +22,22 @@ from .options import debug_option, library_option, model_option, no_browser_opti
     show_default=True,
     help="The address to listen on. With any but the default, other machines can reach the page.",
 )
-@click.option("--allow-host", "hosts", metavar="NAME", multiple=True, help="A name under which a proxy reaches the page; may be repeated.")
+@click.option(
+    "--allow-host",
+    "hosts",
+    metavar="NAME",
+    multiple=True,
+    help="A name under which a proxy or a container's port reaches the page: NAME, NAME:PORT, *.example.com, localhost:*; may be repeated.",
+)
+@click.option("--root-path", metavar="PATH", default="", help="The path below which a proxy shows the page, such as /photos.")
+@click.option(
+    "--key-file",
+    type=FILE,
+    metavar="FILE",
+    help="Open the page with the keys of this file only, each with a name and a role (all or read); made if it is not there.",
+)
+@click.option("--new-key", is_flag=True, help="Renew this library's key: links printed before open nothing any more.")
+@click.option("--fresh-key", is_flag=True, help="A key for this start only; nothing is kept of it, nor of the pictures that are given.")
 @click.option("--allow-urls", "urls", is_flag=True, help="Let the page search with pictures from public addresses.")
 @model_option
 @runtime_option
@@ -31,14 +46,16 @@ from .options import debug_option, library_option, model_option, no_browser_opti
 def serve(*, no_browser: bool, **given: Any) -> None:
     """Start the page: drop an image on it and see what is similar.
 
-    Only people with the printed link can open it, and only on this machine unless you pass --host. Ctrl-C stops it.
+    Only people with the printed link can open it, and only on this machine unless you pass --host. Ctrl-C stops it. The next start prints
+    the same link.
 
     \b
     Examples:
       image-search serve --allow ~/Pictures
       image-search serve --library photos.library --port 8000 --no-browser
+      image-search serve --host 0.0.0.0 --allow-host photos.example.com --root-path /photos --key-file keys.txt
     """
-    from ..web.server import PageSettings
-    from ..web.server import serve as run
+    from ..web.serve import serve as run
+    from ..web.start import PageSettings
 
     run(PageSettings(**given), browser=not no_browser and console.has_display(), notify=console.note)

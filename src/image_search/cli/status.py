@@ -44,7 +44,7 @@ def _print(facts: dict[str, Any]) -> None:
     print(f"library     {shown(facts['library'])}")
     print(f"images      {facts['images']:,} ({facts['contents']:,} different)")
     print(f"classes     {facts['classes']:,}")
-    for word in ("missing", "skipped", "forgotten"):
+    for word in ("missing", "skipped", "excluded", "forgotten"):
         if facts[word]:
             print(f"{word:<12}{facts[word]:,}")
     print(f"model       {shown(facts['model'])} ({facts['dimensions']} dimensions)")

@@ -23,7 +23,7 @@ from ..errors import SkipReason
 if TYPE_CHECKING:
     from PIL import Image
 
-__all__ = ["FORMATS", "Format", "Refused", "extensions", "open_as", "rules", "sniff"]
+__all__ = ["FORMATS", "Format", "Refused", "extensions", "open_as", "rules", "rules_of", "sniff"]
 
 SNIFF_BYTES = 4096
 
@@ -193,6 +193,15 @@ def extensions() -> frozenset[str]:
 def rules() -> int:
     """The version of the rules by which bytes become pixels or a reason; grows with every change of any row, and with RULES."""
     return RULES + sum(row.changes for row in FORMATS)
+
+
+def rules_of(name: str) -> int:
+    """The version of the rules by which this format becomes pixels; of a vector: by which it was made. 1 was the first of all.
+
+    Args:
+        name: as Pillow names it. A name without a row (MPO, which is a JPEG of several pictures) has that of the first row.
+    """
+    return RULES + next((row.changes for row in FORMATS if row.name == name), FORMATS[0].changes)
 
 
 RULES = 1  # of pixels.py as a whole: raise it when a rule changes that is not one format's

@@ -24,7 +24,7 @@ import numpy as np
 from ..advice import Advice, Setting
 from ..errors import MAKE_ONE, SALVAGE, LibraryDamagedError, LibraryError, LibraryNotFoundError, LibraryReadOnlyError, translated_os_errors
 from ..types import Fingerprint, Float32
-from .schema import PAGE_BYTES, SCHEMA, SCHEMA_VERSION, check_schema
+from .schema import PAGE_BYTES, SCHEMA, SCHEMA_VERSION, check_schema, schema_version
 from .sqlite import connect, connect_to_read, files_of, translated
 
 __all__ = ["CATALOG_NAME", "THUMBNAILS_NAME", "Catalog", "check_vector", "checksum", "item_id", "item_number"]
@@ -73,8 +73,9 @@ class Catalog:
         canonical: float32 (8, D), that model's vectors of the canonical pictures.
     """
 
-    def __init__(self, folder: Path, connection: sqlite3.Connection, *, writable: bool, scratch: Path | None = None) -> None:
+    def __init__(self, folder: Path, connection: sqlite3.Connection, *, version: int, writable: bool, scratch: Path | None = None) -> None:
         self.folder = folder
+        self._version = version  # of the file's format when it was opened
         self.writable = writable
         self._connection = connection
         self._scratch = scratch
@@ -169,8 +170,8 @@ class Catalog:
             else:
                 connection, scratch = connect_to_read(file)
             try:
-                check_schema(folder, connection, write=write)
-                return cls(folder, connection, writable=write, scratch=scratch)
+                version = check_schema(folder, connection, write=write)
+                return cls(folder, connection, version=version, writable=write, scratch=scratch)
             except BaseException:
                 connection.close()
                 if scratch is not None:
@@ -190,8 +191,13 @@ class Catalog:
 
     @property
     def replaced(self) -> bool:
-        """Has another file, or none, taken the place of the one that is open?"""
-        return _identity(self.folder) != self._file
+        """Has another file, or none, taken the place of the one that is open, or has the file become one of a newer format?"""
+        if _identity(self.folder) != self._file:
+            return True
+        if self._version == SCHEMA_VERSION:
+            return False
+        with self._lock, translated(self.folder):
+            return schema_version(self._connection) != self._version
 
     # --- as of one moment, and all or nothing ---------------------------------------------------------------------------------
 

@@ -93,13 +93,15 @@ class Root(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Counts:
-    """Files of each kind; `contents`: different ones among the images; `forgotten`: paths that were taken out."""
+    """Files of each kind. `contents`: different ones among the images; `excluded`: with a vector, left out by a rule at the last look;
+    `forgotten`: paths that were taken out."""
 
     images: int
     contents: int
     classes: int
     missing: int
     skipped: int
+    excluded: int
     forgotten: int
 
 
@@ -148,11 +150,15 @@ class Reader:
             images=states.get(State.PRESENT, 0),
             contents=self.catalog.value(f"SELECT count(DISTINCT content_id) {present}"),
             classes=self.catalog.value(f"SELECT count(DISTINCT name) {present} AND name != ''"),
-            # a pruned one is no more
-            missing=self.catalog.value(f"SELECT count(content_id) FROM files WHERE state = '{State.MISSING}'"),
+            missing=self._kept(State.MISSING),
             skipped=states.get(State.SKIPPED, 0),
+            excluded=self._kept(State.EXCLUDED),
             forgotten=self.catalog.value("SELECT count(*) FROM forgotten"),
         )
+
+    def _kept(self, state: State) -> int:
+        """Files of this state whose vector is kept: a pruned one is no more."""
+        return int(self.catalog.value(f"SELECT count(content_id) FROM files WHERE state = '{state}'"))
 
     def images(self) -> int:
         return int(self.catalog.value(f"SELECT count(*) FROM files WHERE state = '{State.PRESENT}'"))

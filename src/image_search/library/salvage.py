@@ -13,7 +13,7 @@ import shutil
 import sqlite3
 import tempfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -130,10 +130,12 @@ def _fill(catalog: Catalog, rows: _Rows, to: Path) -> Saved:
     saved = Saved(to)
     good = {number: row for number, row in rows.content.items() if _good_vector(row, catalog.dim)}
     with catalog.transaction() as generation:
-        for number, (path, name_from, offline) in rows.roots.items():
-            catalog.execute("INSERT OR IGNORE INTO roots VALUES (?, ?, ?, ?)", (number, path, name_from, offline))
+        for number, root in rows.roots.items():
+            catalog.execute(f"INSERT OR IGNORE INTO roots VALUES ({marks(root)}, ?)", (number, *root))
+        for mount in rows.mounts:
+            catalog.execute("INSERT OR IGNORE INTO mounts VALUES (?, ?, ?)", mount)
         for number, row in good.items():
-            catalog.execute("INSERT OR IGNORE INTO content VALUES (?, ?, ?, ?, ?, ?, ?)", (number, *row))
+            catalog.execute(f"INSERT OR IGNORE INTO content VALUES ({marks(row)}, ?)", (number, *row))
         for number, (root, path, name, state, content, *facts) in rows.files.items():
             if root not in rows.roots:
                 saved.unknown += 1
@@ -174,6 +176,11 @@ def _good_vector(row: tuple[Any, ...], dim: int) -> bool:
     return abs(float(np.linalg.norm(np.frombuffer(vector, "<f4").astype(np.float64))) - 1) < 1e-3
 
 
+def _fits(values: Sequence[Any], kinds: Sequence[type]) -> bool:
+    """Columns that were added to a table later: rows from before have none of them."""
+    return len(values) <= len(kinds) and all(isinstance(value, kind) for value, kind in zip(values, kinds, strict=False))
+
+
 def _all_rows(data: bytes) -> _Rows:
     """With the page size that finds more: the place where it is written may be damaged."""
     return max((_Rows(data, size) for size in PAGES), key=lambda rows: ("fingerprint" in rows.meta, len(rows.content) + len(rows.files)))
@@ -186,7 +193,8 @@ class _Rows:
         self.data = data
         self.page_size = page_size  # bytes
         self.meta: dict[str, Any] = {}
-        self.roots: dict[int, tuple[bytes, str, int]] = {}
+        self.roots: dict[int, tuple[bytes, str, int, bytes]] = {}
+        self.mounts: list[tuple[Any, ...]] = []
         self.content: dict[int, tuple[Any, ...]] = {}
         self.files: dict[int, tuple[Any, ...]] = {}
         self.failures: list[tuple[Any, ...]] = []
@@ -201,8 +209,8 @@ class _Rows:
     def _sort_in(self, number: int, row: tuple[Any, ...]) -> None:
         """Which table is this a row of? Ours differ in their columns. What fits none is not kept."""
         match row:
-            case (None, bytes(sha256), bytes(_), int(_), int(_), int(_), str(_)) if len(sha256) == 32:
-                self.content[number] = row[1:]
+            case (None, bytes(sha256), bytes(_), int(_), int(_), int(_), str(_), *later) if len(sha256) == 32 and _fits(later, (int, str)):
+                self.content[number] = (*row[1:], *(1, "")[len(later) :])
             case (
                 None,
                 int(_),
@@ -220,8 +228,10 @@ class _Rows:
             ) if state in set(State):
                 if number not in self.files or self.files[number][-1] < newer:
                     self.files[number] = row[1:]
-            case (None, bytes(path), str(name_from), int(offline)):
-                self.roots[number] = path, name_from, offline
+            case (None, bytes(path), str(name_from), int(offline), *later) if _fits(later, (bytes,)):
+                self.roots[number] = path, name_from, offline, *later, *(b"",)[len(later) :]
+            case (bytes(_), int(_), int(_)):
+                self.mounts.append(row)
             case (bytes(sha256), str(_), str(_)) if len(sha256) == 32:
                 self.failures.append(row)
             case ("files", int(last)):

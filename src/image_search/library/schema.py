@@ -2,10 +2,13 @@
 
     meta      schema, generation, model fingerprint, canonical vectors, closeness sample
     roots     the user's folders; offline = could not be read when last looked at
+    mounts    other disks below a root: each is there or away by itself
     content   one row per distinct file content (sha256): the vector and the picture's facts
     files     one row per file path: state, stat, class name, its content
     failures  contents that no decoder could read, so that copies and re-runs are not tried again
     forgotten paths that the user took out
+    passed    how many files the last look passed by, by folder and rule
+    unusable  what the last look could not take in and `files` does not say: links, special files, what could not be read just then
 
 Moves, copies and "identical" fall out of the split between content and files. `generation` grows with every commit; every row of `files`
 carries the generation that last changed it, which is what a store needs to follow.
@@ -20,12 +23,12 @@ import sqlite3
 from enum import StrEnum
 from pathlib import Path
 
-from ..advice import Advice, Setting, Verb
+from ..advice import Advice, Setting
 from ..errors import SALVAGE, LibraryDamagedError, LibraryVersionError
 
 __all__ = ["FILES_IN_ROOTS", "PAGE_BYTES", "SCHEMA", "SCHEMA_VERSION", "UPGRADES", "State", "check_schema"]
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 # Ten vectors of 384 numbers in a page instead of two in one of 4 KB: a fifth less disk, and a quarter less time to read 100,000 of them.
 PAGE_BYTES = 16384
 
@@ -36,6 +39,7 @@ class State(StrEnum):
     PRESENT = "present"  # it was there at the last look, and has a vector
     MISSING = "missing"  # it was not; its vector is kept until --prune
     SKIPPED = "skipped"  # it is there and cannot be searched; `reason` says why
+    EXCLUDED = "excluded"  # a rule leaves it out, so nobody looked; its vector is kept until --prune
     FORGOTTEN = "forgotten"  # the user took it out; the empty row keeps its id from being used again
 
 
@@ -45,8 +49,15 @@ CREATE TABLE roots (
     id INTEGER PRIMARY KEY,
     path BLOB NOT NULL UNIQUE,              -- absolute, the system's bytes
     name_from TEXT NOT NULL DEFAULT 'folder',
-    offline INTEGER NOT NULL DEFAULT 0
+    offline INTEGER NOT NULL DEFAULT 0,
+    mount BLOB NOT NULL DEFAULT x''         -- top of the disk on which it lay at the last look; empty: not known
 );
+CREATE TABLE mounts (
+    path BLOB NOT NULL,                     -- below the root: where another disk begins
+    root_id INTEGER NOT NULL REFERENCES roots(id),
+    offline INTEGER NOT NULL,
+    PRIMARY KEY (path, root_id)             -- in this order no row looks like one of an index: `salvage` tells rows by their columns
+) WITHOUT ROWID;
 CREATE TABLE content (
     id INTEGER PRIMARY KEY,
     sha256 BLOB NOT NULL UNIQUE,            -- 32 bytes
@@ -54,7 +65,9 @@ CREATE TABLE content (
     checksum INTEGER NOT NULL,              -- CRC-32 of the vector's bytes
     width INTEGER NOT NULL,                 -- pixels, upright
     height INTEGER NOT NULL,
-    format TEXT NOT NULL
+    format TEXT NOT NULL,
+    rules INTEGER NOT NULL DEFAULT 1,       -- version of its format's pixel rules by which the vector was made
+    note TEXT NOT NULL DEFAULT ''           -- what is to be said of the picture, as "cut off"
 );
 CREATE TABLE files (
     id INTEGER PRIMARY KEY AUTOINCREMENT,   -- never used twice
@@ -76,18 +89,86 @@ CREATE INDEX files_by_content ON files (content_id);
 CREATE INDEX files_by_generation ON files (generation);
 CREATE TABLE failures (sha256 BLOB PRIMARY KEY, reason TEXT NOT NULL, decoder TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE forgotten (path BLOB PRIMARY KEY) WITHOUT ROWID;
+CREATE TABLE passed (
+    root_id INTEGER NOT NULL REFERENCES roots(id),
+    folder BLOB NOT NULL,                   -- below the root: where the rule was applied
+    rule TEXT NOT NULL,                     -- see images.scan.Rule
+    detail TEXT NOT NULL,                   -- the ending of a format that is not read here; else empty
+    files INTEGER NOT NULL,
+    more INTEGER NOT NULL,                  -- 1: at least so many
+    PRIMARY KEY (root_id, folder, rule, detail)
+) WITHOUT ROWID;
+CREATE TABLE unusable (
+    root_id INTEGER NOT NULL REFERENCES roots(id),
+    path BLOB NOT NULL,
+    reason TEXT NOT NULL,
+    PRIMARY KEY (root_id, path)
+) WITHOUT ROWID;
 """
+
+
+def _statement(table: str) -> str:
+    """The part of SCHEMA that makes this table."""
+    start = SCHEMA.index(f"CREATE TABLE {table} (")
+    return SCHEMA[start : SCHEMA.index(";\n", start)]
+
 
 # Each file f with its root r; their paths together are `paths.whole_path(r.path, f.path)`.
 FILES_IN_ROOTS = "files AS f JOIN roots AS r ON r.id = f.root_id"
 
 # How an older format becomes the next one: its number -> statements. They run in one transaction with the new number, so a library is of
-# the old format or of the new one, whatever happens. What they leave must read like SCHEMA (a table that changes is made anew).
-UPGRADES: dict[int, tuple[str, ...]] = {}
+# the old format or of the new one, whatever happens. What they leave must read like SCHEMA (a column added by ALTER TABLE stands last).
+UPGRADES: dict[int, tuple[str, ...]] = {
+    1: (
+        "ALTER TABLE roots ADD COLUMN mount BLOB NOT NULL DEFAULT x''",
+        "ALTER TABLE content ADD COLUMN rules INTEGER NOT NULL DEFAULT 1",
+        "ALTER TABLE content ADD COLUMN note TEXT NOT NULL DEFAULT ''",
+        *(_statement(table) for table in ("mounts", "passed", "unusable")),
+    )
+}
+
+# How an older format is read as it stands, by a program that must not write: what it lacks stands before it in temporary tables and views.
+READ_AS: dict[int, tuple[str, ...]] = {
+    1: (
+        "CREATE TEMP VIEW roots AS SELECT id, path, name_from, offline, x'' AS mount FROM main.roots",
+        "CREATE TEMP VIEW content AS SELECT id, sha256, vector, checksum, width, height, format, 1 AS rules, '' AS note FROM main.content",
+        *(_statement(table).replace("CREATE TABLE", "CREATE TEMP TABLE") for table in ("mounts", "passed", "unusable")),
+    )
+}
+
+# What a catalog of an older format holds, and nothing else.
+FORMER: dict[int, str] = {
+    1: """
+    CREATE TABLE meta (key TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;
+    CREATE TABLE roots (
+        id INTEGER PRIMARY KEY, path BLOB NOT NULL UNIQUE, name_from TEXT NOT NULL DEFAULT 'folder', offline INTEGER NOT NULL DEFAULT 0
+    );
+    CREATE TABLE content (
+        id INTEGER PRIMARY KEY, sha256 BLOB NOT NULL UNIQUE, vector BLOB NOT NULL, checksum INTEGER NOT NULL, width INTEGER NOT NULL,
+        height INTEGER NOT NULL, format TEXT NOT NULL
+    );
+    CREATE TABLE files (
+        id INTEGER PRIMARY KEY AUTOINCREMENT, root_id INTEGER NOT NULL REFERENCES roots(id), path BLOB NOT NULL, name TEXT NOT NULL,
+        state TEXT NOT NULL, content_id INTEGER REFERENCES content(id), size INTEGER NOT NULL, mtime_ns INTEGER NOT NULL,
+        ctime_ns INTEGER NOT NULL, inode INTEGER NOT NULL, reason TEXT NOT NULL DEFAULT '', decoder TEXT NOT NULL DEFAULT '',
+        generation INTEGER NOT NULL, UNIQUE (root_id, path)
+    );
+    CREATE INDEX files_by_content ON files (content_id);
+    CREATE INDEX files_by_generation ON files (generation);
+    CREATE TABLE failures (sha256 BLOB PRIMARY KEY, reason TEXT NOT NULL, decoder TEXT NOT NULL) WITHOUT ROWID;
+    CREATE TABLE forgotten (path BLOB PRIMARY KEY) WITHOUT ROWID;
+    """
+}
 
 
-def check_schema(folder: Path, connection: sqlite3.Connection, *, write: bool) -> None:
-    """Is this our catalog, of a version that we know, with nothing in it that we did not put there? To write, an older one is upgraded.
+def check_schema(folder: Path, connection: sqlite3.Connection, *, write: bool) -> int:
+    """Is this our catalog, of a version that we know, with nothing in it that we did not put there?
+
+    An older one is upgraded to write, and to read left as it is: after a new version of the program everything can be searched, also
+    from a disk that cannot be written.
+
+    Returns:
+        the format that the file has now.
 
     Raises:
         LibraryDamagedError, LibraryVersionError.
@@ -97,9 +178,8 @@ def check_schema(folder: Path, connection: sqlite3.Connection, *, write: bool) -
         raise LibraryDamagedError(
             "this is no catalog of image-search", path=folder, hint=Advice("give ", Setting("library"), " another folder")
         )
-    row = connection.execute("SELECT value FROM meta WHERE key = 'schema_version'").fetchone()
-    version = row[0] if row else None
-    if not isinstance(version, int) or version < 1:
+    version = schema_version(connection)
+    if version is None or version < 1:
         raise LibraryDamagedError("the catalog lacks its version", path=folder, hint=SALVAGE)
     if version > SCHEMA_VERSION:
         raise LibraryVersionError(
@@ -107,21 +187,37 @@ def check_schema(folder: Path, connection: sqlite3.Connection, *, write: bool) -
             path=folder,
             hint="upgrade with: pip install --upgrade ai-image-search-engine",
         )
-    if version < SCHEMA_VERSION:
-        if not write:
-            raise LibraryVersionError(
-                "the library was made by an older version of image-search",
-                path=folder,
-                hint=Advice("bring it up to date: ", Verb("index", ("FOLDER",))),
-            )
+    _check_tables(folder, found, version)  # before anything of it is used
+    if version < SCHEMA_VERSION and write:
         _upgrade(connection, version)
-        found = _schema(connection)
-    ours = _our_schema()
+        version = SCHEMA_VERSION
+        _check_tables(folder, _schema(connection), version)
+    elif version < SCHEMA_VERSION:
+        _read_as_it_is(connection, version)
+    return version
+
+
+def schema_version(connection: sqlite3.Connection) -> int | None:
+    row = connection.execute("SELECT value FROM main.meta WHERE key = 'schema_version'").fetchone()
+    return row[0] if row and isinstance(row[0], int) else None
+
+
+def _check_tables(folder: Path, found: dict[tuple[str, str], str], version: int) -> None:
+    ours = _our_schema(version)
     for kind, name in ours.keys() - found.keys():
         raise LibraryDamagedError(f"the catalog lacks the {kind} {name}", path=folder, hint=SALVAGE)
     for (kind, name), text in found.items():
         if ours.get((kind, name)) != text:
             raise LibraryDamagedError(f"the catalog holds a foreign {kind} {name!r}", path=folder, hint="do not use this library")
+
+
+def _read_as_it_is(connection: sqlite3.Connection, version: int) -> None:
+    connection.execute("PRAGMA query_only=OFF")  # it keeps from temporary tables, too
+    try:
+        for statement in READ_AS[version]:
+            connection.execute(statement)
+    finally:
+        connection.execute("PRAGMA query_only=ON")
 
 
 def _upgrade(connection: sqlite3.Connection, version: int) -> None:
@@ -145,7 +241,7 @@ def _schema(connection: sqlite3.Connection) -> dict[tuple[str, str], str]:
 
 
 @functools.cache
-def _our_schema() -> dict[tuple[str, str], str]:
+def _our_schema(version: int) -> dict[tuple[str, str], str]:
     with contextlib.closing(sqlite3.connect(":memory:")) as connection:
-        connection.executescript(SCHEMA)
+        connection.executescript(SCHEMA if version == SCHEMA_VERSION else FORMER[version])
         return _schema(connection)

@@ -8,6 +8,7 @@ from typing import Literal
 import numpy as np
 
 from ..errors import SkipReason
+from ..images.formats import rules_of
 from ..types import Decoded, FileStat, Float32
 from .catalog import Catalog, checksum
 from .folders import Target, drop_unused_contents
@@ -20,11 +21,12 @@ Placed = Literal["added", "updated", "moved", "unchanged"]
 
 
 def add_content(catalog: Catalog, decoded: Decoded, vector: Float32) -> None:
-    """A new picture: float32 (D,) of unit length, and the picture's facts."""
+    """A new picture: float32 (D,) of unit length, the picture's facts, and by which rules its pixels were made."""
     blob = np.ascontiguousarray(vector, "<f4").tobytes()
+    facts = (decoded.width, decoded.height, decoded.format, rules_of(decoded.format), decoded.note)
     catalog.execute(
-        "INSERT OR IGNORE INTO content (sha256, vector, checksum, width, height, format) VALUES (?, ?, ?, ?, ?, ?)",
-        (decoded.sha256, blob, checksum(blob), decoded.width, decoded.height, decoded.format),
+        "INSERT OR IGNORE INTO content (sha256, vector, checksum, width, height, format, rules, note) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+        (decoded.sha256, blob, checksum(blob), *facts),
     )
 
 

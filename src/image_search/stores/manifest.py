@@ -20,6 +20,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from ..private import read_private, write_private
+
 __all__ = [
     "MANIFEST_NAME",
     "SECRET_ENV",
@@ -83,36 +85,12 @@ def read_secret() -> bytes | None:
         path = Path(platformdirs.user_data_dir("image-search", appauthor=False)) / "secret"
     with contextlib.suppress(OSError, RuntimeError):
         if not os.path.lexists(path):
-            _make_secret(path)
-        fd = os.open(path, _READ)
-        with open(fd, "rb") as file:
-            info = os.fstat(fd)
-            private = os.name == "nt" or (info.st_uid == os.geteuid() and not info.st_mode & 0o077)
-            content = file.read(_SECRET_BYTES + 1)
-        if stat.S_ISREG(info.st_mode) and private and len(content) == _SECRET_BYTES:
+            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            write_private(path, secrets.token_bytes(_SECRET_BYTES), replace=False)
+        content = read_private(path, _SECRET_BYTES)
+        if len(content) == _SECRET_BYTES:
             return content
     return None
-
-
-def _make_secret(path: Path) -> None:
-    """Whole or not at all, and the first of several processes wins."""
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    draft = path.with_name(f"{path.name}.{secrets.token_hex(8)}")
-    try:
-        fd = os.open(draft, _WRITE, 0o600)
-        with open(fd, "wb") as file:
-            file.write(secrets.token_bytes(_SECRET_BYTES))
-            file.flush()
-            os.fsync(fd)
-        try:
-            os.link(draft, path)
-        except FileExistsError:
-            pass
-        except OSError:  # a file system without links
-            os.replace(draft, path)
-    finally:
-        with contextlib.suppress(OSError):
-            os.unlink(draft)
 
 
 def library_id(library: Path, secret: bytes | None) -> str:

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import json
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import JSONResponse, Response
+from fastapi.responses import HTMLResponse, JSONResponse, Response
 from starlette.exceptions import HTTPException
 
 from .. import __version__
+from ..config import PAGE_SWEEP_SECONDS
 from ..errors import (
     DecodeError,
     DiskFullError,
@@ -24,9 +26,10 @@ from ..errors import (
     QueryError,
     UsageError,
 )
+from .door import POLICY, door, prefers_korean
 from .limiter import BusyError
 from .problems import problem_of
-from .routes import Backend, images, library, originals, page, search
+from .routes import Backend, health, images, library, originals, page, search
 from .schemas import Problem
 from .service import Service
 
@@ -49,8 +52,8 @@ COMMON: dict[int | str, dict[str, Any]] = {
     status: {"model": Problem, "description": words}
     for status, words in {
         400: "the request asks for something impossible",
-        401: "no token and no cookie",
-        403: "from another page",
+        401: "no key and no cookie",
+        403: "from another page, or with a key that may only read",
         409: "there is no library yet, or a run is in work",
         413: "the body is too large",
         421: "wrong Host",
@@ -60,14 +63,20 @@ COMMON: dict[int | str, dict[str, Any]] = {
 }
 
 
-def create_app(service: Service) -> FastAPI:
-    """The application without its guard; `server.PageServer` puts that around it. `app.state.backend` is what its routes ask."""
+def create_app(service: Service, root: str = "") -> FastAPI:
+    """The application without its guard; `server.PageServer` puts that around it. `app.state.backend` is what its routes ask.
+
+    Args:
+        root: the path below which a proxy shows it, "" or "/photos"; requests arrive here without it.
+    """
     app = FastAPI(
         title="image-search",
         version=__version__,
         summary="Give it an image; get the most similar images of the library, with how similar they are.",
         docs_url=None,  # they load scripts from elsewhere
         redoc_url=None,
+        redirect_slashes=False,  # to an address of which it knows neither the scheme nor the path before a proxy
+        servers=[{"url": root}] if root else None,
         openapi_url="/api/openapi.json",
         lifespan=_lifespan,
         responses=COMMON,
@@ -79,18 +88,30 @@ def create_app(service: Service) -> FastAPI:
         },
     )
     app.state.backend = Backend(service)
-    for subject in (search, images, originals, library, page):
+    app.state.home = f"{root}/"
+    for subject in (search, images, originals, library, health, page):
         app.include_router(subject.router)
+    app.openapi = functools.partial(_described, app.openapi)  # type: ignore[method-assign]
     return app
+
+
+def _described(plain: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+    """The OpenAPI document; the keys are the guard's matter, so FastAPI knows nothing of them."""
+    document = plain()
+    document["components"]["securitySchemes"] = {"key": {"type": "http", "scheme": "bearer"}}
+    document["security"] = [{"key": []}]
+    return document
 
 
 @contextlib.asynccontextmanager
 async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     backend: Backend = app.state.backend
     warm = asyncio.create_task(_warm(backend))
+    sweeper = asyncio.create_task(_sweep(backend))
     yield
     backend.ending.set()
-    await asyncio.gather(warm, return_exceptions=True)
+    sweeper.cancel()
+    await asyncio.gather(warm, sweeper, return_exceptions=True)
     await asyncio.to_thread(backend.close)
 
 
@@ -99,6 +120,12 @@ async def _warm(backend: Backend) -> None:
         await backend.work.run(backend.service.warm_up)
     except ImageSearchError as error:  # the first real question says it to whom it concerns
         log.warning("%s", problem_of(error).message)
+
+
+async def _sweep(backend: Backend) -> None:
+    while True:
+        await asyncio.sleep(PAGE_SWEEP_SECONDS)
+        await asyncio.to_thread(backend.service.uploads.sweep)
 
 
 # --- what becomes of errors -----------------------------------------------------------------------------------------------------
@@ -116,7 +143,10 @@ async def _known(_: Request, error: ImageSearchError) -> Response:
     return _answer(status, problem, {"Retry-After": "1"} if status == 503 else None)
 
 
-async def _refused(_: Request, error: HTTPException) -> Response:
+async def _refused(request: Request, error: HTTPException) -> Response:
+    if error.status_code == 404 and not request.url.path.startswith("/api/") and "text/html" in request.headers.get("accept", ""):
+        html = door("NotFound", korean=prefers_korean(request.headers.get("accept-language", "")), home=request.app.state.home)
+        return HTMLResponse(html, 404, {"Content-Security-Policy": POLICY})
     code = CODES.get(error.status_code, "Refused")
     return _answer(error.status_code, Problem(code=code, message=str(error.detail), hint="", reason=""), dict(error.headers or {}))
 

@@ -55,11 +55,11 @@ def skipped(library: OpenLibrary) -> SkippedFiles:
 
 
 def thumbnail_address(item: Item) -> str:
-    return f"/api/images/{item_id(item.number)}/thumbnail?v={_version(item)}"
+    return f"api/images/{item_id(item.number)}/thumbnail?v={_version(item)}"
 
 
 def view_address(item: Item) -> str:
-    return f"/api/images/{item_id(item.number)}/view?v={_version(item)}"
+    return f"api/images/{item_id(item.number)}/view?v={_version(item)}"
 
 
 def _version(item: Item) -> str:

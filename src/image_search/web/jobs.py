@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Literal
 
 from ..config import PAGE_RATE_SECONDS, PAGE_RUN_END_SECONDS
-from ..demo import draw_gallery
 from ..engine import ImageSearchEngine
 from ..errors import ImageSearchError
 from ..library.catalog import Catalog
@@ -81,6 +80,8 @@ class Jobs:
         """Draw the sample gallery into the folder and index it; False: one is running already."""
 
         def work() -> None:
+            from ..demo import draw_gallery  # with all its scenes .08 s of a start
+
             draw_gallery(folder, progress=lambda done, total: self._show(done, total, 0))
             self._set(Job("scanning", str(folder)))
             self._index(str(folder))

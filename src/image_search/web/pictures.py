@@ -63,10 +63,10 @@ class Original(NamedTuple):
 class Pictures:
     """Of one library; `urls`: those behind public addresses may be given as well. Any thread may ask."""
 
-    def __init__(self, library: OpenLibrary, urls: bool) -> None:
+    def __init__(self, library: OpenLibrary, urls: bool, uploads: Uploads) -> None:
         self._library = library
         self._urls = urls
-        self._uploads = Uploads()
+        self._uploads = uploads
         self._views: Recent[bytes, bytes] = Recent(PAGE_VIEWS_BYTES, len)
 
     # --- the library's ------------------------------------------------------------------------------------------------------
@@ -169,7 +169,7 @@ class Pictures:
 
 def upload_address(upload: Upload) -> str:
     """Changes with what was sent, so that a browser may keep the picture for ever."""
-    return f"/api/uploads/{upload.id}/view?v={len(upload.data):x}"
+    return f"api/uploads/{upload.id}/view?v={len(upload.data):x}"
 
 
 def _full_side(width: int, height: int) -> int:

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
-from ..config import PAGE_PARTS, PAGE_RESULTS
+from ..config import PAGE_BATCH, PAGE_BATCH_RESULTS, PAGE_PARTS, PAGE_RESULTS
 from ..types import Region
 
 __all__ = [
     "Address",
+    "BatchAnswer",
+    "BatchRow",
     "ClassCount",
     "Classes",
     "Facts",
     "FolderChoice",
+    "Health",
     "Hit",
     "IndexRequest",
     "ItemRow",
@@ -25,6 +28,7 @@ __all__ = [
     "QueryPart",
     "QueryShown",
     "SearchAnswer",
+    "SearchBatch",
     "SearchRequest",
     "SkippedFiles",
     "State",
@@ -99,7 +103,7 @@ class Hit(_Schema):
     width: int
     height: int
     same_as: int | None = Field(description="rank of an earlier match that shows the same picture")
-    thumbnail: str = Field(description="address of its small picture")
+    thumbnail: str = Field(description="address of its small picture, relative to that of the page")
 
 
 class QueryShown(_Schema):
@@ -108,7 +112,7 @@ class QueryShown(_Schema):
     less: bool
     width: int
     height: int
-    view: str = Field(description="address of the picture, at most 1600 pixels wide or high")
+    view: str = Field(description="address of the picture, at most 1600 pixels wide or high; relative to that of the page")
 
 
 class SearchAnswer(_Schema):
@@ -122,8 +126,31 @@ class SearchAnswer(_Schema):
     )
 
 
+class SearchBatch(_Schema):
+    searches: list[SearchRequest] = Field(min_length=1, max_length=PAGE_BATCH, description="each is answered by itself")
+
+    @model_validator(mode="after")
+    def _not_too_much(self) -> SearchBatch:
+        if (wanted := sum(search.n for search in self.searches)) > PAGE_BATCH_RESULTS:
+            raise ValueError(
+                f"{wanted} matches are wanted in all, and at most {PAGE_BATCH_RESULTS} are given: lower n, or send fewer at once"
+            )
+        return self
+
+
+class BatchRow(_Schema):
+    """What came of one of the searches: its answer, or why there is none."""
+
+    answer: SearchAnswer | None
+    problem: Problem | None
+
+
+class BatchAnswer(_Schema):
+    answers: list[BatchRow] = Field(description="one for each search, in their order")
+
+
 class Upload(_Schema):
-    id: str = Field(description="good until the server ends or many newer pictures came")
+    id: str = Field(description="good for a week after its last use, unless many newer pictures come; also after a restart")
     width: int = Field(description="of the original, upright; regions count in its pixels")
     height: int
     view: str
@@ -217,6 +244,11 @@ class State(_Schema):
     query_height: int
     on_this_machine: bool = Field(description="the page is used where the files lie, and there is a desktop: they can be opened")
     job: JobState
+    read_only: bool = Field(description="the key that was given may look and search, and change nothing")
+
+
+class Health(_Schema):
+    status: Literal["ok"]
 
 
 class IndexRequest(_Schema):

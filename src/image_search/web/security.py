@@ -3,7 +3,8 @@
 Host                must be one of ours: a stranger's name that leads to this machine (DNS rebinding) opens nothing
 Origin              if there is one it must be ours, "null" is not; what changes something needs it, or a token in a header
 Sec-Fetch-Site      other sites get nothing, other ports of this machine neither; only a link to the page itself may come from anywhere
-token, cookie       the address that is printed carries the token; it becomes a SameSite=Strict, HttpOnly cookie
+key, cookie         the address that is printed carries a key; it becomes a SameSite=Strict, HttpOnly cookie
+role                a key that may only read gets no further with anything that changes something
 size and time       of a body are counted while it comes, before anything looks at it
 """
 
@@ -11,20 +12,20 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import hmac
-import ipaddress
 import json
-import secrets
 import time
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any, NamedTuple
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs
 
 from starlette.exceptions import HTTPException
 
 from ..config import MIB, PAGE_BODY_SECONDS, PAGE_BUFFERED_BYTES, PAGE_DRAIN_SECONDS, PAGE_JSON_BYTES, UPLOAD_LIMITS
+from . import door
+from .hosts import Hosts
+from .keys import Key, Keys
 
-__all__ = ["Guard", "Keys", "allowed_host", "split_host"]
+__all__ = ["Guard"]
 
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
@@ -32,6 +33,11 @@ Send = Callable[[Message], Awaitable[None]]
 App = Callable[[Message, Receive, Send], Awaitable[None]]
 
 UPLOAD_PATH = "/api/uploads"
+PAGES = frozenset({"/", "/api/docs"})  # what a person opens, with the key in the address and by a link from anywhere
+NO_KEY = frozenset({"/api/health"})
+# What a key that may only read may POST: it asks, with more than fits an address. All else that is no GET is refused to it, so a new route
+# that changes something is closed to it from the beginning.
+READING = frozenset({"/api/search", "/api/search/batch", "/api/uploads", "/api/addresses", "/api/classes"})
 
 CONTENT_POLICY = "; ".join(
     (
@@ -66,62 +72,22 @@ class _Refusal(NamedTuple):
     hint: str
 
 
-class Keys:
-    """The secret of one server: the token in its address, and what its cookie holds."""
-
-    def __init__(self, port: int) -> None:
-        self.token = secrets.token_urlsafe(24)
-        self.session = secrets.token_urlsafe(24)
-        self.cookie = f"image-search-{port}"  # cookies do not tell ports apart, names do
-
-    def header(self) -> str:
-        return f"{self.cookie}={self.session}; Path=/; HttpOnly; SameSite=Strict"
-
-
-def split_host(value: str) -> tuple[str, int | None] | None:
-    """("127.0.0.1", 80) from a Host header; None if it is none."""
-    try:
-        parts = urlsplit(f"//{value}")
-        port = parts.port
-    except ValueError:
-        return None
-    if not parts.hostname or parts.netloc != value or "@" in value or any(c in value for c in "/?#\\ \t"):
-        return None
-    return parts.hostname.lower().rstrip("."), port
-
-
-def allowed_host(host: str, names: frozenset[str], everywhere: bool) -> bool:
-    """Ours by name; or, when listening beyond this machine, any bare address: a rebinding attack needs a name."""
-    if host in names:
-        return True
-    if not everywhere:
-        return False
-    try:
-        ipaddress.ip_address(host)
-    except ValueError:
-        return False
-    return True
-
-
 class Guard:
     """ASGI middleware around the whole application.
 
     Args:
-        names: host names and addresses that are ours, lower case.
-        port: that we listen on; another one in Host is refused unless `proxied`.
-        everywhere: listening beyond this machine.
-        proxied: names the owner gave for a proxy in front of us: any port, http or https.
+        keys: that open it.
+        hosts: under which it may be reached.
+        root: the path below which a proxy shows it, "" or "/photos". Requests may come with it or without it: some proxies take it away.
     """
 
     body_seconds = PAGE_BODY_SECONDS
 
-    def __init__(self, app: App, keys: Keys, *, names: frozenset[str], port: int, everywhere: bool, proxied: frozenset[str]) -> None:
+    def __init__(self, app: App, keys: Keys, *, hosts: Hosts, root: str = "") -> None:
         self._app = app
         self._keys = keys
-        self._names = names
-        self._port = port
-        self._everywhere = everywhere
-        self._proxied = proxied
+        self._hosts = hosts
+        self._root = root
         self._buffered = 0
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
@@ -130,7 +96,7 @@ class Guard:
         elif scope["type"] != "http":  # nothing here speaks websockets
             await send({"type": "websocket.close", "code": 1008})
         else:
-            await self._http(scope, receive, send)
+            await self._http(self._below_root(scope), receive, send)
 
     async def _http(self, scope: Message, receive: Receive, send: Send) -> None:
         headers: dict[str, list[str]] = {}
@@ -138,41 +104,44 @@ class Guard:
             headers.setdefault(raw_name.decode("latin-1").lower(), []).append(raw_value.decode("latin-1"))
         body = _Body(self, scope, headers, receive)
         changes = scope["method"] not in ("GET", "HEAD")
-        with_token = self._has_token(headers)
-        wrong = (
+        by_token = self._key_in_header(headers)
+        wrong: _Refusal | bool | None = (
             self._wrong_host(headers)
-            or self._wrong_origin(headers, changes, with_token)
+            or self._wrong_origin(headers, changes, by_token is not None)
             or self._wrong_site(scope, headers)
             or (body.too_large and _Refusal(413, "TooLarge", f"more than {body.limit // MIB or 1} MB are not taken", "save it smaller"))
         )
         cookie = None
-        if not wrong and not with_token and not self._has_cookie(headers):
-            if scope["path"] == "/" and self._token_in_address(scope):
-                cookie = self._keys.header()
-            else:
-                wrong = _Refusal(401, "NotAllowed", "open the address that image-search printed when it started", "It carries the key")
-        answer = _Answer(send, body, cookie, scope)
+        if not wrong:
+            key = by_token or self._key_in_cookie(headers)
+            if key is None and (key := self._key_in_address(scope)) is not None:
+                cookie = self._keys.header(key)
+            wrong = self._wrong_key(scope, key, changes)
+            scope = {**scope, "state": {**scope.get("state", {}), "read_only": key is None or key.read_only}}
+        answer = _Answer(send, body, cookie, scope, headers, self._root)
         try:
-            if wrong:
+            if isinstance(wrong, _Refusal):
                 await body.drain()
                 await answer.refuse(wrong)
+            elif scope["path"] == "" and not changes:
+                await answer.go_home()
             else:
                 await self._app(scope, body.receive, answer.send)
         finally:
             self._buffered -= body.counted
 
-    # --- checks: None, or the refusal ---------------------------------------------------------------------------------------
+    def _below_root(self, scope: Message) -> Message:
+        """The request as if there were no proxy; the path is "" for the root itself without its last "/"."""
+        path = scope["path"]
+        if not self._root or not (path == self._root or path.startswith(f"{self._root}/")):
+            return scope
+        return {**scope, "path": path[len(self._root) :], "raw_path": scope.get("raw_path", b"")[len(self._root) :]}
 
-    def _is_ours(self, value: str) -> bool:
-        parts = split_host(value)
-        if parts is None:
-            return False
-        host, port = parts
-        return host in self._proxied or ((port or 80) == self._port and allowed_host(host, self._names, self._everywhere))
+    # --- checks: None, or the refusal ---------------------------------------------------------------------------------------
 
     def _wrong_host(self, headers: dict[str, list[str]]) -> _Refusal | None:
         values = headers.get("host", [])
-        if len(values) == 1 and self._is_ours(values[0]):
+        if len(values) == 1 and self._hosts.fits(values[0]):
             return None
         return _Refusal(
             421, "WrongHost", "this server does not answer under that name", "allow it with: image-search serve --allow-host NAME"
@@ -183,35 +152,51 @@ class Guard:
         if not values:
             if not changes or with_token:
                 return None
-            return _Refusal(403, "WrongOrigin", "a change must come from the page itself", "or send the token: Authorization: Bearer TOKEN")
+            return _Refusal(403, "WrongOrigin", "a change must come from the page itself", "or send the key: Authorization: Bearer KEY")
         if len(values) == 1:
             scheme, _, host = values[0].partition("://")
             # The whole of Host and Origin must agree, so that one of our names cannot speak for another.
-            if scheme in ("http", "https") and self._is_ours(host) and host.lower() == headers["host"][0].lower():
+            if scheme in ("http", "https") and self._hosts.fits(host) and host.lower() == headers["host"][0].lower():
                 return None
-        return _Refusal(403, "WrongOrigin", "requests from other pages are refused", "")
+        return _Refusal(403, "WrongOrigin", "requests from other pages are refused", "a proxy must pass the Host header on")
 
     def _wrong_site(self, scope: Message, headers: dict[str, list[str]]) -> _Refusal | None:
         site = headers.get("sec-fetch-site", ["none"])
         if len(site) == 1 and site[0] in ("none", "same-origin"):
             return None
         link = headers.get("sec-fetch-mode") == ["navigate"] and headers.get("sec-fetch-dest", ["document"]) == ["document"]
-        if link and scope["method"] == "GET" and scope["path"] == "/":
+        if link and scope["method"] == "GET" and (scope["path"] or "/") in PAGES:
             return None
         return _Refusal(403, "WrongSite", "requests from other pages are refused", "")
 
-    def _has_token(self, headers: dict[str, list[str]]) -> bool:
-        given = headers.get("authorization", [])
-        return len(given) == 1 and _same(given[0], f"Bearer {self._keys.token}")
+    def _wrong_key(self, scope: Message, key: Key | None, changes: bool) -> _Refusal | None:
+        if scope["path"] in NO_KEY and not changes:
+            return None
+        if key is None:
+            return _Refusal(401, "NotAllowed", "open the address that image-search printed when it started", "it carries the key")
+        if changes and key.read_only and scope["path"] not in READING:
+            return _Refusal(
+                403, "ReadOnly", "this key may look and search, and change nothing", "ask who runs it for a key that may do all"
+            )
+        return None
 
-    def _has_cookie(self, headers: dict[str, list[str]]) -> bool:
+    # --- where a key is -----------------------------------------------------------------------------------------------------
+
+    def _key_in_header(self, headers: dict[str, list[str]]) -> Key | None:
+        given = headers.get("authorization", [])
+        return self._keys.by_token(given[0].removeprefix("Bearer ")) if len(given) == 1 and given[0].startswith("Bearer ") else None
+
+    def _key_in_cookie(self, headers: dict[str, list[str]]) -> Key | None:
         # By hand: other programs of this machine set cookies for the same host, and a parser gives up at the first that is malformed.
         pairs = (pair.strip().partition("=") for value in headers.get("cookie", []) for pair in value.split(";"))
-        return any(name == self._keys.cookie and _same(value, self._keys.session) for name, _, value in pairs)
+        found = (self._keys.by_session(value) for name, _, value in pairs if name == self._keys.cookie)
+        return next((key for key in found if key is not None), None)
 
-    def _token_in_address(self, scope: Message) -> bool:
+    def _key_in_address(self, scope: Message) -> Key | None:
+        if scope["method"] != "GET" or (scope["path"] or "/") not in PAGES:
+            return None
         given = parse_qs(scope["query_string"].decode("latin-1")).get("token", [])
-        return scope["method"] == "GET" and len(given) == 1 and _same(given[0], self._keys.token)
+        return self._keys.by_token(given[0]) or self._keys.by_ticket(given[0]) if len(given) == 1 else None
 
     # --- memory -------------------------------------------------------------------------------------------------------------
 
@@ -268,16 +253,19 @@ class _Body:
 class _Answer:
     """Adds the headers that every answer carries, and closes a connection whose request was not read to its end."""
 
-    def __init__(self, send: Send, body: _Body, cookie: str | None, scope: Message) -> None:
+    def __init__(self, send: Send, body: _Body, cookie: str | None, scope: Message, headers: dict[str, list[str]], root: str) -> None:
         self._send = send
         self._body = body
         self._cookie = cookie
-        self._plain = not scope["path"].startswith("/api/")  # somebody reads it in a browser
+        self._scope = scope
+        self._headers = headers
+        self._root = root
 
     async def send(self, message: Message) -> None:
         if message["type"] == "http.response.start":
-            headers = [*message.get("headers", []), *HEADERS]
-            if not any(name == b"cache-control" for name, _ in headers):
+            own = {name for name, _ in message.get("headers", [])}
+            headers = [*message.get("headers", []), *(pair for pair in HEADERS if pair[0] not in own)]
+            if b"cache-control" not in own:
                 headers.append((b"cache-control", b"no-store"))
             if self._cookie is not None:
                 headers.append((b"set-cookie", self._cookie.encode()))
@@ -287,14 +275,29 @@ class _Answer:
         await self._send(message)
 
     async def refuse(self, refusal: _Refusal) -> None:
+        """JSON for programs, the small page for browsers, a line for whoever asks by hand."""
         status, code, message, hint = refusal
-        problem = {"code": code, "message": message, "hint": hint, "reason": ""}
-        data = (f"{message[0].upper()}{message[1:]}. {hint}\n" if self._plain else json.dumps(problem)).encode()
-        kind = b"text/plain; charset=utf-8" if self._plain else b"application/json"
-        headers = [(b"content-type", kind), (b"content-length", str(len(data)).encode())]
+        more: list[tuple[bytes, bytes]] = []
+        if self._scope["path"].startswith("/api/") and self._scope["path"] not in PAGES:
+            kind, data = b"application/json", json.dumps({"code": code, "message": message, "hint": hint, "reason": ""}).encode()
+        elif any("text/html" in value for value in self._headers.get("accept", [])):
+            kind = b"text/html; charset=utf-8"
+            korean = door.prefers_korean(",".join(self._headers.get("accept-language", [])))
+            # Who follows a link from elsewhere comes without the strict cookie, whether he has one or not.
+            again = code == "NotAllowed" and self._headers.get("sec-fetch-site", ["none"])[0] not in ("none", "same-origin")
+            data = door.door(code, korean=korean, home=f"{self._root}/", again=again)
+            more = [(b"content-security-policy", door.POLICY.encode())]
+        else:
+            kind = b"text/plain; charset=utf-8"
+            data = f"{message[0].upper()}{message[1:]}{f' ({hint})' if hint else ''}.\n".encode()
+        await self._whole(status, [(b"content-type", kind), *more], data)
+
+    async def go_home(self) -> None:
+        """From /photos to /photos/: what the page loads lies beside its address."""
+        query = self._scope["query_string"]
+        await self._whole(307, [(b"location", self._root.encode() + b"/" + (b"?" + query if query else b""))], b"")
+
+    async def _whole(self, status: int, headers: list[tuple[bytes, bytes]], data: bytes) -> None:
+        headers = [*headers, (b"content-length", str(len(data)).encode())]
         await self.send({"type": "http.response.start", "status": status, "headers": headers})
-        await self.send({"type": "http.response.body", "body": data})
-
-
-def _same(left: str, right: str) -> bool:
-    return hmac.compare_digest(left.encode("utf-8", "replace"), right.encode())
+        await self.send({"type": "http.response.body", "body": b"" if self._scope["method"] == "HEAD" else data})

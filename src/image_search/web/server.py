@@ -1,37 +1,30 @@
-"""The server's life: take the library, listen, say the address, open the browser, serve until told to stop."""
+"""The server: what a start has taken, with the application and its guard behind it, until it is told to stop."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import errno
-import ipaddress
 import logging
-import os
 import signal
-import socket
 import threading
-import webbrowser
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from types import FrameType
 from typing import cast
 
 import uvicorn
 
-from ..advice import Advice, Setting
-from ..config import PAGE_BACKLOG, PAGE_ENDING_SECONDS, PAGE_IDLE_SECONDS, PAGE_PORT
-from ..engine import ImageSearchEngine
-from ..errors import ImageSearchError, UsageError
-from ..paths import from_bytes, place_of
+from ..config import PAGE_ENDING_SECONDS, PAGE_IDLE_SECONDS
 from .app import create_app
+from .kept import forget_all, sweep_others, uploads_folder
+from .keys import place_name, uploads_key
 from .protocol import DeadlineProtocol
-from .security import App, Guard, Keys
+from .security import App, Guard
 from .service import Service, Shared
+from .start import PageSettings, Start
+from .uploads import Uploads
 
-__all__ = ["PageServer", "PageSettings", "serve"]
-
-LOCAL = frozenset({"127.0.0.1", "localhost", "::1"})
+__all__ = ["PageServer", "PageSettings"]
 
 
 class _Server(uvicorn.Server):
@@ -58,34 +51,11 @@ class _Server(uvicorn.Server):
                 signal.signal(number, handler)
 
 
-@dataclass(frozen=True, slots=True)
-class PageSettings:
-    """How one library is served.
-
-    Attributes:
-        library, model, runtime, store: as in `ImageSearchEngine`.
-        host: address to listen on; anything but this machine's own must be meant.
-        port: None: the usual one, or a free one if it is taken; 0: a free one.
-        folders: may be indexed from the page, beside those in the library.
-        urls: pictures may be fetched from public addresses.
-        hosts: further names under which a proxy in front of it is reached.
-    """
-
-    library: str | os.PathLike[str] | None = None
-    host: str = "127.0.0.1"
-    port: int | None = None
-    folders: Sequence[str | os.PathLike[str]] = ()
-    urls: bool = False
-    hosts: Sequence[str] = ()
-    model: str | None = None
-    runtime: str | None = None
-    store: str | None = None
-
-
 class PageServer:
     """One library on one port; `run` blocks until `stop` (or Ctrl-C).
 
     Args:
+        settings: or the start that was made of them.
         notify: gets one line for each thing worth knowing; None: the log "image_search".
         protocol: of its connections.
 
@@ -94,50 +64,22 @@ class PageServer:
     """
 
     def __init__(
-        self, settings: PageSettings, *, notify: Callable[[str], None] | None = None, protocol: type[DeadlineProtocol] = DeadlineProtocol
+        self,
+        settings: PageSettings | Start,
+        *,
+        notify: Callable[[str], None] | None = None,
+        protocol: type[DeadlineProtocol] = DeadlineProtocol,
     ) -> None:
-        self.host = settings.host
-        folders = tuple(_folder(folder) for folder in settings.folders)
-        self.socket = _listen(settings.host, settings.port)
-        try:
-            self.port = int(self.socket.getsockname()[1])
-            self.keys = Keys(self.port)
-            self.engine = ImageSearchEngine(
-                settings.library,
-                model=settings.model,
-                runtime=settings.runtime,
-                store=settings.store,
-                long_lived=True,
-                notify=notify,
-            )
-            self.engine.hold_writer_lock("page")
-        except BaseException:
-            self.socket.close()
-            raise
+        self.start = start = settings if isinstance(settings, Start) else Start(settings, notify)
+        self.engine, self.port, self.keys, self.address = start.engine, start.port, start.keys, start.address
         demo_folder = self.engine.library.parent / "sample-gallery"
-        self.service = Service(self.engine, Shared(folders=folders, urls=settings.urls, demo_folder=demo_folder))
-        self.app = create_app(self.service)
-        self.guard = self._guarded(settings.hosts)
+        shared = Shared(folders=start.folders, urls=start.settings.urls, demo_folder=demo_folder)
+        self.service = Service(self.engine, shared, _uploads(self.engine.library, start.secret, start.settings.new_key))
+        self.app = create_app(self.service, start.root)
+        self.guard = Guard(cast(App, self.app), self.keys, hosts=start.hosts, root=start.root)
         self._ending: asyncio.Event = self.app.state.backend.ending
         logging.getLogger("uvicorn.error").setLevel(logging.ERROR)  # one line for each malformed request would be a flood
         self._server = _Server(_configured(self.guard, protocol), self._ending)
-
-    def _guarded(self, hosts: Sequence[str]) -> Guard:
-        everywhere = not _is_local(self.host)
-        return Guard(
-            cast(App, self.app),
-            self.keys,
-            names=LOCAL | {self.host.lower()} | ({socket.gethostname().lower()} if everywhere else set()),
-            port=self.port,
-            everywhere=everywhere,
-            proxied=frozenset(name.lower() for name in hosts),
-        )
-
-    @property
-    def address(self) -> str:
-        """Opens the page; it carries the key."""
-        host = "127.0.0.1" if self.host in ("0.0.0.0", "::", "") else self.host
-        return f"http://{f'[{host}]' if ':' in host else host}:{self.port}/?token={self.keys.token}"
 
     @property
     def started(self) -> bool:
@@ -145,30 +87,14 @@ class PageServer:
 
     def run(self) -> None:
         try:
-            self._server.run(sockets=[self.socket])
+            self._server.run(sockets=[self.start.socket])
         finally:
             self.service.close()  # also where it ended before it began
-            self.socket.close()
+            self.start.socket.close()
 
     def stop(self) -> None:
         self._ending.set()
         self._server.should_exit = True
-
-
-def serve(settings: PageSettings, *, notify: Callable[[str], None], browser: bool = True) -> None:
-    """Start the page, say its address, open it in a browser if that is wanted, and serve until Ctrl-C."""
-    server = PageServer(settings, notify=notify)
-    print(f"The page: {server.address}", flush=True)
-    if not _is_local(settings.host):
-        notify(
-            f"Listening on {settings.host}: everyone who can reach this machine and knows the key in the address can search and see these"
-            " images, and what goes over the network is not encrypted. For more than a trusted network put a TLS proxy in front of it."
-        )
-    notify("It ends with Ctrl-C.")
-    if browser:
-        threading.Thread(target=_open_browser, args=(server.address,), daemon=True).start()
-    server.run()
-    notify("Ended.")
 
 
 def _configured(guard: Guard, protocol: type[DeadlineProtocol]) -> uvicorn.Config:
@@ -186,48 +112,13 @@ def _configured(guard: Guard, protocol: type[DeadlineProtocol]) -> uvicorn.Confi
     )
 
 
-def _open_browser(address: str) -> None:
-    with contextlib.suppress(webbrowser.Error, OSError):
-        webbrowser.open(address)
-
-
-def _is_local(host: str) -> bool:
-    if host.lower() == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
-
-
-def _folder(folder: str | os.PathLike[str]) -> str:
-    path = from_bytes(place_of(folder))
-    if not os.path.isdir(path):
-        raise UsageError("there is no such folder", path=path, hint="give the folder that holds the images")
-    return path
-
-
-def _listen(host: str, port: int | None) -> socket.socket:
-    try:
-        family, _, _, _, address = socket.getaddrinfo(host, PAGE_PORT if port is None else port, type=socket.SOCK_STREAM)[0]
-    except (OSError, UnicodeError) as error:
-        raise UsageError(
-            f"there is no address {host!r} to listen on", hint=Advice("leave out ", Setting("host"), ", or give an address of this machine")
-        ) from error
-    attempts = [address, (address[0], 0, *address[2:])] if port is None else [address]
-    failure: OSError | None = None
-    for wanted in attempts:
-        sock = socket.socket(family, socket.SOCK_STREAM)
-        if os.name == "posix":  # on Windows it would let two servers share a port
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            sock.bind(wanted)
-            sock.listen(PAGE_BACKLOG)
-            return sock
-        except OSError as error:
-            sock.close()
-            failure = error
-    assert failure is not None
-    wrong = Setting("host") if failure.errno == errno.EADDRNOTAVAIL else Setting("port")
-    where = host if port is None else f"{host}:{port}"
-    raise ImageSearchError(f"cannot listen on {where}: {failure.strerror}", hint=Advice("choose another ", wrong)) from failure
+def _uploads(library: Path, secret: bytes | None, renewed: bool) -> Uploads:
+    """Pictures that are given are kept as long as the key is."""
+    if secret is None:
+        return Uploads()
+    folders = uploads_folder()
+    folder = folders / place_name(library)
+    if renewed:
+        forget_all(folder)
+    sweep_others(folders)
+    return Uploads(uploads_key(secret), folder)

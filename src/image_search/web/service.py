@@ -21,6 +21,7 @@ from .pictures import Pictures, flat_picture
 from .problems import plain, problem_of
 from .schemas import FolderChoice, JobState, LibraryState, State
 from .searching import Searching
+from .uploads import Uploads
 
 __all__ = ["Service", "Shared"]
 
@@ -41,14 +42,16 @@ class Service:
         library: to look things up in (`browsing`).
         pictures, searching: what is shown of it, and asked.
         jobs: the index run in the background.
+        uploads: the pictures that were given.
     """
 
-    def __init__(self, engine: ImageSearchEngine, shared: Shared) -> None:
+    def __init__(self, engine: ImageSearchEngine, shared: Shared, uploads: Uploads | None = None) -> None:
         self._engine = engine
         self._shared = shared
         self.jobs = Jobs(engine)
         self.library = OpenLibrary(engine, self.jobs)
-        self.pictures = Pictures(self.library, shared.urls)
+        self.uploads = uploads or Uploads()
+        self.pictures = Pictures(self.library, shared.urls, self.uploads)
         self.searching = Searching(self.library, self.pictures)
 
     def close(self) -> None:
@@ -66,8 +69,8 @@ class Service:
 
     # --- what there is ------------------------------------------------------------------------------------------------------
 
-    def state(self, *, here: bool = False) -> State:
-        """`here`: whoever asks sits at this machine."""
+    def state(self, *, here: bool = False, read_only: bool = False) -> State:
+        """`here`: for one who sits at this machine; `read_only`: for one who may only look and search."""
         facts = self._facts()
         width, height = self._query_pixels(facts)
         return State(
@@ -79,8 +82,9 @@ class Service:
             upload_megapixels=UPLOAD_LIMITS.megapixels,
             query_width=width,
             query_height=height,
-            on_this_machine=here and can_open(),
+            on_this_machine=here and not read_only and can_open(),
             job=self.job_state(),
+            read_only=read_only,
         )
 
     def _query_pixels(self, facts: dict[str, Any] | None) -> tuple[int, int]:

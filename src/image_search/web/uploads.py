@@ -1,4 +1,4 @@
-"""The pictures that were sent to the page, in memory, for a while: so that filters and regions cost no second upload."""
+"""The pictures that were sent to the page, for a while: so that filters and regions cost no second upload."""
 
 from __future__ import annotations
 
@@ -7,9 +7,11 @@ import hashlib
 import hmac
 import secrets
 from dataclasses import dataclass
+from pathlib import Path
 
 from ..config import PAGE_UPLOADS, PAGE_UPLOADS_BYTES
 from ..types import Region
+from .kept import KeptFiles
 from .recent import Recent
 
 __all__ = ["Upload", "Uploads"]
@@ -51,11 +53,21 @@ class Upload:
 
 
 class Uploads:
-    """The newest pictures; the same original has the same id as long as this object lives."""
+    """The newest pictures, in memory, and in a folder if there is one: then they outlive a restart. Any thread may ask.
 
-    def __init__(self) -> None:
-        self._key = secrets.token_bytes(32)
-        self._kept: Recent[str, Upload] = Recent(PAGE_UPLOADS_BYTES, lambda upload: len(upload.data) + len(upload.view), most=PAGE_UPLOADS)
+    Args:
+        key: 32 bytes; who does not know it can neither tell the id of a picture that he has nor make a file that is taken for one of
+            ours. The same original has the same id as long as the key is the same. None: a new one.
+        folder: of this library and key alone; one process at a time.
+        largest: bytes of one; two of them find room in memory.
+    """
+
+    def __init__(self, key: bytes | None = None, folder: Path | None = None, largest: int = 0) -> None:
+        self._key = key or secrets.token_bytes(32)
+        self._kept: Recent[str, Upload] = Recent(
+            max(PAGE_UPLOADS_BYTES, 2 * largest), lambda upload: len(upload.data) + len(upload.view), most=PAGE_UPLOADS
+        )
+        self._files = None if folder is None else KeptFiles(folder, self._key)
 
     def id_of(self, sha256: bytes) -> str:
         """By the original's SHA-256. Opaque: who does not have the picture cannot tell its id."""
@@ -64,6 +76,36 @@ class Uploads:
 
     def put(self, upload: Upload) -> None:
         self._kept.put(upload.id, upload)
+        if self._files is not None:
+            facts, view, data = _parts(upload)
+            self._files.put(upload.id.removeprefix("up:"), facts, view, data)
 
     def get(self, id: str) -> Upload | None:
-        return self._kept.get(id)
+        """From memory, or read from the disk; None if it is not kept, or no longer."""
+        found = self._kept.get(id)
+        if self._files is None:
+            return found
+        name = id.removeprefix("up:")
+        if found is not None:
+            self._files.used(name)
+            return found
+        read = self._files.get(name)
+        if read is None:
+            return None
+        facts, view, data = read
+        try:
+            found = Upload(id=id, data=data, view=view, **facts)
+        except TypeError:  # of another version of this program, with other facts
+            return None
+        self._kept.put(id, found)
+        return found
+
+    def sweep(self) -> None:
+        """Take away what has not been used for a week; called now and then."""
+        if self._files is not None:
+            self._files.sweep()
+
+
+def _parts(upload: Upload) -> tuple[dict[str, object], bytes, bytes]:
+    fields = Upload.__dataclass_fields__
+    return {name: getattr(upload, name) for name in fields if name not in ("id", "data", "view")}, upload.view, upload.data

@@ -26,7 +26,8 @@ router = APIRouter(tags=["library"])
 @router.get("/api/library")
 async def state(request: Request, behind: Behind) -> State:
     """The library, the folders that may be indexed, what is going on."""
-    return await behind.lookups.run(lambda: behind.service.state(here=at_this_machine(request)))
+    here, read_only = at_this_machine(request), request.state.read_only
+    return await behind.lookups.run(behind.service.state, here=here, read_only=read_only)
 
 
 @router.get("/api/classes")

@@ -15,7 +15,8 @@ __all__ = ["router"]
 
 router = APIRouter(include_in_schema=False)
 
-STATIC = Path(__file__).parents[1] / "static"
+HERE = Path(__file__).parents[1]
+SERVED = (*(HERE / "static").iterdir(), *(HERE / "pages").glob("docs.*"))  # the page; the document of its interface
 TYPES = {
     ".js": "text/javascript; charset=utf-8",
     ".css": "text/css; charset=utf-8",
@@ -36,12 +37,17 @@ def _read(path: Path) -> _File:
     return _File(data, gzip.compress(data, 9, mtime=0), TYPES[path.suffix], f'"{hashlib.sha256(data).hexdigest()[:16]}"')
 
 
-FILES = {path.name: _read(path) for path in STATIC.iterdir() if path.suffix in TYPES}  # known at start: no name can lead anywhere else
+FILES = {path.name: _read(path) for path in SERVED if path.suffix in TYPES}  # known at start: no name can lead anywhere else
 
 
 @router.get("/")
 async def page(request: Request) -> Response:
     return _sent(FILES["index.html"], request, {})
+
+
+@router.get("/api/docs")
+async def docs() -> Response:
+    return Response(FILES["docs.html"].data, media_type=FILES["docs.html"].media_type)
 
 
 @router.get("/static/{name}")

@@ -7,9 +7,11 @@ from typing import Annotated
 from fastapi import APIRouter, Header, Query, Request
 from fastapi.responses import Response
 
+from ...errors import ImageSearchError
 from ..pictures import Original
-from ..schemas import Address, SearchAnswer, SearchRequest, Upload
-from . import FOR_EVER, Behind, of_bytes
+from ..problems import problem_of
+from ..schemas import Address, BatchAnswer, SearchAnswer, SearchBatch, SearchRequest, Upload
+from . import FOR_EVER, Backend, Behind, of_bytes
 
 __all__ = ["router"]
 
@@ -21,9 +23,30 @@ _A_FILE = {"required": True, "content": {"application/octet-stream": {"schema": 
 @router.post("/api/search", response_model=SearchAnswer)
 async def search(request: SearchRequest, behind: Behind) -> Response:
     """The images of the library that are most similar to one or several pictures, nearest first."""
-    # Written as JSON in the same thread; FastAPI would build the 500 matches a second time, on the loop (20 ms).
-    answer = await behind.work.run(lambda: behind.service.searching.search(request).model_dump_json())
-    return Response(answer, media_type="application/json")
+    return Response(await behind.work.run(_answered, behind, request), media_type="application/json")
+
+
+@router.post("/api/search/batch", response_model=BatchAnswer)
+async def search_batch(batch: SearchBatch, request: Request, behind: Behind) -> Response:
+    """Several searches in one request, one answer for each: where one of them fails, the others are answered all the same.
+
+    They take their turns one after the other, so that nobody who searches beside them waits for all of them.
+    """
+    rows: list[str] = []
+    for one in batch.searches:
+        if await request.is_disconnected():
+            break
+        try:
+            answer = await behind.work.run(_answered, behind, one)
+            rows.append(f'{{"answer":{answer},"problem":null}}')
+        except ImageSearchError as error:
+            rows.append(f'{{"answer":null,"problem":{problem_of(error).model_dump_json()}}}')
+    return Response(f'{{"answers":[{",".join(rows)}]}}', media_type="application/json")
+
+
+def _answered(behind: Backend, request: SearchRequest) -> str:
+    """Written as JSON in the same thread; FastAPI would build the 500 matches a second time, on the loop (20 ms)."""
+    return behind.service.searching.search(request).model_dump_json()
 
 
 @router.post("/api/uploads", openapi_extra={"requestBody": _A_FILE})

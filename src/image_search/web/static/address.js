@@ -42,7 +42,7 @@ function written(at) {
   if (at.each) query.set("each", "1");
   if (at.open) query.set("open", at.open);
   const text = query.toString().replaceAll("%3A", ":").replaceAll("%2C", ",");
-  return text ? `/?${text}` : "/";
+  return `./${text && `?${text}`}`;
 }
 
 export const link = (change) => written({ ...place, ...change });

@@ -33,24 +33,24 @@ async function ask(path, options = {}, tries = 3) {
 const post = (path, data, signal) =>
   ask(path, { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(data), signal });
 
-export const state = () => ask("/api/library");
-export const classes = () => ask("/api/classes").then((answer) => answer.classes);
-export const sample = (n) => ask(`/api/images/sample?n=${n}`).then((answer) => answer.items);
-export const facts = (id) => ask(`/api/images/${encodeURIComponent(id)}`);
-export const skipped = () => ask("/api/skipped");
-export const search = (request, signal) => post("/api/search", request, signal);
-export const address = (url) => post("/api/addresses", { url });
+export const state = () => ask("api/library");
+export const classes = () => ask("api/classes").then((answer) => answer.classes);
+export const sample = (n) => ask(`api/images/sample?n=${n}`).then((answer) => answer.items);
+export const facts = (id) => ask(`api/images/${encodeURIComponent(id)}`);
+export const skipped = () => ask("api/skipped");
+export const search = (request, signal) => post("api/search", request, signal);
+export const address = (url) => post("api/addresses", { url });
 /** On the machine where the file lies: with its program ("open"), or in its folder ("reveal"). */
 export const open = (id, how) => post(`api/images/${encodeURIComponent(id)}/${how}`, {});
 export const blob = (path) => ask(path, { as: "blob" });
-export const index = (folder) => post("/api/index", { folder });
-export const demo = () => post("/api/demo", {});
-export const stop = () => post("/api/index/stop", {});
+export const index = (folder) => post("api/index", { folder });
+export const demo = () => post("api/demo", {});
+export const stop = () => post("api/index/stop", {});
 
 export function page(name, after, limit = 100) {
   const query = new URLSearchParams({ after, limit });
   if (name !== null) query.set("name", name);
-  return ask(`/api/images?${query}`);
+  return ask(`api/images?${query}`);
 }
 
 /** Calls back with each JobState while the page is seen. A browser has six connections to a server for all its tabs: hidden ones keep none. */
@@ -61,7 +61,7 @@ export function watchJob(callback) {
       source?.close();
       source = null;
     } else if (!source || source.readyState === EventSource.CLOSED) {
-      source = new EventSource("/api/events"); // connects again by itself, and is sent the state at once
+      source = new EventSource("api/events"); // connects again by itself, and is sent the state at once
       source.onmessage = (event) => callback(JSON.parse(event.data));
     }
   };

@@ -41,7 +41,7 @@ export function makeSelection(onChange) {
     const lines = rows().map((row) => [row.rank, row.name, row.similarity, row.closeness ?? "", row.identical, row.width, row.height, row.uri]);
     save("images.csv", "text/csv", `\ufeff${[head, ...lines].map((line) => line.map(cell).join(",")).join("\r\n")}\r\n`);
   };
-  const asZip = () => download(`/api/images.zip?${new URLSearchParams(rows().slice(0, 500).map((row) => ["id", row.id]))}`, "images.zip");
+  const asZip = () => download(`api/images.zip?${new URLSearchParams(rows().slice(0, 500).map((row) => ["id", row.id]))}`, "images.zip");
 
   return {
     toggle,

@@ -93,7 +93,7 @@ function drawHeader() {
   const theme = currentTheme();
   fill(
     document.getElementById("top"),
-    h("a", { class: "brand", href: "/", "aria-label": t("title"), onclick: (event) => follow(event, "search") }, h("img", { src: "/static/icon.svg", alt: "", width: 28, height: 28 }), h("span", {}, t("title"))),
+    h("a", { class: "brand", href: "./", "aria-label": t("title"), onclick: (event) => follow(event, "search") }, h("img", { src: "static/icon.svg", alt: "", width: 28, height: 28 }), h("span", {}, t("title"))),
     h("nav", { "aria-label": t("title") }, tab("search", "search"), tab("library", "library")),
     h("a", { class: "chip", id: "chip", href: link({ ...EMPTY, view: "library" }), hidden: true, onclick: (event) => follow(event, "library") }),
     h(
