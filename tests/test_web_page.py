@@ -134,6 +134,7 @@ def tab(regular: Tab, server: PageServer) -> Iterator[Tab]:
     yield regular
     regular.page.unroute_all()
     regular.page.evaluate("localStorage.clear(), sessionStorage.clear()")
+    regular.page.goto("about:blank")  # so that nothing is asked without a cookie
     regular.context.clear_cookies()
     regular.context.clear_permissions()
     assert regular.problems == []
@@ -619,7 +620,7 @@ def test_a_finger_may_move_the_box_it_asked_for(browser: playwright.Browser, ser
     tab.loaded()
     tab.page.wait_for_selector(".region.by-touch .box")
     drag = """() => {
-      const box = document.querySelector(".region .box"), frame = box.parentElement, at = box.getBoundingClientRect();
+      const box = document.querySelector(".region .box"), frame = box.closest(".region"), at = box.getBoundingClientRect();
       frame.setPointerCapture = () => {};
       const fire = (type, by) => box.dispatchEvent(new PointerEvent(type, {
         bubbles: true, cancelable: true, pointerType: "touch", pointerId: 5, button: 0,

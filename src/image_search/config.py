@@ -183,9 +183,12 @@ PAGE_WALLS = 4  # orders of the whole library kept, 9 bytes an image: of now, an
 PAGE_PARTS = 16  # pictures that one search combines
 PAGE_VIEW_SIDE = 1600  # pixels, longer side: fills a large screen beside another picture
 PAGE_VIEW_QUALITY = 88  # of its JPEG
+PAGE_FULL_PIXELS = 24_000_000  # of a picture shown pixel by pixel: 72 MB while it is encoded; a larger one is made smaller
+PAGE_FULL_QUALITY = 92  # of its JPEG: it is looked at closely
 PAGE_VIEWS_BYTES = 32 * MIB  # views kept: going through the matches and back makes none twice
 PAGE_QUERIES = 256  # vectors of questions kept, 1.5 KB each
 PAGE_MOMENTS = 8  # answers about the whole library kept until it changes
+PAGE_OPEN_SECONDS = 2.0  # for the desktop to say that it cannot open a file; then the viewer is taken to run
 PAGE_ZIP_BLOCK_BYTES = 256 * 1024  # of a file on its way into a zip: all that is in memory of it
 
 

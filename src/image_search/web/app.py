@@ -29,7 +29,7 @@ from ..errors import (
 from .door import POLICY, door, prefers_korean
 from .limiter import BusyError
 from .problems import problem_of
-from .routes import Backend, health, images, library, page, search
+from .routes import Backend, health, images, library, originals, page, search
 from .schemas import Problem
 from .service import Service
 
@@ -90,7 +90,7 @@ def create_app(service: Service, root: str = "") -> FastAPI:
     )
     app.state.backend = Backend(service)
     app.state.home = f"{root}/"
-    for subject in (search, images, library, health, page):
+    for subject in (search, images, originals, library, health, page):
         app.include_router(subject.router)
     app.openapi = functools.partial(_described, app.openapi)  # type: ignore[method-assign]
     return app

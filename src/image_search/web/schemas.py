@@ -175,7 +175,7 @@ class BatchAnswer(_Schema):
 
 class Upload(_Schema):
     id: str = Field(description="good for a week after its last use, unless many newer pictures come; also after a restart")
-    width: int
+    width: int = Field(description="of the original, upright; regions count in its pixels")
     height: int
     view: str
 
@@ -295,6 +295,9 @@ class State(_Schema):
     urls_allowed: bool
     upload_bytes: int
     upload_megapixels: float
+    query_width: int = Field(description="pixels that a query keeps for the model when it is decoded; 0: there is no library yet")
+    query_height: int
+    on_this_machine: bool = Field(description="the page is used where the files lie, and there is a desktop: they can be opened")
     job: JobState
     read_only: bool = Field(description="the key that was given may look and search, and change nothing")
 

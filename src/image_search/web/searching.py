@@ -31,8 +31,8 @@ from .walls import as_text_of, heights, shapes, small_heights
 
 __all__ = ["Searching"]
 
-# What a question is made of. The reader, because a replaced library may have vectors of another model; the content, because the
-# same id may get another picture.
+# What a question is made of. The reader, because a replaced library may have vectors of another model; the content (of what was sent:
+# its size, negative), because the same id may get another picture.
 _Key = tuple[Reader, str, Region | None, int]
 
 
@@ -113,16 +113,19 @@ class Searching:
 
     def _query(self, part: QueryPart) -> tuple[Query, QueryShown]:
         """The vector (kept between searches) and what the page shows of it."""
-        source: str | bytes
+        source: str | bytes | Query
+        region = None if part.region is None else part.region.region()
         if part.id.startswith("up:"):
             upload = self._pictures.uploaded(part.id)
-            source, content, label, view = upload.data, 0, "", upload_address(part.id)
+            source, content, label, view = upload.data, -len(upload.data), "", upload_address(upload)
             width, height = upload.width, upload.height
+            if upload.original and region is None and (known := self._library.reader.content_of(bytes.fromhex(upload.original))):
+                source, content = Query(part.id, self._library.reader.vector(known), sha256=bytes.fromhex(upload.original)), known
+            region = None if region is None else upload.on_data(region)
         else:
             item = self._library.item(part.id)
             source, content, label, view = part.id, item.content, os.path.basename(item.path), view_address(item)
             width, height = item.width, item.height
-        region = None if part.region is None else part.region.region()
         key = (self._library.reader, part.id, region, content)
         query = self._queries.get(key)
         if query is None:

@@ -16,6 +16,7 @@ from ..library.catalog import item_id
 from ..paths import shown
 from .jobs import Jobs
 from .opened import OpenLibrary
+from .originals import can_open
 from .pictures import Pictures, flat_picture
 from .problems import plain, problem_of
 from .schemas import FolderChoice, JobState, LibraryState, State
@@ -71,9 +72,10 @@ class Service:
 
     # --- what there is ------------------------------------------------------------------------------------------------------
 
-    def state(self, *, read_only: bool = False) -> State:
-        """`read_only`: for one who may only look and search."""
+    def state(self, *, here: bool = False, read_only: bool = False) -> State:
+        """`here`: for one who sits at this machine; `read_only`: for one who may only look and search."""
         facts = self._facts()
+        width, height = self._query_pixels(facts)
         return State(
             version=__version__,
             library=None if facts is None else _library_state(facts),
@@ -81,9 +83,22 @@ class Service:
             urls_allowed=self._shared.urls,
             upload_bytes=UPLOAD_LIMITS.file_bytes,
             upload_megapixels=UPLOAD_LIMITS.megapixels,
+            query_width=width,
+            query_height=height,
+            on_this_machine=here and not read_only and can_open(),
             job=self.job_state(),
             read_only=read_only,
         )
+
+    def _query_pixels(self, facts: dict[str, Any] | None) -> tuple[int, int]:
+        """(width, height) that a decoder's reduced size keeps of a query, or more: below them the model sees another picture."""
+        if facts is None:
+            return 0, 0
+        from ..images.pixels import DRAFT_MARGIN
+
+        recipe = self.library.reader.fingerprint.preprocess
+        height, width = recipe.size or (recipe.shortest_edge, recipe.shortest_edge)
+        return DRAFT_MARGIN * (width or 0), DRAFT_MARGIN * (height or 0)
 
     def _facts(self) -> dict[str, Any] | None:
         """`engine.status()`; None: there is no library."""

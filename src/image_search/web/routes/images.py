@@ -75,9 +75,9 @@ async def thumbnail(id: str, behind: Behind) -> Response:
 
 
 @router.get("/api/images/{id}/view", response_class=Response, responses=of_bytes("image/jpeg", "image/webp"))
-async def view(id: str, behind: Behind) -> Response:
+async def view(id: str, behind: Behind, full: Annotated[bool, Query(description="all its pixels, up to 24 million")] = False) -> Response:
     """Its picture, re-encoded, at most 1600 pixels wide or high."""
-    return _answer(await behind.work.run(behind.service.pictures.view, id))
+    return _answer(await behind.work.run(behind.service.pictures.view, id, full=full))
 
 
 def _of_wall(service: Service, generation: int, name: str | None, start: int, limit: int) -> Page:

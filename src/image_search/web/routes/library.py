@@ -16,6 +16,7 @@ from ..limiter import BusyError
 from ..schemas import Classes, CountsRequest, IndexRequest, JobState, SkippedFiles, State
 from ..service import Service
 from . import NOT_KEPT, Backend, Behind, of_bytes
+from .originals import at_this_machine
 
 __all__ = ["router"]
 
@@ -25,7 +26,8 @@ router = APIRouter(tags=["library"])
 @router.get("/api/library")
 async def state(request: Request, behind: Behind) -> State:
     """The library, the folders that may be indexed, what is going on."""
-    return await behind.lookups.run(behind.service.state, read_only=request.state.read_only)
+    here, read_only = at_this_machine(request), request.state.read_only
+    return await behind.lookups.run(behind.service.state, here=here, read_only=read_only)
 
 
 @router.get("/api/classes")

@@ -18,6 +18,8 @@ const KEYS = {
     [["←", "→"], "key_step"],
     [["c"], "key_c"],
     [["Space"], "key_swap"],
+    [["+", "−", "0", "1"], "key_zoom"],
+    [["Shift", "←", "→"], "key_move"],
     [["s", "m", "l", "x"], "key_same"],
   ],
   keys_page: [

@@ -7,7 +7,6 @@ import { install } from "./upload.js";
 import { showKeys } from "./help.js";
 import { RUNNING, makeJob } from "./job.js";
 import { makeLibrary } from "./library.js";
-import { makeSearch } from "./search.js";
 import { makeStart } from "./start.js";
 import { makeState } from "./states.js";
 import { makeTray } from "./tray.js";
@@ -15,6 +14,8 @@ import { language, switchLanguage, t } from "./words.js";
 
 const main = document.getElementById("main");
 const mark = h("img", { src: "static/icon.svg", alt: "", width: 24, height: 24 }); // one node: it is fetched once
+// What only a search needs is fetched when somebody is about to begin one: all at once, not one after the other as they import each other.
+const SEARCH = ["compare", "details", "filters", "querybar", "region", "results", "search", "stage", "zoom"];
 const THEMES = ["auto", "light", "dark"];
 const AGAIN_MS = 2000; // a server that is gone is asked again
 let state = null;
@@ -47,6 +48,7 @@ async function start() {
   tray = makeTray();
   job = makeJob((run) => (state.read_only ? -1 : (state.folders.find((folder) => folder.path === run.folder)?.number ?? -1)), () => Boolean(state.read_only));
   views = { start: makeStart(() => state, job), library: makeLibrary(() => state, job, tray), search: null };
+  for (const sign of ["pointermove", "pointerdown", "keydown", "dragenter"]) addEventListener(sign, () => void searching(), { once: true, passive: true });
   onGo(show);
   onLeave(stay);
   show();
@@ -100,9 +102,22 @@ async function watch(now) {
   if (!running || shown !== "search") show(); // an answer stays as it is until the run's end
 }
 
+let loading = null;
+function searching() {
+  if (!loading) {
+    for (const name of SEARCH) document.head.append(h("link", { rel: "modulepreload", href: `static/${name}.js` }));
+    loading = import("./search.js").then(({ makeSearch }) => (views.search = makeSearch(() => state, tray)));
+    loading.catch(() => (loading = null)); // the server was gone: again, when it is needed
+  }
+  return loading;
+}
+
 function show() {
   const name = place.view === "library" ? "library" : place.parts.length && state.library ? "search" : "start";
-  if (name === "search" && !views.search) views.search = makeSearch(() => state, tray);
+  if (name === "search" && !views.search) {
+    searching().then(show, gone);
+    return;
+  }
   const view = views[name];
   const entered = shown !== name;
   if (entered) {

@@ -228,6 +228,26 @@ const EN = {
   key_swap: "Swap the pictures (flicker)",
   key_same: "As among the pictures",
   key_f: "Filters, classes",
+
+  // comparing, giving a picture (compare)
+  zoom: "Zoom",
+  zoom_in: "Closer (+)",
+  zoom_out: "Farther (−)",
+  zoom_single: "Single pixels: 1:1 (1)",
+  open_file: "Open",
+  show_in_folder: "Show in folder",
+  opened: "Opened on this machine",
+  download: "Download",
+  copy_picture: "Copy picture",
+  picture_copied: "Picture copied",
+  facts_state: "Now",
+  preparing: "Preparing the image…",
+  preparing_name: "Preparing {name}…",
+  sending: "Sending the image…",
+  sending_name: "Sending {name}…",
+  cancel: "Cancel",
+  key_zoom: "In the comparison: closer, farther, all, single pixels",
+  key_move: "In the comparison: move what is zoomed",
 };
 
 const KO = {
@@ -483,6 +503,26 @@ const KO = {
   key_swap: "그림 바꾸기 (번갈아)",
   key_same: "그림 사이에서와 같음",
   key_f: "필터, 분류",
+
+  // 비교, 이미지 주기 (compare)
+  zoom: "확대",
+  zoom_in: "확대 (+)",
+  zoom_out: "축소 (−)",
+  zoom_single: "실제 픽셀: 1:1 (1)",
+  open_file: "열기",
+  show_in_folder: "폴더에서 보기",
+  opened: "이 컴퓨터에서 열었습니다",
+  download: "내려받기",
+  copy_picture: "그림 복사",
+  picture_copied: "그림을 복사했습니다",
+  facts_state: "현재",
+  preparing: "이미지를 준비하는 중…",
+  preparing_name: "{name} 준비하는 중…",
+  sending: "이미지를 보내는 중…",
+  sending_name: "{name} 보내는 중…",
+  cancel: "취소",
+  key_zoom: "비교 화면: 확대, 축소, 전체, 실제 픽셀",
+  key_move: "비교 화면: 확대한 그림 옮기기",
 };
 
 function chosenLanguage() {
