@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from datetime import UTC, datetime
 
+from ..images.formats import rules_of
 from ..library.catalog import item_id
 from ..library.reading import Item, Reader, reason_code
 from ..paths import as_text, shown, uri_of
@@ -32,6 +33,8 @@ def sample(library: OpenLibrary, n: int) -> Page:
 
 def facts(library: OpenLibrary, id: str) -> Facts:
     item = library.item(id)
+    absent = not os.path.lexists(item.path)
+    away = absent and library.reader.disks().away(item.path)
     return Facts(
         **_row(item).model_dump(),
         uri=uri_of(item.path),
@@ -39,7 +42,8 @@ def facts(library: OpenLibrary, id: str) -> Facts:
         bytes=item.size,
         modified=_time(item.mtime_ns),
         copies=library.reader.copies(item),
-        offline=not os.path.lexists(item.path),
+        offline=away,
+        gone=absent and not away,
         view=view_address(item),
     )
 
@@ -63,8 +67,8 @@ def view_address(item: Item) -> str:
 
 
 def _version(item: Item) -> str:
-    """Changes with the content, so that a browser may keep a picture for ever."""
-    return item.sha256[:6].hex()
+    """Changes with the content and the rules of its pixels, its thumbnail's and today's, so that a browser may keep a picture for ever."""
+    return f"{item.sha256[:6].hex()}-{item.rules}.{rules_of(item.format)}"
 
 
 def _row(item: Item) -> ItemRow:

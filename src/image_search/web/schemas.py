@@ -99,7 +99,8 @@ class Hit(_Schema):
     path: str = Field(description="for showing: control characters escaped")
     uri: str = Field(description="absolute path; if it has undecodable bytes, a file: address that encodes them")
     identical: bool
-    offline: bool
+    offline: bool = Field(description="its disk or folder cannot be reached now")
+    gone: bool = Field(description="its folder can be reached, and the file is no longer there")
     width: int
     height: int
     same_as: int | None = Field(description="rank of an earlier match that shows the same picture")
@@ -180,7 +181,8 @@ class Facts(ItemRow):
     bytes: int
     modified: str = Field(description="ISO 8601, UTC, of the file when it was indexed")
     copies: int = Field(description="other files of the library with the same bytes")
-    offline: bool
+    offline: bool = Field(description="its disk or folder cannot be reached now")
+    gone: bool = Field(description="its folder can be reached, and the file is no longer there")
     view: str
 
 

@@ -104,6 +104,7 @@ class Searching:
                 uri=match["uri"],
                 identical=match["identical"],
                 offline=match["offline"],
+                gone=match["gone"],
                 width=item.width,
                 height=item.height,
                 same_as=None if leader == position else leader + 1,

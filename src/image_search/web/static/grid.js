@@ -68,7 +68,7 @@ export function makeGrid({ onOpen, onMore = null, onPick = null, isPicked = () =
       "li",
       { class: "card", data: { id: item.id }, draggable: "true", ondragstart: (event) => event.dataTransfer.setData("application/x-image-search", item.id) },
       main,
-      item.identical ? h("span", { class: "pill identical" }, t("identical")) : item.offline ? h("span", { class: "pill" }, t("offline")) : null,
+      item.identical ? h("span", { class: "pill identical" }, t("identical")) : item.offline || item.gone ? h("span", { class: "pill" }, t(item.gone ? "gone" : "offline")) : null,
       onPick ? h("button", { type: "button", class: "mark", tabindex: "-1", title: t("pick"), "aria-label": t("pick"), "aria-pressed": "false", onclick: () => onPick(item) }, icon("check")) : null,
       onMore ? h("button", { type: "button", class: "more", tabindex: "-1", title: t("more_like"), "aria-label": t("more_like"), onclick: () => onMore(item) }, icon("similar")) : null,
       item.repeats ? h("button", { type: "button", class: "repeats", tabindex: "-1", "aria-expanded": String(item.expanded), title: item.expanded ? t("repeats_hide") : t("repeats", { n: item.repeats }), "aria-label": item.expanded ? t("repeats_hide") : t("repeats", { n: item.repeats }), onclick: () => onRepeats(item) }, item.expanded ? "−" : `+${item.repeats}`) : null,
