@@ -125,6 +125,9 @@ def decode(setting: Setting) -> Iterator[Row]:
             "with thumbnail": lambda data=data: [  # type: ignore[misc]
                 render(d, RenderSpec(size=recipe.size, thumbnail_side=THUMBNAIL_SIDE), LIBRARY_LIMITS).pixels for d in data
             ],
+            "with a profile": lambda data=data: [  # type: ignore[misc]
+                render(pictures.in_display_p3(d), RenderSpec(size=recipe.size), LIBRARY_LIMITS).pixels for d in data
+            ],
             "original": lambda paths=paths: [processor(images=_opened(p), return_tensors="np")["pixel_values"][0] for p in paths],  # type: ignore[misc]
             "floor": lambda paths=paths: [_smallest(p) for p in paths],  # type: ignore[misc]
         }
@@ -140,7 +143,8 @@ def decode(setting: Setting) -> Iterator[Row]:
             {"original": found["original"]},
             found["floor"],
             30 if size == "12 MP" else None,
-            note=f"limit: the same file decoded at 1/8; {kilobytes:.0f} KB; with a thumbnail {found['with thumbnail']:.1f}",
+            note=f"limit: the same file decoded at 1/8; {kilobytes:.0f} KB; with a thumbnail {found['with thumbnail']:.1f}; "
+            f"with a Display P3 profile {found['with a profile']:.1f}",
         )
         if size == "12 MP":
             yield Row(

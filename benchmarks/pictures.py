@@ -8,7 +8,9 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw
 
-__all__ = ["SIZES", "copies", "make", "tiny"]
+from image_search.images.light import PRIMARIES, SRGB, curve_of, profile_of
+
+__all__ = ["SIZES", "copies", "in_display_p3", "make", "tiny"]
 
 SIZES = {"12 MP": (4000, 3000), "2 MP": (1600, 1200), "VGA": (640, 480)}
 QUALITY = 90
@@ -50,6 +52,16 @@ def tiny(folder: Path, count: int) -> list[Path]:
         path.write_bytes(_marked(out.getvalue(), number))
         paths.append(path)
     return paths
+
+
+def in_display_p3(jpeg: bytes) -> bytes:
+    """The same numbers with a profile that says that they are Display P3's."""
+    curve = curve_of(SRGB)
+    assert curve is not None
+    profile = profile_of(PRIMARIES[12], curve)
+    assert profile is not None
+    segment = b"ICC_PROFILE\0\1\1" + profile
+    return jpeg[:2] + b"\xff\xe2" + (len(segment) + 2).to_bytes(2, "big") + segment + jpeg[2:]
 
 
 def _marked(jpeg: bytes, number: int) -> bytes:

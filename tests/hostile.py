@@ -7,6 +7,7 @@ The same count and seed give the same files. Every file is small on disk; what i
 
 from __future__ import annotations
 
+import importlib.util
 import io
 import os
 import random
@@ -16,7 +17,9 @@ import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import numpy as np
 from PIL import Image, ImageDraw, ImageFilter
+from rawfiles import bmp_of, fuji_file, lossless_jpeg, psd_of, raw_file, tiff_of
 
 from image_search.errors import SkipReason as R
 
@@ -97,6 +100,8 @@ def encoded(image: Image.Image, form: str, **options: object) -> bytes:
         import pillow_heif
 
         pillow_heif.register_heif_opener()
+    if form == "JXL":
+        import pillow_jxl  # noqa: F401
     out = io.BytesIO()
     others: list[Image.Image] = options.pop("append_images", [])  # type: ignore[assignment]
     image.copy().save(out, form, append_images=[other.copy() for other in others], **options)  # a save leaves settings on its image
@@ -141,7 +146,24 @@ def valid_files() -> dict[str, bytes]:
         "film.avif": (image, "AVIF", {"save_all": True, "append_images": more, "speed": 10}),
         "still.heic": (image, "HEIF", {}),
     }
-    return {name: encoded(picture, form, **options) for name, (picture, form, options) in files.items()}
+    found = {name: encoded(picture, form, **options) for name, (picture, form, options) in files.items()}
+    numbers, photo = np.asarray(image), scene(640, 480)
+    found |= {
+        "wavelet.jp2": encoded(image, "JPEG2000"),
+        "lossless.jpg": lossless_jpeg(numbers),
+        "floats.tif": tiff_of(numbers / np.float32(255), 2),
+        "planes16.tif": tiff_of(numbers.astype(">u2") * 257, 2, separate=True),
+        "masks.bmp": bmp_of(image, (0xF00, 0xF0, 0xF)),
+        "flat.psd": psd_of(numbers),
+        "deep.psd": psd_of(numbers.astype("u2") * 257, packed=True),
+        "preview.dng": raw_file(photo, photo),
+        "developed.dng": raw_file(image, None),
+        "preview.nef": raw_file(photo, photo, dng=False, make=b"NIKON\0"),
+        "preview.raf": fuji_file(image),
+    }
+    if importlib.util.find_spec("pillow_jxl") is not None:
+        found["plain.jxl"] = encoded(image, "JXL")
+    return found
 
 
 # --- bombs -----------------------------------------------------------------------------------------------------------------------
@@ -150,7 +172,7 @@ def valid_files() -> dict[str, bytes]:
 def bombs() -> Iterator[tuple[str, bytes, Allowed]]:
     """Tiny files that want gigabytes or minutes."""
     over = frozenset({R.TOO_MANY_PIXELS})
-    yield "lossless_178MP.webp", webp_of_one_colour(16383, 10900), COSTLY
+    yield "lossless_178MP.webp", webp_of_one_colour(16383, 10900), COSTLY | {None}  # where the machine has the memory
     yield "lossless_268MP.webp", webp_of_one_colour(16384, 16384), over
     yield "rgba16_176MP.png", png_of_zeros(13300, 13300, depth=16, colour=6), COSTLY | {None}
     yield "bilevel_3600MP.png", png_of_zeros(60000, 60000, depth=1, colour=0, whole=False), over
@@ -316,13 +338,13 @@ def impostors(seeds: dict[str, bytes]) -> Iterator[tuple[str, bytes, Allowed]]:
     yield "program.jpg", b"\x7fELF" + bytes(200), nothing
     yield "film.heic", b"\0\0\0\x18ftypisom\0\0\0\0isommp41" + bytes(200), nothing
     yield "drawing.png", b'<?xml version="1.0"?><svg xmlns="http://www.w3.org/2000/svg" width="9" height="9"/>', other
-    yield "layers.jpg", b"8BPS\0\x01" + bytes(200), other
+    yield "layers.jpg", b"8BPS\0\x01" + bytes(200), frozenset({R.UNSUPPORTED, R.DAMAGED, R.TOO_SMALL})
     yield "vector.jpg", b"%!PS-Adobe-3.0 EPSF-3.0\n(/etc/passwd) run\n", other
     yield "document.png", b"%PDF-1.7\n" + bytes(200), other
     yield "one_byte.jpg", b"\xff", nothing
     yield "magic_only.jpg", b"\xff\xd8\xff", frozenset({R.DAMAGED})
     yield "no_size.png", _png(0, 0, 8, 2, (b"IDAT", zlib.compress(b""))), frozenset({R.DAMAGED, R.TOO_SMALL})
-    endings = ["jpg", "png", "gif", "webp", "bmp", "tif", "avif", "heic"]
+    endings = ["jpg", "png", "gif", "webp", "bmp", "tif", "avif", "heic", "dng", "jp2", "psd"]
     for number, (name, data) in enumerate(sorted(seeds.items())):  # the right picture under a wrong name
         yield f"{name.replace('.', '_')}.{endings[number % len(endings)]}", data, FINE
 

@@ -92,6 +92,8 @@ def file_of(module: Path) -> Path | None:
         ("chromadb", "stores/chroma.py"),
         ("tqdm", "present/progress.py"),
         ("openvino", "models/openvino.py"),
+        ("rawpy", "images/raw.py"),
+        ("pillow_jxl", "images/jxl.py"),
         ("click", "cli/"),
         ("uvicorn", "web/"),
         ("fastapi", "web/"),

@@ -194,7 +194,8 @@ def test_overlapping_roots_count_a_file_once(engine: ImageSearchEngine, photos: 
     assert (report.added, report.unchanged, report.embedded) == (8, 4, 8)
     assert engine.index(photos / "stripes").unchanged == 4
     assert len(ids(engine)) == 12
-    assert [root["path"] for root in engine.status()["roots"]] == [str(photos)]
+    roots = {root["path"]: root["images"] for root in engine.status()["roots"]}
+    assert roots == {str(photos): 8, str(photos / "circle"): 4}  # what was named first stays a root, and its images are its own
 
 
 def test_part_of_a_root_says_nothing_of_the_rest(engine: ImageSearchEngine, photos: Path) -> None:
@@ -456,7 +457,7 @@ def test_a_first_run_that_finds_nothing_to_keep_leaves_nothing(tmp_path: Path, s
     fill(tmp_path / "photos", 1)
     with quick_engine(tmp_path / "library", store=store, notify=lambda _: None) as engine:
         assert engine.index(tmp_path / "links").skipped
-        assert {path.name for path in (tmp_path / "library").iterdir()} <= {"writer.lock", "store.lock"}
+        assert not (tmp_path / "library").exists()
         assert engine.index(tmp_path / "photos").added == 3
 
 

@@ -394,21 +394,34 @@ def test_the_hash_by_hand_is_the_hash(tab: Tab) -> None:
     assert tab.page.evaluate(script) == [True] * 9
 
 
+DISPLAY_P3 = """async () => {
+  const canvas = Object.assign(document.createElement("canvas"), { width: 16, height: 16 });
+  canvas.getContext("2d", { colorSpace: "display-p3" }).fillRect(0, 0, 16, 16);
+  const file = await new Promise((done) => canvas.toBlob(done, "image/jpeg", 1));
+  return btoa(String.fromCharCode(...new Uint8Array(await file.arrayBuffer())));
+}"""
+
+
 @pytest.mark.slow
 def test_a_copy_has_its_original_s_vector(tab: Tab, tmp_path: Path) -> None:
-    """With the bundled model: cosine >= .9999. A smooth picture with a little noise, as photos are; upright and turned; odd sides."""
+    """Cosine >= .9999 with the bundled model, or what all pixels of the same file give: drawn, with grain, turned, of odd sides, in P3."""
     from image_search import ImageSearchEngine
+    from image_search.demo import draw
 
     dice = np.random.default_rng(5)
     with ImageSearchEngine(tmp_path / "library", model="mini", jobs=1, notify=lambda _: None) as engine:
         engine.index(fill(tmp_path / "pictures", 1), progress=False)
-        for width, height, turn in ((2400, 1800, 1), *((2401 + turn, 1804 - turn, turn) for turn in range(2, 9))):
-            rough = dice.integers(30, 225, (7, 9, 3), dtype=np.uint8)
-            smooth = np.asarray(Image.fromarray(rough).resize((width, height), Image.Resampling.BICUBIC)).astype(int)
-            pixels = (smooth + np.rint(dice.normal(0, 8, smooth.shape)).astype(int)).clip(0, 255).astype(np.uint8)
+        wide_gamut = base64.b64decode(tab.page.evaluate(DISPLAY_P3))
+        profile = Image.open(io.BytesIO(wide_gamut)).info["icc_profile"]
+        for width, height, turn in ((2400, 1800, 0), (2400, 1800, 1), *((2401 + turn, 1804 - turn, turn) for turn in range(2, 9))):
+            drawn = draw("Flowers" if turn % 2 else "House", turn).resize((width, height), Image.Resampling.BICUBIC)
+            light = np.asarray(drawn).astype(np.float32)
+            grain = dice.normal(0, 8, (height, width, 1)) * (light * (255 - light) / 127.5**2)  # none in white and black, as in photos
+            pixels = np.rint(light + grain).clip(0, 255).astype(np.uint8)
             out, exif = io.BytesIO(), Image.Exif()
-            exif[0x0112] = turn
-            Image.fromarray(pixels).save(out, "JPEG", quality=92, exif=exif)
+            exif[0x0112] = turn or 1
+            own = {} if turn else {"icc_profile": profile}
+            Image.fromarray(pixels).save(out, "JPEG", quality=92, exif=exif, **own)
             script = """async (text) => {
               const { shrunk } = await import("/static/shrink.js");
               const file = new File([Uint8Array.from(atob(text), (c) => c.charCodeAt(0))], "a.jpg");
@@ -417,8 +430,13 @@ def test_a_copy_has_its_original_s_vector(tab: Tab, tmp_path: Path) -> None:
               return btoa(Array.from(bytes, (byte) => String.fromCharCode(byte)).join(""));
             }"""
             copy = base64.b64decode(tab.page.evaluate(script, base64.b64encode(out.getvalue()).decode()))
-            cosine = float(engine.query(copy).vector @ engine.query(out.getvalue()).vector)
-            assert cosine >= 0.9999, (width, height, turn)
+            assert Image.open(io.BytesIO(copy)).info.get("icc_profile") == own.get("icc_profile")
+            original = engine.query(out.getvalue()).vector
+            whole = io.BytesIO()
+            Image.open(out).save(whole, "PNG", compress_level=1, exif=exif, **own)
+            bound = float(engine.query(whole.getvalue()).vector @ original)  # all pixels of the same file: the model itself wavers so much
+            cosine = float(engine.query(copy).vector @ original)
+            assert cosine >= min(0.9999, bound), (width, height, turn, bound)
 
 
 # --- a region --------------------------------------------------------------------------------------------------------------------

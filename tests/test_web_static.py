@@ -13,7 +13,7 @@ import image_search
 STATIC = Path(image_search.__file__).parent / "web" / "static"
 PAGES = STATIC.parent / "pages"
 MODULES = sorted(path.name for path in STATIC.glob("*.js") if path.name != "theme.js")
-LATER = {"shrink.js", "sha256.js"}  # loaded when the first large picture is given
+LATER = {"shrink.js", "sha256.js", "profile.js"}  # loaded when the first large picture is given
 
 
 def dictionaries() -> tuple[dict[str, str], dict[str, str]]:

@@ -93,7 +93,7 @@ def test_an_unchanged_file_costs_two_statements(tmp_path: Path, work: Work) -> N
             counts.append(statements)
     few, many = counts
     assert many - few == 2 * 45
-    assert few - 2 * 15 <= 40
+    assert few - 2 * 15 <= 50  # of the run as a whole
 
 
 def test_a_search_costs_the_same_in_any_library(tmp_path: Path, work: Work) -> None:

@@ -38,6 +38,9 @@ class Limits:
             )
 
 
+BYTES_PER_PIXEL = 16  # memory a decoder may need at worst (lossless WebP, measured 15.4)
+LARGE_MEMORY_SHARE = 0.75  # of the memory that is free: for one picture at a time that needs more than `Limits.memory_bytes`
+
 LIBRARY_LIMITS = Limits()
 # A picture that comes over a network or a pipe: nobody chose to keep it, so it gets less.
 UPLOAD_LIMITS = Limits(megapixels=50.0, file_bytes=20 * MIB)
@@ -47,6 +50,10 @@ THUMBNAIL_QUALITY = 75  # of WebP, 0 to 100
 EXCLUDED_FOLDERS = frozenset(  # of copies that programs make of a person's pictures: Synology, macOS archives, thumbnails, bins
     {"@eadir", "thumbnails", ".thumbnails", "thumbs", ".thumbs", "__macosx"}
     | {"#recycle", "$recycle.bin", "lost+found", "system volume information"}
+)
+
+PASSED_BY_ENTRIES = (
+    10_000  # of a folder that is passed by, looked through to count its pictures: .05 s on a disk, some seconds on a network
 )
 
 PREFETCH = 64  # decoded pictures that may wait for the model: ~10 MB, more than one model call uses up
@@ -121,6 +128,9 @@ CLOSENESS_SAMPLE = 1000  # images; sampling error of a percentile is then under 
 
 # --- index ------------------------------------------------------------------------------------------------------------------
 
+MOVED_LOOKED_FOR = 100  # images of a folder that are looked for in its new place
+MOVED_HASHED_FILES = 16  # the smallest of them, compared to the last byte ...
+MOVED_HASHED_BYTES = 256 * MIB  # ... up to so many bytes together, but one at least: a second or so of a disk
 COMMIT_SECONDS = 1.0  # what a kill may cost at most, and how often the bar moves; a commit costs some 10 ms
 
 

@@ -9,7 +9,7 @@ import os
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from types import TracebackType
 from typing import Any
 
@@ -23,6 +23,7 @@ from .images.scan import Excluder
 from .index.plan import Plan, Rules, make_plan
 from .index.run import Progress, plan_only, run
 from .library import folders as library_folders
+from .library import moving
 from .library.catalog import Catalog
 from .library.library import Library
 from .library.model import LibraryModel
@@ -123,6 +124,8 @@ class ImageSearchEngine:
         max_megapixels: float | None = None,
         verify: bool = False,
         prune: bool = False,
+        reread: bool = False,
+        any_name: bool = False,
         dry_run: bool = False,
         progress: bool | Progress = True,
     ) -> IndexReport:
@@ -134,13 +137,13 @@ class ImageSearchEngine:
             exclude: globs of names or of paths below the folder.
             max_megapixels: larger pictures are skipped; 200 unless told.
             verify: hash every file, for file systems whose times and inodes say nothing.
-            prune: what is gone leaves the library for good, also where most of a folder or its whole disk is gone.
+            prune: what is gone or left out by a rule leaves for good, a whole disk, too; not what lies in a root or on a disk below.
+            reread: read again what older rules turned into pixels (`report.outdated` counts it).
+            any_name: look at files whose names have no ending, too; their content tells what they are.
             dry_run: say what would be done; changes nothing.
             progress: True: a bar on stderr (in a terminal or notebook); a callable gets (done, total, skipped), files; False: none.
 
-        Raises:
-            UsageError: no such folder. LibraryBusyError: another process indexes. ModelMismatchError, DiskFullError, ...
-            What was counted as done before an error is safe.
+        Raises UsageError: no such folder; LibraryBusyError, ModelMismatchError, ... What was counted as done before an error is safe.
         """
         if name_from not in (None, "folder", "none"):
             raise UsageError(f"names come from folder or none, not from {name_from!r}")
@@ -148,10 +151,9 @@ class ImageSearchEngine:
         if not chosen:
             raise UsageError("no folder was given")
         if not self._library.exists:  # else a folder that it knows may be away
-            for folder in chosen:
-                library_folders.need_folder(folder)
+            library_folders.need_folder(*chosen)
         limits = LIBRARY_LIMITS if max_megapixels is None else replace(LIBRARY_LIMITS, megapixels=max_megapixels)
-        rules = Rules(Excluder(as_texts(exclude)), decoder_name(limits.megapixels), name_from, verify, prune)
+        rules = Rules(Excluder(as_texts(exclude)), decoder_name(limits.megapixels), name_from, verify, prune, reread, any_name)
         started = time.monotonic()
         if dry_run:
             return self._dry_run(chosen, rules)
@@ -341,13 +343,12 @@ class ImageSearchEngine:
             why = "" if ready else replica.why or "the library has changed since"
         return {
             "library": str(self.library),
-            **asdict(reader.counts()),
+            **reader.facts(),
             "model": reader.fingerprint.name,
             "dimensions": reader.fingerprint.dim,
             "store": self._store_spec(reader),
             "store_ready": ready,
             "store_note": why,
-            "roots": [root._asdict() | {"offline": root.offline or not os.path.isdir(root.path)} for root in reader.roots()],
         }
 
     def forget(self, *paths: Folder) -> int:
@@ -367,7 +368,7 @@ class ImageSearchEngine:
         """A folder that was indexed has moved: its images keep their vectors and ids. Returns their number."""
         with self._writing() as catalog:
             with catalog.transaction() as generation:
-                count = library_folders.relocate(catalog, old, new, generation)
+                count = moving.relocate(catalog, old, new, generation)
             self._refresh_store(catalog)
         return count
 

@@ -152,11 +152,12 @@ class DecodeError(ImageSearchError):
         path: str | os.PathLike[str] | None = None,
         detail: str = "",
         sha256: bytes | None = None,
+        hint: str = "",
     ) -> None:
         self.reason = reason
         self.detail = detail
         self.sha256 = sha256
-        super().__init__(str(reason.value), path=path, hint=HINTS[reason])
+        super().__init__(str(reason.value), path=path, hint=hint or HINTS[reason])
 
 
 class QueryError(ImageSearchError):

@@ -11,6 +11,8 @@ from .errors import UsageError
 
 __all__ = [
     "as_text",
+    "device",
+    "disk_top",
     "from_bytes",
     "inside",
     "named_place",
@@ -95,11 +97,10 @@ def _escape(char: str) -> str:
 def as_text(raw: str) -> str:
     """A name as valid Unicode, for stores and JSON: undecodable bytes, and then every literal %, are percent-encoded; nearly all stay
     as they are. Two names may come out alike; of paths see `uri_of`."""
-    try:
-        raw.encode()
-    except UnicodeEncodeError:
+    text = _unicode(raw)
+    if text is None:
         return "".join(f"%{ord(c) - 0xDC00:02X}" if 0xDC80 <= ord(c) <= 0xDCFF else "%25" if c == "%" else c for c in raw)
-    return raw
+    return text
 
 
 def uri_of(path: str) -> str:
@@ -107,8 +108,21 @@ def uri_of(path: str) -> str:
 
     No absolute path begins with "file:", so no two files share a uri.
     """
-    text = as_text(path)
-    return path if text == path else f"file://{text}"
+    text = _unicode(path)
+    return f"file://{as_text(path)}" if text is None else text
+
+
+def _unicode(raw: str) -> str | None:
+    """The text, if its bytes are one. Python may run with another encoding than names have (LC_ALL=C without its UTF-8 mode): what was
+    kept then must read the same in every later session."""
+    try:
+        raw.encode()
+    except UnicodeEncodeError:
+        try:
+            return os.fsencode(raw).decode("utf-8")
+        except UnicodeError:
+            return None
+    return raw
 
 
 # --- where a name leads -----------------------------------------------------------------------------------------------------
@@ -131,6 +145,27 @@ def place_behind(path: str | os.PathLike[str]) -> bytes:
 def place_of(path: str | os.PathLike[str]) -> bytes:
     """As the catalog keeps it; but a folder that is named by a link is the folder behind it."""
     return named_place(path) if os.path.isfile(_named(path)) else place_behind(path)
+
+
+def device(path: str) -> int | None:
+    """The number of the disk on which this folder lies, as the system counts them today; None: it cannot be reached."""
+    try:
+        return os.lstat(path).st_dev
+    except OSError:
+        return None
+
+
+def disk_top(folder: str) -> str | None:
+    """The topmost folder of the disk on which this one lies: where that is mounted. None: the folder cannot be reached.
+
+    A folder of the same disk that is mounted in a second place (a bind mount) is not told from its surroundings.
+    """
+    here = device(folder)
+    if here is None:
+        return None
+    while (above := os.path.dirname(folder)) != folder and device(above) == here:
+        folder = above
+    return folder
 
 
 def inside(path: bytes, root: bytes) -> bool:

@@ -9,6 +9,7 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from enum import StrEnum
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, Protocol, runtime_checkable
 
@@ -25,6 +26,8 @@ __all__ = [
     "Float32",
     "IndexReport",
     "Match",
+    "PassRule",
+    "Passed",
     "Picture",
     "Preprocess",
     "Region",
@@ -298,7 +301,8 @@ class Match:
         path: where the image lies, as the system names it (may hold surrogate escapes).
         uri: the same as valid Unicode; if it has undecodable bytes, a file: address that encodes them.
         identical: the file's bytes are the query's bytes.
-        offline: its root cannot be reached now; shown from its thumbnail.
+        offline: its disk or folder cannot be reached now; shown from its thumbnail.
+        gone: its folder can be reached, and the file is no longer there (the next index run finds it moved, or missing).
     """
 
     id: str
@@ -310,6 +314,7 @@ class Match:
     uri: str
     identical: bool = False
     offline: bool = False
+    gone: bool = False
 
     @property
     def distance(self) -> float:
@@ -326,9 +331,46 @@ class Skipped:
     hint: str
 
 
+class PassRule(StrEnum):
+    """Why nobody looked at a file: a closed list. The value is what people read after the number of files."""
+
+    HIDDEN = "hidden, or in a hidden folder"
+    COPIES = "in a folder of thumbnails or deleted files"
+    EXCLUDED = "excluded"
+    UNREAD = "of a format that is not read here"
+    SHOT = "a raw file beside its JPEG"
+    OTHER = "without a picture's name"
+
+
+@dataclass(frozen=True, slots=True)
+class Passed:
+    """How many files a look at the folders passed by, by one rule.
+
+    Attributes:
+        rule: see `PassRule`. Under HIDDEN, COPIES and EXCLUDED only files with a picture's name count.
+        detail: for UNREAD the ending (".cr2"); else "".
+        files: how many.
+        more: at least so many: a folder that is passed by is looked through only so far.
+    """
+
+    rule: str
+    detail: str
+    files: int
+    more: bool
+
+
 @dataclass(slots=True)
 class IndexReport:
-    """What one `index` run did; counts are files."""
+    """What one `index` run did; counts are files.
+
+    Attributes:
+        added, updated, moved, unchanged: that can be found. missing: that are no longer there. offline: that cannot be reached.
+        excluded: that could be found until now, and that a rule leaves out. pruned: missing and excluded ones that left for good.
+        renewed: pictures (contents) that were read again by newer pixel rules. embedded: pictures that went through the model.
+        notes: "cut off", ... -> pictures of this run of which that is to be said.
+        outdated: format -> pictures that older pixel rules made and that `reread` would renew.
+        skipped: each file that is there and cannot be searched. passed: files that nobody looked at, by rule, the most first.
+    """
 
     added: int = 0
     updated: int = 0
@@ -336,6 +378,12 @@ class IndexReport:
     unchanged: int = 0
     missing: int = 0
     offline: int = 0
+    excluded: int = 0
+    pruned: int = 0
+    renewed: int = 0
     embedded: int = 0
+    notes: dict[str, int] = field(default_factory=dict)
+    outdated: dict[str, int] = field(default_factory=dict)
     skipped: list[Skipped] = field(default_factory=list)
+    passed: list[Passed] = field(default_factory=list)
     seconds: float = 0.0

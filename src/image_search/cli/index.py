@@ -24,7 +24,9 @@ from .options import debug_option, jobs_option, json_option, library_option, mod
 @jobs_option
 @click.option("--max-megapixels", type=click.FloatRange(min=0.001), metavar="MP", help="Skip larger pictures. Default: 200.")
 @click.option("--verify", is_flag=True, help="Read every file again, even those that look unchanged.")
-@click.option("--prune", is_flag=True, help="Remove for good what is gone from the disk, even where a whole disk is missing.")
+@click.option("--prune", is_flag=True, help="Remove for good what is gone from these folders, even a whole disk, or left out.")
+@click.option("--reread", is_flag=True, help="Read again those pictures that older rules turned into pixels; index counts them.")
+@click.option("--any-name", is_flag=True, help="Look at files without an ending, too; their content tells what they are.")
 @click.option("--strict", is_flag=True, help="Exit with 1 if any file was skipped.")
 @click.option("--dry-run", is_flag=True, help="Say what would be done; change nothing.")
 @runtime_option

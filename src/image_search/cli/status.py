@@ -9,7 +9,7 @@ import click
 from ..advice import Advice
 from ..errors import SALVAGE, LibraryDamagedError
 from ..paths import shown
-from .console import note, print_json, words
+from .console import in_shell, note, print_json, words
 from .options import debug_option, json_option, library_option, open_engine
 
 
@@ -26,7 +26,10 @@ def status(context: click.Context, /, *, verify: bool, json_output: bool, **give
         if verify:
             facts["damage"] = engine.verify()
     if json_output:
-        facts["roots"] = [{**root, "path": shown(root["path"])} for root in facts["roots"]]
+        facts["roots"] = [
+            {**root, "path": shown(root["path"]), "away": [{**part, "path": shown(part["path"])} for part in root["away"]]}
+            for root in facts["roots"]
+        ]
         print_json(facts)
         if facts.get("damage"):
             context.exit(1)
@@ -41,14 +44,27 @@ def status(context: click.Context, /, *, verify: bool, json_output: bool, **give
 
 
 def _print(facts: dict[str, Any]) -> None:
+    from ..present.table import outdated_line, passed_lines
+    from ..types import Passed
+
     print(f"library     {shown(facts['library'])}")
     print(f"images      {facts['images']:,} ({facts['contents']:,} different)")
     print(f"classes     {facts['classes']:,}")
-    for word in ("missing", "skipped", "excluded", "forgotten"):
+    for word in ("missing", "excluded", "forgotten", "skipped"):
         if facts[word]:
             print(f"{word:<12}{facts[word]:,}")
+    for reason, files in facts["reasons"].items():
+        print(f"  {files:,} {reason}")
+    for said, pictures in facts["notes"].items():
+        print(f"{said:<12}{pictures:,}")
+    for line in passed_lines([Passed(**passed) for passed in facts["passed"]]):
+        print(line)
+    if facts["outdated"]:
+        print(outdated_line(facts["outdated"], in_shell))
     print(f"model       {shown(facts['model'])} ({facts['dimensions']} dimensions)")
     ready = "ready" if facts["store_ready"] else f"not ready, exact search answers ({words(facts['store_note'])})"
     print(f"store       {facts['store']}: {ready}")
     for root in facts["roots"]:
         print(f"folder      {shown(root['path'])}: {root['images']:,} images{', offline' if root['offline'] else ''}")
+        for part in root["away"]:
+            print(f"  of these  {shown(part['path'])}: {part['images']:,} images, its disk is away")

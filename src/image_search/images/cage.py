@@ -8,9 +8,9 @@ import weakref
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple, Protocol
 
-from ..config import Limits
-from ..errors import DecodeError, ImageSearchError
-from .process import WorkerProcess, end_all, watch
+from ..config import BYTES_PER_PIXEL, LARGE_MEMORY_SHARE, Limits
+from ..errors import DecodeError, ImageSearchError, SkipReason
+from .process import WorkerProcess, available_bytes, end_all, watch
 from .worker import EndOfStreamError, Reply
 
 __all__ = ["Cage", "Job", "Jobs"]
@@ -57,18 +57,44 @@ class Cage:
         self._handshake = handshake
         self._limits = limits
         self._closed = False
+        self._large = threading.Lock()
         self._free = threading.Condition()
         self._idle: list[WorkerProcess] = []
         stop = threading.Event()
         self._end = weakref.finalize(self, end_all, self.all, stop)  # also when the cage is forgotten, and at exit
         self._idle.append(self._start())
-        threading.Thread(target=watch, args=(self.all, stop, limits.memory_bytes), name="decode-watch", daemon=True).start()
+        threading.Thread(target=watch, args=(self.all, stop), name="decode-watch", daemon=True).start()
 
     def ask(self, job: Job) -> Reply:
-        """See `Jobs`. Blocks until a worker is free and done. DecodeError if the worker dies of this file."""
+        """See `Jobs`. Blocks until a worker is free and done. DecodeError if the worker dies of this file.
+
+        A picture for which the usual memory is too little has another try with as much as the largest may need, if the machine has it.
+        """
+        try:
+            reply = self._ask(job, self._limits.memory_bytes)
+        except DecodeError as error:
+            if error.reason != SkipReason.TOO_MUCH_MEMORY:
+                raise
+            reply = {"error": error.reason.name, "detail": error.detail, "hint": "", "sha256": None}, b""
+        if reply[0].get("error") != SkipReason.TOO_MUCH_MEMORY.name:
+            return reply
+        with self._large:  # one at a time
+            memory = self._much_memory()
+            if memory <= self._limits.memory_bytes:
+                return reply
+            # Whoever asked wanted it: to be asked again would look as if another file had the same bytes.
+            return self._ask(job._replace(header={**job.header, "ask": False}, known=None), memory)
+
+    def _much_memory(self) -> int:
+        """Bytes for the largest picture that the limits allow, and its file; a share of what is free if that is less."""
+        needed = int(self._limits.megapixels * 1e6 * BYTES_PER_PIXEL) + 2 * self._limits.file_bytes
+        return min(needed, int(available_bytes() * LARGE_MEMORY_SHARE))
+
+    def _ask(self, job: Job, memory: int) -> Reply:
         with self._worker() as worker:
             try:
-                reply = worker.ask(job.header, job.payload, job.known, self._limits.wall_seconds)
+                worker.memory_bytes = memory
+                reply = worker.ask({**job.header, "memory": memory}, job.payload, job.known, self._limits.wall_seconds)
                 if not job.fits(reply):
                     raise EndOfStreamError
             except EndOfStreamError as error:

@@ -11,28 +11,45 @@ scan and the parent of the decode workers read the table, too.
 from __future__ import annotations
 
 import importlib
+import importlib.util
 import io
-import struct
 from collections.abc import Callable
 from dataclasses import dataclass
 from types import ModuleType
 from typing import TYPE_CHECKING
 
 from ..errors import SkipReason
+from .ifd import directories
+from .sizes import jxl_size, webp_size
 
 if TYPE_CHECKING:
     from PIL import Image
 
-__all__ = ["FORMATS", "Format", "Refused", "extensions", "open_as", "rules", "rules_of", "sniff"]
+__all__ = [
+    "FORMATS",
+    "Format",
+    "Refused",
+    "extensions",
+    "extra_for",
+    "open_as",
+    "rules",
+    "rules_of",
+    "shot_extensions",
+    "sniff",
+    "unread_extensions",
+]
 
 SNIFF_BYTES = 4096
 
 
 class Refused(Exception):  # noqa: N818 - it travels one step only, to the reply
-    def __init__(self, reason: SkipReason, detail: str = "") -> None:
+    """`hint`: what to do, where that is more than the reason's own hint says."""
+
+    def __init__(self, reason: SkipReason, detail: str = "", hint: str = "") -> None:
         super().__init__(detail)
         self.reason = reason
         self.detail = detail
+        self.hint = hint
 
 
 # --- told by more than the first bytes ---------------------------------------------------------------------------------------
@@ -49,7 +66,7 @@ def _brand(head: bytes) -> bytes:
 
 
 def _compatible(head: bytes) -> set[bytes]:
-    return {head[i : i + 4] for i in range(16, min(int.from_bytes(head[:4], "big"), len(head)), 4)}
+    return {head[i : i + 4] for i in range(16, min(int.from_bytes(head[:4], "big"), len(head), SNIFF_BYTES), 4)}
 
 
 def _is_avif(head: bytes) -> bool:
@@ -64,12 +81,34 @@ def _is_webp(head: bytes) -> bool:
     return head[:4] == b"RIFF" and head[8:12] == b"WEBP"
 
 
+_RAW_PHOTOMETRIC = frozenset({32803, 34892})  # colour filter array, linear raw
+_RAW_COMPRESSION = frozenset({34713, 32767, 32769, 32770, 65000, 65535})  # Nikon, Sony, packed, Samsung, Kodak, Pentax
+
+
+def _raw_kind(data: bytes) -> str:
+    """The name of the row of a camera's raw file that is built like a TIFF; "" for any other file, TIFFs that are pictures included."""
+    if data[:4] not in (b"II*\0", b"MM\0*"):
+        return ""
+    if data[8:10] == b"CR":
+        return "CR2"
+    make, raw = b"", False
+    for number, directory in enumerate(directories(data)):
+        if number == 0 and 50706 in directory:  # DNGVersion
+            return "DNG"
+        told = directory.get(271, b"")
+        make = make or (told if isinstance(told, bytes) else b"")
+        raw = raw or bool(_RAW_PHOTOMETRIC.intersection(directory.get(262, ())) or _RAW_COMPRESSION.intersection(directory.get(259, ())))
+    if not raw:
+        return ""
+    return "NEF" if make.startswith(b"NIKON") else "ARW" if make.startswith(b"SONY") else "camera raw"
+
+
 def _is_dib(head: bytes) -> bool:
     return len(head) >= 16 and int.from_bytes(head[:4], "little") in _DIB_HEADERS
 
 
 def _is_svg(head: bytes) -> bool:
-    text = head.lstrip(b"\xef\xbb\xbf \t\r\n").lower()
+    text = head[:SNIFF_BYTES].lstrip(b"\xef\xbb\xbf \t\r\n").lower()
     return text.startswith(b"<svg") or (text.startswith(b"<?xml") and b"<svg" in text)
 
 
@@ -94,18 +133,6 @@ def _prepare_heif(plugin: ModuleType) -> None:
         plugin.register_heif_opener(decode_threads=1)
 
 
-def _webp_size(data: bytes) -> tuple[int, int]:
-    """(width, height) by the header: Pillow allocates the whole canvas when it opens a WebP, so look before."""
-    kind, body = data[12:16], data[20:30]
-    if kind == b"VP8X":
-        return int.from_bytes(body[4:7], "little") + 1, int.from_bytes(body[7:10], "little") + 1
-    if kind == b"VP8L":
-        bits = int.from_bytes(body[1:5], "little")
-        return (bits & 0x3FFF) + 1, (bits >> 14 & 0x3FFF) + 1
-    width, height = struct.unpack("<HH", body[6:10])
-    return width & 0x3FFF, height & 0x3FFF
-
-
 # --- the table ---------------------------------------------------------------------------------------------------------------
 
 
@@ -115,14 +142,17 @@ class Format:
 
     Attributes:
         name: as Pillow names it; of a format that is not read, as people do.
-        magic: any of these at the very beginning makes a file one of these; or `fits` says so of the first 4 KiB.
-        plugin: the module that opens it, imported when the first such file comes; "": this format is not read.
+        magic: any of these at the very beginning makes a file one of these; or `fits` says so of the whole file.
+        plugin: the module that opens it, imported when the first such file comes: one of Pillow's kind, or one of ours (".tiff"), which
+            has a function `open_image(data)`. "": this format is not read.
         prepare: called with that module before each opening; may raise Refused.
         extensions: names of files that the scan takes for pictures: what cameras, phones, desktops and NAS systems give them when
-            they save this format. Lower case; the content decides what a file really is.
+            they save this format. Of a format that is not read such files are counted. Lower case; the content decides what a file is.
         chosen_by_name: "image/*" does not bring up these files in every system's file dialogue, so the page names the extensions.
         size_of: (width, height) by the header, for a plugin that allocates the whole canvas when it opens.
         draft: the decoder can scale down while it decodes.
+        needs: the module that has to be installed beside Pillow and is not always; "": none.
+        extra: of ours, with which pip installs it.
         film: its further frames are looked at when the first is blank; those of MPO and HEIF are other views, no film.
         upright: the decoder itself turns a picture as its orientation says.
         changes: raise it by one when the same bytes may give other pixels or another reason; 1 for a new row.
@@ -136,58 +166,111 @@ class Format:
     extensions: tuple[str, ...] = ()
     chosen_by_name: bool = False
     size_of: Callable[[bytes], tuple[int, int]] | None = None
+    needs: str = ""
+    extra: str = ""
     draft: bool = False
     film: bool = False
     upright: bool = False
     changes: int = 0
 
-    def begins(self, head: bytes) -> bool:
-        return head.startswith(self.magic) or (self.fits is not None and self.fits(head))
+    def begins(self, data: bytes) -> bool:
+        return data.startswith(self.magic) or (self.fits is not None and self.fits(data))
+
+
+def _raw(name: str, magic: tuple[bytes, ...] = (), *, extensions: tuple[str, ...], fits: Callable[[bytes], bool] | None = None) -> Format:
+    """Camera raw: its preview is a JPEG."""
+    return Format(
+        name, magic, fits, plugin=".raw", needs="rawpy", extensions=extensions, chosen_by_name=True, draft=True, changes=1
+    )  # fmt: skip
 
 
 # The first row that fits is the format: one that begins like another (camera raw like TIFF) stands before it.
 FORMATS: tuple[Format, ...] = (
-    Format("JPEG", (b"\xff\xd8\xff",), plugin="PIL.JpegImagePlugin", extensions=(".jpg", ".jpeg", ".jpe", ".jfif", ".mpo"), draft=True),
     Format(
-        "PNG", (b"\x89PNG\r\n\x1a\n",), plugin="PIL.PngImagePlugin", prepare=_prepare_png, extensions=(".png", ".apng"), film=True
+        "JPEG", (b"\xff\xd8\xff",), plugin=".jpeg", draft=True, changes=1,
+        extensions=(".jpg", ".jpeg", ".jpe", ".jfif", ".jfi", ".jif", ".pjpeg", ".pjp", ".mpo"),
     ),
-    Format("GIF", (b"GIF87a", b"GIF89a"), plugin="PIL.GifImagePlugin", extensions=(".gif",), film=True),
-    Format("BMP", (b"BM",), plugin="PIL.BmpImagePlugin", extensions=(".bmp",)),
     Format(
-        "TIFF", (b"II*\x00", b"MM\x00*", b"II+\x00", b"MM\x00+"), plugin="PIL.TiffImagePlugin", extensions=(".tif", ".tiff"),
-        chosen_by_name=True, film=True, upright=True,
+        "PNG", (b"\x89PNG\r\n\x1a\n",), plugin="PIL.PngImagePlugin", prepare=_prepare_png, extensions=(".png", ".apng"),
+        film=True, changes=1,
     ),
-    Format("WEBP", fits=_is_webp, plugin="PIL.WebPImagePlugin", extensions=(".webp",), size_of=_webp_size, film=True),
+    Format("GIF", (b"GIF87a", b"GIF89a"), plugin="PIL.GifImagePlugin", extensions=(".gif",), film=True, changes=1),
+    Format("BMP", (b"BM",), plugin=".bmp", extensions=(".bmp",), changes=1),
+    _raw("DNG", fits=lambda data: _raw_kind(data) == "DNG", extensions=(".dng",)),
+    _raw("CR2", fits=lambda data: _raw_kind(data) == "CR2", extensions=(".cr2",)),
+    _raw("NEF", fits=lambda data: _raw_kind(data) == "NEF", extensions=(".nef", ".nrw")),
+    _raw("ARW", fits=lambda data: _raw_kind(data) == "ARW", extensions=(".arw", ".sr2", ".srf")),
+    _raw(  # Pentax, Samsung, Hasselblad, Phase One, Epson; Canon's old kind, Minolta, Sigma
+        "camera raw", (b"II\x1a\0\0\0HEAPCCDR", b"\0MRM", b"FOVb"), fits=lambda data: _raw_kind(data) == "camera raw",
+        extensions=(".pef", ".srw", ".3fr", ".iiq", ".erf", ".crw", ".mrw", ".x3f"),
+    ),
+    _raw("CR3", fits=lambda data: _brand(data) == b"crx ", extensions=(".cr3",)),
+    _raw("ORF", (b"IIRO", b"IIRS", b"MMOR"), extensions=(".orf",)),
+    _raw("RW2", (b"IIU\0",), extensions=(".rw2", ".rwl")),
+    _raw("RAF", (b"FUJIFILM",), extensions=(".raf",)),
+    Format(
+        "TIFF", (b"II*\x00", b"MM\x00*", b"II+\x00", b"MM\x00+"), plugin=".tiff", extensions=(".tif", ".tiff"),
+        chosen_by_name=True, film=True, upright=True, changes=1,
+    ),
+    Format("WEBP", fits=_is_webp, plugin="PIL.WebPImagePlugin", extensions=(".webp",), size_of=webp_size, film=True, changes=1),
     Format(  # its own rotation boxes arrive as an orientation tag
-        "AVIF", fits=_is_avif, plugin="PIL.AvifImagePlugin", prepare=_prepare_avif, extensions=(".avif",), chosen_by_name=True, film=True
+        "AVIF", fits=_is_avif, plugin="PIL.AvifImagePlugin", prepare=_prepare_avif, extensions=(".avif",), chosen_by_name=True, film=True,
+        changes=1,
     ),
     Format(
         "HEIF", fits=_is_heif, plugin="pillow_heif", prepare=_prepare_heif, extensions=(".heic", ".heif", ".hif"),
-        chosen_by_name=True, upright=True,
+        chosen_by_name=True, upright=True, changes=1,
     ),
     Format("DIB", fits=_is_dib, plugin="PIL.BmpImagePlugin", extensions=(".dib",)),
-    Format("Canon raw", fits=lambda head: _brand(head) == b"crx "),
-    Format("Fujifilm raw", (b"FUJIFILM",)),
-    Format("Photoshop", (b"8BPS",)),
-    Format("JPEG XL", (b"\xff\x0a", b"\x00\x00\x00\x0cJXL ")),
-    Format("JPEG 2000", (b"\x00\x00\x00\x0cjP  ", b"\xff\x4f\xff\x51")),
+    Format(
+        "JXL", (b"\xff\x0a", b"\x00\x00\x00\x0cJXL "), plugin=".jxl", needs="pillow_jxl", extra="jxl", extensions=(".jxl",),
+        chosen_by_name=True, size_of=jxl_size, changes=1,
+    ),
+    Format(
+        "JPEG2000", (b"\x00\x00\x00\x0cjP  ", b"\xff\x4f\xff\x51"), plugin=".jpeg2000", extensions=(".jp2", ".j2k", ".jpx", ".j2c", ".jpf"),
+        chosen_by_name=True, draft=True, changes=1,
+    ),
+    Format("PSD", (b"8BPS",), plugin=".psd", extensions=(".psd", ".psb"), chosen_by_name=True, changes=1),
     Format("PostScript", (b"%!PS", b"\xc5\xd0\xd3\xc6")),
     Format("PDF", (b"%PDF",)),
     Format("Windows icon", (b"\x00\x00\x01\x00",)),
     Format("macOS icon", (b"icns",)),
-    Format("DirectDraw surface", (b"DDS ",)),
-    Format("OpenEXR", (b"v/1\x01",)),
+    Format("DirectDraw surface", (b"DDS ",), extensions=(".dds",)),
+    Format("OpenEXR", (b"v/1\x01",), extensions=(".exr",)),
     Format("Radiance HDR", (b"#?RADIANCE",)),
     Format("FITS", (b"SIMPLE  =",)),
-    Format("QOI", (b"qoif",)),
-    Format("Netpbm", tuple(b"P%d%c" % (n, end) for n in range(1, 8) for end in b"\n ")),
+    Format("QOI", (b"qoif",), extensions=(".qoi",)),
+    Format(
+        "Netpbm", tuple(b"P%d%c" % (n, end) for n in range(1, 8) for end in b"\n "), extensions=(".pbm", ".pgm", ".ppm", ".pnm", ".pam"),
+    ),
     Format("SVG", fits=_is_svg),
 )  # fmt: skip
 
 
 def extensions() -> frozenset[str]:
-    """Of all formats that are read, lower case, with the dot."""
-    return frozenset(extension for row in FORMATS if row.plugin for extension in row.extensions)
+    """Of all formats that are read here, lower case, with the dot."""
+    return frozenset(extension for row in FORMATS if row.plugin and _is_here(row) for extension in row.extensions)
+
+
+def unread_extensions() -> dict[str, str]:
+    """Endings of pictures that are not read here, lower case, with the dot -> the format's name."""
+    unread = {extension: row.name for row in FORMATS if not (row.plugin and _is_here(row)) for extension in row.extensions}
+    return unread | {".tga": "Targa", ".raw": "camera raw"}  # nothing in such a file tells what it is
+
+
+def extra_for(extension: str) -> str:
+    """The extra of ours with which files of this ending would be read here; "" if there is none, or if they are."""
+    return next((row.extra for row in FORMATS if extension in row.extensions and not _is_here(row)), "")
+
+
+def shot_extensions() -> tuple[frozenset[str], frozenset[str]]:
+    """Endings of (camera raw, the pictures that cameras write beside it)."""
+    raw = frozenset(extension for row in FORMATS if row.plugin == ".raw" for extension in row.extensions)
+    return raw, frozenset(extension for row in FORMATS if row.name in ("JPEG", "HEIF") for extension in row.extensions)
+
+
+def _is_here(row: Format) -> bool:
+    return not row.needs or importlib.util.find_spec(row.needs) is not None
 
 
 def rules() -> int:
@@ -214,11 +297,10 @@ def sniff(data: bytes) -> Format:
     """The format by its first bytes. Raises Refused: EMPTY, NOT_AN_IMAGE, UNSUPPORTED (with the format's name)."""
     if not data:
         raise Refused(SkipReason.EMPTY)
-    head = data[:SNIFF_BYTES]
-    row = next((row for row in FORMATS if row.begins(head)), None)
+    row = next((row for row in FORMATS if row.begins(data)), None)
     if row is None:
-        brand = _brand(head)
-        raise Refused(SkipReason.NOT_AN_IMAGE, f"a media file, {brand!r}" if brand else f"starts with {head[:4]!r}")
+        brand = _brand(data)
+        raise Refused(SkipReason.NOT_AN_IMAGE, f"a media file, {brand!r}" if brand else f"starts with {data[:4]!r}")
     if not row.plugin:
         raise Refused(SkipReason.UNSUPPORTED, row.name)
     return row
@@ -230,12 +312,16 @@ def open_as(data: bytes, row: Format) -> Image.Image:
 
     Image.MAX_IMAGE_PIXELS = None  # Pillow warns above 89 MP and refuses above 179 MP; our own limit comes first and is a setting
     try:
-        plugin = importlib.import_module(row.plugin)
+        plugin = importlib.import_module(row.plugin, __package__)
     except ImportError as error:
-        raise Refused(SkipReason.UNSUPPORTED, f"{row.name} needs {row.plugin}") from error
+        hint = f'install what reads it: pip install "ai-image-search-engine[{row.extra}]"' if row.extra else ""
+        raise Refused(SkipReason.UNSUPPORTED, f"{row.name} needs {row.needs or row.plugin}", hint) from error
     if row.prepare is not None:
         row.prepare(plugin)
     try:
+        if row.plugin.startswith("."):
+            image: Image.Image = plugin.open_image(data)
+            return image
         return Image.open(io.BytesIO(data), formats=[row.name])
     except UnidentifiedImageError as error:  # the magic bytes are right, what follows is not
         raise Refused(SkipReason.DAMAGED, f"not a readable {row.name}") from error

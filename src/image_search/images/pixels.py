@@ -1,11 +1,13 @@
 """Encoded bytes -> upright 8-bit RGB, as a person sees the picture. Pure rules; the decode worker calls them inside its cage.
 
-    bytes → sniff (format by magic) → open (header) → limits → [JPEG draft] → load → 8-bit RGB on white → upright → resize → cut
+    bytes → sniff (format by magic) → open (header) → limits → [JPEG draft] → load → 8-bit RGB on white → upright → resize → cut → sRGB
 
-Only Pillow is imported at the top (a worker must start fast); numpy for 16-bit and float pictures, pillow-heif for HEIF bytes.
+Only Pillow is imported at the top (a worker must start fast); numpy for 16-bit and float pictures, pillow-heif for HEIF bytes, LittleCMS
+for a colour profile that is not sRGB's.
 
-Decided here: colour profiles (ICC) are left alone: models were trained on raw sRGB-like values, and viewers differ. CMYK JPEGs are
-taken as inverted (Adobe's convention; browsers do the same).
+The judge is a browser: tests/test_as_browsers_show.py draws the same bytes in one. Colours are colour.py's; they are turned into sRGB
+last, on the few pixels that are left, where that is as good (`Conversion.early`). CMYK JPEGs are taken as inverted (Adobe's convention;
+browsers do the same).
 """
 
 from __future__ import annotations
@@ -13,27 +15,31 @@ from __future__ import annotations
 import io
 import math
 from dataclasses import astuple, dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple
+from functools import partial
+from typing import TYPE_CHECKING, NamedTuple
 
 from PIL import Image
 
-from ..config import THUMBNAIL_QUALITY
+from ..config import BYTES_PER_PIXEL, THUMBNAIL_QUALITY
 from ..errors import SkipReason
 from ..region import Region
+from .colour import conversion
 from .formats import Format, Refused, open_as, sniff
+from .frames import check_size, first_telling_frame
+from .headers import orientation
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable
 
     from ..config import Limits
+    from .colour import Conversion
 
 __all__ = ["OutsidePicture", "Picture", "RenderSpec", "render"]
 
 DRAFT_MARGIN = 2  # JPEGs are decoded at >= twice the model's size: cosine >= .999995 with the full decode, 5x faster at 12 MP
-FLAT_RANGE = 8  # of 255: a frame whose channels all stay within it is blank (lossy codecs make a blank frame a little noisy)
 MIN_REGION_RATIO = 2  # a box longer than 2:1 grows to it: models see squares, and a thin strip squeezed into one shows nothing
 MAX_RESIZED = 16_000_000  # pixels; a 1x20000 picture resized by its shorter side would be 5 GB
-BYTES_PER_PIXEL = 16  # memory a decoder may need at worst (lossless WebP, measured 15.4)
+LOSSLESS_BELOW = 64  # pixels, the longer side: such a thumbnail then has at most 12 KB
 
 
 class OutsidePicture(Exception):  # noqa: N818
@@ -74,46 +80,56 @@ class Picture(NamedTuple):
     height: int
     format: str
     thumbnail: bytes | None
+    note: str = ""  # what else is to be said of it: "cut off"
 
 
 def render(data: bytes, spec: RenderSpec, limits: Limits) -> Picture:
     """Encoded bytes -> what the spec says. Raises Refused, OutsidePicture, MemoryError; nothing else."""
     row = sniff(data)
+    try:
+        return _rendered(data, row, spec, limits, open_as)
+    except Refused as refused:
+        if refused.reason != SkipReason.DAMAGED:
+            raise
+        from .cutoff import rescued
+
+        check = partial(check_size, budget=limits.megapixels * 1e6)
+        try:
+            return _rendered(data, row, spec, limits, lambda data, row: rescued(data, row, check))
+        except Refused:
+            raise refused from None
+
+
+def _rendered(data: bytes, row: Format, spec: RenderSpec, limits: Limits, opened: Callable[[bytes, Format], Image.Image]) -> Picture:
     pixels = 0
     try:
         budget = limits.megapixels * 1e6
         if row.size_of is not None:
-            pixels = _check_size(row.size_of(data), budget)
-        image = open_as(data, row)
-        pixels = _check_size(image.size, budget)
-        turn = _turn(image) if row.draft else 0
-        if turn:
+            pixels = check_size(row.size_of(data), budget)
+        image = opened(data, row)
+        pixels = check_size(image.size, budget)
+        turn = 1 if row.upright else orientation(image.info.get("exif"))
+        space = conversion(image, data, row.name)
+        if row.draft or space is not None:
             full = _upright_size(image.size, turn)
             area = _area(full, spec)
-            _draft(image, full, area, spec, turned=turn >= 5)
-        rgb = _first_telling_frame(image, row, limits)
-        if not turn:  # PNG may hold its orientation after the pixels, TIFF turns itself on load: size and tag are known only now
-            turn = 1 if row.upright else _turn(image)
-            full = _upright_size(rgb.size, turn)
+            least = _least(full, area, spec, turned=turn >= 5)
+            space = space and space.leaving(least)
+        if row.draft:
+            image.draft(None, least)
+        rgb, space = first_telling_frame(image, row, limits, space)
+        if not row.draft:  # TIFF turns itself on load: its size is known only now
+            full = _upright_size(image.size, turn)
             area = _area(full, spec)
         rgb = _transpose(rgb, turn)
-        thumbnail = None if spec.thumbnail_side is None else _thumbnail(rgb, full, spec.thumbnail_side)
-        return Picture(_cut(rgb, full, area, spec), *full, image.format or row.name, thumbnail)
+        thumbnail = None if spec.thumbnail_side is None else _thumbnail(rgb, full, spec.thumbnail_side, space)
+        return Picture(_in_srgb(_cut(rgb, full, area, spec), space), *full, image.format or row.name, thumbnail, image.info.get("note", ""))
     except (Refused, OutsidePicture, MemoryError):
         raise
     except (
         Exception
     ) as error:  # Pillow's plugins raise OSError, ValueError, SyntaxError, RuntimeError, TypeError, IndexError, struct.error...
         raise _refused(error, pixels, limits) from error
-
-
-def _check_size(size: tuple[int, int], budget: float) -> int:
-    width, height = size
-    if width < 1 or height < 1:
-        raise Refused(SkipReason.TOO_SMALL, f"{width}x{height}")
-    if width * height > budget:
-        raise Refused(SkipReason.TOO_MANY_PIXELS, f"{width}x{height}")
-    return width * height
 
 
 # --- upright -----------------------------------------------------------------------------------------------------------------
@@ -127,15 +143,6 @@ _TURNS = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
-
-
-def _turn(image: Image.Image) -> int:
-    """EXIF orientation 1 to 8, read from the tag alone: broken metadata must not cost the picture."""
-    try:
-        turn = image.getexif().get(0x0112, 1)
-    except Exception:
-        return 1
-    return turn if turn in _TURNS else 1
 
 
 def _upright_size(size: tuple[int, int], turn: int) -> tuple[int, int]:
@@ -175,12 +182,12 @@ def _fit(width: float, height: float, side: int) -> tuple[int, int]:
     return max(1, round(width * scale)), max(1, round(height * scale))
 
 
-def _draft(image: Image.Image, full: tuple[int, int], area: Region, spec: RenderSpec, *, turned: bool) -> None:
-    """Let the JPEG decoder scale by 1/2, 1/4 or 1/8, so far that the wanted part still has twice the pixels needed."""
+def _least(full: tuple[int, int], area: Region, spec: RenderSpec, *, turned: bool) -> tuple[int, int]:
+    """(width, height) as stored down to which a decoder may scale: the wanted part then still has twice the pixels needed."""
     margin = 1 if spec.max_side is not None else DRAFT_MARGIN
     wide, high = spec.resized(area.w, area.h)
     need = math.ceil(full[0] * wide * margin / area.w), math.ceil(full[1] * high * margin / area.h)
-    image.draft(None, (need[1], need[0]) if turned else need)
+    return (need[1], need[0]) if turned else need
 
 
 def _cut(image: Image.Image, full: tuple[int, int], area: Region, spec: RenderSpec) -> Image.Image:
@@ -221,105 +228,20 @@ def _centre(
     return frame
 
 
-def _thumbnail(image: Image.Image, full: tuple[int, int], side: int) -> bytes:
+def _in_srgb(image: Image.Image, space: Conversion | None) -> Image.Image:
+    return image if space is None else space.apply(image)
+
+
+def _thumbnail(image: Image.Image, full: tuple[int, int], side: int, space: Conversion | None) -> bytes:
+    """WebP; of a picture below 64 pixels without loss, since halved chroma would take the colours of icons and pixel art."""
     from PIL import WebPImagePlugin  # noqa: F401
 
     wide, high = _fit(*full, side)
     small = image.resize((min(wide, image.size[0]), min(high, image.size[1])), Image.Resampling.BICUBIC, reducing_gap=2.0)
     out = io.BytesIO()
-    small.save(out, "WEBP", quality=THUMBNAIL_QUALITY, method=0)
+    exact = max(full) < LOSSLESS_BELOW
+    _in_srgb(small, space).save(out, "WEBP", quality=THUMBNAIL_QUALITY, method=0, lossless=exact)
     return out.getvalue()
-
-
-# --- frames ------------------------------------------------------------------------------------------------------------------
-
-
-def _first_telling_frame(image: Image.Image, row: Format, limits: Limits) -> Image.Image:
-    """The first of a few frames that is not flat, as RGB; the first if all are."""
-    image.load()
-    first = _rgb(image)
-    if not row.film or not _is_flat(first):
-        return first
-    first = first.copy()  # seeking draws over it
-    for frame in _next_frames(image, limits):
-        if frame.size == first.size and not _is_flat(frame):
-            return frame
-    return first
-
-
-def _next_frames(image: Image.Image, limits: Limits) -> Iterator[Image.Image]:
-    """Frames 2 to `limits.frames`, while the pixels of all together stay within the limit. A broken frame ends it."""
-    budget = limits.megapixels * 1e6 - image.size[0] * image.size[1]
-    for number in range(1, limits.frames):
-        try:
-            image.seek(number)
-            budget -= _check_size(image.size, budget)
-            image.load()
-            yield _rgb(image)
-        except Exception:  # EOFError is the normal end; the first frame is good whatever the others are
-            return
-
-
-def _is_flat(image: Image.Image) -> bool:
-    """All channels stay within FLAT_RANGE. A coarse sample first: nearly every picture shows its colours there."""
-    for sample in (image.resize((32, 32), Image.Resampling.NEAREST), image):
-        if any(high - low > FLAT_RANGE for low, high in sample.getextrema()):  # type: ignore[misc]
-            return False
-    return True
-
-
-# --- 8-bit RGB ---------------------------------------------------------------------------------------------------------------
-
-
-def _rgb(image: Image.Image) -> Image.Image:
-    """Any mode -> RGB on white."""
-    mode = image.mode
-    if mode == "RGB" and "transparency" not in image.info:
-        return image
-    if mode.startswith("I") or mode == "F":
-        return _from_numbers(image)
-    if mode in ("La", "RGBa"):
-        image = image.convert("LA" if mode == "La" else "RGBA")
-    if image.has_transparency_data and mode not in ("CMYK", "YCbCr", "LAB", "HSV"):
-        rgba = image.convert("RGBA")
-        alpha = rgba.getchannel("A")
-        if alpha.getextrema()[0] != 255:
-            white = Image.new("RGB", rgba.size, (255, 255, 255))
-            white.paste(rgba, mask=alpha)
-            return white
-        image = rgba
-    return image.convert("RGB")
-
-
-def _from_numbers(image: Image.Image) -> Image.Image:
-    """16-bit, 32-bit and float grey -> RGB.
-
-    16-bit: its full range, value / 257 (12-bit TIFF: / 16.06). 32-bit integers and floats have no agreed range: floats in 0..1 are
-    taken as such, numbers in 0..255 as they are, all others from their smallest to their largest. NaN and infinite become the smallest.
-    """
-    import numpy as np
-
-    values: Any = np.asarray(image)
-    if image.mode.startswith("I;16"):
-        tags: Any = getattr(image, "tag_v2", {})
-        top = 4095 if tags.get(258) == (12,) else 65535
-        table = np.minimum((np.arange(65536) * 255 + top // 2) // top, 255).astype(np.uint8)
-        if tags.get(262) == 0:  # white is zero
-            table = 255 - table
-        clear = image.info.get("transparency")
-        if isinstance(clear, int) and 0 <= clear < 65536:
-            table[clear] = 255
-        grey = table[values]
-    else:
-        finite = np.isfinite(values)
-        low, high = (float(values[finite].min()), float(values[finite].max())) if finite.any() else (0.0, 0.0)
-        if low >= 0 and high <= 1 and image.mode == "F":
-            low, high = 0.0, 1.0
-        elif low >= 0 and high <= 255:
-            low, high = 0.0, 255.0
-        safe: Any = np.where(finite, values, low).astype(np.float64 if image.mode == "I" else np.float32)
-        grey = np.clip(np.rint((safe - low) * (255 / max(high - low, 1e-30))), 0, 255).astype(np.uint8)
-    return Image.fromarray(grey).convert("RGB")
 
 
 # --- words for failures ------------------------------------------------------------------------------------------------------

@@ -31,7 +31,7 @@ __all__ = ["DecodePool", "decoder_name"]
 
 @functools.cache
 def decoder_name(megapixels: float) -> str:
-    """Which decoder and limit judged a file ("1/pillow 13.0.0/heif 1.8.1, 200 MP"): a file known as bad is tried again by another judge.
+    """Which decoder and limit judged a file ("20/pillow 13.0.0/heif 1.8.1/..., 200 MP"): a file known as bad is tried again by another.
 
     Reading package metadata takes 40 CPU ms, so it is read when it is asked for.
     """
@@ -43,7 +43,8 @@ def decoder_name(megapixels: float) -> str:
         except PackageNotFoundError:
             return "none"
 
-    return f"{rules()}/pillow {of('pillow')}/heif {of('pillow-heif')}, {megapixels:g} MP"
+    others = f"heif {of('pillow-heif')}/raw {of('rawpy')}/jxl {of('pillow-jxl-plugin')}"
+    return f"{rules()}/pillow {of('pillow')}/{others}, {megapixels:g} MP"
 
 
 class DecodePool:
@@ -98,7 +99,7 @@ class DecodePool:
             return Decoded(digest, None, stat=found)
         pixels, rest = _array(reply, body)
         thumbnail = None if reply["thumbnail"] is None else rest
-        return Decoded(digest, pixels, reply["width"], reply["height"], reply["format"], thumbnail, found)
+        return Decoded(digest, pixels, reply["width"], reply["height"], reply["format"], thumbnail, found, reply["note"])
 
     def picture(self, source: str | bytes, *, max_side: int, region: Region | None = None) -> Picture:
         """For showing: with true proportions, longer side at most `max_side`, never enlarged. Rules, cage and errors as in `decode`."""
@@ -150,7 +151,7 @@ class DecodePool:
             )
         if "error" in reply:
             digest = reply["sha256"] and bytes.fromhex(reply["sha256"])
-            raise DecodeError(SkipReason[reply["error"]], path=path, detail=reply["detail"], sha256=digest)
+            raise DecodeError(SkipReason[reply["error"]], path=path, detail=reply["detail"], sha256=digest, hint=reply["hint"])
         return reply, body
 
     def _payload(self, source: str | bytes) -> tuple[str | None, bytes]:

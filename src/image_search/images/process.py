@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -24,7 +25,7 @@ from ..config import (
 from ..errors import ImageSearchError, SkipReason
 from .worker import DEBUG_ENV, Channel, EndOfStreamError, Reply
 
-__all__ = ["WorkerProcess", "end_all", "resident_bytes", "watch"]
+__all__ = ["WorkerProcess", "available_bytes", "end_all", "resident_bytes", "watch"]
 
 SYSTEM_CAPS_MEMORY = sys.platform.startswith("linux")
 
@@ -38,6 +39,7 @@ class WorkerProcess:
         self.working = False  # between a question and its answer: interrupted there it cannot be used again
         self.should_retire = False
         self.served = 0
+        self.memory_bytes = 0  # that its file may take
         self.kill_reason: SkipReason | None = None  # why the parent killed it
         self._deadline: float | None = None
         self._grace = 0.0
@@ -96,15 +98,15 @@ class WorkerProcess:
         self.working = False
         return reply, body
 
-    def check(self, memory_bytes: int | None) -> None:
-        """Kill it if its file takes too long, or (`memory_bytes`: where the system sets no cap itself) too much memory."""
+    def check(self, *, memory: bool) -> None:
+        """Kill it if its file takes too long, or (`memory`: where the system sets no cap itself) more than `memory_bytes`."""
         with self._clock:
             if self._deadline is None:
                 return
             late = time.monotonic() - self._deadline
             if late > self._grace or (late > 0 and not is_computing(self.process.pid)):
                 self.kill(SkipReason.TOOK_TOO_LONG)
-            elif memory_bytes is not None and resident_bytes(self.process.pid) > WORKER_BASE_BYTES + memory_bytes:
+            elif memory and self.working and resident_bytes(self.process.pid) > WORKER_BASE_BYTES + self.memory_bytes:
                 self.kill(SkipReason.TOO_MUCH_MEMORY)
 
     def watched(self, seconds: float | None) -> None:
@@ -170,12 +172,12 @@ def _import_paths() -> list[str]:
     return [own, *(path for path in sys.path if os.path.isabs(path) and path != own)]
 
 
-def watch(workers: list[WorkerProcess], stop: threading.Event, memory_bytes: int) -> None:
+def watch(workers: list[WorkerProcess], stop: threading.Event) -> None:
     """The pool's watchman, in a thread of its own until `stop`."""
-    seconds, cap = (WATCH_SECONDS, None) if SYSTEM_CAPS_MEMORY else (WATCH_MEMORY_SECONDS, memory_bytes)
-    while not stop.wait(seconds):
+    memory = not SYSTEM_CAPS_MEMORY
+    while not stop.wait(WATCH_MEMORY_SECONDS if memory else WATCH_SECONDS):
         for worker in list(workers):
-            worker.check(cap)
+            worker.check(memory=memory)
 
 
 def is_computing(pid: int) -> bool:
@@ -202,6 +204,20 @@ def resident_bytes(pid: int) -> int:
     known = kernel.K32GetProcessMemoryInfo(handle, counters, ctypes.sizeof(counters))
     kernel.CloseHandle(handle)
     return int(counters[2]) if known else 0
+
+
+def available_bytes() -> int:
+    """Memory that could be taken now without hurting others; where the system does not say, a quarter of what the machine has."""
+    with contextlib.suppress(OSError, ValueError):
+        found = re.search(rb"MemAvailable:\s*(\d+)", Path("/proc/meminfo").read_bytes())
+        free = int(found[1]) * 1024 if found else 0
+        with contextlib.suppress(OSError, ValueError):  # a container's own limit; "max": it has none
+            group = Path("/sys/fs/cgroup")
+            free = min(free, int((group / "memory.max").read_text()) - int((group / "memory.current").read_text()))
+        return max(0, free)
+    with contextlib.suppress(OSError, ValueError, AttributeError):
+        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 4
+    return 0
 
 
 def end_all(workers: list[WorkerProcess], stop: threading.Event) -> None:

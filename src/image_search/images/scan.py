@@ -1,6 +1,7 @@
-"""Walks a folder and says what lies there: image files, what was skipped by rule, and what could not be read.
+"""Walks a folder and says what lies there: image files, what cannot be used, how much was passed by, where another disk begins.
 
-Never follows links, never opens a file. An unreadable folder is reported, so that nobody takes it for an empty one.
+Never follows links, never opens a file. An unreadable folder is reported, so that nobody takes it for an empty one, and every file is
+either told or counted.
 """
 
 from __future__ import annotations
@@ -9,22 +10,23 @@ import fnmatch
 import os
 import re
 import stat
-from collections.abc import Iterable, Iterator
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Literal
 
-from ..config import EXCLUDED_FOLDERS
+from ..config import EXCLUDED_FOLDERS, PASSED_BY_ENTRIES
 from ..errors import SkipReason
-from ..paths import nfc
-from ..types import FileStat
+from ..paths import device, nfc
+from ..types import FileStat, PassRule
 from . import formats
 
-__all__ = ["Excluder", "ImageFile", "NotIndexed", "scan", "stat_of"]
+__all__ = ["Excluder", "ImageFile", "NotIndexed", "OtherDisk", "PassedBy", "scan", "stat_of"]
 
 
 @dataclass(frozen=True, slots=True)
 class ImageFile:
-    """A regular file with an image's extension. `relative` is its path below the root, in the system's bytes."""
+    """A regular file with an image's ending, or without one if asked for. `relative` is its path below the root, in the system's bytes."""
 
     relative: bytes
     path: str
@@ -33,12 +35,30 @@ class ImageFile:
 
 @dataclass(frozen=True, slots=True)
 class NotIndexed:
-    """A file or folder that the scan passed by. For an unreadable folder `folder` is True: nothing is known of what lies below."""
+    """A file or folder that cannot be used. For an unreadable folder `folder` is True: nothing is known of what lies below."""
 
     relative: bytes
     path: str
     reason: SkipReason
     folder: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class PassedBy:
+    """Files in or below this folder that a rule leaves out; see `types.Passed`."""
+
+    folder: bytes
+    rule: PassRule
+    detail: str
+    files: int
+    more: bool
+
+
+@dataclass(frozen=True, slots=True)
+class OtherDisk:
+    """At this folder below the root another disk is mounted."""
+
+    relative: bytes
 
 
 class Excluder:
@@ -51,11 +71,13 @@ class Excluder:
     def __init__(self, globs: Iterable[str] = ()) -> None:
         self._pattern = re.compile("|".join(fnmatch.translate(nfc(g.rstrip("/"))) for g in globs) or r"(?!)")
 
-    def entry(self, relative: str, name: str) -> bool:
-        """Is this one entry (file or folder) left out? `relative` uses "/"."""
-        if name.startswith(".") or name.lower() in EXCLUDED_FOLDERS:
-            return True
-        return bool(self._pattern.match(nfc(name)) or self._pattern.match(nfc(relative)))
+    def entry(self, relative: str, name: str) -> PassRule | None:
+        """The rule that leaves this one entry (file or folder) out, if there is one. `relative` uses "/"."""
+        if name.startswith("."):
+            return PassRule.HIDDEN
+        if name.lower() in EXCLUDED_FOLDERS:
+            return PassRule.COPIES
+        return PassRule.EXCLUDED if self._pattern.match(nfc(name)) or self._pattern.match(nfc(relative)) else None
 
     def path(self, relative: bytes) -> bool:
         """Is this file left out, by its own name or by that of a folder above it?"""
@@ -67,24 +89,41 @@ def stat_of(status: os.stat_result) -> FileStat:
     return FileStat.of(status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino)
 
 
-def scan(root: str, *, below: bytes = b"", excluder: Excluder | None = None, never: Iterable[str] = ()) -> Iterator[ImageFile | NotIndexed]:
+Found = ImageFile | NotIndexed | PassedBy | OtherDisk
+
+
+def scan(
+    root: str,
+    *,
+    below: bytes = b"",
+    excluder: Excluder | None = None,
+    never: Iterable[str] = (),
+    nameless: Callable[[bytes], bool] = lambda relative: False,
+) -> Iterator[Found]:
     """Yield what lies below `root`, folder by folder, names in order.
 
     Args:
         root: absolute path of a folder.
         below: walk only this folder, relative to the root; "" for all of it.
         excluder: what is left out; hidden, thumbnail and recycle folders by default.
-        never: absolute paths that are passed by in silence (the library itself, what the user made us forget).
+        never: absolute paths that are passed by in silence (the library itself, other roots, what the user made us forget).
+        nameless: is this file, whose name has no ending, to be looked at as a picture?
 
+    A raw file beside the JPEG or HEIC of the same shot (same folder, same name but for the ending) is passed by: that is the picture. So
+    it is where the JPEG was forgotten; where it is left out by a rule, the raw file is the picture.
     An unreadable folder, the root included, is one `NotIndexed(folder=True)`; the walk goes on beside it.
     """
     excluder = excluder or Excluder()
     avoid = {os.fspath(p) for p in never}
-    pictures = formats.extensions()
-    stack = [below]
+    names = _Names()
+    start = os.path.join(root, os.fsdecode(below)) if below else root
+    stack = [(below, device(os.path.dirname(start) if below else start))]  # with the disk of the folder above
     while stack:
-        relative = stack.pop()
+        relative, disk_above = stack.pop()
         folder = os.path.join(root, os.fsdecode(relative)) if relative else root
+        disk = device(folder)
+        if disk is not None and disk != disk_above:
+            yield OtherDisk(relative)
         try:
             with os.scandir(folder) as entries:
                 found = sorted(entries, key=lambda e: e.name)
@@ -92,38 +131,133 @@ def scan(root: str, *, below: bytes = b"", excluder: Excluder | None = None, nev
             yield NotIndexed(relative, folder, SkipReason.UNREADABLE, folder=True)
             continue
         deeper: list[bytes] = []
+        passed: Counter[tuple[PassRule, str]] = Counter()
+        endless: set[PassRule] = set()
+        shots = names.shots(found, relative, excluder)
         for entry in found:
-            here = os.path.join(relative, os.fsencode(entry.name)) if relative else os.fsencode(entry.name)
-            if entry.path in avoid or excluder.entry(os.fsdecode(here).replace(os.sep, "/"), entry.name):
+            if entry.path in avoid:
                 continue
-            seen = _look(entry, here, pictures)
+            here = _below(relative, entry)
+            if (rule := excluder.entry(_as_glob(here), entry.name)) is not None:
+                pictures, more = _pictures_in(entry, names, avoid)
+                passed[rule, ""] += pictures
+                endless |= {rule} if more else set()
+                continue
+            seen = _look(entry, here, names, shots, nameless)
             if seen == "folder":
                 deeper.append(here)
-            elif seen is not None:
+            elif isinstance(seen, tuple):
+                passed[seen] += 1
+            else:
                 yield seen
-        stack.extend(reversed(deeper))
+        yield from (PassedBy(relative, rule, detail, n, rule in endless) for (rule, detail), n in passed.items() if n)
+        stack.extend((one, disk) for one in reversed(deeper))
 
 
-def _look(entry: os.DirEntry[str], relative: bytes, pictures: frozenset[str]) -> ImageFile | NotIndexed | Literal["folder"] | None:
-    """One entry: "folder", a file, a reason, or None for a file that is no picture by its name."""
-    picture = os.path.splitext(entry.name)[1].lower() in pictures
+def _below(folder: bytes, entry: os.DirEntry[str]) -> bytes:
+    name = os.fsencode(entry.name)
+    return os.path.join(folder, name) if folder else name
+
+
+def _as_glob(relative: bytes) -> str:
+    return os.fsdecode(relative).replace(os.sep, "/")
+
+
+class _Names:
+    """What a file's name says of it."""
+
+    def __init__(self) -> None:
+        self._pictures = formats.extensions()
+        self._unread = formats.unread_extensions()
+        self._all = self._pictures | self._unread.keys()
+        self._raw, self._developed = formats.shot_extensions()
+
+    def picture(self, name: str) -> bool:
+        return os.path.splitext(name)[1].lower() in self._pictures
+
+    def rule(self, name: str) -> tuple[PassRule, str]:
+        """Of a file that is no picture to us."""
+        ending = os.path.splitext(name)[1].lower()
+        return (PassRule.UNREAD, ending) if ending in self._unread else (PassRule.OTHER, "")
+
+    def shots(self, entries: list[os.DirEntry[str]], folder: bytes, excluder: Excluder) -> set[str]:
+        """Names without ending, in lower case, of the pictures of a folder beside which a raw file is the same shot."""
+        split = [(*os.path.splitext(entry.name.lower()), entry) for entry in entries]
+        if not any(ending in self._raw for _, ending, _ in split):
+            return set()
+        beside = [(stem, entry) for stem, ending, entry in split if ending in self._developed and entry.is_file(follow_symlinks=False)]
+        return {stem for stem, entry in beside if excluder.entry(_as_glob(_below(folder, entry)), entry.name) is None}
+
+    def is_shot(self, name: str, shots: set[str]) -> bool:
+        stem, ending = os.path.splitext(name.lower())
+        return ending in self._raw and stem in shots
+
+    def says_picture(self, name: str) -> bool:
+        """Of any format, read or not."""
+        return os.path.splitext(name)[1].lower() in self._all
+
+
+def _pictures_in(entry: os.DirEntry[str], names: _Names, avoid: set[str]) -> tuple[int, bool]:
+    """(how many, perhaps more): files with a picture's name in what a rule leaves out, to be counted and no more.
+
+    Looked through up to PASSED_BY_ENTRIES entries, and on one disk: a hidden folder may hold fifty snapshots of the whole disk.
+    """
+    count = looked = 0
+    try:
+        if entry.is_symlink() or _is_junction(entry) or not entry.is_dir(follow_symlinks=False):
+            return int(names.says_picture(entry.name)), False
+    except OSError:
+        return 0, False
+    disk = device(entry.path)
+    stack = [entry.path]
+    while stack:
+        folder = stack.pop()
+        try:
+            with os.scandir(folder) as entries:
+                for inner in entries:
+                    looked += 1
+                    if looked > PASSED_BY_ENTRIES:
+                        return count, True
+                    if inner.path in avoid or inner.is_symlink() or _is_junction(inner):
+                        continue
+                    if not inner.is_dir(follow_symlinks=False):
+                        count += names.says_picture(inner.name)
+                    elif device(inner.path) == disk:
+                        stack.append(inner.path)
+        except OSError:
+            continue
+    return count, False
+
+
+def _look(
+    entry: os.DirEntry[str], relative: bytes, names: _Names, shots: set[str], nameless: Callable[[bytes], bool]
+) -> ImageFile | NotIndexed | Literal["folder"] | tuple[PassRule, str]:
+    """One entry: "folder", a file, a reason why it cannot be used, or the rule by which a file that is no picture to us is passed by."""
+    picture = names.picture(entry.name)
     try:
         if entry.is_symlink() or _is_junction(entry):
             # A link to a folder may lead out of the root or round in a circle; it is named, never followed.
             linked_folder = not picture and entry.is_dir()
-            return NotIndexed(relative, entry.path, SkipReason.LINK) if picture or linked_folder else None
+            return NotIndexed(relative, entry.path, SkipReason.LINK) if picture or linked_folder else names.rule(entry.name)
         if entry.is_dir(follow_symlinks=False):
             return "folder"
-        if not picture:
-            return None
+        if not picture and not (_is_nameless(entry) and nameless(relative)):
+            return names.rule(entry.name)
+        if names.is_shot(entry.name, shots):
+            return PassRule.SHOT, ""
         status = entry.stat(follow_symlinks=False)
     except OSError:
-        return NotIndexed(relative, entry.path, SkipReason.UNREADABLE) if picture else None
+        return NotIndexed(relative, entry.path, SkipReason.UNREADABLE) if picture else names.rule(entry.name)
     if not stat.S_ISREG(status.st_mode):
         return NotIndexed(relative, entry.path, SkipReason.SPECIAL)
     if os.name == "nt":  # DirEntry.stat has no inode on Windows
         status = os.stat(entry.path, follow_symlinks=False)
     return ImageFile(relative, entry.path, stat_of(status))
+
+
+def _is_nameless(entry: os.DirEntry[str]) -> bool:
+    """A regular file whose name has no ending."""
+    return not os.path.splitext(entry.name)[1] and entry.is_file(follow_symlinks=False)
 
 
 def _is_junction(entry: os.DirEntry[str]) -> bool:

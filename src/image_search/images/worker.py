@@ -4,12 +4,12 @@ Frames, both ways: header length and payload length (two big-endian uint32), the
 
     in   {"limits", "spec"}                                     once, first
     out  {"ready": pid}
-    in   {"job": "path" | "bytes", "ask", "region", "max_side"}  payload: the path's bytes, or the encoded image
+    in   {"job": "path" | "bytes", "ask", "region", "max_side", "memory": bytes}  payload: the path's bytes, or the encoded image
     out  {"sha256", "stat"}                                     if "ask": "shall I decode this?"
     in   {"go": true | false}
-    out  {"sha256", "stat", "shape", "width", "height", "format", "thumbnail": bytes of it}  payload: pixels, then thumbnail
+    out  {"sha256", "stat", "shape", "width", "height", "format", "note", "thumbnail": bytes of it}  payload: pixels, then thumbnail
       or {"sha256", "stat"}                                     not wanted
-      or {"error", "detail", "sha256"} or {"outside": [width, height]}
+      or {"error", "detail", "hint", "sha256"} or {"outside": [width, height]}
 
 Every last reply carries "should_retire": the worker has grown and asks to be replaced. It ends when its input ends, so it never
 outlives its parent by more than one decode. Decoders print what they like: their output goes nowhere.
@@ -17,6 +17,7 @@ outlives its parent by more than one decode. Decoders print what they like: thei
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import hashlib
 import json
@@ -98,6 +99,9 @@ def main() -> None:
     if resource is not None:
         signal.signal(signal.SIGXCPU, signal.SIG_DFL)
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    # Linux: should the machine run out of memory, this process goes first.
+    with contextlib.suppress(OSError), open("/proc/self/oom_score_adj", "w") as file:
+        file.write("1000")
     try:
         first, _ = channel.receive()
         worker = _Worker(channel, first)
@@ -133,8 +137,9 @@ class _Worker:
     def serve(self, job: dict[str, Any], payload: bytearray) -> None:
         try:
             _cap_cpu(self.limits.cpu_seconds)
-            _cap_memory(self.limits.memory_bytes)
-            reply, body = answer(job, bytes(payload), self.spec, self.limits, self._wanted)
+            limits = replace(self.limits, memory_bytes=job["memory"])
+            _cap_memory(limits.memory_bytes)
+            reply, body = answer(job, bytes(payload), self.spec, limits, self._wanted)
         finally:
             _cap_memory(None)
         reply["should_retire"] = _address_space() - self.base > WORKER_GROWN_BYTES
@@ -175,9 +180,9 @@ def answer(job: dict[str, Any], payload: bytes, spec: RenderSpec, limits: Limits
     except pixels.OutsidePicture as error:
         reply = {"outside": error.size}
     except Refused as error:
-        reply = {"error": error.reason.name, "detail": error.detail}
+        reply = {"error": error.reason.name, "detail": error.detail, "hint": error.hint}
     except MemoryError:
-        reply = {"error": SkipReason.TOO_MUCH_MEMORY.name, "detail": "MemoryError"}
+        reply = {"error": SkipReason.TOO_MUCH_MEMORY.name, "detail": "MemoryError", "hint": ""}
     reply["sha256"] = digest and digest.hex()
     return reply, body
 
@@ -189,6 +194,7 @@ def _facts(picture: Picture) -> tuple[dict[str, Any], bytes]:
         "width": picture.width,
         "height": picture.height,
         "format": picture.format,
+        "note": picture.note,
         "thumbnail": None if thumbnail is None else len(thumbnail),
     }
     return facts, picture.pixels.tobytes() + (thumbnail or b"")

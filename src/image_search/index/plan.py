@@ -5,16 +5,20 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
+from functools import partial
 
 from ..errors import HINTS, ImageSearchError, SkipReason
-from ..images.scan import Excluder, ImageFile, NotIndexed, scan
+from ..images.formats import extra_for
+from ..images.scan import Excluder, ImageFile, NotIndexed, PassedBy, scan
+from ..library import writing
 from ..library.catalog import Catalog
-from ..library.folders import Target, adopt, forgotten
+from ..library.folders import Target, adopt
+from ..library.moving import forgotten
+from ..library.reading import Reader
 from ..library.schema import State
 from ..library.worklist import Worklist
-from ..paths import as_text, from_bytes, shown
-from ..types import Skipped
+from ..paths import as_text, from_bytes, inside, shown
+from ..types import Passed, PassRule, Skipped
 
 __all__ = ["Plan", "Rules", "make_plan", "skipped"]
 
@@ -29,6 +33,8 @@ class Rules:
         name_from: "folder", "none", or None: as before.
         verify: hash every file, whatever its stat says.
         prune: what is gone leaves the library for good.
+        reread: pictures that older pixel rules made are read again.
+        any_name: files whose name has no ending are looked at, too. What was taken in so stays, whether this is said again or not.
     """
 
     excluder: Excluder
@@ -36,20 +42,44 @@ class Rules:
     name_from: str | None = None
     verify: bool = False
     prune: bool = False
+    reread: bool = False
+    any_name: bool = False
 
 
 @dataclass(slots=True)
 class Plan:
-    """What the walk found; the files to be worked on are in `work`."""
+    """What the walk found; the files to be worked on are in `work`.
+
+    Attributes:
+        todo: files to be worked on; renew: those of them that are as they were, and whose picture is read again.
+        passed: (rule, detail) -> files that nobody looked at, and whether there are more.
+        lines: to be told.
+    """
 
     work: Worklist
     todo: int = 0
+    renew: int = 0
     unchanged: int = 0
     skipped: list[Skipped] = field(default_factory=list)
+    passed: dict[tuple[str, str], tuple[int, bool]] = field(default_factory=dict)
+    lines: list[str] = field(default_factory=list)
+
+    @property
+    def passed_by_rule(self) -> list[Passed]:
+        """The most first."""
+        found = [Passed(rule, detail, files, more) for (rule, detail), (files, more) in self.passed.items()]
+        return sorted(found, key=lambda p: (-p.files, p.rule, p.detail))
 
     @property
     def targets(self) -> list[Target]:
         return self.work.targets
+
+
+def passed_words(passed: Passed) -> str:
+    """ "7 of a format that is not read here (.jxl, read with the extra [jxl])" """
+    extra = extra_for(passed.detail)
+    detail = f" ({passed.detail}{f', read with the extra [{extra}]' if extra else ''})" if passed.detail else ""
+    return f"{'at least ' if passed.more else ''}{passed.files:,} {passed.rule}{detail}"
 
 
 def skipped(path: str, reason: SkipReason | str) -> Skipped:
@@ -65,20 +95,46 @@ def make_plan(catalog: Catalog, folders: Sequence[str | os.PathLike[str]], rules
     Raises:
         UsageError: no such folder. ImageSearchError: it cannot be read, or there is no image in any of them.
     """
-    plan = Plan(Worklist(catalog, adopt(catalog, folders, rules.name_from)))
-    never = {os.path.realpath(catalog.folder), *map(from_bytes, forgotten(catalog))}  # passed by in silence
+    targets, lines = adopt(catalog, folders, rules.name_from, rules.excluder.path)
+    plan = Plan(Worklist(catalog, targets, renew=rules.reread), lines=lines)
+    roots = Reader(catalog).root_paths()  # each is looked at by itself
+    never = {os.path.realpath(catalog.folder), *roots, *map(from_bytes, forgotten(catalog))}  # passed by in silence
     for target in plan.targets:
-        for found in scan(from_bytes(target.root), below=target.below, excluder=rules.excluder, never=never):
-            if isinstance(found, NotIndexed):
-                if found.folder:
-                    target.unreadable.append(found.relative)
-                if not (found.folder and found.relative == target.below):
-                    plan.skipped.append(skipped(found.path, found.reason))
-            else:
+        writing.begin_look(catalog, target)
+        nameless = partial(_is_wanted, plan, target, rules)
+        for found in scan(from_bytes(target.root), below=target.below, excluder=rules.excluder, never=never, nameless=nameless):
+            if isinstance(found, ImageFile):
                 _compare(plan, target, found, rules)
+            elif isinstance(found, NotIndexed):
+                _cannot_use(catalog, plan, target, found)
+            elif isinstance(found, PassedBy):
+                files, more = plan.passed.get((found.rule.value, found.detail), (0, False))
+                plan.passed[found.rule.value, found.detail] = files + found.files, more or found.more
+                writing.pass_by(catalog, target, found)
+            else:
+                target.found_disks.add(found.relative)
+        for top in target.found_disks:
+            writing.set_disk(catalog, target, top, offline=False)
     plan.work.flush()
-    _need_images(plan)
+    _need_images(catalog, plan)
     return plan
+
+
+def _is_wanted(plan: Plan, target: Target, rules: Rules, relative: bytes) -> bool:
+    """Is this file without an ending looked at? If it is asked for, or is a picture of the library."""
+    if rules.any_name:
+        return True
+    known = plan.work.find(target, relative)
+    return known is not None and known.content is not None
+
+
+def _cannot_use(catalog: Catalog, plan: Plan, target: Target, found: NotIndexed) -> None:
+    if found.folder:
+        target.unreadable.append(found.relative)
+        if found.relative == target.below:  # the whole of it: it is offline
+            return
+    plan.skipped.append(skipped(found.path, found.reason))
+    writing.cannot_use(catalog, target.root_id, found.relative, found.reason)
 
 
 def _compare(plan: Plan, target: Target, file: ImageFile, rules: Rules) -> None:
@@ -90,8 +146,10 @@ def _compare(plan: Plan, target: Target, file: ImageFile, rules: Rules) -> None:
         if same and known.name != name:
             plan.work.rename_class(known.file_id, name)
         if same and known.state == State.PRESENT:
-            plan.unchanged += 1
-            return
+            if not plan.work.is_outdated(known.content):
+                plan.unchanged += 1
+                return
+            plan.renew += 1
         if same and known.state == State.SKIPPED and known.decoder == rules.decoder:
             plan.skipped.append(skipped(file.path, known.reason))
             return
@@ -110,7 +168,7 @@ def _class_of(target: Target, relative: bytes) -> str:
     return as_text(from_bytes(os.path.basename(folder)))
 
 
-def _need_images(plan: Plan) -> None:
+def _need_images(catalog: Catalog, plan: Plan) -> None:
     """An empty folder is a mistake of the caller, unless the library knew images there; missing ones whose vectors it keeps count."""
     known = [bool(target.known or plan.work.has_missing(target)) for target in plan.targets]
     for target, is_known in zip(plan.targets, known, strict=True):
@@ -118,5 +176,17 @@ def _need_images(plan: Plan) -> None:
             raise ImageSearchError("this folder cannot be read", path=from_bytes(target.folder), hint="check its permissions")
     if plan.todo or plan.unchanged or plan.skipped or any(known):
         return
-    folder = Path(from_bytes(plan.targets[0].folder))
-    raise ImageSearchError("there are no images in this folder", path=folder, hint="give a folder with JPEG, PNG, WebP, HEIC, ... files")
+    folder = from_bytes(plan.targets[0].folder)
+    out = [path for path in forgotten(catalog) if any(inside(path, target.folder) for target in plan.targets)]
+    if out:
+        what = "there are no images in this folder but what was taken out of the library"
+        raise ImageSearchError(what, path=folder, hint=f"to take it in again index it by its own name: {shown(from_bytes(out[0]))}")
+    what, hint = "there are no images in this folder", "give a folder with JPEG, PNG, WebP, HEIC, ... files"
+    if plan.passed:
+        what = f"{what} that are looked at ({'; '.join(map(passed_words, plan.passed_by_rule))})"
+        rules = {PassRule(rule) for rule, _ in plan.passed}
+        if rules & {PassRule.HIDDEN, PassRule.COPIES}:
+            hint = "a folder that is passed by is taken in when it is named itself"
+        elif rules & {PassRule.UNREAD}:
+            hint = "convert them to JPEG, PNG, WebP or TIFF"
+    raise ImageSearchError(what, path=folder, hint=hint)

@@ -11,23 +11,20 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
-from ..advice import Advice, Setting
 from ..config import COMMIT_SECONDS
 from ..embedding import Embedded, embed_each
 from ..errors import DecodeError, SkipReason
 from ..images.pool import DecodePool
 from ..library import writing
 from ..library.catalog import Catalog
-from ..library.folders import Target
 from ..library.reading import Reader
-from ..library.schema import State
 from ..library.thumbnails import Thumbnails
-from ..library.worklist import Todo
-from ..paths import from_bytes, shown
-from ..types import Embedder, IndexReport
+from ..library.worklist import Todo, Worklist
+from ..types import Embedder, Float32, IndexReport
+from .missing import mark_missing
 from .plan import Plan, Rules, skipped
 
-__all__ = ["Progress", "mark_missing", "plan_only", "run"]
+__all__ = ["Progress", "plan_only", "run"]
 
 # (done, total, skipped so far), files
 Progress = Callable[[int, int, int], None]
@@ -53,9 +50,10 @@ class _Buffer:
 class _Claims:
     """Which contents need no decoding: in the catalog, known to be bad, or being decoded right now for another file."""
 
-    def __init__(self, catalog: Catalog, decoder: str) -> None:
+    def __init__(self, catalog: Catalog, decoder: str, work: Worklist) -> None:
         self._catalog = catalog
         self._reader = Reader(catalog)
+        self._work = work
         self._decoder = decoder
         self._taken: set[bytes] = set()
         self._lock = threading.Lock()
@@ -74,7 +72,7 @@ class _Claims:
         return self.in_catalog(sha256) or self.failure(sha256) is not None
 
     def in_catalog(self, sha256: bytes) -> bool:
-        return self._reader.content_of(sha256) is not None
+        return self._reader.content_of(sha256) is not None and not self._work.is_outdated(sha256)
 
     def failure(self, sha256: bytes) -> SkipReason | None:
         return writing.known_failure(self._catalog, sha256, self._decoder)
@@ -91,8 +89,8 @@ class _Run:
         self.thumbnails = thumbnails
         self.rules = rules
         self.progress = progress
-        self.claims = _Claims(catalog, rules.decoder)
-        self.report = IndexReport(unchanged=plan.unchanged, skipped=list(plan.skipped))
+        self.claims = _Claims(catalog, rules.decoder, plan.work)
+        self.report = IndexReport(unchanged=plan.unchanged, skipped=list(plan.skipped), passed=plan.passed_by_rule)
         self.buffer = _Buffer()
         self.waiting: dict[bytes, list[tuple[Todo, Embedded]]] = {}  # copies of contents that are in work
         self.committed_at = time.monotonic()
@@ -170,7 +168,7 @@ class _Run:
     def record(self, item: Todo, result: Embedded, generation: int) -> None:
         decoded = result.decoded
         if result.vector is not None:
-            writing.add_content(self.catalog, decoded, result.vector)
+            self.keep(result, result.vector, generation)
         match writing.place(self.catalog, self.plan.work, item, decoded.sha256, decoded.stat or item.stat, generation):
             case "added":
                 self.report.added += 1
@@ -181,50 +179,25 @@ class _Run:
             case "unchanged":
                 self.report.unchanged += 1
 
+    def keep(self, result: Embedded, vector: Float32, generation: int) -> None:
+        """A content that is new, or one that was to be renewed."""
+        decoded = result.decoded
+        if self.plan.work.is_outdated(decoded.sha256) and writing.renew_content(self.catalog, decoded, vector, generation):
+            self.plan.work.is_renewed(decoded.sha256)
+            self.report.renewed += 1
+        else:
+            writing.add_content(self.catalog, decoded, vector)
+        if decoded.note:
+            self.report.notes[decoded.note] = self.report.notes.get(decoded.note, 0) + 1
+
     def refuse(self, item: Todo, error: DecodeError, generation: int) -> None:
-        """A file that cannot be searched. Reasons of the moment change nothing that is known of it."""
-        if error.reason in PASSING:
+        """A file that cannot be searched. Reasons of the moment change nothing that is known of it, nor does a failure to renew it."""
+        if error.reason in PASSING or self.plan.work.is_outdated(error.sha256):
+            writing.cannot_use(self.catalog, item.root_id, item.relative, error.reason)
             return
         if error.sha256 is not None and error.reason not in OF_THE_MOMENT:
             writing.remember_failure(self.catalog, error.sha256, error.reason, self.rules.decoder)
         writing.refuse(self.catalog, self.plan.work, item, error.reason, self.rules.decoder, generation)
-
-
-def mark_missing(catalog: Catalog, plan: Plan, rules: Rules, report: IndexReport, generation: int) -> list[str]:
-    """Mark what the walk proved to be gone; where too much vanished at once, or nothing could be read, believe nothing.
-
-    Returns:
-        One line for each folder that is offline.
-    """
-    lines: list[str] = []
-    for target in plan.targets:
-        gone = plan.work.vanished(target)
-        left_out = [file for file in gone if rules.excluder.path(file.relative)]
-        lost = [file for file in gone if file.state == State.PRESENT and not rules.excluder.path(file.relative)]
-        hidden = sum(t == target.below for t in target.unreadable)
-        offline = not rules.prune and (bool(hidden) or 2 * len(lost) > target.known > 0)
-        if rules.prune and hidden:
-            gone, offline = plan.work.known_below(target), False
-        if offline:
-            away = target.known if hidden else len(lost)
-            report.offline += away
-            lines.append(_offline_line(target, away))
-            gone = [*left_out, *(file for file in gone if file.state == State.SKIPPED)]
-        report.missing += sum(file.state == State.PRESENT for file in gone)
-        writing.set_missing(catalog, gone, generation)
-        if not target.below:
-            writing.set_offline(catalog, target.root_id, offline)
-    if rules.prune:
-        writing.prune(catalog, plan.targets, generation)
-    return lines
-
-
-def _offline_line(target: Target, files: int) -> str:
-    return Advice(
-        f"cannot be reached, or most of its images vanished at once: {shown(from_bytes(target.folder))}. "
-        f"Its {files} images stay in the library, marked offline; if they are really gone, index that folder with ",
-        Setting("prune", "True"),
-    )
 
 
 def run(
@@ -247,11 +220,13 @@ def run(
     if tools is not None:
         work.work(*tools)
     with catalog.transaction() as generation:
-        lines = mark_missing(catalog, plan, rules, work.report, generation)
+        lines = [*plan.lines, *mark_missing(catalog, plan, rules, work.report, generation)]
+    work.report.outdated = Reader(catalog).outdated()
     return work.report, lines
 
 
 def plan_only(catalog: Catalog, plan: Plan, rules: Rules) -> tuple[IndexReport, list[str]]:
     """--dry-run, inside a transaction that is taken back: contents are not read, so new, changed and moved files all count as added."""
-    report = IndexReport(added=plan.todo, unchanged=plan.unchanged, skipped=list(plan.skipped))
-    return report, mark_missing(catalog, plan, rules, report, catalog.generation)
+    report = IndexReport(added=plan.todo - plan.renew, unchanged=plan.unchanged, renewed=plan.renew, skipped=list(plan.skipped))
+    report.passed, report.outdated = plan.passed_by_rule, Reader(catalog).outdated()
+    return report, [*plan.lines, *mark_missing(catalog, plan, rules, report, catalog.generation)]

@@ -1,24 +1,24 @@
-"""Which folders belong to the library: taking one in, taking paths out, telling it that one has moved. No file is touched.
+"""Which folders belong to the library: taking one in, taking paths out. No file is touched.
 
-A folder inside a known root is a part of that root; a known root inside a new folder becomes part of the new one: so a file counts once,
-however often it is named. All of it inside the caller's transaction.
+A folder inside a known root is a part of that root; a root below another one stays a root, with rules of its own, and what lies in it is
+its own alone: so a file counts once, however often it is named. All of it inside the caller's transaction.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from ..advice import Advice, Setting, Verb
 from ..errors import IDS, UsageError
-from ..paths import from_bytes, inside, named_place, place_behind, place_of, shown, to_bytes
+from ..paths import from_bytes, inside, named_place, place_behind, place_of, shown
 from .catalog import Catalog, item_number
-from .schema import FILES_IN_ROOTS, State
+from .moving import forgotten, hand_over, join_moved
+from .schema import FILES_IN_ROOTS, State, part_of
 
-__all__ = ["Target", "adopt", "forget", "forgotten", "need_folder", "relocate"]
+__all__ = ["Target", "adopt", "forget", "need_folder"]
 
-_LOOK_AT = 100  # files that are looked for in a folder's new place
 _SHOWN = Advice("its folders are shown by: ", Verb("status"))
 
 
@@ -30,8 +30,11 @@ class Target:
     root: bytes
     below: bytes  # relative to the root; b"" = all of it
     name_from: str
+    named: bool = True  # by the user; False: it lies below one that was
     unreadable: list[bytes] = field(default_factory=list)  # folders that could not be listed
     known: int = 0  # present files below, before this run
+    disks: dict[bytes, int] = field(default_factory=dict)  # other disks known to begin below -> of `known`, those on this one
+    found_disks: set[bytes] = field(default_factory=set)  # other disks that are there now
 
     @property
     def folder(self) -> bytes:
@@ -40,6 +43,10 @@ class Target:
     def holds(self, relative: bytes) -> bool:
         """Does this path of the root lie in the part that is asked for?"""
         return not self.below or inside(relative, self.below)
+
+    def disk_of(self, relative: bytes) -> bytes | None:
+        """The disk below that holds this path; None: it is on the target's own."""
+        return max((top for top in self.disks if inside(relative, top)), key=len, default=None)
 
     def hides(self, relative: bytes) -> bool:
         """Does this path lie below a folder that could not be read, so that its absence proves nothing?"""
@@ -51,60 +58,68 @@ class Target:
         return part_of(self.root_id, self.below)
 
 
-def part_of(root_id: int, below: bytes) -> tuple[str, tuple[object, ...]]:
-    """SQL and its values: the rows of `files` below a folder of a root; a range, so that the index serves."""
-    if not below:
-        return "root_id = ?", (root_id,)
-    separator = os.sep.encode()
-    return "root_id = ? AND path >= ? AND path < ?", (root_id, below + separator, below + bytes([separator[0] + 1]))
-
-
-def need_folder(folder: str | os.PathLike[str]) -> None:
-    """UsageError unless this is a folder."""
-    path = os.path.expanduser(os.fspath(folder))
-    if not os.path.isdir(path):
-        what = "this is a file, not a folder" if os.path.exists(path) else "there is no such folder"
-        raise UsageError(what, path=folder, hint="give the folder that holds the images")
-
-
-def forgotten(catalog: Catalog) -> list[bytes]:
-    """Paths that the user took out."""
-    return [path for (path,) in catalog.rows("SELECT path FROM forgotten")]
+def need_folder(*folders: str | os.PathLike[str]) -> None:
+    """UsageError unless each is a folder."""
+    for folder in folders:
+        path = os.path.expanduser(os.fspath(folder))
+        if not os.path.isdir(path):
+            what = "this is a file, not a folder" if os.path.exists(path) else "there is no such folder"
+            raise UsageError(what, path=folder, hint="give the folder that holds the images")
 
 
 # --- taking in --------------------------------------------------------------------------------------------------------------
 
 
-def adopt(catalog: Catalog, folders: Sequence[str | os.PathLike[str]], name_from: str | None) -> list[Target]:
-    """Every folder gets its root.
+def adopt(
+    catalog: Catalog, folders: Sequence[str | os.PathLike[str]], name_from: str | None, leaves_out: Callable[[bytes], bool]
+) -> tuple[list[Target], list[str]]:
+    """Every folder gets its root, and the roots that lie below it are looked at with it, each by itself.
+
+    Args:
+        leaves_out: would the rules leave out this path below a root? A folder that is named nevertheless becomes a root of its own, which
+            no rule of the one above leaves out again.
+
+    Returns:
+        the targets, by folder; and a line for each root that was recognised at a new place.
 
     Raises UsageError for what is no folder and not known either. A file is taken only if it was forgotten: it may come back, and its
     folder is looked at.
     """
-    return _without_overlap(catalog, [_adopt(catalog, folder, name_from) for folder in folders])
+    lines: list[str] = []
+    named = [_adopt(catalog, folder, name_from, leaves_out, lines) for folder in folders]
+    out = forgotten(catalog)
+    below = [
+        Target(number, root, b"", names, named=False)
+        for number, root, names in catalog.rows("SELECT id, path, name_from FROM roots")
+        if any(inside(root, target.folder) for target in named) and not any(inside(root, path) for path in out)
+    ]
+    kept: list[Target] = []
+    for target in sorted([*named, *below], key=lambda t: (t.folder, not t.named)):  # folders named together may contain each other
+        if not any(target.root_id == other.root_id and inside(target.folder, other.folder) for other in kept):
+            kept.append(target)
+    return kept, lines
 
 
-def _adopt(catalog: Catalog, folder: str | os.PathLike[str], name_from: str | None) -> Target:
+def _adopt(
+    catalog: Catalog, folder: str | os.PathLike[str], name_from: str | None, leaves_out: Callable[[bytes], bool], lines: list[str]
+) -> Target:
     path = place_of(folder)
-    roots = catalog.rows("SELECT id, path, name_from FROM roots")
     comes_back = catalog.execute("DELETE FROM forgotten WHERE path = ?", (path,)).rowcount
     if os.path.exists(path) and not os.path.isdir(path):
         if not comes_back:
             need_folder(folder)
         path = os.path.dirname(path)
+    roots = catalog.rows("SELECT id, path, name_from FROM roots")
     _need_not_moved(path, [root for _, root, _ in roots])
-    home = next(((i, root, names) for i, root, names in roots if inside(path, root)), None)
+    home = _home(roots, path)
     _leave_forgotten(catalog, path, None if home is None else home[1], [root for _, root, _ in roots])
     if home is None or not (os.path.exists(path) or _is_known(catalog, home[0], os.path.relpath(path, home[1]))):
         need_folder(folder)
-    if home is None:
-        names = name_from or "folder"
-        root_id = catalog.execute("INSERT INTO roots (path, name_from) VALUES (?, ?)", (path, names)).lastrowid
-        assert root_id is not None
-        for inner_id, inner, _ in roots:
-            if inside(inner, path):
-                _absorb(catalog, inner_id, os.path.relpath(inner, path), root_id)
-        home = (root_id, path, names)
+    if moved := join_moved(catalog, path):
+        lines += moved
+        home = _home(catalog.rows("SELECT id, path, name_from FROM roots"), path)
+    if home is None or (path != home[1] and leaves_out(os.path.relpath(path, home[1]))):
+        home = _new_root(catalog, path, name_from, home)
     root_id, root, names = home
     if name_from is not None and name_from != names:
         if path != root:
@@ -113,6 +128,24 @@ def _adopt(catalog: Catalog, folder: str | os.PathLike[str], name_from: str | No
         catalog.execute("UPDATE roots SET name_from = ? WHERE id = ?", (name_from, root_id))
     below = b"" if path == root else os.path.relpath(path, root)
     return Target(root_id, root, below, name_from or names)
+
+
+_Root = tuple[int, bytes, str]
+
+
+def _home(roots: Sequence[_Root], path: bytes) -> _Root | None:
+    """The innermost root in which this lies."""
+    return max((root for root in roots if inside(path, root[1])), key=lambda root: len(root[1]), default=None)
+
+
+def _new_root(catalog: Catalog, path: bytes, name_from: str | None, above: _Root | None) -> _Root:
+    """With what the root above it, if there is one, knows of it."""
+    names = name_from or (above[2] if above is not None else "folder")
+    number = catalog.execute("INSERT INTO roots (path, name_from) VALUES (?, ?)", (path, names)).lastrowid
+    assert number is not None
+    if above is not None:
+        hand_over(catalog, above[0], os.path.relpath(path, above[1]), number, catalog.generation)
+    return number, path, names
 
 
 def _need_not_moved(path: bytes, roots: Sequence[bytes]) -> None:
@@ -144,24 +177,6 @@ def _leave_forgotten(catalog: Catalog, path: bytes, home: bytes | None, roots: S
 def _is_known(catalog: Catalog, root_id: int, below: bytes) -> bool:
     where, values = part_of(root_id, below)
     return below == b"." or catalog.one(f"SELECT 1 FROM files WHERE state != '{State.FORGOTTEN}' AND {where}", values) is not None
-
-
-def _absorb(catalog: Catalog, inner_id: int, prefix: bytes, root_id: int) -> None:
-    catalog.execute(
-        "UPDATE files SET root_id = ?, path = CAST(? || path AS BLOB), generation = ? WHERE root_id = ?",
-        (root_id, prefix + os.sep.encode(), catalog.generation, inner_id),
-    )
-    catalog.execute("DELETE FROM roots WHERE id = ?", (inner_id,))
-
-
-def _without_overlap(catalog: Catalog, targets: list[Target]) -> list[Target]:
-    """Folders named together may contain each other, and a root adopted early may have been absorbed since."""
-    alive = {number for (number,) in catalog.rows("SELECT id FROM roots")}
-    kept: list[Target] = []
-    for target in sorted((t for t in targets if t.root_id in alive), key=lambda t: t.folder):
-        if not any(inside(target.folder, other.folder) for other in kept):
-            kept.append(target)
-    return kept
 
 
 # --- taking out -------------------------------------------------------------------------------------------------------------
@@ -215,55 +230,3 @@ def _inside(catalog: Catalog, wanted: bytes) -> Iterator[tuple[int, str]]:
     ):
         if inside(os.path.join(root, relative), wanted):
             yield file_id, state
-
-
-# --- moving -----------------------------------------------------------------------------------------------------------------
-
-
-def relocate(catalog: Catalog, old: str | os.PathLike[str], new: str | os.PathLike[str], generation: int) -> int:
-    """Roots at or below `old` now lie at or below `new`. Returns their number of images.
-
-    Raises UsageError if `old` holds no root, if `new` is no folder or overlaps another root, or if none of the known files is there.
-    """
-    after = place_of(new)
-    roots = catalog.rows("SELECT id, path FROM roots")
-    for before in (named_place(old), to_bytes(os.path.abspath(os.path.expanduser(os.fspath(old))))):  # a link on the way may be gone, too
-        moved = [(root_id, path) for root_id, path in roots if inside(path, before)]
-        if moved:
-            break
-    else:
-        raise UsageError("no indexed folder lies there", path=old, hint=Advice("the folders are shown by: ", Verb("status")))
-    if not os.path.isdir(after):
-        raise UsageError("there is no such folder", path=new, hint="give the folder's new place")
-    moved_ids = {root_id for root_id, _ in moved}
-    places = {root_id: _moved(path, before, after) for root_id, path in moved}
-    for root_id, path in roots:
-        if root_id not in moved_ids and any(inside(path, p) or inside(p, path) for p in places.values()):
-            raise UsageError("this folder overlaps another indexed folder", path=new, hint="index it instead: moved files are recognised")
-    count = sum(_relocate_root(catalog, root_id, place, generation) for root_id, place in places.items())
-    for path in forgotten(catalog):
-        if inside(path, before):
-            catalog.execute("UPDATE OR REPLACE forgotten SET path = ? WHERE path = ?", (_moved(path, before, after), path))
-    return count
-
-
-def _relocate_root(catalog: Catalog, root_id: int, place: bytes, generation: int) -> int:
-    there = f"root_id = ? AND state = '{State.PRESENT}'"
-    known = catalog.rows(f"SELECT path, size FROM files WHERE {there} LIMIT ?", (root_id, _LOOK_AT))
-    found = sum(_has_size(os.path.join(place, relative), size) for relative, size in known)
-    if 2 * found < len(known):
-        what = f"only {found} of {len(known)} known images are there" if found else "none of the known images is there"
-        raise UsageError(what, path=from_bytes(place), hint="check the folder's new place")
-    catalog.execute("UPDATE roots SET path = ?, offline = 0 WHERE id = ?", (place, root_id))
-    return catalog.execute(f"UPDATE files SET generation = ? WHERE {there}", (generation, root_id)).rowcount
-
-
-def _has_size(file: bytes, size: int) -> bool:
-    try:
-        return os.lstat(file).st_size == size
-    except OSError:
-        return False
-
-
-def _moved(path: bytes, before: bytes, after: bytes) -> bytes:
-    return after if path == before else os.path.join(after, os.path.relpath(path, before))

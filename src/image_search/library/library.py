@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
+from ..errors import LibraryNotFoundError
 from ..types import Fingerprint, Preprocess
 from .catalog import Catalog, making, no_library
 from .lock import ProcessLock
@@ -91,25 +92,30 @@ class Library:
         fresh = not self.exists
         if fresh and create is None:
             raise no_library(self.folder)
+        made = fresh and self._held is None and not self.folder.exists()
         if fresh:
             Catalog.check_place(self.folder)
             self._make_folder()
-        with self._writer_lock():
-            catalog = create() if create is not None and not self.exists else Catalog.open(self.folder, write=True)
+        with self._alone(make=fresh):
             try:
-                yield catalog
+                catalog = create() if create is not None and not self.exists else Catalog.open(self.folder, write=True)
+                try:
+                    yield catalog
+                finally:
+                    empty = fresh and catalog.generation == 0
+                    catalog.close()
+                    if empty:
+                        Catalog.remove(self.folder)
             finally:
-                empty = fresh and catalog.generation == 0
-                catalog.close()
-                if empty:
-                    Catalog.remove(self.folder)
+                if made and not self.exists:
+                    self._remove_folder()
 
     @contextlib.contextmanager
     def trial(self) -> Iterator[Catalog]:
         """The catalog inside a transaction that is taken back; where there is no library, an empty one somewhere else."""
         with contextlib.ExitStack() as stack:
             if self.exists:
-                stack.enter_context(self._writer_lock())
+                stack.enter_context(self._alone())
                 catalog = Catalog.open(self.folder, write=True)
             else:
                 scratch = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="image-search-")))
@@ -120,8 +126,33 @@ class Library:
                 yield catalog
                 raise _TakenBackError
 
-    def _writer_lock(self) -> contextlib.AbstractContextManager[object]:
-        return contextlib.nullcontext() if self._held else ProcessLock(self.folder / "writer.lock", what="index")
+    @contextlib.contextmanager
+    def _alone(self, *, make: bool = False) -> Iterator[None]:
+        """With nobody else writing. `make`: the folder, if a first run that found nothing has just taken it away again."""
+        if self._held:
+            yield
+            return
+        lock = ProcessLock(self.folder / "writer.lock", what="index")
+        try:
+            lock.acquire()
+        except LibraryNotFoundError:
+            if not make:
+                raise
+            self._make_folder()
+            lock.acquire()
+        try:
+            yield
+        finally:
+            lock.release()
+
+    def _remove_folder(self) -> None:
+        """Ours, and nothing but locks in it. Under the lock: whoever opened it just now finds that it is no longer here, and looks anew.
+        Where an open file cannot be removed (Windows), the folder stays."""
+        with contextlib.suppress(OSError):
+            if {path.name for path in self.folder.iterdir()} <= {"writer.lock", "store.lock"}:
+                for path in self.folder.iterdir():
+                    path.unlink()
+                self.folder.rmdir()
 
     def _make_folder(self) -> None:
         with making(self.folder):

@@ -8,17 +8,19 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from ..errors import HINTS, SALVAGE, LibraryDamagedError, SkipReason
+from ..images.formats import rules_of
 from ..paths import from_bytes, whole_path
-from ..types import Fingerprint, Float32, Skipped
+from ..types import Fingerprint, Float32, Passed, Skipped
 from .catalog import Catalog, check_vector
-from .schema import FILES_IN_ROOTS, State
+from .disks import Disks
+from .schema import FILES_IN_ROOTS, State, part_of
 from .sqlite import in_parts, marks
 from .vectors import Vectors
 
@@ -26,7 +28,7 @@ __all__ = ["Counts", "File", "Item", "Reader", "Root"]
 
 # Each image with its picture's facts.
 _ITEM = (
-    "SELECT f.id, f.name, r.path, f.path, f.size, f.mtime_ns, c.id, c.sha256, c.width, c.height, c.format"
+    "SELECT f.id, f.name, r.path, f.path, f.size, f.mtime_ns, c.id, c.sha256, c.width, c.height, c.format, c.rules"
     f" FROM {FILES_IN_ROOTS} JOIN content AS c ON c.id = f.content_id WHERE f.state = '{State.PRESENT}'"
 )
 _SEARCHED = f"files WHERE state = '{State.PRESENT}' AND content_id IS NOT NULL"
@@ -57,6 +59,7 @@ class Item:
         sha256: 32 bytes.
         width, height: of the upright picture, pixels.
         format: as Pillow names it.
+        rules: version of the format's pixel rules by which its vector and its thumbnail were made.
     """
 
     number: int
@@ -70,6 +73,7 @@ class Item:
     width: int
     height: int
     format: str
+    rules: int
 
     @property
     def lies_in_root(self) -> bool:
@@ -84,11 +88,29 @@ def _item(row: Sequence[Any]) -> Item:
 
 
 class Root(NamedTuple):
-    """An indexed folder: its path, whether it could not be read at the last look, its number of images."""
+    """An indexed folder: its path, whether it could not be read at the last look, its number of images.
+
+    `away`: (path, number of images) of each other disk that is mounted below it and was not there at the last look.
+    """
 
     path: str
     offline: bool
     images: int
+    away: list[tuple[str, int]]
+
+
+def outdated_rules(catalog: Catalog) -> list[tuple[str, int]]:
+    """(format, version of the pixel rules) of vectors that are in the catalog and would be made by newer rules now."""
+    kept = catalog.rows("SELECT DISTINCT format, rules FROM content")
+    return [(format, rules) for format, rules in kept if rules < rules_of(format)]
+
+
+# What the last look found and could not use. A file of which an older look said so as well counts once, with the newer reason.
+_UNUSABLE = (
+    "SELECT root_id, path, reason, generation, id FROM files AS f"
+    f" WHERE state = '{State.SKIPPED}' AND NOT EXISTS (SELECT 1 FROM unusable AS u WHERE u.root_id = f.root_id AND u.path = f.path)"
+    " UNION ALL SELECT root_id, path, reason, (SELECT max(generation) FROM files), 0 FROM unusable"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,7 +173,7 @@ class Reader:
             contents=self.catalog.value(f"SELECT count(DISTINCT content_id) {present}"),
             classes=self.catalog.value(f"SELECT count(DISTINCT name) {present} AND name != ''"),
             missing=self._kept(State.MISSING),
-            skipped=states.get(State.SKIPPED, 0),
+            skipped=self.catalog.value(f"SELECT count(*) FROM ({_UNUSABLE})"),
             excluded=self._kept(State.EXCLUDED),
             forgotten=self.catalog.value("SELECT count(*) FROM forgotten"),
         )
@@ -159,6 +181,18 @@ class Reader:
     def _kept(self, state: State) -> int:
         """Files of this state whose vector is kept: a pruned one is no more."""
         return int(self.catalog.value(f"SELECT count(content_id) FROM files WHERE state = '{state}'"))
+
+    def facts(self) -> dict[str, Any]:
+        """Everything that is counted, as plain data. A root is offline, too, if it cannot be seen right now."""
+        roots = [root._asdict() | {"offline": root.offline or not os.path.isdir(root.path)} for root in self.roots()]
+        return {
+            **asdict(self.counts()),
+            "reasons": dict(self.skipped_counts()),
+            "passed": [asdict(passed) for passed in self.passed()],
+            "notes": self.notes(),
+            "outdated": self.outdated(),
+            "roots": [root | {"away": [{"path": path, "images": images} for path, images in root["away"]]} for root in roots],
+        }
 
     def images(self) -> int:
         return int(self.catalog.value(f"SELECT count(*) FROM files WHERE state = '{State.PRESENT}'"))
@@ -170,10 +204,25 @@ class Reader:
     def roots(self) -> list[Root]:
         """The indexed folders, by path."""
         rows = self.catalog.rows(
-            "SELECT r.path, r.offline, count(f.id) FROM roots AS r LEFT JOIN files AS f ON f.root_id = r.id"
+            "SELECT r.id, r.path, r.offline, count(f.id) FROM roots AS r LEFT JOIN files AS f ON f.root_id = r.id"
             f" AND f.state = '{State.PRESENT}' GROUP BY r.id ORDER BY r.path"
         )
-        return [Root(from_bytes(path), bool(offline), images) for path, offline, images in rows]
+        return [Root(from_bytes(path), bool(offline), images, self._away(number, path)) for number, path, offline, images in rows]
+
+    def root_paths(self) -> list[str]:
+        return [from_bytes(path) for (path,) in self.catalog.rows("SELECT path FROM roots")]
+
+    def _away(self, root_id: int, root: bytes) -> list[tuple[str, int]]:
+        found = []
+        for (top,) in self.catalog.rows("SELECT path FROM mounts WHERE root_id = ? AND offline ORDER BY path", (root_id,)):
+            where, values = part_of(root_id, top)
+            images = self.catalog.value(f"SELECT count(*) FROM files WHERE state = '{State.PRESENT}' AND {where}", values)
+            found.append((whole_path(root, top), images))
+        return found
+
+    def disks(self) -> Disks:
+        """Why a file may not be there, as of now."""
+        return Disks(self.catalog)
 
     def classes(self) -> list[tuple[str, int]]:
         """(class, number of images), by name; the images without a class are under ""."""
@@ -290,18 +339,43 @@ class Reader:
 
     def skipped_counts(self) -> list[tuple[str, int]]:
         """(reason, number of files), the most frequent first."""
-        sql = f"SELECT reason, count(*) FROM files WHERE state = '{State.SKIPPED}' GROUP BY reason ORDER BY 2 DESC, 1"
-        return self.catalog.rows(sql)
+        return self.catalog.rows(f"SELECT reason, count(*) FROM ({_UNUSABLE}) GROUP BY reason ORDER BY 2 DESC, 1")
 
     def skipped(self, *, limit: int = 200) -> list[Skipped]:
         """The files that were last found to be unusable, newest first."""
         rows = self.catalog.rows(
-            f"SELECT r.path, f.path, f.reason FROM {FILES_IN_ROOTS}"
-            f" WHERE f.state = '{State.SKIPPED}' ORDER BY f.generation DESC, f.id DESC LIMIT ?",
+            f"SELECT r.path, s.path, s.reason FROM ({_UNUSABLE}) AS s JOIN roots AS r ON r.id = s.root_id"
+            " ORDER BY s.generation DESC, s.id DESC, s.path LIMIT ?",
             (limit,),
         )
         hints = {reason.value: hint for reason, hint in HINTS.items()}
         return [Skipped(whole_path(root, path), reason, hints.get(reason, "")) for root, path, reason in rows]
+
+    def passed(self) -> list[Passed]:
+        """Files that nobody looked at, by rule, the most first."""
+        rows = self.catalog.rows("SELECT rule, detail, sum(files), max(more) FROM passed GROUP BY rule, detail ORDER BY 3 DESC, 1, 2")
+        return [Passed(rule, detail, files, bool(more)) for rule, detail, files, more in rows]
+
+    def notes(self) -> dict[str, int]:
+        """What is to be said of pictures ("cut off") -> how many images that is true of."""
+        return dict(
+            self.catalog.rows(
+                "SELECT c.note, count(*) FROM content AS c JOIN files AS f ON f.content_id = c.id"
+                f" WHERE c.note != '' AND f.state = '{State.PRESENT}' GROUP BY c.note"
+            )
+        )
+
+    def outdated(self) -> dict[str, int]:
+        """Format -> pictures that can be found, were made by older pixel rules, and might come out otherwise now."""
+        found: dict[str, int] = {}
+        for format, rules in outdated_rules(self.catalog):
+            sql = (
+                "SELECT count(*) FROM content AS c WHERE format = ? AND rules = ?"
+                f" AND EXISTS (SELECT 1 FROM files WHERE content_id = c.id AND state = '{State.PRESENT}')"
+            )
+            if count := self.catalog.value(sql, (format, rules)):
+                found[format] = found.get(format, 0) + count
+        return found
 
 
 def reason_code(words: str) -> str:

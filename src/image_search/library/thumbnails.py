@@ -70,14 +70,14 @@ class Thumbnails:
                 file.unlink()
 
     def put(self, pictures: Iterable[tuple[bytes, bytes]]) -> None:
-        """(sha256, WebP) pairs, in one go."""
+        """(sha256, WebP) pairs, in one go; one that is there already is replaced: the rules of its pixels may have changed."""
         with self._lock:
             if self._connection is None:
                 return
             try:
                 self._connection.execute("BEGIN")
                 try:
-                    self._connection.executemany("INSERT OR IGNORE INTO thumbnails (sha256, webp) VALUES (?, ?)", pictures)
+                    self._connection.executemany("INSERT OR REPLACE INTO thumbnails (sha256, webp) VALUES (?, ?)", pictures)
                     self._trim()
                     self._connection.execute("COMMIT")
                 except BaseException:

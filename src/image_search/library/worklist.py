@@ -1,7 +1,8 @@
 """What an index run has to do, in temporary tables of the catalog's connection: a million files cost no memory.
 
-worklist.todo   files that are new, changed or to be verified
-worklist.seen   rows of `files` whose path was found again
+worklist.todo      files that are new, changed, to be verified or to be read again
+worklist.seen      rows of `files` whose path was found again
+worklist.outdated  contents whose vectors older pixel rules made, if these are to be renewed
 """
 
 from __future__ import annotations
@@ -10,11 +11,13 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from ..paths import whole_path
+from ..paths import inside, whole_path
 from ..types import FileStat
 from .catalog import Catalog
+from .disks import Disks
 from .folders import Target
-from .schema import State
+from .reading import outdated_rules
+from .schema import FILES_IN_ROOTS, State, part_of
 
 __all__ = ["Gone", "KnownFile", "Todo", "Worklist"]
 
@@ -45,6 +48,7 @@ class KnownFile(NamedTuple):
     decoder: str
     reason: str
     name: str
+    content: int | None
 
     def has(self, stat: FileStat) -> bool:
         """Nothing says that the file has changed since."""
@@ -62,23 +66,37 @@ class Gone(NamedTuple):
 class Worklist:
     """Made empty, inside the caller's transaction; filled by the plan, read by the run."""
 
-    def __init__(self, catalog: Catalog, targets: Sequence[Target]) -> None:
+    def __init__(self, catalog: Catalog, targets: Sequence[Target], *, renew: bool = False) -> None:
         self._catalog = catalog
         self._seen: list[int] = []  # not yet in the table
+        self._disks: Disks | None = None
         self.targets = list(targets)
+        self.renews = renew
         for table, columns in (
             ("todo", "n INTEGER PRIMARY KEY, root_id, path BLOB, name TEXT, size, mtime_ns, ctime_ns, inode, file_id"),
             ("seen", "file_id INTEGER PRIMARY KEY"),
+            *([("outdated", "content_id INTEGER PRIMARY KEY, sha256 BLOB UNIQUE")] if renew else []),
         ):
             catalog.execute(f"DROP TABLE IF EXISTS temp.{table}")
             catalog.execute(f"CREATE TEMP TABLE {table} ({columns})")
+        if renew:
+            for format, rules in outdated_rules(catalog):
+                sql = "INSERT INTO temp.outdated SELECT id, sha256 FROM content WHERE format = ? AND rules = ?"
+                catalog.execute(sql, (format, rules))
         for target in self.targets:
-            target.known = self.count(target, State.PRESENT)
+            target.known = self._present(target.where)
+            self._note_disks(target)
 
-    def count(self, target: Target, state: State) -> int:
-        """Files of this state below the target."""
-        where, values = target.where
-        return int(self._catalog.value(f"SELECT count(*) FROM files WHERE state = '{state}' AND {where}", values))
+    def _present(self, part: tuple[str, tuple[object, ...]]) -> int:
+        where, values = part
+        return int(self._catalog.value(f"SELECT count(*) FROM files WHERE state = '{State.PRESENT}' AND {where}", values))
+
+    def _note_disks(self, target: Target) -> None:
+        """Of each disk that begins below the target: the images on it, without those on disks that begin further below."""
+        tops = [path for (path,) in self._catalog.rows("SELECT path FROM mounts WHERE root_id = ?", (target.root_id,))]
+        for top in sorted((top for top in tops if target.holds(top) and top != target.below), key=len, reverse=True):
+            deeper = sum(known for other, known in target.disks.items() if inside(other, top))
+            target.disks[top] = self._present(part_of(target.root_id, top)) - deeper
 
     def has_missing(self, target: Target) -> bool:
         """Is anything missing below the target whose vector is kept?"""
@@ -90,7 +108,8 @@ class Worklist:
 
     def find(self, target: Target, relative: bytes) -> KnownFile | None:
         row = self._catalog.one(
-            "SELECT id, state, size, mtime_ns, ctime_ns, inode, decoder, reason, name FROM files WHERE root_id = ? AND path = ?",
+            "SELECT id, state, size, mtime_ns, ctime_ns, inode, decoder, reason, name, content_id FROM files"
+            " WHERE root_id = ? AND path = ?",
             (target.root_id, relative),
         )
         return None if row is None else KnownFile(*row)
@@ -105,6 +124,16 @@ class Worklist:
         """Write down what was seen: a thousand at once cost a third of a thousand single ones."""
         self._catalog.execute_many("INSERT OR IGNORE INTO temp.seen VALUES (?)", [(file_id,) for file_id in self._seen])
         self._seen.clear()
+
+    def is_outdated(self, content: int | bytes | None) -> bool:
+        """Is this content (its number or its SHA-256) still to be renewed?"""
+        if not self.renews or content is None:
+            return False
+        column = "content_id" if isinstance(content, int) else "sha256"
+        return self._catalog.one(f"SELECT 1 FROM temp.outdated WHERE {column} = ?", (content,)) is not None
+
+    def is_renewed(self, sha256: bytes) -> None:
+        self._catalog.execute("DELETE FROM temp.outdated WHERE sha256 = ?", (sha256,))
 
     def rename_class(self, file_id: int, name: str) -> None:
         self._catalog.execute("UPDATE files SET name = ?, generation = ? WHERE id = ?", (name, self._catalog.generation, file_id))
@@ -128,7 +157,7 @@ class Worklist:
                 yield Todo(root_id, relative, path, name, FileStat(size, mtime_ns, ctime_ns, inode), file_id)
 
     def known_below(self, target: Target) -> list[Gone]:
-        """Every file below the target that was there or skipped, seen again or not."""
+        """Every file below the target that was there, skipped or excluded, seen again or not."""
         return self._below(target, "")
 
     def vanished(self, target: Target) -> list[Gone]:
@@ -139,20 +168,26 @@ class Worklist:
 
     def _below(self, target: Target, more: str) -> list[Gone]:
         where, values = target.where
-        sql = f"SELECT id, path, state FROM files WHERE state IN ('{State.PRESENT}', '{State.SKIPPED}') AND {where}{more}"
+        states = f"'{State.PRESENT}', '{State.SKIPPED}', '{State.EXCLUDED}'"
+        sql = f"SELECT id, path, state FROM files WHERE state IN ({states}) AND {where}{more}"
         return [Gone(*row) for row in self._catalog.rows(sql, values)]
 
     def moved_from(self, content: int) -> int | None:
         """A row with this content whose file is gone: the same image, moved. None: there is none."""
         self.flush()
-        targets = {t.root_id: t for t in self.targets}
-        for file_id, root_id, relative, state in self._catalog.rows(
-            f"SELECT id, root_id, path, state FROM files WHERE content_id = ? AND state IN ('{State.PRESENT}', '{State.MISSING}')"
-            " AND id NOT IN (SELECT file_id FROM temp.seen)",
+        for file_id, root_id, root, relative, state in self._catalog.rows(
+            f"SELECT f.id, f.root_id, r.path, f.path, f.state FROM {FILES_IN_ROOTS}"
+            f" WHERE f.content_id = ? AND f.state IN ('{State.PRESENT}', '{State.MISSING}')"
+            " AND f.id NOT IN (SELECT file_id FROM temp.seen)",
             (content,),
         ):
-            target = targets.get(root_id)
-            looked_at = target is not None and target.holds(relative) and not target.hides(relative)
-            if state == State.MISSING or looked_at:
+            looked_at = any(t.root_id == root_id and t.holds(relative) and not t.hides(relative) for t in self.targets)
+            if state == State.MISSING or looked_at or self._proved_gone(whole_path(root, relative)):
                 return int(file_id)
         return None
+
+    def _proved_gone(self, path: str) -> bool:
+        """Of a file that this walk does not come to: in another folder of the library."""
+        if self._disks is None:
+            self._disks = Disks(self._catalog)
+        return self._disks.proved_gone(path)

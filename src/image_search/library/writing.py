@@ -2,20 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from typing import Literal
 
 import numpy as np
 
 from ..errors import SkipReason
 from ..images.formats import rules_of
+from ..images.scan import PassedBy
+from ..paths import disk_top, from_bytes, to_bytes
 from ..types import Decoded, FileStat, Float32
 from .catalog import Catalog, checksum
 from .folders import Target, drop_unused_contents
-from .schema import State
+from .schema import State, part_of
 from .worklist import Gone, Todo, Worklist
 
-__all__ = ["Placed", "add_content", "known_failure", "place", "prune", "refuse", "remember_failure", "set_missing", "set_offline"]
+__all__ = [
+    "Placed",
+    "add_content",
+    "begin_look",
+    "cannot_use",
+    "known_failure",
+    "pass_by",
+    "place",
+    "prune",
+    "refuse",
+    "remember_failure",
+    "renew_content",
+    "set_disk",
+    "set_offline",
+    "set_state",
+]
 
 Placed = Literal["added", "updated", "moved", "unchanged"]
 
@@ -28,6 +45,22 @@ def add_content(catalog: Catalog, decoded: Decoded, vector: Float32) -> None:
         "INSERT OR IGNORE INTO content (sha256, vector, checksum, width, height, format, rules, note) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
         (decoded.sha256, blob, checksum(blob), *facts),
     )
+
+
+def renew_content(catalog: Catalog, decoded: Decoded, vector: Float32, generation: int) -> bool:
+    """The picture was read again by newer rules: float32 (D,) replaces its vector. False: the catalog does not have it."""
+    row = catalog.one("SELECT id, vector FROM content WHERE sha256 = ?", (decoded.sha256,))
+    if row is None:
+        return False
+    number, before = row
+    blob = np.ascontiguousarray(vector, "<f4").tobytes()
+    catalog.execute(
+        "UPDATE content SET vector = ?, checksum = ?, width = ?, height = ?, format = ?, rules = ?, note = ? WHERE id = ?",
+        (blob, checksum(blob), decoded.width, decoded.height, decoded.format, rules_of(decoded.format), decoded.note, number),
+    )
+    if blob != before:  # a store, and whoever keeps vectors in memory, has to hear of it
+        catalog.execute("UPDATE files SET generation = ? WHERE content_id = ?", (generation, number))
+    return True
 
 
 def place(catalog: Catalog, worklist: Worklist, item: Todo, sha256: bytes, stat: FileStat, generation: int) -> Placed:
@@ -94,21 +127,64 @@ def known_failure(catalog: Catalog, sha256: bytes, decoder: str) -> SkipReason |
     return None if row is None else SkipReason(row[0])
 
 
-def set_missing(catalog: Catalog, files: list[Gone], generation: int) -> None:
-    """They are gone; their vectors are kept."""
+def set_state(catalog: Catalog, files: Iterable[Gone], state: Literal[State.MISSING, State.EXCLUDED], generation: int) -> None:
+    """They are gone, or left out by a rule; their vectors are kept."""
     catalog.execute_many(
-        f"UPDATE files SET state = '{State.MISSING}', generation = ? WHERE id = ?", [(generation, file.file_id) for file in files]
+        f"UPDATE files SET state = ?, generation = ? WHERE id = ? AND state IS NOT '{state}'",
+        [(state.value, generation, file.file_id) for file in files],
     )
 
 
-def set_offline(catalog: Catalog, root_id: int, offline: bool) -> None:
-    catalog.execute("UPDATE roots SET offline = ? WHERE id = ?", (int(offline), root_id))
+def set_offline(catalog: Catalog, target: Target, offline: bool) -> None:
+    """Could this root, or the disk that begins at this folder of it, not be read? If it could: where its disk is mounted is noted."""
+    if target.below:
+        catalog.execute("UPDATE mounts SET offline = ? WHERE root_id = ? AND path = ?", (int(offline), target.root_id, target.below))
+        return
+    top = None if offline else disk_top(from_bytes(target.root))
+    seen = None if top is None else to_bytes(top)
+    catalog.execute("UPDATE roots SET offline = ?, mount = coalesce(?, mount) WHERE id = ?", (int(offline), seen, target.root_id))
 
 
-def prune(catalog: Catalog, targets: Sequence[Target], generation: int) -> None:
-    """Missing files lose their vectors; the empty row stays, so that a store learns of it and the id is never used again."""
-    for target in targets:
-        where, values = target.where
-        sql = f"UPDATE files SET content_id = NULL, generation = ? WHERE state = '{State.MISSING}' AND {where}"
-        catalog.execute(sql, (generation, *values))
+def set_disk(catalog: Catalog, target: Target, top: bytes, *, offline: bool) -> None:
+    """Another disk begins at this folder below the root; where none does any more, and nothing is away, the folder is one like others."""
+    if offline or top in target.found_disks:
+        catalog.execute("INSERT OR REPLACE INTO mounts (path, root_id, offline) VALUES (?, ?, ?)", (top, target.root_id, int(offline)))
+    else:
+        catalog.execute("DELETE FROM mounts WHERE root_id = ? AND path = ?", (target.root_id, top))
+
+
+def prune(catalog: Catalog, target: Target, generation: int) -> int:
+    """Missing and excluded files lose their vectors; the empty rows stay, so that a store learns of it and no id is used again.
+
+    Not those on other disks that begin below. Returns the number of files that left.
+    """
+    where, values = target.where
+    for top in target.disks:
+        inner, more = part_of(target.root_id, top)
+        where, values = f"{where} AND NOT ({inner})", (*values, *more)
+    gone = f"content_id IS NOT NULL AND state IN ('{State.MISSING}', '{State.EXCLUDED}') AND {where}"
+    count = catalog.execute(f"UPDATE files SET content_id = NULL, generation = ? WHERE {gone}", (generation, *values)).rowcount
     drop_unused_contents(catalog)
+    return count
+
+
+# --- what is not in `files` -------------------------------------------------------------------------------------------------
+
+
+def begin_look(catalog: Catalog, target: Target) -> None:
+    """What an earlier look at this part passed by or could not use is no more; this one tells it anew."""
+    where, values = target.where
+    for table in ("passed", "unusable"):
+        catalog.execute(f"DELETE FROM {table} WHERE ({where}) OR (root_id = ? AND path = ?)", (*values, target.root_id, target.below))
+
+
+def pass_by(catalog: Catalog, target: Target, found: PassedBy) -> None:
+    catalog.execute(
+        "INSERT OR REPLACE INTO passed (root_id, path, rule, detail, files, more) VALUES (?, ?, ?, ?, ?, ?)",
+        (target.root_id, found.folder, found.rule.value, found.detail, found.files, int(found.more)),
+    )
+
+
+def cannot_use(catalog: Catalog, root_id: int, relative: bytes, reason: SkipReason | str) -> None:
+    """It is there, and `files` does not say why it is not used, or says something older that stays true."""
+    catalog.execute("INSERT OR REPLACE INTO unusable VALUES (?, ?, ?)", (root_id, relative, SkipReason(reason).value))

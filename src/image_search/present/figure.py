@@ -78,7 +78,7 @@ class Panel:
         pixels: uint8 (H, W, 3) RGB, upright; None draws a neutral placeholder.
         title: the line under it; long ones are wrapped to two lines and shortened in the middle.
         lines: short facts under the title, drawn side by side as far as they fit.
-        badge: marks of this picture, parted by ", ": "identical", "offline", LESS_LIKE.
+        badge: marks of this picture, parted by ", ": "identical", "offline", "gone", LESS_LIKE.
         query: it belongs to the query: drawn first, with an accent frame and marked.
         reason: why there are no pixels; drawn in the placeholder.
     """

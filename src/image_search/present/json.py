@@ -26,6 +26,7 @@ _MATCH: dict[str, Any] = {
     "uri": {"type": "string", "description": "absolute path; if it has undecodable bytes, a file: address that encodes them"},
     "identical": {"type": "boolean", "description": "the same bytes as the query's file"},
     "offline": {"type": "boolean", "description": "its folder cannot be reached now"},
+    "gone": {"type": "boolean", "description": "its folder can be reached, and the file is no longer there"},
 }
 
 SCHEMA: dict[str, Any] = {
@@ -79,6 +80,7 @@ def _match_json(match: Match) -> dict[str, Any]:
         "uri": _unicode(match.uri),
         "identical": bool(match.identical),
         "offline": bool(match.offline),
+        "gone": bool(match.gone),
     }
 
 

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from ..advice import Named, in_python, told
+from ..advice import Advice, Named, Setting, in_python, told
 from ..config import SKIPPED_EXAMPLES
+from ..images.formats import extra_for, unread_extensions
 from ..paths import nfc, shown
-from ..types import IndexReport, Match, Skipped
+from ..types import IndexReport, Match, Passed, Skipped
 from .text_fit import cells, number, shorten
 
 if TYPE_CHECKING:
     from ..evaluate.run import Evaluation
 
-__all__ = ["evaluation_table", "matches_table", "report_table"]
+__all__ = ["evaluation_table", "matches_table", "outdated_line", "passed_lines", "report_table"]
 
 NONE = "-"
 GAP = "  "
@@ -49,8 +50,8 @@ def matches_table(matches: Sequence[Match], *, width: int | None = None) -> str:
 
 
 def marks(match: Match) -> list[str]:
-    """What sets a match apart: "identical", "offline"."""
-    return [word for word, is_so in (("identical", match.identical), ("offline", match.offline)) if is_so]
+    """What sets a match apart: "identical", "offline", "gone"."""
+    return [word for word, is_so in (("identical", match.identical), ("offline", match.offline), ("gone", match.gone)) if is_so]
 
 
 def _lines(columns: dict[str, list[str]]) -> Iterator[str]:
@@ -104,14 +105,45 @@ def report_table(report: IndexReport, *, say: Callable[[Named], str] = in_python
     Args:
         say: how a setting or a verb in a hint is said.
     """
-    counts = ("added", "updated", "moved", "unchanged", "missing", "offline", "embedded")
+    counts = ("added", "updated", "moved", "unchanged", "missing", "offline", "excluded", "pruned", "renewed", "embedded")
     lines = [f"{word:<10}{getattr(report, word):>9,}" for word in counts if getattr(report, word)]
+    lines += [f"{note:<10}{pictures:>9,}" for note, pictures in sorted(report.notes.items())]
     if report.skipped:
         lines.append(f"{'skipped':<10}{len(report.skipped):>9,}")
         lines += _skipped_lines(report.skipped, say)
     if not lines:
         lines.append("no images found")
+    lines += passed_lines(report.passed)
+    if report.outdated:
+        lines.append(outdated_line(report.outdated, say))
     return "\n".join([*lines, f"{'took':<10}{report.seconds:>9,.1f} s"])
+
+
+def passed_lines(passed: Sequence[Passed]) -> list[str]:
+    """How many files nobody looked at, and by which rule; of formats that are not read each ending."""
+    if not passed:
+        return []
+    more = "+" if any(one.more for one in passed) else ""
+    lines = [f"{'passed by':<10}{sum(one.files for one in passed):>9,}{more}"]
+    for rule in dict.fromkeys(one.rule for one in passed):
+        mine = [one for one in passed if one.rule == rule]
+        least = "at least " if any(one.more for one in mine) else ""
+        endings = ", ".join(f"{_ending(one.detail)} {one.files:,}" for one in mine if one.detail)
+        lines.append(f"  {least}{sum(one.files for one in mine):,} {rule}{f': {endings}' if endings else ''}")
+    return lines
+
+
+def _ending(detail: str) -> str:
+    name, extra = unread_extensions().get(detail), extra_for(detail)
+    words = f"{name}, read with the extra [{extra}]" if extra else name
+    return f"{detail} ({words})" if words else detail
+
+
+def outdated_line(outdated: Mapping[str, int], say: Callable[[Named], str]) -> str:
+    """That newer pixel rules could show these pictures otherwise."""
+    formats = ", ".join(f"{format} {pictures:,}" for format, pictures in sorted(outdated.items(), key=lambda one: (-one[1], one[0])))
+    told_how = told(Advice("renew them with ", Setting("reread", "True")), say)
+    return f"{'outdated':<10}{sum(outdated.values()):>9,} could look different by today's rules ({formats}); {told_how}"
 
 
 def _skipped_lines(skipped: Sequence[Skipped], say: Callable[[Named], str]) -> list[str]:

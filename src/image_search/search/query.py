@@ -19,6 +19,7 @@ from ..config import EMBED_ENCODED, EMBED_PATHS, UPLOAD_LIMITS
 from ..embedding import Embedded, embed_each, in_order
 from ..errors import IDS, DecodeError, QueryError, SkipReason
 from ..images.fetch import fetch, is_address
+from ..images.headers import orientation
 from ..images.pool import DecodePool
 from ..library.catalog import item_number
 from ..library.reading import Reader
@@ -210,8 +211,10 @@ def _bounded(data: bytes, label: str) -> bytes:
 
 
 def _from_array(array: np.ndarray[Any, Any]) -> Image:
-    """(H, W), (H, W, 1), (H, W, 3) or (H, W, 4); uint8, uint16 (full range), bool, or float from 0 to 1."""
+    """(H, W), (H, W, 1), (H, W, 3) or (H, W, 4: the last is alpha); bool, integers or floats, shown as a file of them is (`ranges`)."""
     from PIL import Image
+
+    from ..images import ranges
 
     if array.ndim == 3 and array.shape[2] == 1:
         array = array[:, :, 0]
@@ -219,17 +222,13 @@ def _from_array(array: np.ndarray[Any, Any]) -> Image:
         raise QueryError(
             f"an array of shape {array.shape} is no picture", hint="give (height, width), (height, width, 3) or (height, width, 4)"
         )
-    if array.dtype == np.bool_:
-        array = array.astype(np.uint8) * 255
-    elif array.dtype == np.uint16:
-        array = (array // 257).astype(np.uint8)
-    elif np.issubdtype(array.dtype, np.floating):
-        if not (np.isfinite(array).all() and array.min() >= 0 and array.max() <= 1):
-            raise QueryError("an array of floats must lie between 0 and 1", hint="divide by its largest value, or give uint8")
-        array = np.round(array * 255).astype(np.uint8)
-    elif array.dtype != np.uint8:
-        raise QueryError(f"an array of {array.dtype} is no picture", hint="give uint8, uint16, bool or float from 0 to 1")
-    return Image.fromarray(np.ascontiguousarray(array))
+    if array.dtype.kind not in "buif":
+        raise QueryError(f"an array of {array.dtype} is no picture", hint="give integers, floats or bool")
+    colours = array[..., :3]
+    pixels = ranges.eight_bits(colours, ranges.shown_range(colours))
+    if array.shape[2:] == (4,):
+        pixels = np.concatenate([pixels, ranges.opaque(array[..., 3:])], axis=2)
+    return Image.fromarray(np.ascontiguousarray(pixels))
 
 
 def encoded(image: Any) -> bytes:
@@ -243,7 +242,9 @@ def encoded(image: Any) -> bytes:
     except Exception as error:  # Pillow's readers raise all kinds; of a closed one, AssertionError
         raise QueryError("this PIL image cannot be read", hint="give the path of its file") from error
     with contextlib.suppress(Exception):  # a tag that makes no sense must not cost the picture; of all tags only this one counts
-        if (turned := image.getexif().get(_ORIENTATION)) in range(1, 9):
+        foreign = any(name in image.info for name in ("xmp", "XML:com.adobe.xmp", "Raw profile type exif"))  # Pillow turns by these, too
+        turned = orientation(image.info.get("exif")) if foreign else image.getexif().get(_ORIENTATION)
+        if turned in range(1, 9):
             exif[_ORIENTATION] = turned
     lossless = "PNG" if image.mode in ("1", "L", "LA", "P", "RGB", "RGBA", "I;16") else "TIFF"
     try:

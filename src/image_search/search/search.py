@@ -15,6 +15,7 @@ from ..advice import Advice, Setting, Verb
 from ..config import MIN_CLOSENESS_IMAGES, STORE_ASK_AGAIN_SECONDS, STORE_PAYS_FROM
 from ..errors import SALVAGE, DiskFullError, ImageSearchError, LibraryDamagedError, StoreError, UsageError
 from ..library.catalog import item_id, item_number
+from ..library.disks import Disks
 from ..library.reading import File, Reader
 from ..paths import uri_of
 from ..stores.exact import top_k
@@ -90,7 +91,7 @@ class Searcher:
             exact = found is None
             if found is None:
                 found = self._exactly(query, n, filters, left_out)
-        return _matches(found, filters, same_contents, scale), exact
+        return _matches(found, filters, same_contents, scale, self.reader), exact
 
     def passes(self, filters: Filters) -> bool:
         """Is there any image that passes the filters, however far it is?"""
@@ -185,9 +186,10 @@ def _nearest(found: list[_Found], n: int) -> list[_Found]:
     return sorted(found, key=lambda pair: (-pair[1], pair[0].number))[:n]
 
 
-def _matches(found: list[_Found], filters: Filters, same: set[int], scale: Float32 | None) -> list[Match]:
+def _matches(found: list[_Found], filters: Filters, same: set[int], scale: Float32 | None, reader: Reader) -> list[Match]:
     """As many of them as are near enough. `found`: files and cosines, nearest first; `scale`: the library's closeness sample."""
     matches: list[Match] = []
+    disks: Disks | None = None
     for file, cosine in found:
         identical = file.content in same
         close = closeness.percentile(cosine, scale)
@@ -195,6 +197,10 @@ def _matches(found: list[_Found], filters: Filters, same: set[int], scale: Float
             filters.min_closeness is not None and close is not None and close < filters.min_closeness
         ):
             break
+        absent = not os.path.lexists(file.path)
+        if absent and disks is None:
+            disks = reader.disks()
+        away = absent and disks is not None and disks.away(file.path)
         match = Match(
             id=item_id(file.number),
             rank=len(matches) + 1,
@@ -204,7 +210,8 @@ def _matches(found: list[_Found], filters: Filters, same: set[int], scale: Float
             path=file.path,
             uri=uri_of(file.path),
             identical=identical,
-            offline=not os.path.lexists(file.path),
+            offline=away,
+            gone=absent and not away,
         )
         matches.append(match)
     return matches

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from ..config import PAGE_ZIP_BLOCK_BYTES
 from ..library.reading import Item
 from ..paths import shown
-from .browsing import state_of
+from .browsing import Whereabouts
 
 __all__ = ["entry_name", "zipped"]
 
@@ -55,13 +55,13 @@ def _cut(text: str, size: int) -> str:
     return text.encode()[:size].decode(errors="ignore")
 
 
-def zipped(items: Sequence[Item]) -> Iterator[bytes]:
+def zipped(items: Sequence[Item], where: Whereabouts) -> Iterator[bytes]:
     """The zip's bytes. What is left out, and what is no longer the file that was indexed, is named in a list inside, with the reason."""
     sink = _Sink()
     left_out, changed = [], []
     with zipfile.ZipFile(sink, "w", zipfile.ZIP_STORED, allowZip64=True) as archive:
         for position, item in enumerate(items, 1):
-            state = state_of(item)
+            state = where.of(item)
             if state == "changed":
                 changed.append(shown(item.path))
             try:

@@ -110,7 +110,8 @@ class Hit(_Schema):
     path: str = Field(description="for showing: control characters escaped")
     uri: str = Field(description="absolute path; if it has undecodable bytes, a file: address that encodes them")
     identical: bool
-    offline: bool
+    offline: bool = Field(description="its disk or folder cannot be reached now")
+    gone: bool = Field(description="its folder can be reached, and the file is no longer there")
     state: Where = Field(description=_WHERE)
     width: int
     height: int
@@ -227,7 +228,8 @@ class Facts(ItemRow):
     bytes: int
     modified: str = Field(description="ISO 8601, UTC, of the file when it was indexed")
     copies: int = Field(description="other files of the library with the same bytes")
-    offline: bool
+    offline: bool = Field(description="its disk or folder cannot be reached now")
+    gone: bool = Field(description="its folder can be reached, and the file is no longer there")
     view: str
 
 

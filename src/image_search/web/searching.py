@@ -22,7 +22,7 @@ from ..search.matches import Matches
 from ..search.query import Query
 from ..search.same_picture import same_picture
 from ..types import Match, Region
-from .browsing import state_of, thumbnail_address, view_address
+from .browsing import Whereabouts, thumbnail_address, view_address
 from .opened import OpenLibrary
 from .pictures import Pictures, upload_address
 from .recent import Recent
@@ -69,9 +69,10 @@ class Searching:
         )
         threshold = self.threshold(matches.model)
         found = self._found(matches, threshold)
+        where = Whereabouts(self._library.reader)
         return SearchAnswer(
             queries=[shown_query for _, _, shown_query in read],
-            matches=[_hit(one) for one in found[: request.full]],
+            matches=[_hit(one, where) for one in found[: request.full]],
             rest=_columns(found[request.full :]) if len(found) > request.full else None,
             model=shown(matches.model),
             exact=matches.exact,
@@ -146,7 +147,7 @@ class Searching:
         ]
 
 
-def _hit(found: _Found) -> Hit:
+def _hit(found: _Found, where: Whereabouts) -> Hit:
     item = found.item
     match = _as_json(found.match)
     return Hit(
@@ -159,7 +160,8 @@ def _hit(found: _Found) -> Hit:
         uri=match["uri"],
         identical=match["identical"],
         offline=match["offline"],
-        state=state_of(item),
+        gone=match["gone"],
+        state=where.of(item),
         width=item.width,
         height=item.height,
         same_as=found.same_as,

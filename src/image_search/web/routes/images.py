@@ -59,7 +59,9 @@ async def images_zip(behind: Behind, id: Annotated[list[ItemId], Query(min_lengt
     """Copies of these images' files, in this order."""
     chosen = await behind.lookups.run(behind.service.library.items, id)
     headers = {"Content-Disposition": 'attachment; filename="images.zip"', **NOT_KEPT}
-    return StreamingResponse(zipped(chosen), media_type="application/zip", headers=headers)
+    return StreamingResponse(
+        zipped(chosen, browsing.Whereabouts(behind.service.library.reader)), media_type="application/zip", headers=headers
+    )
 
 
 @router.get("/api/images/{id}")

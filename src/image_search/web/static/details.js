@@ -78,7 +78,7 @@ export function makeDetails({ selection, onMore, onLike, onLess, onThisMachine }
 }
 
 /** "here", "gone", "away" or "changed"; of a server that says less, whether it is there. */
-const stateOf = (facts) => facts.state ?? (facts.offline ? "away" : "here");
+const stateOf = (facts) => facts.state ?? (facts.gone ? "gone" : facts.offline ? "away" : "here");
 
 /** Asked for first, so that what is wrong is said here and not in the file that is saved. */
 async function download(match) {

@@ -4,6 +4,8 @@
 // allows, and that is what is sent: the mean of each block of so many pixels, without loss. Measured with the bundled model over 12-megapixel
 // photos: cosine with the original's vector .99991 or more; any lossy copy, and any other size, came to .9994 to .9998.
 
+import { givesNumbers, profileOf, webpWith } from "./profile.js";
+
 const SMALL_BYTES = 300_000; // what is not larger goes as it is
 const HEAD = 256 * 1024; // of a file is looked at
 const STRIP = 256; // rows read from the canvas at once: some milliseconds, then the page may move
@@ -16,11 +18,13 @@ const STRIP = 256; // rows read from the canvas at once: some milliseconds, then
  */
 export async function shrunk(file, needs) {
   if (file.size <= SMALL_BYTES || !needs.width) return null;
-  const turn = turnOfJpeg(new DataView(await file.slice(0, HEAD).arrayBuffer()));
-  if (!turn) return null;
+  const head = new DataView(await file.slice(0, HEAD).arrayBuffer());
+  const turn = turnOfJpeg(head);
+  const profile = turn ? profileOf(head) : null;
+  if (!turn || (profile && (isGrey(profile) || !(await givesNumbers())))) return null;
   let picture;
   try {
-    picture = await createImageBitmap(file); // upright, in sRGB
+    picture = await createImageBitmap(file, { colorSpaceConversion: profile ? "none" : "default" }); // upright
   } catch {
     return null; // the server says what is wrong with it
   }
@@ -29,7 +33,7 @@ export async function shrunk(file, needs) {
     const fits = Math.min(Math.floor(width / needs.width), Math.floor(height / needs.height));
     const by = [8, 4, 2].find((one) => one <= fits);
     if (!by) return null;
-    const copy = await lossless(await means(picture, by, turn));
+    const copy = await lossless(await means(picture, by, turn), profile);
     return copy && copy.size < file.size / 2 ? { copy, width, height } : null;
   } finally {
     picture.close();
@@ -91,25 +95,29 @@ function averaged({ data, width }, columns, rows) {
   return out;
 }
 
-/** WebP where the browser writes it without loss (a third smaller), else PNG. */
-async function lossless(canvas) {
+/** WebP where the browser writes it without loss (a third smaller), else PNG; null: there is no way to send the profile along. */
+async function lossless(canvas, profile) {
   const written = (type) => new Promise((done) => canvas.toBlob(done, type, 1));
-  return (await bareWebp(await written("image/webp"))) ?? written("image/png");
+  const pixels = await pixelsOfWebp(await written("image/webp"));
+  if (!pixels) return profile ? null : written("image/png");
+  if (profile) return webpWith(profile, pixels, canvas.width, canvas.height);
+  const head = new DataView(new ArrayBuffer(12));
+  [..."RIFF....WEBP"].forEach((letter, n) => head.setUint8(n, letter.charCodeAt(0)));
+  head.setUint32(4, 4 + pixels.byteLength, true);
+  return new Blob([head, pixels], { type: "image/webp" });
 }
 
-/** Nothing but the pixels of a lossless WebP: Chromium adds a profile that says sRGB, as if that were not so anyway. Else null. */
-async function bareWebp(blob) {
+/** A profile of grey numbers: the copy has three a pixel. */
+const isGrey = (profile) => new TextDecoder("latin1").decode(profile.subarray(16, 20)) === "GRAY";
+
+/** The chunk with the pixels of a lossless WebP, without the profile that Chromium adds to say sRGB; null: it is no lossless WebP. */
+async function pixelsOfWebp(blob) {
   const view = new DataView((await blob?.arrayBuffer()) ?? new ArrayBuffer(0));
   const is = (at, name) => [...name].every((letter, n) => view.getUint8(at + n) === letter.charCodeAt(0));
   if (view.byteLength < 20 || !is(0, "RIFF") || !is(8, "WEBP")) return null;
   for (let at = 12; at + 8 <= view.byteLength; ) {
     const size = 8 + view.getUint32(at + 4, true) + (view.getUint32(at + 4, true) % 2);
-    if (is(at, "VP8L")) {
-      const head = new DataView(new ArrayBuffer(12));
-      [..."RIFF....WEBP"].forEach((letter, n) => head.setUint8(n, letter.charCodeAt(0)));
-      head.setUint32(4, 4 + size, true);
-      return new Blob([head, view.buffer.slice(at, at + size)], { type: "image/webp" });
-    }
+    if (is(at, "VP8L")) return view.buffer.slice(at, at + size);
     at += size;
   }
   return null;
@@ -126,7 +134,7 @@ export function turnOfJpeg(head) {
     const marker = head.getUint8(at + 1);
     const size = head.getUint16(at + 2);
     if (marker === 0xff) at += 1; // filling
-    else if (marker >= 0xc0 && marker <= 0xcf && ![0xc4, 0xc8, 0xcc].includes(marker)) return head.getUint8(at + 9) <= 3 ? turn : 0;
+    else if (marker >= 0xc0 && marker <= 0xcf && ![0xc4, 0xc8, 0xcc].includes(marker)) return [1, 3].includes(head.getUint8(at + 9)) ? turn : 0;
     else {
       if (marker === 0xe1 && size > 16 && head.getUint32(at + 4) === 0x45786966) turn = turnIn(head, at + 10, at + 2 + size);
       at += 2 + size;

@@ -7,6 +7,9 @@ import { send } from "./send.js";
 import { percent, t } from "./words.js";
 
 const MAX_PARTS = 16;
+// "image/*" does not bring up these in every system's file dialogue.
+const NAMED = ".dng,.cr2,.nef,.nrw,.arw,.sr2,.srf,.pef,.srw,.3fr,.iiq,.erf,.crw,.mrw,.x3f,.cr3,.orf,.rw2,.rwl,.raf,.tif,.tiff,.avif,.heic,.heif,.hif,.jxl,.jp2,.j2k,.jpx,.j2c,.jpf,.psd,.psb";
+const ACCEPTED = `image/*,${NAMED}`;
 const given = new Map(); // id -> { file, whole }: what was given in this tab; `whole`: the server has all of it
 let server = null;
 let turns = 0;
@@ -35,8 +38,11 @@ export function moreLike(id) {
   scrollTo({ top: 0 });
 }
 
+/** By its type, if the browser knows one; systems call Photoshop's files and others an application's. */
+const isPicture = ({ type, name }) => !type || type.startsWith("image/") || NAMED.split(",").some((end) => name?.toLowerCase().endsWith(end));
+
 export async function files(list, mode) {
-  const images = [...list].filter((file) => !file.type || file.type.startsWith("image/"));
+  const images = [...list].filter(isPicture);
   if (!images.length) {
     if (list.length) toast(t("e_NotAnImage"), true);
     return;
@@ -150,7 +156,7 @@ function makeNote(words) {
 
 /** Opens the system's file dialogue (on a phone: photo roll, files, camera); `camera`: the camera at once. */
 export function choose(mode, { camera = false } = {}) {
-  const input = h("input", { type: "file", accept: "image/*,.heic,.heif,.hif,.avif,.tif,.tiff", multiple: !camera, capture: camera && "environment", hidden: true, id: "file" });
+  const input = h("input", { type: "file", accept: ACCEPTED, multiple: !camera, capture: camera && "environment", hidden: true, id: "file" });
   document.getElementById("file")?.remove();
   input.addEventListener("change", () => {
     void files(input.files, mode);
