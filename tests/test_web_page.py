@@ -527,7 +527,7 @@ def test_without_a_library_one_button_builds_the_gallery(
         assert tab.page.locator("text=mine").count() == 1
         tab.page.click("text=Build the sample gallery")
         tab.page.wait_for_selector(".strip .card >> nth=5", timeout=2 * SEEN_MS)
-        assert "Indexed: 12 added" in tab.page.locator(".job").text_content()
+        tab.page.wait_for_selector(".job >> text=Indexed: 12 added")
         tab.page.click("nav >> text=Library")
         tab.page.click(".bar >> text=Folders")
         tab.page.wait_for_selector(".folders >> text=not indexed yet")

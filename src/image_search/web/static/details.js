@@ -2,6 +2,7 @@
 
 import * as api from "./api.js";
 import { button, fill, h, iconButton, toast } from "./dom.js";
+import { nearness } from "./scale.js";
 import { sharpest } from "./upload.js";
 import { bytes, cosine, day, percent, t } from "./words.js";
 
@@ -19,7 +20,7 @@ export function makeDetails({ selection, onMore, onLike, onLess, onThisMachine }
     fill(
       element,
       h("div", { class: "big" }, h("strong", {}, cosine(match.similarity)), h("span", {}, t("similarity"))),
-      match.closeness === null ? null : h("p", { class: "hint" }, `${t("closeness")} ${percent(match.closeness)}: ${t("closeness_is", { x: percent(match.closeness) })}`),
+      match.closeness === null ? null : h("p", { class: "hint" }, h("b", {}, nearness(match)), ` · ${t("closeness_is", { x: percent(match.closeness) })}`),
       h(
         "div",
         { class: "actions" },
