@@ -276,7 +276,7 @@ def test_where_a_file_is_and_what_a_zip_leaves_out(browser, tmp_path: Path) -> N
         said = one.page.locator("dialog.wide").text_content()
         assert "1 is left out: the file is gone." in said and "1 has changed since it was indexed" in said
         with zipfile.ZipFile(download.value.path()) as archive:
-            assert "Red/0.jpg\n    the file is no longer in its folder" in archive.read("NOT COPIED.txt").decode()
+            assert "Red/0.jpg: the file is no longer in its folder" in archive.read("NOT COPIED.txt").decode()
             assert "Red/1.jpg" in archive.read("CHANGED.txt").decode() and len(archive.namelist()) == 7
         one.context.close()
         assert one.problems == []
@@ -384,9 +384,9 @@ def test_the_interface_of_the_wall(server: PageServer) -> None:
     red = client.get(f"/api/images?start=0&limit=500&name=Red&generation={wall['generation']}").json["items"]
     assert {row["name"] for row in red} == {"Red"} and len(red) == 20
     assert client.get("/api/images?start=0&generation=9999").status == 410
-    again = client.post("/api/images/rows", {"ids": [row["id"] for row in reversed(red)]}).json["items"]
+    again = client.post("/api/rows", {"ids": [row["id"] for row in reversed(red)]}).json["items"]
     assert again == red[::-1]
-    counts = {c["name"]: c["images"] for c in client.post("/api/classes", {"path": "pictures/Red"}).json["classes"]}
+    counts = {c["name"]: c["images"] for c in client.post("/api/counts", {"path": "pictures/Red"}).json["classes"]}
     assert counts == {"Red": 20}
     query = {"queries": [{"id": red[0]["id"]}], "n": 5000}
     whole = client.post("/api/search", query).json
@@ -398,7 +398,7 @@ def test_the_interface_of_the_wall(server: PageServer) -> None:
     assert part["rest"]["same_as"] == [m["same_as"] for m in whole["matches"][10:]]
     near = [m for m in whole["matches"] if m["similarity"] >= 0.6]
     counts = {
-        c["name"]: c["images"] for c in client.post("/api/classes", {"queries": query["queries"], "min_similarity": 0.6}).json["classes"]
+        c["name"]: c["images"] for c in client.post("/api/counts", {"queries": query["queries"], "min_similarity": 0.6}).json["classes"]
     }
     assert sum(counts.values()) == len(near) and counts["Red"] == sum(m["name"] == "Red" for m in near)
 

@@ -184,6 +184,7 @@ PAGE_BEAT_SECONDS = 10.0  # after which a silent stream says that it lives
 PAGE_RATE_SECONDS = 10.0  # over which the rate of an index run is taken
 PAGE_RUN_END_SECONDS = 30.0  # for an index run to come to its next commit when the page ends
 
+PAGE_WARM_SECONDS = 0.8  # after the start, for the page to be there before the model is loaded
 PAGE_RESULTS = 5000  # matches of one search: more than anybody looks through, 300 KB on the wire
 PAGE_FOLDED = 1000  # of them compared with each other for being the same picture; 5,000 would take .3 CPU s
 PAGE_FULL = 500  # of them with all that is known; the others in columns, to be asked for as they are scrolled to

@@ -16,7 +16,7 @@ from fastapi.responses import HTMLResponse, JSONResponse, Response
 from starlette.exceptions import HTTPException
 
 from .. import __version__
-from ..config import PAGE_SWEEP_SECONDS
+from ..config import PAGE_SWEEP_SECONDS, PAGE_WARM_SECONDS
 from ..errors import (
     DecodeError,
     DiskFullError,
@@ -117,6 +117,10 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
 
 
 async def _warm(backend: Backend) -> None:
+    """Once the page's own files are out of the way: together they would take turns, and the page would be there later."""
+    with contextlib.suppress(TimeoutError):
+        await asyncio.wait_for(backend.ending.wait(), PAGE_WARM_SECONDS)
+        return
     try:
         await backend.work.run(backend.service.warm_up)
     except ImageSearchError as error:  # the first real question says it to whom it concerns

@@ -68,7 +68,7 @@ def zipped(items: Sequence[Item], where: Whereabouts) -> Iterator[bytes]:
                 for _ in _copied(archive, entry_name(position, item), item):
                     yield sink.take()
             except OSError as error:
-                left_out.append(f"{shown(item.path)}\n    {_WHY.get(state) or error.strerror or error}")
+                left_out.append(f"{shown(item.path)}: {_WHY.get(state) or error.strerror or error}")
         if left_out:
             archive.writestr(NOT_COPIED, "\n".join(left_out) + "\n")
         if changed:

@@ -129,7 +129,7 @@ class QueryShown(_Schema):
 
 
 class Columns(_Schema):
-    """The matches after the first ones, an entry each in every list; `POST /api/images/rows` tells the rest of one."""
+    """The matches after the first ones, an entry each in every list; `POST /api/rows` tells the rest of one."""
 
     ids: list[int] = Field(description="12 is id:12")
     similarity: list[float]

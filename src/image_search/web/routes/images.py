@@ -42,7 +42,7 @@ async def wall(behind: Behind, name: Annotated[str | None, Query(max_length=1000
     return await behind.lookups.run(behind.service.walls.shown, name)
 
 
-@router.post("/api/images/rows")
+@router.post("/api/rows")
 async def rows(request: RowsRequest, behind: Behind) -> Page:
     """Some images by their ids, without those that are no longer in the library."""
     return await behind.lookups.run(browsing.rows, behind.service.library, request.ids)

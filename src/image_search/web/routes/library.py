@@ -36,7 +36,7 @@ async def classes(behind: Behind) -> Classes:
     return await behind.lookups.run(browsing.classes, behind.service.library)
 
 
-@router.post("/api/classes")
+@router.post("/api/counts")
 async def class_counts(request: CountsRequest, behind: Behind) -> Classes:
     """Every class with the number of its images that pass the other filters."""
     return await behind.work.run(behind.service.searching.class_counts, request)

@@ -35,7 +35,7 @@ const post = (path, data, signal) =>
 
 export const state = () => ask("api/library");
 export const classes = () => ask("api/classes").then((answer) => answer.classes);
-export const counts = (request, signal) => post("api/classes", request, signal).then((answer) => answer.classes);
+export const counts = (request, signal) => post("api/counts", request, signal).then((answer) => answer.classes);
 export const sample = (n) => ask(`api/images/sample?n=${n}`).then((answer) => answer.items);
 export const facts = (id) => ask(`api/images/${encodeURIComponent(id)}`);
 export const skipped = () => ask("api/skipped");
@@ -58,7 +58,7 @@ export function rowsOfWall(generation, name, start, limit) {
   return ask(`api/images?${query}`).then((answer) => answer.items);
 }
 
-export const rows = (ids) => post("api/images/rows", { ids }).then((answer) => answer.items);
+export const rows = (ids) => post("api/rows", { ids }).then((answer) => answer.items);
 
 /** Calls back with each JobState while the page is seen. A browser has six connections to a server for all its tabs: hidden ones keep none. */
 export function watchJob(callback) {
