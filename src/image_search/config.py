@@ -24,9 +24,9 @@ class Limits:
     """What one picture may cost. Evidence: a 34-byte WebP takes 2.7 GB, a 280 KB JPEG 6.5 CPU seconds in bare Pillow."""
 
     megapixels: float = 200.0  # phones make 200 MP JPEGs; more is skipped, listed, and can be allowed
-    file_bytes: int = 500 * MIB  # above it a file is no photo
+    file_bytes: int = 800 * MIB  # 200 MP of 24 bits without compression are 600 MB
     memory_bytes: int = 1024 * MIB  # address space of one decode over the worker's base
-    cpu_seconds: int = 10  # of one decode
+    cpu_seconds: int = 10  # of one decode, and CPU_SECONDS_PER_MEGAPIXEL more
     wall_seconds: float = 20.0  # of one decode: a stalled disk or network folder
     frames: int = 6  # first frame that is not flat is sought among these
     files_per_worker: int = 500  # then the worker is replaced: leaks in foreign decoders stay bounded
@@ -39,6 +39,7 @@ class Limits:
 
 
 BYTES_PER_PIXEL = 16  # memory a decoder may need at worst (lossless WebP, measured 15.4)
+CPU_SECONDS_PER_MEGAPIXEL = 0.1  # the slowest, JPEG XL, was measured at .04
 LARGE_MEMORY_SHARE = 0.75  # of the memory that is free: for one picture at a time that needs more than `Limits.memory_bytes`
 
 LIBRARY_LIMITS = Limits()

@@ -12,7 +12,7 @@ from ..images.formats import extra_for
 from ..images.scan import Excluder, ImageFile, NotIndexed, PassedBy, scan
 from ..library import writing
 from ..library.catalog import Catalog
-from ..library.folders import Target, adopt
+from ..library.folders import Target, adopt, clear_look
 from ..library.moving import forgotten
 from ..library.reading import Reader
 from ..library.schema import State
@@ -100,7 +100,7 @@ def make_plan(catalog: Catalog, folders: Sequence[str | os.PathLike[str]], rules
     roots = Reader(catalog).root_paths()  # each is looked at by itself
     never = {os.path.realpath(catalog.folder), *roots, *map(from_bytes, forgotten(catalog))}  # passed by in silence
     for target in plan.targets:
-        writing.begin_look(catalog, target)
+        clear_look(catalog, target.root_id, target.below)  # this look tells it anew
         nameless = partial(_is_wanted, plan, target, rules)
         for found in scan(from_bytes(target.root), below=target.below, excluder=rules.excluder, never=never, nameless=nameless):
             if isinstance(found, ImageFile):

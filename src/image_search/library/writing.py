@@ -20,7 +20,6 @@ from .worklist import Gone, Todo, Worklist
 __all__ = [
     "Placed",
     "add_content",
-    "begin_look",
     "cannot_use",
     "known_failure",
     "pass_by",
@@ -169,13 +168,6 @@ def prune(catalog: Catalog, target: Target, generation: int) -> int:
 
 
 # --- what is not in `files` -------------------------------------------------------------------------------------------------
-
-
-def begin_look(catalog: Catalog, target: Target) -> None:
-    """What an earlier look at this part passed by or could not use is no more; this one tells it anew."""
-    where, values = target.where
-    for table in ("passed", "unusable"):
-        catalog.execute(f"DELETE FROM {table} WHERE ({where}) OR (root_id = ? AND path = ?)", (*values, target.root_id, target.below))
 
 
 def pass_by(catalog: Catalog, target: Target, found: PassedBy) -> None:
