@@ -157,6 +157,7 @@ function makeNote(words) {
 /** Opens the system's file dialogue (on a phone: photo roll, files, camera); `camera`: the camera at once. */
 export function choose(mode, { camera = false } = {}) {
   const input = h("input", { type: "file", accept: ACCEPTED, multiple: !camera, capture: camera && "environment", hidden: true, id: "file" });
+  if (camera) input.accept = "image/*"; // of anything more some phones ask where it shall come from
   document.getElementById("file")?.remove();
   input.addEventListener("change", () => {
     void files(input.files, mode);
