@@ -6,7 +6,7 @@ import { makeSheet, narrow } from "./sheet.js";
 /** kept: under which name it is remembered whether it is open. */
 export function makeDrawer({ title, content, kept, picture }) {
   const number = h("b", { class: "number", hidden: true });
-  const opener = h("button", { type: "button", class: "button", "aria-label": title, title, onclick: () => toggle() }, icon(picture), h("span", { class: "words" }, title), number);
+  const opener = h("button", { type: "button", class: "button", "aria-label": title, title, onclick: () => toggle() }, icon(picture), h("span", { class: "words" }, title), " ", number);
   const sheet = makeSheet({ title, content: [], opener });
   const element = h("aside", { class: "drawer", "aria-label": title });
   let open = remembered(kept);
