@@ -192,13 +192,22 @@ PAGE_BEAT_SECONDS = 10.0  # after which a silent stream says that it lives
 PAGE_RATE_SECONDS = 10.0  # over which the rate of an index run is taken
 PAGE_RUN_END_SECONDS = 30.0  # for an index run to come to its next commit when the page ends
 
-PAGE_RESULTS = 500  # matches of one search, files of one zip
+PAGE_WARM_SECONDS = 0.8  # after the start, for the page to be there before the model is loaded
+PAGE_RESULTS = 5000  # matches of one search: more than anybody looks through, 300 KB on the wire
+PAGE_FOLDED = 1000  # of them compared with each other for being the same picture; 5,000 would take .3 CPU s
+PAGE_FULL = 500  # of them with all that is known; the others in columns, to be asked for as they are scrolled to
+PAGE_ROWS = 500  # rows of the library asked for at once: four screens of small pictures
+PAGE_ZIP_FILES = 2000  # files of one zip: its address may have 64 KB
+PAGE_WALLS = 4  # orders of the whole library kept, 9 bytes an image: of now, and of before the commits of a run
 PAGE_PARTS = 16  # pictures that one search combines
 PAGE_VIEW_SIDE = 1600  # pixels, longer side: fills a large screen beside another picture
 PAGE_VIEW_QUALITY = 88  # of its JPEG
+PAGE_FULL_PIXELS = 24_000_000  # of a picture shown pixel by pixel: 72 MB while it is encoded; a larger one is made smaller
+PAGE_FULL_QUALITY = 92  # of its JPEG: it is looked at closely
 PAGE_VIEWS_BYTES = 32 * MIB  # views kept: going through the matches and back makes none twice
 PAGE_QUERIES = 256  # vectors of questions kept, 1.5 KB each
 PAGE_MOMENTS = 8  # answers about the whole library kept until it changes
+PAGE_OPEN_SECONDS = 2.0  # for the desktop to say that it cannot open a file; then the viewer is taken to run
 PAGE_ZIP_BLOCK_BYTES = 256 * 1024  # of a file on its way into a zip: all that is in memory of it
 
 
