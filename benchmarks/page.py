@@ -182,7 +182,7 @@ def main() -> None:
                 "search, 60 results": {"n": 60},
                 "search, 500 results": {"n": 500},
                 "search, one class of 200": {"n": 60, "names": ["class 7"]},
-                "search, by path": {"n": 60, "path": "pictures/12"},
+                "search, by path": {"n": 60, "path": "*pictures/12*"},
             }
             for words, more in kinds.items():
                 cpu, wall = served.cost(searches(options.images, **more))

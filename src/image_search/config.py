@@ -43,8 +43,11 @@ CPU_SECONDS_PER_MEGAPIXEL = 0.1  # the slowest, JPEG XL, was measured at .04
 LARGE_MEMORY_SHARE = 0.75  # of the memory that is free: for one picture at a time that needs more than `Limits.memory_bytes`
 
 LIBRARY_LIMITS = Limits()
-# A picture that comes over a network or a pipe: nobody chose to keep it, so it gets less.
+# A picture that comes over a network or a pipe: nobody chose to keep it, so it gets less unless more is asked for.
 UPLOAD_LIMITS = Limits(megapixels=50.0, file_bytes=20 * MIB)
+# What somebody sends to a program of their own, through a pipe or to the page on this machine: as large as what lies on the disk.
+OWN_MEGAPIXELS = 200.0
+OWN_MEGABYTES = 200.0
 
 THUMBNAIL_QUALITY = 75  # of WebP, 0 to 100
 
@@ -53,6 +56,8 @@ EXCLUDED_FOLDERS = frozenset(  # of copies that programs make of a person's pict
     | {"#recycle", "$recycle.bin", "lost+found", "system volume information"}
 )
 
+MOST_JOBS = 10_000  # beyond it a number of workers is a slip
+MOST_SIDE = 65_535  # pixels of a picture for showing: no JPEG is wider
 PASSED_BY_ENTRIES = (
     10_000  # of a folder that is passed by, looked through to count its pictures: .05 s on a disk, some seconds on a network
 )
@@ -74,6 +79,7 @@ URL_ADDRESSES = 4  # of one host that are tried
 # --- models -----------------------------------------------------------------------------------------------------------------
 
 SAME_COSINE = 0.9999  # two float32 runtimes of one model agree to > .99999; bf16 on OpenVINO, the loosest we want, to .99995
+MODEL_DIM = 65536  # numbers in a vector; far above any ViT, and eight of them are read before a library is
 MODEL_SIDE = 4096  # pixels a model's recipe may ask for; far above any ViT, far below what would fill the memory
 HUB_LISTING_SECONDS = 10.0  # for a list of a few names
 # Pictures a run on torch. One on the CPU: a batch gains 12 to 18 % and makes the bits depend on the neighbours. On an accelerator always
@@ -96,6 +102,7 @@ THUMBNAIL_SIDE = 256  # pixels, longer side: sharp in a grid, ~8 KB as WebP
 THUMBNAILS_BYTES = 2 * 1024**3  # ~250,000 thumbnails; then the oldest go
 THUMBNAILS_WAIT_SECONDS = 1.0  # for another program that writes them; a thumbnail less is no harm
 BUSY_SECONDS = 5.0  # that a catalog held by another program is waited for; then an error, never a hang
+FORK_WAIT_SECONDS = 5.0  # for threads in the middle of a search, when the process forks; then the child cannot use that library
 VECTORS_SPARE = 0.125  # room for later rows, as a share: memory that is not touched is not taken, and a full matrix has to be copied
 REREAD_SHARE = 0.3  # of the files changed: above it all vectors are read again, which is no slower and takes no room twice
 

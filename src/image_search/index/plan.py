@@ -20,6 +20,8 @@ from ..library.worklist import Worklist
 from ..paths import as_text, from_bytes, inside, shown
 from ..types import Passed, PassRule, Skipped
 
+_REASONS = frozenset(reason.value for reason in SkipReason)
+
 __all__ = ["Plan", "Rules", "make_plan", "skipped"]
 
 
@@ -150,10 +152,10 @@ def _compare(plan: Plan, target: Target, file: ImageFile, rules: Rules) -> None:
                 plan.unchanged += 1
                 return
             plan.renew += 1
-        if same and known.state == State.SKIPPED and known.decoder == rules.decoder:
+        if same and known.state == State.SKIPPED and known.decoder == rules.decoder and known.reason in _REASONS:
             plan.skipped.append(skipped(file.path, known.reason))
             return
-    plan.work.add(target, file.relative, name, file.stat, None if known is None else known.file_id)
+    plan.work.add(target, file.relative, name, (file.device, file.stat), None if known is None else known.file_id)
     plan.todo += 1
 
 

@@ -185,13 +185,13 @@ def _is_known(catalog: Catalog, root_id: int, below: bytes) -> bool:
 def forget(catalog: Catalog, paths: Sequence[str | os.PathLike[str]], generation: int) -> int:
     """Take out files, everything below folders, or items by id; each comes back only when this path itself is indexed.
 
-    Vectors that no other file needs are removed. Returns the number of images that left.
+    Vectors that no other file needs are removed. Returns the number of images that left: 0 if they had left before.
     """
     count = 0
     for place in [_place_in(catalog, os.fspath(path)) for path in paths]:  # all of them looked up before any is taken out
         rows = list(_inside(catalog, place))
         if not rows:
-            continue  # an earlier one of these took it out
+            continue  # it is out already, by an earlier one of these or by another time
         catalog.execute("INSERT OR IGNORE INTO forgotten VALUES (?)", (place,))
         catalog.execute_many(
             f"UPDATE files SET state = '{State.FORGOTTEN}', content_id = NULL, reason = '', decoder = '', generation = ? WHERE id = ?",
@@ -223,7 +223,7 @@ def _place_in(catalog: Catalog, text: str) -> bytes:
     """The file or folder as it is named, if the library knows that; else what the name, which may be a link, leads to."""
     number = item_number(text)
     if number is not None:
-        row = catalog.one(f"SELECT r.path, f.path FROM {FILES_IN_ROOTS} WHERE f.id = ?", (number,))
+        row = next(iter(catalog.rows(f"SELECT r.path, f.path FROM {FILES_IN_ROOTS} WHERE f.id = ?", (number,), types=(bytes, bytes))), None)
         if row is None:
             raise UsageError(f"there is no image {text} in the library", hint=IDS)
         places: list[bytes] = [os.path.join(row[0], row[1])]
@@ -232,13 +232,17 @@ def _place_in(catalog: Catalog, text: str) -> bytes:
     for place in places:
         if any(_inside(catalog, place)):
             return place
+    for place in places:
+        if any(inside(place, above) for above in forgotten(catalog)):
+            return place  # it is out already: the same command can be given again, after a kill above all
     raise UsageError("this is not in the library", path=text, hint=_SHOWN)
 
 
 def _inside(catalog: Catalog, wanted: bytes) -> Iterator[tuple[int, str]]:
     """(id, state) of this file, or of all that lie in this folder."""
     for file_id, state, root, relative in catalog.rows(
-        f"SELECT f.id, f.state, r.path, f.path FROM {FILES_IN_ROOTS} WHERE f.state != '{State.FORGOTTEN}'"
+        f"SELECT f.id, f.state, r.path, f.path FROM {FILES_IN_ROOTS} WHERE f.state != '{State.FORGOTTEN}'",
+        types=(int, str, bytes, bytes),
     ):
         if inside(os.path.join(root, relative), wanted):
             yield file_id, state

@@ -28,7 +28,7 @@ from ..errors import (
 )
 from .door import POLICY, door, prefers_korean
 from .limiter import BusyError
-from .problems import problem_of
+from .problems import line_of, problem_of
 from .routes import Backend, health, images, library, page, search
 from .schemas import Problem
 from .service import Service
@@ -119,7 +119,7 @@ async def _warm(backend: Backend) -> None:
     try:
         await backend.work.run(backend.service.warm_up)
     except ImageSearchError as error:  # the first real question says it to whom it concerns
-        log.warning("%s", problem_of(error).message)
+        log.warning("%s", line_of(error))
 
 
 async def _sweep(backend: Backend) -> None:
@@ -139,7 +139,7 @@ async def _known(_: Request, error: ImageSearchError) -> Response:
     status = next((status for kind, status in STATUS if isinstance(error, kind)), 500)
     problem = problem_of(error)
     if status == 500:
-        log.error("%s", problem.message)
+        log.error("%s", line_of(error))
     return _answer(status, problem, {"Retry-After": "1"} if status == 503 else None)
 
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
-import stat
 import time
 import zipfile
 from collections.abc import Iterator, Sequence
 
 from ..config import PAGE_ZIP_BLOCK_BYTES
+from ..images.formats import Refused
+from ..images.opening import open_below
 from ..library.reading import Item
 from ..paths import shown
 
@@ -61,7 +62,7 @@ def zipped(items: Sequence[Item]) -> Iterator[bytes]:
             try:
                 for _ in _copied(archive, entry_name(position, item), item):
                     yield sink.take()
-            except OSError:
+            except (OSError, Refused):
                 left_out.append(shown(item.path))
         if left_out:
             archive.writestr(NOT_COPIED, "\n".join(left_out) + "\n")
@@ -69,14 +70,8 @@ def zipped(items: Sequence[Item]) -> Iterator[bytes]:
 
 
 def _copied(archive: zipfile.ZipFile, name: str, item: Item) -> Iterator[None]:
-    if not item.lies_in_root:
-        raise OSError("it leads out of its folder")
-    # O_NONBLOCK: a pipe under this name does not stop us; O_NOFOLLOW: a link in its place is not followed.
-    handle = os.open(item.path, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
+    handle, status = open_below(os.fsencode(item.source.root), os.fsencode(item.source.relative))
     with open(handle, "rb") as file:
-        status = os.fstat(file.fileno())
-        if not stat.S_ISREG(status.st_mode):
-            raise OSError("it is no regular file")
         written = time.localtime(max(0, status.st_mtime))[:6]
         info = zipfile.ZipInfo(name, min(max(written, (1980, 1, 1, 0, 0, 0)), (2107, 12, 31, 23, 59, 58)))  # what a zip can say
         info.external_attr = 0o644 << 16

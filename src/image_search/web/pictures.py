@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import io
-import os
 from typing import Any, NamedTuple
 
 from ..advice import Advice, Setting, Verb
 from ..config import PAGE_VIEW_QUALITY, PAGE_VIEW_SIDE, PAGE_VIEWS_BYTES, THUMBNAIL_QUALITY, THUMBNAIL_SIDE
-from ..errors import DecodeError, QueryError, UsageError
+from ..errors import DecodeError, QueryError, SkipReason, UsageError
 from ..images.fetch import fetch
 from ..library.reading import Item
 from ..types import Picture, UInt8
@@ -75,9 +74,12 @@ class Pictures:
         return Shown(large, "image/jpeg", lasting)
 
     def _picture(self, item: Item, side: int) -> Picture:
-        if os.path.lexists(item.path) and not item.lies_in_root:
-            raise QueryError("this image now leads out of its folder and is not shown", hint="index the folder it points to")
-        return self._library.engine.picture(item.path, max_side=side)
+        try:
+            return self._library.engine.picture(item.source, max_side=side)
+        except DecodeError as error:
+            if error.reason != SkipReason.LINK:
+                raise
+            raise QueryError("this image now leads out of its folder and is not shown", hint="index the folder it points to") from error
 
     # --- given ones ---------------------------------------------------------------------------------------------------------
 
@@ -102,7 +104,7 @@ class Pictures:
             hint = Advice("start it with: ", Verb("serve", (Setting("allow_urls", "True"),)))
             raise UsageError("addresses are not fetched here", hint=hint)
         self._library.must_exist()
-        return self.upload(fetch(url))
+        return self.upload(fetch(url, max_bytes=self._library.engine.decoders.of_sent.file_bytes))
 
     def uploaded(self, id: str) -> Upload:
         upload = self._uploads.get(id)

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from ..advice import Named, Setting, in_shell, told
-from ..errors import DecodeError
+import functools
+
+from ..advice import TAKEN_BY, Named, Setting, in_shell, told
+from ..errors import DecodeError, ImageSearchError
 from ..paths import shown
 from .schemas import Problem
 
-__all__ = ["plain", "problem_of"]
-
-# Whose option it is. The page has no field for these: who looks at it has a terminal beside it.
-_COMMAND_OF = {"max_megapixels": "index", "prune": "index", "allow_private_urls": "search"}
+__all__ = ["line_of", "plain", "problem_of"]
 
 
 def problem_of(error: Exception) -> Problem:
@@ -26,14 +25,22 @@ def problem_of(error: Exception) -> Problem:
     )
 
 
+def line_of(error: ImageSearchError) -> str:
+    """The same for the terminal that the page was started in."""
+    return shown(error.told(functools.partial(in_shell, running="serve")))
+
+
 def plain(text: str) -> str:
     """Text for the page: advice in its words, control characters escaped."""
     return shown(told(text, _on_the_page))
 
 
 def _on_the_page(named: Named) -> str:
-    """A verb as it is typed in a terminal; a setting as "the option --max-megapixels of image-search index"."""
+    """A verb as it is typed in a terminal; a setting as "the option --max-megapixels of image-search serve".
+
+    The page has no fields for them: who started it has a terminal beside it.
+    """
     if not isinstance(named, Setting):
         return in_shell(named)
-    command = _COMMAND_OF.get(named.name)
-    return f"the option {in_shell(named)}" + (f" of image-search {command}" if command else "")
+    takers = TAKEN_BY.get(named.name, ("serve",))
+    return f"the option {in_shell(named)} of image-search {'serve' if 'serve' in takers else takers[0]}"

@@ -80,9 +80,12 @@ class SearchRequest(_Schema):
     n: int = Field(60, ge=1, le=PAGE_RESULTS)
     names: list[Annotated[str, StringConstraints(max_length=1000)]] = Field([], max_length=100, description="only these classes")
     path: str = Field(
-        "", max_length=1000, description='glob on the absolute path ("*" crosses folders); text without * or ? may stand anywhere'
+        "", max_length=2000, description='glob on the whole absolute path, as in the shell ("*" crosses folders): "*/2024/*"; "": any path'
     )
-    min_similarity: float | None = Field(None, ge=-1, le=1)
+    min_similarity: float | None = Field(None, ge=-1, le=1, description="only matches with at least this similarity")
+    min_closeness: float | None = Field(
+        None, ge=0, le=1, description="only matches with at least this closeness; 400 in a library of fewer than 50 images, which has none"
+    )
     exclude_self: bool = Field(False, description="leave out files identical to a query")
 
 

@@ -45,8 +45,9 @@ class Searching:
             request.n,
             less=[query for part, query, _ in read if part.less],
             names=request.names,
-            path=_glob(request.path),
+            path=request.path or None,
             min_similarity=request.min_similarity,
+            min_closeness=request.min_closeness,
             exclude_self=request.exclude_self,
         )
         threshold = self.threshold(matches.model)
@@ -114,8 +115,3 @@ class Searching:
 def _as_json(matches: Matches) -> list[dict[str, Any]]:
     rows: list[dict[str, Any]] = matches_json(list(matches), query="", model="", exact=True)["matches"]
     return rows
-
-
-def _glob(text: str) -> str | None:
-    """A pattern as it is; plain text may stand anywhere in the path."""
-    return None if not text else text if any(c in text for c in "*?[") else f"*{text}*"

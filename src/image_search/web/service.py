@@ -9,7 +9,6 @@ from typing import Any
 
 from .. import __version__
 from ..advice import Advice, Setting, Verb
-from ..config import UPLOAD_LIMITS
 from ..engine import ImageSearchEngine
 from ..errors import UsageError
 from ..library.catalog import item_id
@@ -76,8 +75,8 @@ class Service:
             library=None if facts is None else _library_state(facts),
             folders=self._choices(facts),
             urls_allowed=self._shared.urls,
-            upload_bytes=UPLOAD_LIMITS.file_bytes,
-            upload_megapixels=UPLOAD_LIMITS.megapixels,
+            upload_bytes=self._engine.decoders.of_sent.file_bytes,
+            upload_megapixels=self._engine.decoders.of_sent.megapixels,
             job=self.job_state(),
             read_only=read_only,
         )
@@ -145,6 +144,6 @@ def _library_state(facts: dict[str, Any]) -> LibraryState:
         model=shown(facts["model"]),
         dimensions=facts["dimensions"],
         store=shown(facts["store"]),
-        store_ready=facts["store_ready"],
+        store_ready=facts["store_ready"] or facts["store"] == "exact",  # where none is kept, none has to be made ready
         store_note=plain(facts["store_note"]),
     )

@@ -48,7 +48,7 @@ def _answered(behind: Backend, request: SearchRequest) -> str:
 
 @router.post("/api/uploads", openapi_extra={"requestBody": _A_FILE})
 async def upload(request: Request, behind: Behind) -> Upload:
-    """A picture to search with: the file's bytes as the body, at most 20 MB and 50 megapixels. The answer's id goes into a search."""
+    """A picture to search with: the file's bytes as the body, as large as `/api/library` says. The answer's id goes into a search."""
     data = bytearray()
     async for chunk in request.stream():
         data += chunk

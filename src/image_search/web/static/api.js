@@ -51,7 +51,7 @@ export function page(name, after, limit = 100) {
 }
 
 export function upload(file, limits) {
-  if (limits && file.size > limits.upload_bytes) return Promise.reject(new Problem({ code: "TooLarge" }, 413));
+  if (limits && file.size > limits.upload_bytes) return Promise.reject(new Problem({ code: "TooLarge", message: `more than ${Math.floor(limits.upload_bytes / 2 ** 20)} MB` }, 413));
   return ask("api/uploads", { method: "POST", headers: { "Content-Type": "application/octet-stream" }, body: file });
 }
 

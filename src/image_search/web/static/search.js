@@ -11,6 +11,9 @@ import { makeGrid } from "./grid.js";
 import { makeQueryPanel } from "./query.js";
 import { cosine, t } from "./words.js";
 
+/** What was typed, as the whole path's pattern: plain text may stand anywhere in it. */
+const pattern = (text) => (!text || /[*?]/.test(text) ? text : `*${text.replaceAll("[", "[[]")}*`);
+
 const FIRST = 60; // fills a screen at once; the rest follows
 const ALL = 500;
 
@@ -53,7 +56,7 @@ export function makeSearch() {
   const question = (at) => ({
     queries: at.parts.map(({ id, less, region }) => (region ? { id, less, region } : { id, less })),
     names: at.names,
-    path: at.path,
+    path: pattern(at.path),
   });
 
   async function show() {

@@ -162,7 +162,7 @@ const EN = {
   // errors
   folder_dropped: "Folders cannot be dropped here. Drop the images in it, or name the folder when you start: image-search serve --allow FOLDER",
   e_Gone: "The server does not answer. Is it still running?",
-  e_TooLarge: "The image is larger than 20 MB",
+  e_TooLarge: "The image is larger than {n} MB",
   e_NotAnImage: "That is not an image",
   e_Kept: "This image is no longer kept. Give it again",
   retry: "Try again",
@@ -320,7 +320,7 @@ const KO = {
   key_help: "이 목록",
   folder_dropped: "폴더는 여기에 놓을 수 없습니다. 안의 이미지를 놓거나, 시작할 때 폴더를 지정하세요: image-search serve --allow FOLDER",
   e_Gone: "서버가 답하지 않습니다. 아직 실행 중인가요?",
-  e_TooLarge: "이미지가 20 MB보다 큽니다",
+  e_TooLarge: "이미지가 {n} MB보다 큽니다",
   e_NotAnImage: "이미지가 아닙니다",
   e_Kept: "이 이미지는 더 이상 보관되어 있지 않습니다. 다시 주세요",
   retry: "다시 시도",
@@ -398,6 +398,7 @@ const WITH_CAUSE = new Set(["Query", "Usage", "Model", "Store", "Unexpected"]); 
 
 /** One plain line for people. */
 export function problemText({ code, message, hint, reason }) {
+  if (code === "TooLarge") return t("e_TooLarge", { n: Number(/\d+/.exec(message)?.[0]) });
   const own = WORDS[`e_${code}`];
   if (own && reason) return `${own}: ${reasonText(reason, reason)}`;
   if (own && WITH_CAUSE.has(code) && message) return `${own} (${message})`;
@@ -406,8 +407,10 @@ export function problemText({ code, message, hint, reason }) {
   return hint ? `${line}. ${hint[0].toUpperCase()}${hint.slice(1)}.` : `${line}.`;
 }
 
-export const cosine = (value) => value.toFixed(3);
-export const percent = (value) => new Intl.NumberFormat(language, { style: "percent" }).format(value);
+// The highest number of three decimals, or of whole percents, that is not above the value: a limit set to what is shown keeps it.
+const below = (value, digits) => (Number(value.toFixed(digits)) <= value ? Number(value.toFixed(digits)) : Number(value.toFixed(digits)) - 10 ** -digits);
+export const cosine = (value) => below(value, 3).toFixed(3);
+export const percent = (value) => new Intl.NumberFormat(language, { style: "percent" }).format(below(value, 2));
 
 export function bytes(count) {
   const units = ["B", "kB", "MB", "GB"];
