@@ -104,7 +104,7 @@ def test_a_file_that_cannot_be_read_just_now_stays_and_is_counted_alike(
     real = os.open
 
     def refused(name: object, *rest: object, **more: object) -> int:
-        if os.fsdecode(name) == str(path):  # type: ignore[arg-type]
+        if os.path.basename(os.fsdecode(name)) == path.name:  # type: ignore[arg-type]  # alone of all files it has changed
             raise PermissionError(13, "Permission denied")
         return real(name, *rest, **more)  # type: ignore[arg-type]
 
@@ -117,6 +117,18 @@ def test_a_file_that_cannot_be_read_just_now_stays_and_is_counted_alike(
     monkeypatch.undo()
     assert engine.index(photos).updated == 1
     assert (engine.status()["skipped"], engine.status()["images"]) == (0, 12)
+
+
+def test_what_was_taken_out_is_not_counted_any_more(engine: ImageSearchEngine, photos: Path) -> None:
+    for folder in ("circle", "square"):
+        (photos / folder / "notes.txt").write_text("x")
+        (photos / folder / "link.png").symlink_to(photos / "stripes" / "0.png")
+    engine.index(photos)
+    engine.forget(photos / "circle")
+    status = engine.status()
+    assert (status["skipped"], [p["files"] for p in status["passed"]]) == (1, [1])
+    engine.index(photos)
+    assert engine.status()["passed"] == status["passed"]
 
 
 def test_no_images_says_why(engine: ImageSearchEngine, tmp_path: Path) -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import io
 import os
 import sys
+import threading
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -495,3 +497,44 @@ def test_the_limits_of_a_query_can_be_set(big: ImageSearchEngine, tmp_path: Path
         report = engine.index(tmp_path, progress=False)  # its own limit, too, unless it is told another
         assert {skipped.reason for skipped in report.skipped} == {"too many pixels"} and len(report.skipped) == 2
         assert engine.index(tmp_path, max_megapixels=2, progress=False).added == 1
+
+
+def test_closing_beside_threads_that_search_gives_them_our_errors_alone(tmp_path: Path, photos: Path) -> None:
+    """`close()` gives everything back; who is in the middle of a question is told so, and who asks next opens it again."""
+    stop, said, foreign = threading.Event(), set[str](), list[BaseException]()
+    picture("circle", 99).save(tmp_path / "new.png")
+    with quick_engine(tmp_path / "library") as engine:
+        engine.index(photos)
+        deeds = [
+            lambda: engine.search("id:1", 5),
+            lambda: engine.search(tmp_path / "new.png", 5),
+            lambda: engine.search("id:2", 5, path="*"),
+            engine.status,
+            engine.verify,
+            lambda: engine.embed([tmp_path / "new.png"]),
+        ]
+
+        def ask() -> None:
+            while not stop.is_set():
+                for deed in deeds:
+                    try:
+                        deed()
+                        said.add("done")
+                    except ImageSearchError as error:
+                        said.add(error.what)
+                    except BaseException as error:
+                        foreign.append(error)
+
+        threads = [threading.Thread(target=ask) for _ in range(3)]
+        for thread in threads:
+            thread.start()
+        try:
+            for _ in range(60):
+                time.sleep(0.01)
+                engine.close()
+        finally:
+            stop.set()
+            for thread in threads:
+                thread.join()
+    assert foreign == [] and "done" in said
+    assert said <= {"done", "the library was closed while it was in use", "the decoder is closed"}

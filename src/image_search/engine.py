@@ -6,7 +6,6 @@ import contextlib
 import functools
 import logging
 import os
-import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
@@ -19,7 +18,9 @@ from . import given
 from .advice import Advice, Setting, Verb
 from .config import DEFAULT_STORE, MOST_JOBS, MOST_SIDE, THUMBNAIL_SIDE, available_cpus, default_library
 from .errors import SALVAGE, LibraryDamagedError, LibraryError, MissingExtraError, QueryError, StoreError, UsageError
-from .images.pool import DecodePool
+from .forks import Lock
+from .images.opening import FileInRoot
+from .images.pool import DecodePool, PictureSource
 from .index.plan import Plan, make_plan
 from .index.request import Request as IndexRequest
 from .index.run import Progress, plan_only, run
@@ -100,7 +101,7 @@ class ImageSearchEngine:
             max_megapixels=None if max_megapixels is None else given.number(max_megapixels, "max_megapixels"),
             max_megabytes=None if max_megabytes is None else given.number(max_megabytes, "max_megabytes", least=1),
         )
-        self._opening = threading.RLock()  # two first questions at once open one library
+        self._opening = Lock()  # two first questions at once open one library
 
     def __enter__(self) -> ImageSearchEngine:
         return self
@@ -204,7 +205,7 @@ class ImageSearchEngine:
         if make and not self._library.exists:
             # Whatever can go wrong goes wrong before anything lies in a folder that may not be ours.
             Catalog.check_place(self.library)
-            self._model.for_a_new_library()
+            self._model.for_a_new_library(proved=True)
         with self._library.writing(self._model.create_library if make else None) as catalog:
             self._model.check(catalog.fingerprint)
             if self._store is not None and choose_store:
@@ -223,6 +224,7 @@ class ImageSearchEngine:
                     raise StoreError(Advice(replica.why, "; to use it again, name it: ", again))
                 sync.bring_up_to_date(catalog, replica)
         except (StoreError, LibraryError, MissingExtraError) as error:
+            catalog.must_be_in_place()  # else they are not
             self._notify(Advice("The images are safe and can be searched (exactly), but the store is not up to date: ", error.line))
 
     # --- search -------------------------------------------------------------------------------------------------------------
@@ -304,17 +306,15 @@ class ImageSearchEngine:
         """
         return self._reader(self._open().reader).read(image, region=as_region(region))
 
-    def picture(self, source: str | bytes, *, max_side: int) -> Picture:
-        """For showing, its longer side at most `max_side` pixels.
+    def picture(self, source: PictureSource, *, max_side: int) -> Picture:
+        """For showing, its longer side at most `max_side` pixels. Raises DecodeError with its reason.
 
         Args:
-            source: a path, or encoded bytes, which get an upload's limits.
-
-        Raises DecodeError with its reason.
+            source: a path, a file of an indexed folder, or encoded bytes, which get an upload's limits.
         """
         recipe = self._open().reader.fingerprint.preprocess
         side = given.whole(max_side, "max_side", most=MOST_SIDE)
-        if not isinstance(source, bytes):
+        if not isinstance(source, (bytes, FileInRoot)):
             source = given.path(source, "the picture")
         return self.decoders.pool(recipe, sent=isinstance(source, bytes)).picture(source, max_side=side)
 
@@ -374,7 +374,7 @@ class ImageSearchEngine:
 
     def verify(self) -> list[str]:
         """Read the whole catalog and say what is damaged in it, a line each (see `library.salvage.find_damage`); empty: nothing."""
-        return find_damage(self._open().reader.catalog)
+        return find_damage((reader := self._open().reader).catalog) + self._replica(reader).unknown
 
     def rebuild(self) -> int:
         """Rebuild the store from the catalog, without the model. Returns the number of images in it.
@@ -396,5 +396,4 @@ class ImageSearchEngine:
         return self._store or library.meta("store") or DEFAULT_STORE
 
     def _replica(self, library: Catalog | Reader) -> StoreReplica:
-        made = library.fingerprint
-        return StoreReplica(self.library, dim=made.dim, model=made.short, spec=self._store_spec(library))
+        return StoreReplica(self.library, dim=library.fingerprint.dim, model=library.fingerprint.short, spec=self._store_spec(library))

@@ -32,8 +32,12 @@ import os
 import re
 from collections.abc import Callable, Iterator
 from enum import StrEnum
+from typing import TYPE_CHECKING
 
 from .advice import Advice, Named, Setting, Verb, capitalised, told
+
+if TYPE_CHECKING:
+    from .images.opening import FileInRoot
 
 __all__ = [
     "DecodeError",
@@ -141,10 +145,10 @@ class DecodeError(ImageSearchError):
     """A file that cannot become pixels. `reason` is one of the closed list; `detail` is the decoder's own word, for --debug.
 
     `sha256` (32 bytes) is the hash of the bytes that failed where they could be read, else None. `source`: what was to become pixels, a
-    path or the encoded bytes; set where one of many failed.
+    path, a file of an indexed folder or the encoded bytes; set where one of many failed.
     """
 
-    source: str | bytes | None = None
+    source: str | bytes | FileInRoot | None = None
 
     def __init__(
         self,

@@ -12,13 +12,15 @@ from ..images.formats import extra_for
 from ..images.scan import Excluder, ImageFile, NotIndexed, PassedBy, scan
 from ..library import writing
 from ..library.catalog import Catalog
-from ..library.folders import Target, adopt
+from ..library.folders import Target, adopt, clear_look
 from ..library.moving import forgotten
 from ..library.reading import Reader
 from ..library.schema import State
 from ..library.worklist import Worklist
 from ..paths import as_text, from_bytes, inside, shown
 from ..types import Passed, PassRule, Skipped
+
+_REASONS = frozenset(reason.value for reason in SkipReason)
 
 __all__ = ["Plan", "Rules", "make_plan", "skipped"]
 
@@ -100,7 +102,7 @@ def make_plan(catalog: Catalog, folders: Sequence[str | os.PathLike[str]], rules
     roots = Reader(catalog).root_paths()  # each is looked at by itself
     never = {os.path.realpath(catalog.folder), *roots, *map(from_bytes, forgotten(catalog))}  # passed by in silence
     for target in plan.targets:
-        writing.begin_look(catalog, target)
+        clear_look(catalog, target.root_id, target.below)  # this look tells it anew
         nameless = partial(_is_wanted, plan, target, rules)
         for found in scan(from_bytes(target.root), below=target.below, excluder=rules.excluder, never=never, nameless=nameless):
             if isinstance(found, ImageFile):
@@ -150,10 +152,10 @@ def _compare(plan: Plan, target: Target, file: ImageFile, rules: Rules) -> None:
                 plan.unchanged += 1
                 return
             plan.renew += 1
-        if same and known.state == State.SKIPPED and known.decoder == rules.decoder:
+        if same and known.state == State.SKIPPED and known.decoder == rules.decoder and known.reason in _REASONS:
             plan.skipped.append(skipped(file.path, known.reason))
             return
-    plan.work.add(target, file.relative, name, file.stat, None if known is None else known.file_id)
+    plan.work.add(target, file.relative, name, (file.device, file.stat), None if known is None else known.file_id)
     plan.todo += 1
 
 

@@ -17,7 +17,7 @@ from .catalog import Catalog, item_number
 from .moving import forgotten, hand_over, join_moved
 from .schema import FILES_IN_ROOTS, State, part_of
 
-__all__ = ["Target", "adopt", "forget", "need_folder"]
+__all__ = ["Target", "adopt", "clear_look", "drop_unused_contents", "forget", "need_folder"]
 
 _SHOWN = Advice("its folders are shown by: ", Verb("status"))
 
@@ -185,21 +185,33 @@ def _is_known(catalog: Catalog, root_id: int, below: bytes) -> bool:
 def forget(catalog: Catalog, paths: Sequence[str | os.PathLike[str]], generation: int) -> int:
     """Take out files, everything below folders, or items by id; each comes back only when this path itself is indexed.
 
-    Vectors that no other file needs are removed. Returns the number of images that left.
+    Vectors that no other file needs are removed. Returns the number of images that left: 0 if they had left before.
     """
     count = 0
     for place in [_place_in(catalog, os.fspath(path)) for path in paths]:  # all of them looked up before any is taken out
         rows = list(_inside(catalog, place))
         if not rows:
-            continue  # an earlier one of these took it out
+            continue  # it is out already, by an earlier one of these or by another time
         catalog.execute("INSERT OR IGNORE INTO forgotten VALUES (?)", (place,))
         catalog.execute_many(
             f"UPDATE files SET state = '{State.FORGOTTEN}', content_id = NULL, reason = '', decoder = '', generation = ? WHERE id = ?",
             [(generation, file_id) for file_id, _ in rows],
         )
         count += sum(state == State.PRESENT for _, state in rows)
+        for root_id, root in catalog.rows("SELECT id, path FROM roots"):
+            if inside(root, place):
+                clear_look(catalog, root_id, b"")
+            elif inside(place, root):
+                clear_look(catalog, root_id, os.path.relpath(place, root))
     drop_unused_contents(catalog)
     return count
+
+
+def clear_look(catalog: Catalog, root_id: int, below: bytes) -> None:
+    """What the last look at this part of a root passed by or could not use is no longer told."""
+    where, values = part_of(root_id, below)
+    for table in ("passed", "unusable"):
+        catalog.execute(f"DELETE FROM {table} WHERE ({where}) OR (root_id = ? AND path = ?)", (*values, root_id, below))
 
 
 def drop_unused_contents(catalog: Catalog) -> None:
@@ -211,7 +223,7 @@ def _place_in(catalog: Catalog, text: str) -> bytes:
     """The file or folder as it is named, if the library knows that; else what the name, which may be a link, leads to."""
     number = item_number(text)
     if number is not None:
-        row = catalog.one(f"SELECT r.path, f.path FROM {FILES_IN_ROOTS} WHERE f.id = ?", (number,))
+        row = next(iter(catalog.rows(f"SELECT r.path, f.path FROM {FILES_IN_ROOTS} WHERE f.id = ?", (number,), types=(bytes, bytes))), None)
         if row is None:
             raise UsageError(f"there is no image {text} in the library", hint=IDS)
         places: list[bytes] = [os.path.join(row[0], row[1])]
@@ -220,13 +232,17 @@ def _place_in(catalog: Catalog, text: str) -> bytes:
     for place in places:
         if any(_inside(catalog, place)):
             return place
+    for place in places:
+        if any(inside(place, above) for above in forgotten(catalog)):
+            return place  # it is out already: the same command can be given again, after a kill above all
     raise UsageError("this is not in the library", path=text, hint=_SHOWN)
 
 
 def _inside(catalog: Catalog, wanted: bytes) -> Iterator[tuple[int, str]]:
     """(id, state) of this file, or of all that lie in this folder."""
     for file_id, state, root, relative in catalog.rows(
-        f"SELECT f.id, f.state, r.path, f.path FROM {FILES_IN_ROOTS} WHERE f.state != '{State.FORGOTTEN}'"
+        f"SELECT f.id, f.state, r.path, f.path FROM {FILES_IN_ROOTS} WHERE f.state != '{State.FORGOTTEN}'",
+        types=(int, str, bytes, bytes),
     ):
         if inside(os.path.join(root, relative), wanted):
             yield file_id, state

@@ -17,6 +17,7 @@ import time
 from collections.abc import Iterator
 from types import TracebackType
 
+from .. import forks
 from ..errors import MAKE_ONE, LibraryBusyError, LibraryError, LibraryNotFoundError, translated_os_errors
 
 __all__ = ["ProcessLock"]
@@ -67,6 +68,7 @@ class ProcessLock:
                 if locked and self._is_still_here(fd):
                     self._write_name(fd)
                     self._fd, fd = fd, -1
+                    forks.watch(self)
                     return
             except OSError as error:
                 raise LibraryError("this file system cannot lock files", path=self.path, hint="keep the library on a local disk") from error
@@ -91,6 +93,11 @@ class ProcessLock:
                 unlock_descriptor(fd)
         finally:
             os.close(fd)
+
+    def after_fork(self, in_child: bool) -> None:
+        if in_child and self._fd is not None:  # unlocked here it would be unlocked there; kept open it would outlive the parent
+            os.close(self._fd)
+            self._fd = None
 
     def __enter__(self) -> ProcessLock:
         self.acquire()

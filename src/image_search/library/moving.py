@@ -37,7 +37,7 @@ class _Known(NamedTuple):
 
 def forgotten(catalog: Catalog) -> list[bytes]:
     """Paths that the user took out."""
-    return [path for (path,) in catalog.rows("SELECT path FROM forgotten")]
+    return [path for (path,) in catalog.rows("SELECT path FROM forgotten", types=(bytes,))]
 
 
 # --- told -------------------------------------------------------------------------------------------------------------------

@@ -11,7 +11,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from ..paths import inside, whole_path
+from ..images.opening import FileInRoot
+from ..paths import from_bytes, inside, whole_path
 from ..types import FileStat
 from .catalog import Catalog
 from .disks import Disks
@@ -30,10 +31,14 @@ class Todo:
 
     root_id: int
     relative: bytes
-    path: str
+    source: FileInRoot
     name: str
     stat: FileStat
     file_id: int | None
+
+    @property
+    def path(self) -> str:
+        return self.source.path
 
 
 class KnownFile(NamedTuple):
@@ -73,7 +78,7 @@ class Worklist:
         self.targets = list(targets)
         self.renews = renew
         for table, columns in (
-            ("todo", "n INTEGER PRIMARY KEY, root_id, path BLOB, name TEXT, size, mtime_ns, ctime_ns, inode, file_id"),
+            ("todo", "n INTEGER PRIMARY KEY, root_id, path BLOB, name TEXT, device TEXT, size, mtime_ns, ctime_ns, inode, file_id"),
             ("seen", "file_id INTEGER PRIMARY KEY"),
             *([("outdated", "content_id INTEGER PRIMARY KEY, sha256 BLOB UNIQUE")] if renew else []),
         ):
@@ -138,23 +143,26 @@ class Worklist:
     def rename_class(self, file_id: int, name: str) -> None:
         self._catalog.execute("UPDATE files SET name = ?, generation = ? WHERE id = ?", (name, self._catalog.generation, file_id))
 
-    def add(self, target: Target, relative: bytes, name: str, stat: FileStat, file_id: int | None) -> None:
+    def add(self, target: Target, relative: bytes, name: str, seen: tuple[int, FileStat], file_id: int | None) -> None:
+        """`seen`: device and stat of the file that the walk found."""
+        device, stat = seen
         self._catalog.execute(
-            "INSERT INTO temp.todo VALUES (NULL, ?, ?, ?, ?, ?, ?, ?, ?)",
-            (target.root_id, relative, name, stat.size, stat.mtime_ns, stat.ctime_ns, stat.inode, file_id),
+            "INSERT INTO temp.todo VALUES (NULL, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            (target.root_id, relative, name, str(device), stat.size, stat.mtime_ns, stat.ctime_ns, stat.inode, file_id),
         )
 
     # --- reading ------------------------------------------------------------------------------------------------------------
 
     def __iter__(self) -> Iterator[Todo]:
         """The work, in the order of the walk; read in pages, since rows are written meanwhile."""
-        roots = {t.root_id: t.root for t in self.targets}
+        roots = {t.root_id: from_bytes(t.root) for t in self.targets}
         last = 0
         while page := self._catalog.rows("SELECT * FROM temp.todo WHERE n > ? ORDER BY n LIMIT ?", (last, _PAGE)):
-            for n, root_id, relative, name, size, mtime_ns, ctime_ns, inode, file_id in page:
+            for n, root_id, relative, name, device, size, mtime_ns, ctime_ns, inode, file_id in page:
                 last = n
-                path = whole_path(roots[root_id], relative)
-                yield Todo(root_id, relative, path, name, FileStat(size, mtime_ns, ctime_ns, inode), file_id)
+                stat = FileStat(size, mtime_ns, ctime_ns, inode)
+                source = FileInRoot(roots[root_id], from_bytes(relative), (int(device), stat))
+                yield Todo(root_id, relative, source, name, stat, file_id)
 
     def known_below(self, target: Target) -> list[Gone]:
         """Every file below the target that was there, skipped or excluded, seen again or not."""
@@ -170,7 +178,7 @@ class Worklist:
         where, values = target.where
         states = f"'{State.PRESENT}', '{State.SKIPPED}', '{State.EXCLUDED}'"
         sql = f"SELECT id, path, state FROM files WHERE state IN ({states}) AND {where}{more}"
-        return [Gone(*row) for row in self._catalog.rows(sql, values)]
+        return [Gone(*row) for row in self._catalog.rows(sql, values, types=(int, bytes, str))]
 
     def moved_from(self, content: int) -> int | None:
         """A row with this content whose file is gone: the same image, moved. None: there is none."""
@@ -180,6 +188,7 @@ class Worklist:
             f" WHERE f.content_id = ? AND f.state IN ('{State.PRESENT}', '{State.MISSING}')"
             " AND f.id NOT IN (SELECT file_id FROM temp.seen)",
             (content,),
+            types=(int, int, bytes, bytes, str),
         ):
             looked_at = any(t.root_id == root_id and t.holds(relative) and not t.hides(relative) for t in self.targets)
             if state == State.MISSING or looked_at or self._proved_gone(whole_path(root, relative)):

@@ -93,7 +93,7 @@ def files_in(folder: Path, kind: Weights) -> ModelFiles | None:
 def read_json(path: Path) -> dict[str, Any]:
     try:
         content = json.loads(path.read_bytes())
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise ModelDamagedError("this model's configuration cannot be read", path=path, hint="fetch or copy it again") from error
     if not isinstance(content, dict):
         raise ModelDamagedError("this model's configuration is not a JSON object", path=path, hint="fetch or copy it again")
@@ -123,7 +123,7 @@ def _tensor_names(path: Path) -> list[str]:
                 raise ValueError(f"header of {length} bytes")
             header = json.loads(file.read(length))
         return [name for name in header if name != "__metadata__"]
-    except (OSError, ValueError, TypeError) as error:
+    except (OSError, ValueError, TypeError, RecursionError) as error:
         raise ModelDamagedError("this model file does not load", path=path, hint="fetch or copy it again") from error
 
 

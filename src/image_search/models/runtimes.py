@@ -12,7 +12,8 @@ from typing import Any, Literal, cast
 
 from .. import given
 from ..advice import Advice, Setting
-from ..errors import UsageError
+from ..errors import ModelError, UsageError
+from ..forks import loaded_before_fork
 from ..types import Embedder
 from .checkpoint import Checkpoint
 from .files import Weights
@@ -32,6 +33,8 @@ class Runtime:
         packages: the libraries it runs on, as they are imported; their versions are part of a proof.
         numbers: "full" precision, or the weights rounded to 8 bits, which makes another model of them (`ModelRow.full_precision`).
         needs: "module:function" that raises MissingExtraError where its extra is not installed; "": nothing to ask before a download.
+        forks: a process that was forked from one where it is in use can use it as well. Where threads are kept for the computing it
+            cannot: it would wait for them for ever (torch 2.13 and OpenVINO 2026.4, tried).
     """
 
     name: str
@@ -40,6 +43,7 @@ class Runtime:
     packages: tuple[str, ...]
     numbers: Literal["full", "int8"] = "full"
     needs: str = ""
+    forks: bool = True
 
     def supports(self, row: ModelRow) -> bool:
         """Whether it can run this model: rounded or not as the row wants it, and `mini` is an ONNX file only."""
@@ -51,14 +55,21 @@ class Runtime:
             _function(self.needs)()
 
     def open(self, checkpoint: Checkpoint) -> Embedder:
+        if not self.forks and loaded_before_fork(f"{__package__}.{self.opens.partition(':')[0]}"):
+            raise ModelError(
+                f"{self.name} was in use when this process was forked, and would wait for ever",
+                hint='start the other process with multiprocessing\'s method "spawn", or before a model is used',
+            )
         return cast(Embedder, _function(self.opens)(checkpoint))
 
 
 RUNTIMES: tuple[Runtime, ...] = (
     Runtime("onnx", weights="onnx", opens="onnx:open_onnx", packages=("onnxruntime",)),
     Runtime("onnx", weights="onnx", opens="int8:open_int8", packages=("onnxruntime",), numbers="int8", needs="int8:import_quantiser"),
-    Runtime("openvino", weights="onnx", opens="openvino:open_openvino", packages=("openvino",), needs="openvino:import_openvino"),
-    Runtime("torch", weights="torch", opens="torch:open_torch", packages=("torch", "transformers")),
+    Runtime(
+        "openvino", weights="onnx", opens="openvino:open_openvino", packages=("openvino",), needs="openvino:import_openvino", forks=False
+    ),
+    Runtime("torch", weights="torch", opens="torch:open_torch", packages=("torch", "transformers"), forks=False),
 )
 
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable
 from dataclasses import replace
 
 from ..config import LIBRARY_LIMITS, MIB, UPLOAD_LIMITS, Limits
+from ..forks import Lock
 from ..images.pool import DecodePool
 from ..types import Preprocess
 
@@ -37,7 +37,7 @@ class Decoders:
         self._make = make
         self._workers = workers
         self._pools: dict[tuple[Limits, Preprocess], DecodePool] = {}
-        self._making = threading.Lock()
+        self._making = Lock()
 
     def pool(self, recipe: Preprocess, *, sent: bool) -> DecodePool:
         limits = self.of_sent if sent else self.of_files

@@ -21,6 +21,7 @@ from ..embedding import Embedded, embed_each, in_order
 from ..errors import IDS, DecodeError, QueryError, SkipReason, UsageError
 from ..images.fetch import fetch, is_address
 from ..images.headers import orientation
+from ..images.pool import PictureSource
 from ..library.catalog import item_number
 from ..library.reading import Reader
 from ..types import Embedder, Float32, Preprocess, Region
@@ -40,7 +41,7 @@ Source: TypeAlias = "str | os.PathLike[str] | bytes | np.ndarray[Any, Any] | Ima
 class Depiction:
     """How a picture that was searched with can be shown: its path or encoded bytes, and the part of it that counted."""
 
-    source: str | bytes
+    source: PictureSource
     region: Region | None = None
 
 
@@ -67,7 +68,7 @@ class _Opened(NamedTuple):
     """A picture that has to be decoded. `trusted`: it came from this machine."""
 
     label: str
-    picture: str | bytes
+    picture: PictureSource
     trusted: bool
 
 
@@ -139,7 +140,7 @@ class QueryReader:
     def _embedded(self, opened: Iterable[_Opened], trusted: bool, region: Region | None = None) -> Iterator[Query | QueryError]:
         under_way: deque[_Opened] = deque()
 
-        def pictures() -> Iterator[str | bytes]:
+        def pictures() -> Iterator[PictureSource]:
             for one in opened:
                 under_way.append(one)
                 yield one.picture
@@ -201,8 +202,8 @@ class QueryReader:
                 raise QueryError(f"there is no image {text} in the library", hint=IDS)
             assert self._reader is not None
             if not whole:
-                return _Opened(item.path, item.path, trusted=True)
-            return Query(item.path, self._reader.vector(item.content), Depiction(item.path), item.sha256)
+                return _Opened(item.path, item.source, trusted=True)
+            return Query(item.path, self._reader.vector(item.content), Depiction(item.source), item.sha256)
         if is_address(text):
             return _Opened(
                 text, fetch(text, allow_private=self._allow_private_urls, max_bytes=self._decoders.of_sent.file_bytes), trusted=False

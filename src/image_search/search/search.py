@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import os
-import threading
 import time
 from collections.abc import Iterable, Sequence
 from typing import Literal
 
 import numpy as np
 
+from .. import forks
 from ..advice import Advice, Setting, Verb
 from ..config import MIN_CLOSENESS_IMAGES, STORE_ASK_AGAIN_SECONDS, STORE_PAYS_FROM
 from ..errors import SALVAGE, DiskFullError, ImageSearchError, LibraryDamagedError, StoreError, UsageError
@@ -65,7 +65,8 @@ class Searcher:
         self._store: VectorStore | None = None
         self._store_generation = -1
         self._ask_again = 0.0
-        self._using = threading.RLock()  # a store that answers is not closed under the question
+        self._using = forks.Lock()  # a store that answers is not closed under the question
+        forks.watch(self)
 
     def search(self, query: Float32, n: int, filters: Filters, how: How, same: frozenset[bytes]) -> tuple[list[Match], bool]:
         """The n nearest files that pass the filters.
@@ -116,6 +117,11 @@ class Searcher:
     def close(self) -> None:
         with self._using:
             self._replica.close()  # the store, and the copy of its files that this process reads
+            self._store = None
+            self._ask_again = 0.0
+
+    def after_fork(self, in_child: bool) -> None:
+        if in_child:
             self._store = None
             self._ask_again = 0.0
 
@@ -238,6 +244,7 @@ def _matches(found: list[_Found], filters: Filters, same: set[int], scale: Float
             identical=file.content in same,
             offline=away,
             gone=absent and not away,
+            root=file.root,
         )
         matches.append(match)
     return matches

@@ -22,6 +22,7 @@ from urllib.request import urlopen
 from ..advice import Advice, Verb
 from ..config import STORE_ANSWER_SECONDS, STORE_PROBE_SECONDS
 from ..errors import DiskFullError, ImageSearchError, StoreError, UsageError, in_words
+from ..forks import loaded_before_fork
 from ..paths import as_text
 from ..types import Float32
 from .exact import check_queries, check_records
@@ -32,6 +33,15 @@ COLLECTION = "images"
 METADATA_KEYS = ("uri", "name")
 _PAGE = 5000  # ids in one call; beyond 32,766 Chroma runs out of SQL variables
 _QUERIES = 256  # queries in one call
+
+
+def _check_own() -> None:
+    """StoreError in a process that was forked from one that used Chroma: its Rust core waits for threads that only the parent has."""
+    if loaded_before_fork("chromadb_rust_bindings"):  # comes with the first client
+        raise StoreError(
+            "Chroma was in use when this process was forked, and would wait for ever",
+            hint="the next index in a process of its own brings the store up to date",
+        )
 
 
 @contextmanager
@@ -54,6 +64,7 @@ def chroma_errors(where: str) -> Iterator[None]:
 
 def folder_client(folder: str | os.PathLike[str]) -> Any:
     """A Chroma client over the files in a folder of ours; made if absent. Never call it on files that are not known to be intact."""
+    _check_own()
     with chroma_errors(os.fspath(folder)):
         import chromadb
         from chromadb.config import Settings
@@ -68,6 +79,7 @@ def server_client(url: str) -> Any:
 
     Raises: StoreError if nothing, or something that is not Chroma, answers there.
     """
+    _check_own()
     hint = "start it with: chroma run --path DIR --port PORT"
     try:
         with urlopen(f"{url}/api/v2/heartbeat", timeout=STORE_PROBE_SECONDS) as answer:
@@ -125,6 +137,7 @@ class ChromaStore:
 
     @classmethod
     def version(cls) -> str:
+        _check_own()
         return version("chromadb")
 
     @classmethod

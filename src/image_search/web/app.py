@@ -16,7 +16,7 @@ from fastapi.responses import HTMLResponse, JSONResponse, Response
 from starlette.exceptions import HTTPException
 
 from .. import __version__
-from ..config import PAGE_SWEEP_SECONDS
+from ..config import PAGE_SWEEP_SECONDS, PAGE_WARM_SECONDS
 from ..errors import (
     DecodeError,
     DiskFullError,
@@ -29,7 +29,7 @@ from ..errors import (
 from .door import POLICY, door, prefers_korean
 from .limiter import BusyError
 from .problems import line_of, problem_of
-from .routes import Backend, health, images, library, page, search
+from .routes import Backend, health, images, library, originals, page, search
 from .schemas import Problem
 from .service import Service
 
@@ -46,7 +46,7 @@ STATUS: tuple[tuple[type[ImageSearchError], int], ...] = (  # the first that fit
     (DecodeError, 422),
     (UsageError, 400),
 )
-CODES = {404: "NotFound", 405: "NotAllowed", 408: "TooLate", 409: "Running", 413: "TooLarge", 503: "Busy"}
+CODES = {404: "NotFound", 405: "NotAllowed", 408: "TooLate", 409: "Running", 410: "Changed", 413: "TooLarge", 503: "Busy"}
 
 COMMON: dict[int | str, dict[str, Any]] = {
     status: {"model": Problem, "description": words}
@@ -55,6 +55,7 @@ COMMON: dict[int | str, dict[str, Any]] = {
         401: "no key and no cookie",
         403: "from another page, or with a key that may only read",
         409: "there is no library yet, or a run is in work",
+        410: "the library has changed since",
         413: "the body is too large",
         421: "wrong Host",
         422: "not of this form, or a picture that cannot be used",
@@ -89,7 +90,7 @@ def create_app(service: Service, root: str = "") -> FastAPI:
     )
     app.state.backend = Backend(service)
     app.state.home = f"{root}/"
-    for subject in (search, images, library, health, page):
+    for subject in (search, images, originals, library, health, page):
         app.include_router(subject.router)
     app.openapi = functools.partial(_described, app.openapi)  # type: ignore[method-assign]
     return app
@@ -116,6 +117,10 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
 
 
 async def _warm(backend: Backend) -> None:
+    """Once the page's own files are out of the way: together they would take turns, and the page would be there later."""
+    with contextlib.suppress(TimeoutError):
+        await asyncio.wait_for(backend.ending.wait(), PAGE_WARM_SECONDS)
+        return
     try:
         await backend.work.run(backend.service.warm_up)
     except ImageSearchError as error:  # the first real question says it to whom it concerns
