@@ -131,6 +131,23 @@ def test_what_was_taken_out_is_not_counted_any_more(engine: ImageSearchEngine, p
     assert engine.status()["passed"] == status["passed"]
 
 
+def test_a_link_counts_once_where_a_folder_becomes_one_of_its_own(engine: ImageSearchEngine, photos: Path, tmp_path: Path) -> None:
+    (photos / "circle" / "link.png").symlink_to(photos / "stripes" / "0.png")
+    engine.index(photos)
+    engine.index(photos / "circle", exclude="circle")  # left out by the rule, so a root by its own name
+    assert engine.status()["skipped"] == 1
+    elsewhere = tmp_path / "elsewhere"
+    fill(elsewhere, 1, first=50)
+    engine.index(elsewhere)
+    shutil.copytree(elsewhere, photos / "new")
+    (photos / "new" / "link.png").symlink_to(photos / "stripes" / "0.png")
+    engine.index(photos)
+    shutil.rmtree(elsewhere)
+    engine.relocate(elsewhere, photos / "new")
+    engine.index(photos / "new")
+    assert engine.status()["skipped"] == 2
+
+
 def test_no_images_says_why(engine: ImageSearchEngine, tmp_path: Path) -> None:
     folder = tmp_path / "folder"
     folder.mkdir()

@@ -18,7 +18,7 @@ COPIES = {"thumbs"}
 DAMAGED, LINK, UNREADABLE = "damaged image", "symbolic link", "cannot be read"
 
 
-class Refused(Exception):
+class RefusedError(Exception):
     """The program must say no, and nothing may have changed."""
 
 
@@ -173,9 +173,9 @@ class Library:
             self._walk(disk, target, exclude, report)
         looked = report.skipped or any(target.seen for target in targets)
         if any(target.folder in target.unreadable and not target.kept and target.named for target in targets):
-            raise Refused("cannot be read")
+            raise RefusedError("cannot be read")
         if not looked and not any(target.kept for target in targets):
-            raise Refused("no images")
+            raise RefusedError("no images")
         self._place(disk, targets, report, chosen)
         for target in targets:
             self._mark(target, exclude, prune and target.named, disk, report)
@@ -189,21 +189,23 @@ class Library:
         found = disk.see(path)
         if found is not None and found.kind == "file":
             if not came_back:
-                raise Refused("a file")
+                raise RefusedError("a file")
             path = os.path.dirname(path)
         home = self.root_of(path)
         self._leave_forgotten(path, home)
         known = home is not None and (path == home or any(row.state != "forgotten" for row in self.part(home, path).values()))
         if not known and not disk.is_folder(path):
-            raise Refused("no such folder")
+            raise RefusedError("no such folder")
         self._join(disk, path)
         home = self.root_of(path)
         if home is None or (path != home and any(_rule(part, exclude) for part in os.path.relpath(path, home).split("/"))):
+            if home is not None:
+                self._clear_look(home, path)
             self.roots[path] = Root(names or (self.roots[home].names if home else "folder"))
             home = path
         if names is not None and names != self.roots[home].names:
             if path != home:
-                raise Refused("names are of a whole root")
+                raise RefusedError("names are of a whole root")
             self.roots[home].names = names
         return path
 
@@ -212,7 +214,7 @@ class Library:
         for above in sorted(above for above in self.forgotten if inside(path, above)):
             if home is not None and path != home:
                 if inside(above, home) or self.roots[home].out:
-                    raise Refused("in a folder that was taken out")
+                    raise RefusedError("in a folder that was taken out")
             elif self.root_of(above) is None or above in self.roots:
                 self.forgotten.discard(above)
                 self.forgotten |= {root for root in self.roots if inside(root, above) and not inside(root, path)}
@@ -361,7 +363,7 @@ class Library:
     def forget(self, path: str) -> int:
         rows = {p: row for p, row in self.rows.items() if inside(p, path) and row.state != "forgotten"}
         if not rows:
-            raise Refused("not in the library")
+            raise RefusedError("not in the library")
         count = sum(row.state == "present" for row in rows.values())
         for row in rows.values():
             row.state, row.content = "forgotten", None
@@ -378,12 +380,12 @@ class Library:
     def relocate(self, disk: Disk, old: str, new: str) -> int:
         moved = [root for root in self.roots if inside(root, old)]
         if not moved or not disk.is_folder(new):
-            raise Refused("no such folder")
+            raise RefusedError("no such folder")
         for root in moved:
             known = self._known(root)
             place = _moved(root, old, new)
             if 2 * sum(_looks_same(disk, _moved(p, root, place), row) for p, row in known.items()) < len(known):
-                raise Refused("not even half")
+                raise RefusedError("not even half")
         count = sum(self._settle(root, _moved(root, old, new)) for root in moved)
         self._keep_out(old, new)
         return count
@@ -423,6 +425,9 @@ class Library:
                 self._clear_look(above, place)
             self.roots[place] = Root(fact.names, out=fact.out)
         worth = ("forgotten", "present", "skipped", "excluded", "missing")
+        for other in self.roots:
+            if inside(other, place) and other != place:
+                self._clear_look(place, other)
         for path, row in rows.items():
             now = _moved(path, root, place)
             if (other := self.rows.get(now)) is not None:

@@ -3,29 +3,29 @@ that it knows and says is compared with an oracle of dictionaries (oracle.py).""
 
 from __future__ import annotations
 
-import ctypes
 import dataclasses
 import io
 import json
 import os
 import shutil
 import signal
-import sqlite3
 import tempfile
-import traceback
 from collections import Counter
-from contextlib import closing, redirect_stdout, suppress
+from contextlib import redirect_stdout, suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, Phase, seed, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule, run_state_machine_as_test
-from oracle import Disk, Library, Refused, Report, Root, Row
+from hypothesis.stateful import RuleBasedStateMachine, initialize, rule, run_state_machine_as_test
+from oracle import Disk, Library, RefusedError, Report, Root
 from pictures import picture
+from processes import give_up_rights, index_and_die
+from tables import Seen, differences, seen
 
 from image_search import ImageSearchError
+from image_search.cli.status import status as print_status
 from image_search.testing import quick_engine
 
 SEQUENCES = int(os.environ.get("IMAGE_SEARCH_SEQUENCES", "150"))
@@ -56,132 +56,6 @@ DATA = [drawn(number) for number in range(PICTURES)]
 BROKEN = b"\xff\xd8\xff\xe0 no more"
 
 
-@dataclasses.dataclass
-class Seen:
-    """The catalog's tables, read by plain SQL."""
-
-    roots: dict[str, tuple[str, bool]]
-    rows: dict[str, Row]
-    homes: dict[str, str]
-    forgotten: set[str]
-    passed: dict[tuple[str, str, str], int]
-    unusable: dict[tuple[str, str], str]
-    vectors: set[str]
-    numbers: set[int]
-
-
-def seen(library: str) -> Seen:
-    file = os.path.join(library, "catalog.sqlite")
-    if not os.path.exists(file):
-        return Seen({}, {}, {}, set(), {}, {}, set(), set())
-    with closing(sqlite3.connect(f"file:{file}?mode=ro", uri=True)) as catalog:
-        ask = lambda sql: catalog.execute(sql).fetchall()  # noqa: E731
-        files = ask(
-            "SELECT f.id, r.path, f.path, f.state, f.name, lower(hex(c.sha256)), f.size, f.mtime_ns, f.inode"
-            " FROM files f JOIN roots r ON r.id = f.root_id LEFT JOIN content c ON c.id = f.content_id"
-        )
-        rows, homes = {}, {}
-        for number, root, path, state, name, sha256, *facts in files:
-            if b"\0" in path:  # an empty row that keeps a number from being used again
-                continue
-            whole = os.fsdecode(root + b"/" + path)
-            assert whole not in rows, f"{whole} is there twice"
-            rows[whole], homes[whole] = Row(number, state, sha256 or None, name, tuple(facts)), os.fsdecode(root)
-        at = lambda root, path: os.fsdecode(root + b"/" + path if path else root)  # noqa: E731
-        return Seen(
-            {os.fsdecode(path): (kind, bool(offline)) for path, kind, offline in ask("SELECT path, name_from, offline FROM roots")},
-            rows,
-            homes,
-            {os.fsdecode(path) for (path,) in ask("SELECT path FROM forgotten")},
-            {
-                (os.fsdecode(root), at(root, path), rule): files
-                for root, path, rule, files in ask("SELECT r.path, p.path, rule, files FROM passed p JOIN roots r ON r.id = root_id")
-            },
-            {
-                (os.fsdecode(root), at(root, path)): why
-                for root, path, why in ask("SELECT r.path, u.path, reason FROM unusable u JOIN roots r ON r.id = root_id")
-            },
-            {sha256 for (sha256,) in ask("SELECT lower(hex(sha256)) FROM content")},
-            {number for number, *_ in files},
-        )
-
-
-def differences(wanted: Library, found: Seen) -> list[str]:
-    lines = []
-    for what, ours, theirs in (
-        ("roots", {path: (root.names, root.offline) for path, root in wanted.roots.items()}, found.roots),
-        ("forgotten", wanted.forgotten, found.forgotten),
-        ("passed", wanted.passed, found.passed),
-        ("unusable", wanted.unusable, found.unusable),
-        ("vectors", wanted.vectors, found.vectors),
-        ("rows", _facts(wanted.rows), _facts(found.rows)),
-        ("homes", {path: wanted.root_of(path) for path in wanted.rows}, found.homes),
-    ):
-        if ours != theirs:
-            both = isinstance(ours, dict) and isinstance(theirs, dict)
-            keys = ours.keys() | theirs.keys() if both else ours ^ theirs
-            lines += [f"{what}: {key}" for key in keys] if not both else []
-            lines += [f"{what}: {k}: wanted {ours.get(k)}, is {theirs.get(k)}" for k in keys if ours.get(k) != theirs.get(k)] if both else []
-    return lines
-
-
-def _facts(rows: dict[str, Row]) -> dict[str, tuple[object, ...]]:
-    return {
-        path: (row.number, row.state, row.content and row.content[:6], row.name if row.state == "present" else "")
-        for path, row in rows.items()
-    }
-
-
-def give_up_rights(really: bool = True) -> bool:
-    """Root reads everything; without these capabilities it is a user like any other. False: they cannot be given up here."""
-    if not hasattr(os, "geteuid") or os.geteuid() != 0:
-        return True
-    with suppress(OSError, AttributeError):
-        libc, header, sets = ctypes.CDLL(None), (ctypes.c_uint32 * 2)(0x20080522, 0), (ctypes.c_uint32 * 6)()
-        if libc.capget(header, sets):
-            return False
-        sets[0] = sets[0] & ~0b110 if really else sets[1]  # CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH
-        return not libc.capset(header, sets)
-    return False
-
-
-def index_and_die(library: str, folder: str, options: dict[str, Any], step: int) -> int:
-    """In a process of its own: kill -9 before the n-th statement. Returns its status, 0 if it came to its end before that."""
-    child = os.fork()
-    if child:
-        return os.waitpid(child, 0)[1]
-    try:
-        _index_and_die(library, folder, options, step)
-        os._exit(0)
-    except BaseException:
-        traceback.print_exc()
-        os._exit(1)
-
-
-def _index_and_die(library: str, folder: str, options: dict[str, Any], step: int) -> None:
-    from image_search.index import run as indexing
-    from image_search.library.catalog import Catalog
-
-    give_up_rights()
-    indexing.COMMIT_SECONDS = 0
-    left = step
-
-    def counted(real: Any) -> Any:
-        def call(*arguments: Any, **more: Any) -> Any:
-            nonlocal left
-            left -= 1
-            if left == 0:
-                os.kill(os.getpid(), signal.SIGKILL)
-            return real(*arguments, **more)
-
-        return call
-
-    for name in ("execute", "execute_many", "set_meta"):
-        setattr(Catalog, name, counted(getattr(Catalog, name)))
-    with suppress(ImageSearchError), quick_engine(library, notify=lambda line: None) as engine:
-        engine.index(folder, progress=False, **options)
-
-
 class Lives(RuleBasedStateMachine):
     kills = refusals = steps = 0
 
@@ -198,12 +72,12 @@ class Lives(RuleBasedStateMachine):
         self.oracle = Library({_sha(data) for data in DATA})
         self.open()
 
-    @initialize(many=st.booleans(), first=st.sampled_from(["a", "", "a/x", None]))
-    def begin(self, many: bool, first: str | None) -> None:
-        for number, (folder, name) in enumerate([("a", 0), ("a", 1), ("a", 2), ("a/x", 0), ("a/x", 1), ("b", 0)][: 6 if many else 3]):
-            self.write(folder, NAMES[name], number)
-        if first is not None:
-            self.index(first, (), None, False)
+    @initialize(first=st.sampled_from([(), ("a",), ("",), ("a", "b"), ("a/x", "a"), ("a/x/y", "a"), ("b", "a/x", ""), ("a/.h", "a")]))
+    def begin(self, first: tuple[str, ...]) -> None:
+        for number, path in enumerate(("a/0", "a/1", "a/2", "a/x/0", "a/x/1", "a/x/y/0", "b/0", "a/.h/1")):
+            self.write(os.path.dirname(path), f"{os.path.basename(path)}.png", number % PICTURES)
+        for folder in first:
+            self.index(folder, (), None, False)
 
     def open(self) -> None:
         self.engine = quick_engine(self.place, notify=lambda line: None)
@@ -263,9 +137,15 @@ class Lives(RuleBasedStateMachine):
     def folder(self, what: str, n: int, folder: str) -> None:
         if what == "delete" and (path := self.some("folder", n)):
             shutil.rmtree(path)
-            return self.forget_locks()
+            self.forget_locks()
+            return
         path, target = self.some("folder", n), os.path.join(self.top, folder)
-        if not path or os.path.lexists(target) or target.startswith(path + "/") or not os.path.isdir(os.path.dirname(os.path.dirname(target))):
+        if (
+            not path
+            or os.path.lexists(target)
+            or target.startswith(path + "/")
+            or not os.path.isdir(os.path.dirname(os.path.dirname(target)))
+        ):
             return
         if any(os.path.islink(parent) for parent in (path, os.path.dirname(target))):
             return
@@ -309,6 +189,11 @@ class Lives(RuleBasedStateMachine):
     def index_some(self, n: int, folder: str | None, exclude: tuple[str, ...], names: str | None, prune: bool) -> None:
         self.index(self.place_to_index(n, folder), exclude, names, prune)
 
+    @rule(n=which, prune=st.sampled_from([False, False, True]))
+    def index_known(self, n: int, prune: bool) -> None:
+        if roots := sorted({*self.oracle.roots, *map(os.path.dirname, self.oracle.roots)} - {self.base}):
+            self.index(os.path.relpath(roots[n % len(roots)], self.top), (), None, prune and n < 6)
+
     def index(self, folder: str, exclude: tuple[str, ...], names: str | None, prune: bool) -> None:
         path = os.path.normpath(os.path.join(self.top, folder))
         disk = self.disk()
@@ -340,7 +225,7 @@ class Lives(RuleBasedStateMachine):
             for new in disk.entries.keys() - chosen.keys():
                 chosen[new] = 1_000_000 + len(chosen)
             whole.index(disk, path, set(exclude), None, prune, chosen)
-        except (Refused, AssertionError):
+        except (RefusedError, AssertionError):
             whole = self.oracle
         if not differences(whole, after):
             self.oracle = whole
@@ -434,6 +319,11 @@ class Lives(RuleBasedStateMachine):
         self.engine.close()
         self.open()
         self.compare()
+        if self.oracle.roots:
+            out = io.StringIO()
+            with redirect_stdout(out):
+                print_status.main(["--library", self.place, "--json"], standalone_mode=False)
+            assert json.loads(out.getvalue()) == self.engine.status()
 
     # --- judging ----------------------------------------------------------------------------------------------------------
 
@@ -452,7 +342,7 @@ class Lives(RuleBasedStateMachine):
         before = self.oracle.copy()
         try:
             wanted = call()
-        except Refused as why:
+        except RefusedError as why:
             self.oracle = before
             Lives.refusals += 1
             assert isinstance(answer, ImageSearchError), f"it should have been refused: {why}"
@@ -480,6 +370,8 @@ class Lives(RuleBasedStateMachine):
         assert status["reasons"] == dict(self.oracle.skipped())
         assert _by_rule(status["passed"]) == _sums((key[2], n) for key, n in self.oracle.passed.items())
         assert sum(root["images"] for root in status["roots"]) == len(there)
+        away = {path for path, root in self.oracle.roots.items() if root.offline or not os.path.isdir(path)}
+        assert {root["path"] for root in status["roots"] if root["offline"]} == away
         found = self.engine.search(DATA[0], 1000, how="exact")
         assert {(m.path, m.id, m.name) for m in found} == {(path, f"id:{row.number}", row.name) for path, row in there.items()}
         for number, data in enumerate(DATA[:3]):
@@ -527,7 +419,7 @@ def test_random_lives_of_a_library_are_as_the_oracle_says(capsys: pytest.Capture
             database=None,
             suppress_health_check=list(HealthCheck),
             print_blob=False,
-            phases=(Phase.generate, Phase.shrink)[: 1 if os.environ.get('NOSHRINK') else 2],
+            phases=(Phase.generate, Phase.shrink)[: 1 if os.environ.get("NOSHRINK") else 2],
         ),
     )
     with capsys.disabled():

@@ -12,8 +12,8 @@ from ..images.formats import extra_for
 from ..images.scan import Excluder, ImageFile, NotIndexed, PassedBy, scan
 from ..library import writing
 from ..library.catalog import Catalog
-from ..library.folders import Target, adopt, clear_look
-from ..library.moving import forgotten
+from ..library.folders import Target, adopt
+from ..library.moving import clear_look, forgotten
 from ..library.reading import Reader
 from ..library.schema import State
 from ..library.worklist import Worklist

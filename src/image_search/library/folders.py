@@ -14,10 +14,10 @@ from ..advice import Advice, Setting, Verb
 from ..errors import IDS, UsageError
 from ..paths import from_bytes, inside, named_place, place_behind, place_of, shown
 from .catalog import Catalog, item_number
-from .moving import forgotten, hand_over, join_moved
+from .moving import clear_look, forgotten, hand_over, join_moved
 from .schema import FILES_IN_ROOTS, State, part_of
 
-__all__ = ["Target", "adopt", "clear_look", "drop_unused_contents", "forget", "need_folder"]
+__all__ = ["Target", "adopt", "drop_unused_contents", "forget", "need_folder"]
 
 _SHOWN = Advice("its folders are shown by: ", Verb("status"))
 
@@ -215,13 +215,6 @@ def forget(catalog: Catalog, paths: Sequence[str | os.PathLike[str]], generation
                 clear_look(catalog, root_id, os.path.relpath(place, root))
     drop_unused_contents(catalog)
     return count
-
-
-def clear_look(catalog: Catalog, root_id: int, below: bytes) -> None:
-    """What the last look at this part of a root passed by or could not use is no longer told."""
-    where, values = part_of(root_id, below)
-    for table in ("passed", "unusable"):
-        catalog.execute(f"DELETE FROM {table} WHERE ({where}) OR (root_id = ? AND path = ?)", (*values, root_id, below))
 
 
 def drop_unused_contents(catalog: Catalog) -> None:
