@@ -107,7 +107,7 @@ export function makeSearch() {
     title.textContent = "";
     meta.textContent = "";
     grid.show([]);
-    const gone = error.code === "Query" && error.message.includes("no longer kept");
+    const gone = error.code === "UnknownId" && error.message.includes("no longer kept");
     notify(gone ? t("e_Kept") : error.text, "", [button(t("retry"), retry), button(t("clear"), () => go({ ...EMPTY }))]);
   }
 
