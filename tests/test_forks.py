@@ -97,7 +97,7 @@ def test_a_child_has_a_model_and_decoders_of_its_own(tmp_path: Path, photos: Pat
         picture("circle", 50).save(tmp_path / "one.png")
         ask = lambda: [m.id for m in engine.search([tmp_path / "one.png", picture("square", 50)], 5)]  # noqa: E731
         expected = str(ask())
-        workers = [worker.process.pid for pool in engine._pools.values() for worker in pool._jobs.all]  # type: ignore[attr-defined]
+        workers = [worker.process.pid for pool in engine.decoders._pools.values() for worker in pool._jobs.all]  # type: ignore[attr-defined]
         assert in_child(ask, exits=True) == expected
         assert [os.waitpid(pid, os.WNOHANG)[0] for pid in workers] == [0] * len(workers), "the parent's workers live"
         assert str(ask()) == expected

@@ -88,7 +88,13 @@ def test_a_search_with_a_library_image_and_its_filters(client: Client) -> None:
     assert everything["matches"][0]["id"] == item["id"]
     assert [m["rank"] for m in everything["matches"]] == list(range(1, 61))
     assert {m["name"] for m in search(client, item["id"], n=500, names=["Red"])["matches"]} == {"Red"}
-    assert len(search(client, item["id"], n=500, path="pictures/Red")["matches"]) == PER_CLASS
+    assert len(search(client, item["id"], n=500, path="*/pictures/Red/*")["matches"]) == PER_CLASS
+    assert search(client, item["id"], n=500, path="pictures/Red")["matches"] == [], "the whole path, as in the shell"
+    limit = everything["matches"][2]["closeness"]
+    near = search(client, item["id"], n=500, min_closeness=limit)["matches"]
+    assert [m["id"] for m in near] == [m["id"] for m in everything["matches"] if m["closeness"] >= limit] and 2 < len(near) < 60
+    for wrong in (-0.1, 1.1, "much"):
+        assert client.post("/api/search", {"queries": [{"id": item["id"]}], "min_closeness": wrong}).status == 422
     assert len(search(client, item["id"], n=500, path="*/Re?/1*.jpg")["matches"]) == 11
     cut = everything["matches"][20]["similarity"]
     assert len(search(client, item["id"], n=500, min_similarity=cut)["matches"]) == 21

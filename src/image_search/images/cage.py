@@ -92,7 +92,7 @@ class Cage:
 
     def _much_memory(self) -> int:
         """Bytes for the largest picture that the limits allow, and its file; a share of what is free if that is less."""
-        needed = int(self._limits.megapixels * 1e6 * BYTES_PER_PIXEL) + 2 * self._limits.file_bytes
+        needed = int(self._limits.megapixels * 1e6 * BYTES_PER_PIXEL) + self._limits.file_bytes
         return min(needed, int(available_bytes() * LARGE_MEMORY_SHARE))
 
     def _ask(self, job: Job, memory: int) -> Reply:

@@ -32,7 +32,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, BinaryIO
 
-from ..config import WORKER_GROWN_BYTES, Limits
+from ..config import CPU_SECONDS_PER_MEGAPIXEL, WORKER_GROWN_BYTES, Limits
 from ..errors import SkipReason
 from ..region import Region
 from .formats import Refused
@@ -141,11 +141,14 @@ class _Worker:
             _cap_cpu(self.limits.cpu_seconds)
             limits = replace(self.limits, memory_bytes=job["memory"])
             _cap_memory(limits.memory_bytes)
-            reply, body = answer(job, bytes(payload), self.spec, limits, self._wanted)
+            reply, body = answer(job, bytes(payload), self.spec, limits, self._wanted, self._sized)
         finally:
             _cap_memory(None)
         reply["should_retire"] = _address_space() - self.base > WORKER_GROWN_BYTES
         self.channel.send(reply, body)
+
+    def _sized(self, pixels: int) -> None:
+        _cap_cpu(self.limits.cpu_seconds + int(pixels / 1e6 * CPU_SECONDS_PER_MEGAPIXEL))
 
     def _wanted(self, found: dict[str, Any]) -> bool:
         self.channel.send(found)
@@ -156,13 +159,21 @@ class _Worker:
 # --- one job -----------------------------------------------------------------------------------------------------------------
 
 
-def answer(job: dict[str, Any], payload: bytes, spec: RenderSpec, limits: Limits, wanted: Callable[[dict[str, Any]], bool]) -> Reply:
+def answer(
+    job: dict[str, Any],
+    payload: bytes,
+    spec: RenderSpec,
+    limits: Limits,
+    wanted: Callable[[dict[str, Any]], bool],
+    sized: Callable[[int], None] = lambda pixels: None,
+) -> Reply:
     """The last reply to a job, without "should_retire": pixels, or the reason why there are none. Knows of no process and no pipe.
 
     Args:
         job, payload: as above.
         spec: what shall come out, where the job does not say otherwise.
         wanted: called with {"sha256", "stat"} before decoding if the job says "ask".
+        sized: called with the number of pixels before they are decoded.
     """
     from . import pixels
 
@@ -177,7 +188,7 @@ def answer(job: dict[str, Any], payload: bytes, spec: RenderSpec, limits: Limits
             region = None if job["region"] is None else Region(*job["region"])
             side = job["max_side"]
             spec = replace(spec, region=region) if side is None else pixels.RenderSpec(max_side=side, region=region)
-            facts, body = _facts(pixels.render(data, spec, limits))
+            facts, body = _facts(pixels.render(data, spec, limits, sized))
             reply |= facts
     except pixels.OutsidePicture as error:
         reply = {"outside": error.size}

@@ -8,6 +8,7 @@ promise.
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import secrets
 import shutil
@@ -22,6 +23,7 @@ import numpy as np
 
 from ..advice import Advice, Setting, Verb
 from ..errors import MAKE_ONE, SALVAGE, LibraryDamagedError, LibraryError, LibraryNotFoundError, LibraryReadOnlyError, translated_os_errors
+from ..given import guess
 from ..types import Fingerprint, Float32
 from .facts import check_types, makes_sense, read_canonical, read_fingerprint
 from .handle import Handle, check_not_inherited
@@ -33,6 +35,7 @@ __all__ = ["CATALOG_NAME", "THUMBNAILS_NAME", "Catalog", "item_id", "item_number
 CATALOG_NAME = "catalog.sqlite"
 THUMBNAILS_NAME = "thumbnails.sqlite"
 _CHANCE_BITS = 20  # of a generation: a catalog restored from a backup counts on to other numbers than the one that was lost
+_LOOK_AT = 1000  # entries of a folder in which a library of a similar name is looked for
 LOCAL = "keep the library on a local disk; the images may lie anywhere"
 
 
@@ -324,7 +327,16 @@ class Catalog:
 
 
 def no_library(folder: Path) -> LibraryNotFoundError:
-    return LibraryNotFoundError("there is no library", path=folder, hint=MAKE_ONE)
+    near = guess(folder.name, _libraries_in(folder.parent))
+    hint = MAKE_ONE if near is None else Advice(f"did you mean {folder.with_name(near)}? Or ", MAKE_ONE)
+    return LibraryNotFoundError("there is no library", path=folder, hint=hint)
+
+
+def _libraries_in(folder: Path) -> list[str]:
+    """Names; as many as are found soon."""
+    with contextlib.suppress(OSError), os.scandir(folder) as entries:
+        return sorted(entry.name for entry in itertools.islice(entries, _LOOK_AT) if os.path.isfile(os.path.join(entry.path, CATALOG_NAME)))
+    return []
 
 
 def making(folder: Path) -> contextlib.AbstractContextManager[None]:

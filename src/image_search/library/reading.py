@@ -252,6 +252,13 @@ class Reader:
         rows = self.catalog.rows(f"{_ITEM} AND f.id > ?{only} ORDER BY f.id LIMIT ?", (after, *values, limit), types=_ITEM_TYPES)
         return [_item(row) for row in rows]
 
+    def each_in_order(self) -> Iterator[tuple[int, str, int, int]]:
+        """(file, class, width, height) of every image, by class and then by path: the order in which a wall shows them."""
+        yield from self.catalog.rows(
+            f"SELECT f.id, f.name, c.width, c.height FROM {FILES_IN_ROOTS} JOIN content AS c ON c.id = f.content_id"
+            f" WHERE f.state = '{State.PRESENT}' ORDER BY f.name, r.path, f.path"
+        )
+
     def sample(self, n: int) -> list[Item]:
         """Up to `n` images from all over the library, the same ones until the library changes.
 

@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from .. import given
 from ..advice import Advice, Setting, Verb
 from ..errors import LibraryDamagedError, LibraryError, LibraryNotFoundError
 from ..paths import from_bytes
@@ -97,6 +98,7 @@ def salvage(damaged: Path, to: Path) -> Saved:
             or every image.
         DiskFullError, LibraryReadOnlyError, LibraryBusyError: of `to`.
     """
+    damaged, to = Path(given.path(damaged, "the damaged library")), Path(given.path(to, "the new library"))
     file = damaged / CATALOG_NAME
     if not file.is_file() or file.is_symlink():
         raise LibraryNotFoundError("there is no catalog", path=damaged, hint=Advice("give the library's folder with ", Setting("library")))

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal, cast
 
+from .. import given
 from ..advice import Advice, Setting
 from ..errors import ModelError, UsageError
 from ..forks import loaded_before_fork
@@ -75,7 +76,7 @@ RUNTIMES: tuple[Runtime, ...] = (
 def check_runtime(name: str) -> None:
     """UsageError unless it is the name of a runtime."""
     names = tuple(dict.fromkeys(runtime.name for runtime in RUNTIMES))
-    if name not in names:
+    if given.text(name, "runtime") not in names:
         raise UsageError(f"there is no runtime {name!r}", hint=f"use one of {', '.join(names)}")
 
 

@@ -21,7 +21,7 @@ from urllib.request import urlopen
 
 from ..advice import Advice, Verb
 from ..config import STORE_ANSWER_SECONDS, STORE_PROBE_SECONDS
-from ..errors import DiskFullError, ImageSearchError, StoreError, UsageError
+from ..errors import DiskFullError, ImageSearchError, StoreError, UsageError, in_words
 from ..forks import loaded_before_fork
 from ..paths import as_text
 from ..types import Float32
@@ -52,7 +52,7 @@ def chroma_errors(where: str) -> Iterator[None]:
     except (KeyboardInterrupt, SystemExit, GeneratorExit, ImageSearchError):
         raise
     except BaseException as error:  # pyo3's PanicException derives from BaseException alone
-        said = " ".join(str(error).split())[:200]
+        said = in_words(error)[:200]
         if "disk is full" in said or "No space left" in said or "os error 28" in said:
             raise DiskFullError("the disk is full", path=where, hint="make room; the vectors are safe in the catalog") from error
         raise StoreError(
@@ -86,7 +86,7 @@ def server_client(url: str) -> Any:
             if b"heartbeat" not in answer.read(1000):
                 raise StoreError("this is not a Chroma server", path=url, hint=hint)
     except (URLError, OSError, ValueError) as error:
-        reason = getattr(error, "reason", error)
+        reason = in_words(getattr(error, "reason", error)).lower()
         raise StoreError(f"the vector store does not answer ({reason})", path=url, hint=hint) from error
     parts = urlsplit(url)
     with chroma_errors(url):

@@ -12,10 +12,13 @@ from ..images.formats import Refused
 from ..images.opening import open_below
 from ..library.reading import Item
 from ..paths import shown
+from .browsing import Whereabouts
 
 __all__ = ["entry_name", "zipped"]
 
 NOT_COPIED = "NOT COPIED.txt"
+CHANGED = "CHANGED.txt"
+_WHY = {"gone": "the file is no longer in its folder", "away": "its folder or disk cannot be reached"}
 _FORBIDDEN = str.maketrans(dict.fromkeys('<>:"/\\|?*', "_"))  # what Windows does not take in a name
 
 
@@ -53,19 +56,25 @@ def _cut(text: str, size: int) -> str:
     return text.encode()[:size].decode(errors="ignore")
 
 
-def zipped(items: Sequence[Item]) -> Iterator[bytes]:
-    """The zip's bytes. A file that is gone, is no regular file or leads out of its folder is left out and named in a list inside."""
+def zipped(items: Sequence[Item], where: Whereabouts) -> Iterator[bytes]:
+    """The zip's bytes. What is left out, and what is no longer the file that was indexed, is named in a list inside, with the reason."""
     sink = _Sink()
-    left_out = []
+    left_out, changed = [], []
     with zipfile.ZipFile(sink, "w", zipfile.ZIP_STORED, allowZip64=True) as archive:
         for position, item in enumerate(items, 1):
+            state = where.of(item)
+            if state == "changed":
+                changed.append(shown(item.path))
             try:
                 for _ in _copied(archive, entry_name(position, item), item):
                     yield sink.take()
-            except (OSError, Refused):
-                left_out.append(shown(item.path))
+            except (OSError, Refused) as error:
+                why = error.reason.value if isinstance(error, Refused) else error.strerror or str(error)
+                left_out.append(f"{shown(item.path)}: {_WHY.get(state) or why}")
         if left_out:
             archive.writestr(NOT_COPIED, "\n".join(left_out) + "\n")
+        if changed:
+            archive.writestr(CHANGED, "Copied as they are now; they have changed since they were indexed:\n" + "\n".join(changed) + "\n")
     yield sink.take()
 
 

@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ..advice import Named, Setting, in_shell, told
-from ..errors import DecodeError, QueryError
+from ..advice import TAKEN_BY, Named, Setting, in_shell, told
+from ..errors import DecodeError, ImageSearchError, QueryError
 from ..paths import shown
 from .schemas import Problem
 
-__all__ = ["UnknownIdError", "malformed", "plain", "problem_of"]
+__all__ = ["UnknownIdError", "line_of", "malformed", "plain", "problem_of"]
 
 
 class UnknownIdError(QueryError):
     """An id of an image or of a given picture that is not, or no longer, there."""
-
-
-# Whose option it is. The page has no field for these: who looks at it has a terminal beside it.
-_COMMAND_OF = {"max_megapixels": "index", "prune": "index", "allow_private_urls": "search"}
 
 
 def problem_of(error: Exception) -> Problem:
@@ -32,6 +29,11 @@ def problem_of(error: Exception) -> Problem:
         hint=plain(getattr(error, "hint", "")),
         reason=cause.reason.name if isinstance(cause, DecodeError) else "",
     )
+
+
+def line_of(error: ImageSearchError) -> str:
+    """The same for the terminal that the page was started in."""
+    return shown(error.told(functools.partial(in_shell, running="serve")))
 
 
 # What pydantic finds -> what it means. {} is what it says of the limit.
@@ -80,8 +82,11 @@ def plain(text: str) -> str:
 
 
 def _on_the_page(named: Named) -> str:
-    """A verb as it is typed in a terminal; a setting as "the option --max-megapixels of image-search index"."""
+    """A verb as it is typed in a terminal; a setting as "the option --max-megapixels of image-search serve".
+
+    The page has no fields for them: who started it has a terminal beside it.
+    """
     if not isinstance(named, Setting):
         return in_shell(named)
-    command = _COMMAND_OF.get(named.name)
-    return f"the option {in_shell(named)}" + (f" of image-search {command}" if command else "")
+    takers = TAKEN_BY.get(named.name, ("serve",))
+    return f"the option {in_shell(named)} of image-search {'serve' if 'serve' in takers else takers[0]}"
