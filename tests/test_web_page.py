@@ -389,6 +389,24 @@ def test_copying_the_path_and_exporting(tab: Tab, library: Path) -> None:
         assert [archive.read(name) for name in archive.namelist()] == [Path(p).read_bytes() for p in paths]
 
 
+def test_no_cell_is_a_formula_in_any_country(tab: Tab) -> None:
+    """Also where cells are parted by other letters than commas, so that our quotes, which do not begin a cell there, count for nothing."""
+    signs = [*"=+-@", "\uff1d", "\uff0b", "\uff0d", "\uff20"]
+    before = ["", " ", "\t", "\r", "\n", '"', "'", "a;", "a; ", 'a;"', "a|", "a\t", "a\n", "a\r\n", '";', "a;;", "\n;"]
+    names = [f"{first}{sign}cmd|' /C calc'!A0" for first in before for sign in signs] + ["\tx", "\rx", "\nx"]
+    plain = ["Cat", "a, b", 'say "hi"', "고양이", "x=1", "a-b;c", "/photos/2024-05/a+b@c.jpg"]
+    cells = tab.page.evaluate("names => import('/static/tray.js').then((module) => names.map(module.cell))", names + plain)
+    for name, cell in zip(names, cells, strict=False):
+        row = f"1,{cell},0.5"
+        for separator in ",;\t|":
+            for fields in csv.reader(io.StringIO(row, newline=""), delimiter=separator):
+                for field in fields:
+                    assert field.lstrip(' "')[:1] not in signs and field[:1] not in ("\t", "\r", "\n"), (name, cell, separator, field)
+    read = [next(csv.reader([f"1,{cell}"]))[1] for cell in cells[len(names) :]]
+    assert read == plain, "what is harmless stays as it is"
+    assert tab.page.evaluate("import('/static/tray.js').then((module) => module.cell(-0.5))") == "-0.5", "numbers are numbers"
+
+
 def test_hostile_names_are_text(tab: Tab) -> None:
     tab.give(picture(1, 900))
     tab.page.locator(".results .face").first.click()

@@ -429,6 +429,36 @@ def test_odd_bodies_are_refused_without_a_crash(server: PageServer, client: Clie
         assert said.split(b" ")[1].startswith(b"4") and b"Traceback" not in said
 
 
+def test_a_body_of_two_lengths_is_refused_and_nothing_after_it_is_a_request(server: PageServer, caplog: pytest.LogCaptureFixture) -> None:
+    """What is the rest of a body to a proxy must not be a request to us, nor the other way round."""
+    hidden = request(server, "/api/library").replace(b"POST", b"GET", 1)
+    for body in (b"0\r\n\r\n" + hidden, hidden, b"5\r\nhello\r\n0\r\n\r\n" + hidden):
+        for lengths in (
+            ("Transfer-Encoding: chunked", f"Content-Length: {len(body)}"),
+            ("Content-Length: 5", "Transfer-Encoding: chunked"),
+        ):
+            _, said = sent_until_closed(server, request(server, "/api/search", *lengths), iter([body]))
+            assert said.split(b"\r\n")[0].split(b" ")[1] == b"400" and said.count(b"HTTP/1.1") == 1, said
+            assert b"connection: close" in said.lower()
+            # What is no chunk at all may be seen before the two lengths are.
+            assert b"either Transfer-Encoding or Content-Length" in said or (body == hidden and b"Invalid HTTP" in said)
+    assert server.guard._buffered == 0 and caplog.records == [], caplog.text
+
+
+def test_who_goes_away_in_the_middle_of_an_upload_is_no_fault(server: PageServer, client: Client, caplog: pytest.LogCaptureFixture) -> None:
+    for path in ("/api/uploads", "/api/search"):
+        with socket.create_connection(("127.0.0.1", server.port), timeout=ALIVE) as line:
+            line.sendall(request(server, path, "Content-Length: 50000", "Content-Type: application/json") + b"x" * 1000)
+            until = time.monotonic() + ALIVE
+            while not server.guard._buffered and time.monotonic() < until:
+                time.sleep(0.01)
+        while server.guard._buffered and time.monotonic() < until:
+            time.sleep(0.01)
+        assert server.guard._buffered == 0
+    assert client.get("/api/library").status == 200
+    assert caplog.records == [], caplog.text
+
+
 def test_ranges_are_not_served(client: Client) -> None:
     ranges = "bytes=" + ",".join(f"{n}-{n}" for n in range(2000))
     for path in ("/", "/static/main.js", "/api/images/id:1/thumbnail"):

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import functools
-import json
 import logging
 from collections.abc import AsyncIterator, Callable
 from typing import Any
@@ -14,6 +13,7 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import HTMLResponse, JSONResponse, Response
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 
 from .. import __version__
 from ..config import PAGE_SWEEP_SECONDS, PAGE_WARM_SECONDS
@@ -28,7 +28,7 @@ from ..errors import (
 )
 from .door import POLICY, door, prefers_korean
 from .limiter import BusyError
-from .problems import line_of, problem_of
+from .problems import UnknownIdError, line_of, malformed, problem_of
 from .routes import Backend, health, images, library, originals, page, search
 from .schemas import Problem
 from .service import Service
@@ -42,6 +42,7 @@ STATUS: tuple[tuple[type[ImageSearchError], int], ...] = (  # the first that fit
     (LibraryBusyError, 503),
     (DiskFullError, 507),
     (LibraryNotFoundError, 409),
+    (UnknownIdError, 404),
     (QueryError, 422),
     (DecodeError, 422),
     (UsageError, 400),
@@ -54,6 +55,7 @@ COMMON: dict[int | str, dict[str, Any]] = {
         400: "the request asks for something impossible",
         401: "no key and no cookie",
         403: "from another page, or with a key that may only read",
+        404: "no image or given picture has this id",
         409: "there is no library yet, or a run is in work",
         410: "the library has changed since",
         413: "the body is too large",
@@ -85,6 +87,7 @@ def create_app(service: Service, root: str = "") -> FastAPI:
             ImageSearchError: _known,
             HTTPException: _refused,
             RequestValidationError: _malformed,
+            ClientDisconnect: _gone,
             Exception: _unexpected,
         },
     )
@@ -157,9 +160,12 @@ async def _refused(request: Request, error: HTTPException) -> Response:
 
 
 async def _malformed(_: Request, error: RequestValidationError) -> Response:
-    where = [".".join(str(part) for part in one["loc"] if part != "body") for one in error.errors()[:3]]
-    text = json.dumps("; ".join(f"{w}: {one['msg']}" for w, one in zip(where, error.errors(), strict=False)))[1:-1]
-    return _answer(422, Problem(code="Malformed", message=f"the request is not of the documented form ({text})", hint="", reason=""))
+    return _answer(422, malformed(error.errors()))
+
+
+async def _gone(_: Request, __: ClientDisconnect) -> Response:
+    """Who sent it went away in the middle: nobody reads this, and nothing is wrong here."""
+    return Response(status_code=499)
 
 
 async def _unexpected(_: Request, error: Exception) -> Response:

@@ -25,6 +25,7 @@ from ..library.reading import Item
 from ..types import Picture, UInt8
 from . import schemas
 from .opened import OpenLibrary
+from .problems import UnknownIdError
 from .recent import Recent
 from .uploads import Upload, Uploads
 
@@ -166,7 +167,7 @@ class Pictures:
     def uploaded(self, id: str) -> Upload:
         upload = self._uploads.get(id)
         if upload is None:
-            raise QueryError("this picture is no longer kept", hint="give it again")
+            raise UnknownIdError("this picture is no longer kept", hint="give it again")
         return upload
 
 

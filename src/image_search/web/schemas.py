@@ -50,6 +50,12 @@ class _Schema(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
 
+class _Asked(_Schema):
+    """What comes in: a number is a number, and true is none."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+
 class Problem(_Schema):
     """Every answer that is not a success."""
 
@@ -60,7 +66,7 @@ class Problem(_Schema):
 
 
 # `types.Region` for strangers: its ranges are checked before anything is done with it, and the OpenAPI document shows them.
-class Box(_Schema):
+class Box(_Asked):
     """Part of a picture, in pixels of the upright picture."""
 
     x: int = Field(ge=0, le=10**6)
@@ -72,7 +78,7 @@ class Box(_Schema):
         return Region(self.x, self.y, self.w, self.h)
 
 
-class QueryPart(_Schema):
+class QueryPart(_Asked):
     """One picture to search with."""
 
     id: str = Field(pattern=ANY_ID, description="a library item (id:12) or an upload (up:...)")
@@ -80,7 +86,7 @@ class QueryPart(_Schema):
     region: Box | None = Field(None, description="only this part of it")
 
 
-class SearchRequest(_Schema):
+class SearchRequest(_Asked):
     queries: list[QueryPart] = Field(min_length=1, max_length=PAGE_PARTS, description="their mean; those with `less` count against")
     n: int = Field(60, ge=1, le=PAGE_RESULTS)
     names: list[Annotated[str, StringConstraints(max_length=1000)]] = Field([], max_length=100, description="only these classes")
@@ -154,7 +160,7 @@ class SearchAnswer(_Schema):
     )
 
 
-class SearchBatch(_Schema):
+class SearchBatch(_Asked):
     searches: list[SearchRequest] = Field(min_length=1, max_length=PAGE_BATCH, description="each is answered by itself")
 
     @model_validator(mode="after")
@@ -184,7 +190,7 @@ class Upload(_Schema):
     view: str
 
 
-class Address(_Schema):
+class Address(_Asked):
     url: str = Field(min_length=1, max_length=2000)
 
 
@@ -311,7 +317,7 @@ class Health(_Schema):
     status: Literal["ok"]
 
 
-class IndexRequest(_Schema):
+class IndexRequest(_Asked):
     folder: int = Field(ge=0, le=10_000, description="number of one of the folders in the state")
 
 

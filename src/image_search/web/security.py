@@ -72,6 +72,9 @@ class _Refusal(NamedTuple):
     hint: str
 
 
+_AMBIGUOUS = _Refusal(400, "Malformed", "a body has either Transfer-Encoding or Content-Length", "send one of them")
+
+
 class Guard:
     """ASGI middleware around the whole application.
 
@@ -108,7 +111,8 @@ class Guard:
         changes = scope["method"] not in ("GET", "HEAD")
         by_token = self._key_in_header(headers)
         wrong: _Refusal | bool | None = (
-            self._wrong_host(headers)
+            (body.ambiguous and _AMBIGUOUS)
+            or self._wrong_host(headers)
             or self._wrong_origin(headers, changes, by_token is not None)
             or self._wrong_site(scope, headers)
             or (body.too_large and _Refusal(413, "TooLarge", f"more than {body.limit // MIB or 1} MB are not taken", "save it smaller"))
@@ -220,6 +224,8 @@ class _Body:
         length = headers.get("content-length", ["0"])[0]
         self.expected = "transfer-encoding" in headers or length != "0"
         self.too_large = length.isascii() and length.isdigit() and int(length[:18]) > self.limit
+        # A proxy in front of us may believe the one and we the other: what is the rest of a body here would be a request there.
+        self.ambiguous = "transfer-encoding" in headers and "content-length" in headers
         self.counted = 0
         self.complete = not self.expected
 
@@ -244,7 +250,7 @@ class _Body:
 
     async def drain(self) -> None:
         """Take a small body off the line: closing with it unread would reset the connection, and the answer would be lost."""
-        if self.too_large:
+        if self.too_large or self.ambiguous:
             return
         self._deadline = min(self._deadline, time.monotonic() + PAGE_DRAIN_SECONDS)
         self.limit = PAGE_JSON_BYTES

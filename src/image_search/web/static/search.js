@@ -158,7 +158,7 @@ export function makeSearch(server, tray) {
     fill(meta);
     wall.show(listed([]));
     if (error.code === "Gone") report(error);
-    const lost = error.code === "Query" && (error.message.includes("no longer kept") || error.message.includes("there is no image"));
+    const lost = error.code === "UnknownId";
     const anew = [t("clear"), () => go({ ...EMPTY })];
     if (lost) fill(state, makeState({ picture: "picture", title: t("e_Kept"), text: t("kept_hint"), actions: [[t("choose"), () => choose("new"), "drop"], anew] }));
     else fill(state, makeState({ picture: "warning", title: error.text ?? error.message, actions: [[t("retry"), retry, "refresh"], anew] }));

@@ -152,11 +152,17 @@ function kept() {
   }
 }
 
+// What a spreadsheet takes for a formula: these signs, also in full width, at the beginning of a cell. One of another country parts cells by
+// other letters than commas and does not see our quotes: for it a cell begins after each of these as well.
+// https://owasp.org/www-community/attacks/CSV_Injection
+const BEGINS = /^([\t\r\n]|[\s"']*[=+\-@\uff1d\uff0b\uff0d\uff20])/;
+const WITHIN = /([;|\t\r\n])(?=[\s"']*[=+\-@\uff1d\uff0b\uff0d\uff20])/g;
+
 /** A cell that no spreadsheet takes for a formula. */
-function cell(value) {
-  let text = String(value);
-  if (typeof value === "string" && /^[=+\-@\t\r]/.test(text)) text = `'${text}`;
-  return /[",\r\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text;
+export function cell(value) {
+  if (typeof value !== "string") return String(value);
+  const text = `${BEGINS.test(value) ? "'" : ""}${value.replace(WITHIN, "$1'")}`;
+  return /[",;|\t\r\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text;
 }
 
 function save(name, type, text) {

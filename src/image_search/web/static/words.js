@@ -400,6 +400,7 @@ const KO = {
   e_Kept: "이 이미지는 더 이상 보관되어 있지 않습니다",
   retry: "다시 시도",
   // what the server says in English, by its code
+  e_UnknownId: "이 이미지는 이제 없습니다",
   e_Query: "이 이미지로는 검색할 수 없습니다",
   e_Usage: "그렇게는 할 수 없습니다",
   e_LibraryNotFound: "라이브러리가 없습니다",
