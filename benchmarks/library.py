@@ -8,7 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
-from image_search.library.catalog import Catalog, checksum
+from image_search.library.catalog import Catalog
+from image_search.library.facts import checksum
 from image_search.types import FileStat, Fingerprint, Float32, Preprocess
 
 __all__ = ["CLASSES", "DIM", "DINO", "clusters", "make_library", "stats"]

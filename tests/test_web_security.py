@@ -672,7 +672,9 @@ def test_a_damaged_library_is_told_in_the_terminal_with_the_way_out(tmp_path: Pa
         (library / name).unlink(missing_ok=True)
     (library / "catalog.sqlite").write_bytes(b"nothing of a catalog" * 1000)
     with serving(library):
-        pass
+        waited = time.monotonic() + 30  # it is looked at once the page's own files are out of the way
+        while not any(record.name == "image_search" for record in caplog.records) and time.monotonic() < waited:
+            time.sleep(0.05)
     (line,) = [record.getMessage() for record in caplog.records if record.name == "image_search"]
     assert line.endswith(f"{library}. Save what is still good with: image-search salvage")
 

@@ -19,6 +19,7 @@ from .advice import Advice, Setting, Verb
 from .config import DEFAULT_STORE, MOST_JOBS, MOST_SIDE, THUMBNAIL_SIDE, available_cpus, default_library
 from .errors import SALVAGE, LibraryDamagedError, LibraryError, MissingExtraError, QueryError, StoreError, UsageError
 from .forks import Lock
+from .images.opening import FileInRoot
 from .images.pool import DecodePool, PictureSource
 from .index.plan import Plan, make_plan
 from .index.request import Request as IndexRequest
@@ -306,16 +307,14 @@ class ImageSearchEngine:
         return self._reader(self._open().reader).read(image, region=as_region(region))
 
     def picture(self, source: PictureSource, *, max_side: int) -> Picture:
-        """For showing, its longer side at most `max_side` pixels.
+        """For showing, its longer side at most `max_side` pixels. Raises DecodeError with its reason.
 
         Args:
             source: a path, a file of an indexed folder, or encoded bytes, which get an upload's limits.
-
-        Raises DecodeError with its reason.
         """
         recipe = self._open().reader.fingerprint.preprocess
         side = given.whole(max_side, "max_side", most=MOST_SIDE)
-        if not isinstance(source, bytes):
+        if not isinstance(source, (bytes, FileInRoot)):
             source = given.path(source, "the picture")
         return self.decoders.pool(recipe, sent=isinstance(source, bytes)).picture(source, max_side=side)
 

@@ -263,7 +263,7 @@ def _refused(error: Exception, pixels: int, limits: Limits) -> Refused:
     say that bytes are missing, it is the memory.
     """
     detail = f"{type(error).__name__}: {error}"[:300]
-    if isinstance(error, NotImplementedError):
+    if isinstance(error, NotImplementedError) or "nsupported" in detail:  # so says libheif of codecs that it lacks
         return Refused(SkipReason.UNSUPPORTED, detail)
     missing = "truncated" in detail or "not processed" in detail
     if pixels * BYTES_PER_PIXEL > limits.memory_bytes and not missing:

@@ -12,8 +12,8 @@ from ..images.formats import extra_for
 from ..images.scan import Excluder, ImageFile, NotIndexed, PassedBy, scan
 from ..library import writing
 from ..library.catalog import Catalog
-from ..library.folders import Target, adopt, clear_look
-from ..library.moving import forgotten
+from ..library.folders import Target, adopt
+from ..library.moving import clear_look, forgotten
 from ..library.reading import Reader
 from ..library.schema import State
 from ..library.worklist import Worklist
@@ -98,7 +98,7 @@ def make_plan(catalog: Catalog, folders: Sequence[str | os.PathLike[str]], rules
         UsageError: no such folder. ImageSearchError: it cannot be read, or there is no image in any of them.
     """
     targets, lines = adopt(catalog, folders, rules.name_from, rules.excluder.path)
-    plan = Plan(Worklist(catalog, targets, renew=rules.reread), lines=lines)
+    plan = Plan(Worklist(catalog, targets, left_out=rules.excluder.path, renew=rules.reread), lines=lines)
     roots = Reader(catalog).root_paths()  # each is looked at by itself
     never = {os.path.realpath(catalog.folder), *roots, *map(from_bytes, forgotten(catalog))}  # passed by in silence
     for target in plan.targets:
@@ -171,10 +171,13 @@ def _class_of(target: Target, relative: bytes) -> str:
 
 
 def _need_images(catalog: Catalog, plan: Plan) -> None:
-    """An empty folder is a mistake of the caller, unless the library knew images there; missing ones whose vectors it keeps count."""
+    """An empty folder is a mistake of the caller, unless the library knew images there; missing ones whose vectors it keeps count.
+
+    Of a root below one that was named nothing is asked: it may be gone for good.
+    """
     known = [bool(target.known or plan.work.has_missing(target)) for target in plan.targets]
     for target, is_known in zip(plan.targets, known, strict=True):
-        if target.unreadable == [target.below] and not is_known:
+        if target.named and target.unreadable == [target.below] and not is_known:
             raise ImageSearchError("this folder cannot be read", path=from_bytes(target.folder), hint="check its permissions")
     if plan.todo or plan.unchanged or plan.skipped or any(known):
         return

@@ -7,7 +7,9 @@ worklist.outdated  contents whose vectors older pixel rules made, if these are t
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import os
+import stat
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -71,8 +73,11 @@ class Gone(NamedTuple):
 class Worklist:
     """Made empty, inside the caller's transaction; filled by the plan, read by the run."""
 
-    def __init__(self, catalog: Catalog, targets: Sequence[Target], *, renew: bool = False) -> None:
+    def __init__(
+        self, catalog: Catalog, targets: Sequence[Target], *, left_out: Callable[[bytes], bool] = lambda _: False, renew: bool = False
+    ) -> None:
         self._catalog = catalog
+        self._left_out = left_out  # does a rule of this run pass by this path below a root?
         self._seen: list[int] = []  # not yet in the table
         self._disks: Disks | None = None
         self.targets = list(targets)
@@ -190,13 +195,26 @@ class Worklist:
             (content,),
             types=(int, int, bytes, bytes, str),
         ):
-            looked_at = any(t.root_id == root_id and t.holds(relative) and not t.hides(relative) for t in self.targets)
-            if state == State.MISSING or looked_at or self._proved_gone(whole_path(root, relative)):
+            if state == State.MISSING or self._is_gone(root_id, relative, whole_path(root, relative)):
                 return int(file_id)
         return None
+
+    def _is_gone(self, root_id: int, relative: bytes, path: str) -> bool:
+        """Of an image that this walk did not see."""
+        if any(t.root_id == root_id and t.holds(relative) and not t.hides(relative) for t in self.targets):
+            return not (self._left_out(relative) and _is_file(path))
+        return self._proved_gone(path)
 
     def _proved_gone(self, path: str) -> bool:
         """Of a file that this walk does not come to: in another folder of the library."""
         if self._disks is None:
             self._disks = Disks(self._catalog)
         return self._disks.proved_gone(path)
+
+
+def _is_file(path: str) -> bool:
+    """A file itself; not a link in its place."""
+    try:
+        return stat.S_ISREG(os.lstat(path).st_mode)
+    except OSError:
+        return False

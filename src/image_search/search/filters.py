@@ -86,6 +86,8 @@ class Sieve:
             return []
         self._of_class(names)
         assert self._classes is not None
+        if all(name in self._classes[3] for name in names):  # as nearly always
+            return []
         known = {nfc(name): name for name in self._classes[3] if name}
         return [(name, known.get(guess(nfc(name), known) or "")) for name in names if nfc(as_text(name)) not in known]
 

@@ -7,6 +7,10 @@ import { button, fill, h, report } from "./dom.js";
 import { t } from "./words.js";
 
 const BINS = 50;
+
+/** What was typed, as the whole path's pattern: plain text may stand anywhere in it. */
+export const pathPattern = (text) => (!text || /[*?]/.test(text) ? text : `*${text.replaceAll("[", "[[]")}*`);
+
 export const NONE = { names: [], path: "", min: null };
 
 /** Which filters are on, as words, each with what takes it away. */
@@ -63,7 +67,7 @@ export function makeFilters() {
 
   /** Each class with as many images as the other filters let through. */
   async function count() {
-    const request = { path: place.path, min_similarity: place.min, queries: place.min === null ? [] : place.parts.map(({ id, less, region }) => (region ? { id, less, region } : { id, less })) };
+    const request = { path: pathPattern(place.path), min_similarity: place.min, queries: place.min === null ? [] : place.parts.map(({ id, less, region }) => (region ? { id, less, region } : { id, less })) };
     const key = JSON.stringify(request);
     if (key === counted) return;
     counted = key;

@@ -4,7 +4,7 @@ import * as api from "./api.js";
 import { EMPTY, go, keptPlace, place } from "./address.js";
 import { makeCompare } from "./compare.js";
 import { button, fill, h, report } from "./dom.js";
-import { filtersOn, makeFilters, NONE } from "./filters.js";
+import { filtersOn, makeFilters, NONE, pathPattern } from "./filters.js";
 import { makeQueryBar } from "./querybar.js";
 import { makeResults } from "./results.js";
 import { makeDrawer } from "./drawer.js";
@@ -13,9 +13,6 @@ import { choose, moreLike, take } from "./upload.js";
 import { makeView } from "./view.js";
 import { listed, makeWall } from "./wall.js";
 import { cosine, t } from "./words.js";
-
-/** What was typed, as the whole path's pattern: plain text may stand anywhere in it. */
-const pattern = (text) => (!text || /[*?]/.test(text) ? text : `*${text.replaceAll("[", "[[]")}*`);
 
 const FIRST = 60; // fills a screen at once; the rest follows
 const ALL = 5000;
@@ -49,7 +46,7 @@ export function makeSearch(server, tray) {
   let back = null; // where the window stood, when we come back to this
   let compared = null; // whom the comparison showed last
 
-  const question = (at) => ({ queries: at.parts.map(({ id, less, region }) => (region ? { id, less, region } : { id, less })), names: at.names, path: pattern(at.path) });
+  const question = (at) => ({ queries: at.parts.map(({ id, less, region }) => (region ? { id, less, region } : { id, less })), names: at.names, path: pathPattern(at.path) });
 
   function act(what, match, index) {
     if (!match || match.lazy) return;

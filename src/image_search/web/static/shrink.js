@@ -1,8 +1,8 @@
 // A large photo is made small here before it is sent. Loaded when the first one comes.
 //
 // The model must see the same picture. The server decodes a JPEG at a half, a quarter or an eighth of its size, as far as the model's input
-// allows, and that is what is sent: the mean of each block of so many pixels, without loss. Measured with the bundled model over 12-megapixel
-// photos: cosine with the original's vector .99991 or more; any lossy copy, and any other size, came to .9994 to .9998.
+// allows, and that is what is sent: the mean of each block of so many pixels, without loss. Measured (`python -m benchmarks.copies`): cosine
+// with the original's vector .9999 or more for 41 of 43 large JPEGs; any lossy copy, and any other size, came to .995 to .9998.
 
 import { givesNumbers, profileOf, webpWith } from "./profile.js";
 
