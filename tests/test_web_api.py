@@ -20,6 +20,7 @@ import pytest
 from pageserver import ALIVE, CLASSES, PER_CLASS, Client, fill, make_library, picture, serving
 from PIL import Image
 
+from image_search.config import PAGE_RESULTS
 from image_search.engine import ImageSearchEngine
 from image_search.library.catalog import Catalog
 from image_search.library.reading import Reader
@@ -176,7 +177,7 @@ def test_what_is_malformed_is_said_in_plain_words(client: Client) -> None:
         ({"queries": [one], "n": True}, "n must be a whole number"),
         ({"queries": [one], "n": 5.0}, "n must be a whole number"),
         ({"queries": [one], "n": "5"}, "n must be a whole number"),
-        ({"queries": [one], "n": 501}, "n must be at most 500"),
+        ({"queries": [one], "n": PAGE_RESULTS + 1}, f"n must be at most {PAGE_RESULTS}"),
         ({"queries": [one], "min_similarity": True}, "min_similarity must be a number"),
         ({"queries": [one], "min_similarity": "1"}, "min_similarity must be a number"),
         ({"queries": [one], "exclude_self": 1}, "exclude_self must be true or false"),
