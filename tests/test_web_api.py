@@ -134,6 +134,7 @@ def test_a_region_is_another_question(client: Client) -> None:
 
 def test_a_question_asked_again_is_not_embedded_again(client: Client, server: PageServer, monkeypatch: pytest.MonkeyPatch) -> None:
     calls = []
+    server.service.warm_up()  # the model is there
     embed = server.engine._model._embedder.embed  # type: ignore[union-attr]
 
     def counted(self: object, pixels: np.ndarray) -> np.ndarray:
