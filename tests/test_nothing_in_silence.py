@@ -187,6 +187,19 @@ def test_what_is_excluded_is_not_missing(engine: ImageSearchEngine, photos: Path
     assert (report.embedded, len(found(engine)), engine.status()["excluded"]) == (0, 12, 0)
 
 
+def test_a_picture_whose_only_file_is_out_of_reach_can_be_searched_with(engine: ImageSearchEngine, photos: Path) -> None:
+    """Left out by a rule, or missing: its vector is kept, and the others are found by it."""
+    engine.index(photos)
+    circle = (photos / "circle" / "0.png").read_bytes()
+    engine.index(photos, exclude="circle")
+    assert {m.path for m in engine.search(circle, 100)} == below(photos) - below(photos / "circle")
+    engine.index(photos)
+    (photos / "circle" / "0.png").unlink()
+    assert engine.index(photos).missing == 1
+    assert {m.path for m in engine.search(circle, 100)} == below(photos)
+    assert not any(m.identical for m in engine.search(circle, 100))
+
+
 def test_more_than_half_excluded_is_no_reason_to_call_a_folder_offline(engine: ImageSearchEngine, photos: Path) -> None:
     engine.index(photos)
     report = engine.index(photos, exclude=["circle", "square"])

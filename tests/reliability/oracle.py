@@ -363,7 +363,10 @@ class Library:
     def forget(self, path: str) -> int:
         rows = {p: row for p, row in self.rows.items() if inside(p, path) and row.state != "forgotten"}
         if not rows:
-            raise RefusedError("not in the library")
+            if not any(inside(path, above) for above in self.forgotten):
+                raise RefusedError("not in the library")
+            self._drop_vectors()
+            return 0  # it is out already
         count = sum(row.state == "present" for row in rows.values())
         for row in rows.values():
             row.state, row.content = "forgotten", None

@@ -140,7 +140,9 @@ class Searcher:
             mask = keep if mask is None else mask & keep
         (rows,), (cosines,) = top_k(self._vectors.rows, query[None, :], n, mask=mask, ties=True)
         similarity = dict(zip(contents[rows].tolist(), cosines.tolist(), strict=True))
-        similarity |= self._of_contents(query, same - left_out, passing)
+        # A content may be kept of which no file can be found now: missing, or left out by a rule.
+        there = {file.content for file in self.reader.files_with(list(same - left_out))} if same else set()
+        similarity |= self._of_contents(query, there, passing)
         files = self.reader.files_with(list(similarity))
         if {f.content for f in files} != similarity.keys():  # never fewer, silently
             raise LibraryDamagedError("the catalog has lost the files of some images", path=self.reader.folder, hint=SALVAGE)
