@@ -26,6 +26,7 @@ from image_search.library.reading import Reader
 from image_search.region import Region
 from image_search.testing import quick_engine
 from image_search.web.archive import zipped
+from image_search.web.browsing import Whereabouts
 
 posix = pytest.mark.skipif(os.name != "posix", reason="links without rights, FIFOs")
 
@@ -191,7 +192,8 @@ def test_a_folder_exchanged_while_the_zip_is_written_gives_no_other_file(tmp_pat
     fill(photos, 1)
     with quick_engine(tmp_path / "library") as engine:
         engine.index(photos)
-    (item,) = (one for one in Reader(Catalog.open(tmp_path / "library")).page() if one.name == "circle")
+    reader = Reader(Catalog.open(tmp_path / "library"))
+    (item,) = (one for one in reader.page() if one.name == "circle")
     mine = Path(item.path).read_bytes()
     (tmp_path / "outside").mkdir()
     (tmp_path / "outside" / "0.png").write_bytes(b"secret")
@@ -202,5 +204,5 @@ def test_a_folder_exchanged_while_the_zip_is_written_gives_no_other_file(tmp_pat
         return regular(path, folder=folder)
 
     monkeypatch.setattr(opening, "open_regular", exchanging)
-    packed = zipfile.ZipFile(io.BytesIO(b"".join(zipped([item]))))
+    packed = zipfile.ZipFile(io.BytesIO(b"".join(zipped([item], Whereabouts(reader)))))
     assert [packed.read(name) for name in packed.namelist()] == [mine]

@@ -666,15 +666,18 @@ def test_advice_is_said_in_the_pages_own_words() -> None:
     )
 
 
-def test_a_damaged_library_is_told_in_the_terminal_with_the_way_out(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_damaged_library_is_told_in_the_terminal_with_the_way_out(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("image_search.web.app.PAGE_WARM_SECONDS", 0.0)
     library = make_library(tmp_path, per_class=1)
     for name in ("catalog.sqlite-wal", "catalog.sqlite-shm"):
         (library / name).unlink(missing_ok=True)
     (library / "catalog.sqlite").write_bytes(b"nothing of a catalog" * 1000)
     with serving(library):
-        waited = time.monotonic() + 30  # it is looked at once the page's own files are out of the way
-        while not any(record.name == "image_search" for record in caplog.records) and time.monotonic() < waited:
-            time.sleep(0.05)
+        until = time.monotonic() + ALIVE
+        while not any(record.name == "image_search" for record in caplog.records) and time.monotonic() < until:
+            time.sleep(0.01)
     (line,) = [record.getMessage() for record in caplog.records if record.name == "image_search"]
     assert line.endswith(f"{library}. Save what is still good with: image-search salvage")
 

@@ -63,11 +63,11 @@ def zipped(items: Sequence[Item], where: Whereabouts) -> Iterator[bytes]:
     with zipfile.ZipFile(sink, "w", zipfile.ZIP_STORED, allowZip64=True) as archive:
         for position, item in enumerate(items, 1):
             state = where.of(item)
-            if state == "changed":
-                changed.append(shown(item.path))
             try:
                 for _ in _copied(archive, entry_name(position, item), item):
                     yield sink.take()
+                if state == "changed":
+                    changed.append(shown(item.path))
             except (OSError, Refused) as error:
                 why = error.reason.value if isinstance(error, Refused) else error.strerror or str(error)
                 left_out.append(f"{shown(item.path)}: {_WHY.get(state) or why}")

@@ -210,7 +210,7 @@ class Page(_Schema):
     next: int | None = Field(description="give it as `after` for the next page; null: this was the last")
 
 
-class RowsRequest(_Schema):
+class RowsRequest(_Asked):
     ids: list[ItemId] = Field(max_length=PAGE_ROWS)
 
 
@@ -251,7 +251,7 @@ class Classes(_Schema):
     classes: list[ClassCount]
 
 
-class CountsRequest(_Schema):
+class CountsRequest(_Asked):
     """The filters beside the class; with `queries` and a least similarity, of the matches that a search would show."""
 
     queries: list[QueryPart] = Field([], max_length=PAGE_PARTS)
