@@ -8,7 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
-from image_search.library.catalog import Catalog, checksum
+from image_search.library.catalog import Catalog
+from image_search.library.facts import checksum
 from image_search.types import FileStat, Fingerprint, Float32, Preprocess
 
 __all__ = ["CLASSES", "DIM", "DINO", "clusters", "make_library", "stats"]
@@ -60,7 +61,7 @@ def make_library(
         root, files: real files below `root`, which the next `index` then finds unchanged; none: made-up names.
         classes: given to the images in turn.
     """
-    catalog = Catalog.create(folder, model, np.zeros((8, model.dim), np.float32) if canonical is None else canonical)
+    catalog = Catalog.create(folder, model, next(clusters(8, model.dim, seed=1)) if canonical is None else canonical)
     catalog.set_meta("store", store)
     catalog.set_meta("runtime", "onnx (cpu)")
     with catalog.transaction() as generation:

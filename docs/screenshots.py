@@ -20,7 +20,7 @@ from playwright.sync_api import Browser, Page, sync_playwright
 from image_search.demo import draw
 
 IMAGES = Path(__file__).parent / "images"
-DESK, PHONE = {"width": 1280, "height": 800}, {"width": 360, "height": 720}
+DESK, PHONE = {"width": 1280, "height": 800}, {"width": 390, "height": 780}
 
 
 def drawn(name: str, seed: int) -> dict[str, Any]:
@@ -53,31 +53,28 @@ def opened(browser: Browser, address: str, **options: Any) -> Page:
 def take(browser: Browser, address: str) -> None:
     page = opened(browser, address)
     page.wait_for_selector("text=No library yet")
-    keep(page, "first")
     page.click("text=Build the sample gallery")
-    page.wait_for_selector(".strip .card >> nth=23", timeout=300_000)
-    keep(page, "start")
+    page.wait_for_selector(".job >> text=Indexed", timeout=300_000)
     page.click("nav >> text=Library")
-    page.wait_for_selector(".library .card >> nth=20")
+    page.wait_for_selector(".library .card[data-id] >> nth=20")
     page.click("[aria-label='Hide this']")
+    page.evaluate("scrollTo(0, 700)")
     keep(page, "library")
 
     page.click("nav >> text=Search")
     give(page, drawn("Bicycle", 1002))
-    keep(page, "results")
-    page.locator(".results .face").nth(1).click()
-    page.wait_for_selector(".sheet >> text=JPEG")
-    keep(page, "compare")
-    page.keyboard.press("c")
-    keep(page, "slider")
-    page.keyboard.press("Escape")
     for n in (0, 1, 3):
         page.locator(".results .mark").nth(n).click(force=True)
-    page.locator("#cut").fill("0.45")
-    keep(page, "choose")
+    keep(page, "results")
+    page.click("[aria-label='Choose none']")
+    page.locator(".results .face").nth(1).click()
+    page.wait_for_selector("dialog.compare >> text=JPEG")
+    keep(page, "compare")
+    page.keyboard.press("Escape")
 
     page.click("nav >> text=Search")
     give(page, drawn("Lighthouse", 1004))
+    page.click(".query-thumb")
     box = page.locator(".region").bounding_box()
     assert box is not None
     page.mouse.move(box["x"] + box["width"] * 0.2, box["y"] + box["height"] * 0.08)
@@ -96,14 +93,6 @@ def take(browser: Browser, address: str) -> None:
     keep(phone, "phone")
 
 
-def indexing(browser: Browser, address: str) -> None:
-    page = opened(browser, f"{address}&view=library")
-    page.wait_for_selector(".folders button >> text=Index")
-    page.locator(".folders button", has_text="Index").click()
-    page.wait_for_selector(".library .card >> nth=3", timeout=60_000)
-    keep(page, "indexing")
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--at", type=Path, help="Default: a temporary folder")
@@ -113,19 +102,17 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as temporary, sync_playwright() as tool:
         place = (options.at or Path(temporary)).absolute()
         browser = tool.chromium.launch(executable_path=options.browser, args=["--no-sandbox"])
-        for step, library in ((take, "library"), (indexing, "second.library")):
-            run = subprocess.Popen(
-                [sys.executable, "-m", "image_search", "serve", "--no-browser", "--port", "0", "--library", str(place / library)]
-                + (["--allow", str(place / "sample-gallery")] if step is indexing else []),
-                stdout=subprocess.PIPE,
-                text=True,
-            )
-            try:
-                assert run.stdout is not None
-                step(browser, run.stdout.readline().split()[-1])
-            finally:
-                run.terminate()
-                run.wait(60)
+        run = subprocess.Popen(
+            [sys.executable, "-m", "image_search", "serve", "--no-browser", "--port", "0", "--library", str(place / "library")],
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        try:
+            assert run.stdout is not None
+            take(browser, run.stdout.readline().split()[-1])
+        finally:
+            run.terminate()
+            run.wait(60)
         browser.close()
 
 

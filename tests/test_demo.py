@@ -150,6 +150,38 @@ def test_foreign_files_are_never_touched(tmp_path: Path, monkeypatch: pytest.Mon
         assert theirs.read_bytes() == b"my only picture"
 
 
+@pytest.mark.parametrize("theirs", ["IMG_1.jpg", "2024", "Cat/mine.jpg", "Cat/old/1.jpg", "cat"])
+def test_a_folder_that_holds_other_things_is_not_painted_into(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, theirs: str) -> None:
+    monkeypatch.setattr(image_search.demo, "draw", lambda *_: Image.new("RGB", (8, 8)))
+    for draw_into in (lambda folder: draw_gallery(folder, per_class=1), draw_queries):
+        folder = tmp_path / str(draw_into is draw_queries)
+        drawn = draw_into(folder)
+        (folder / ".DS_Store").write_bytes(b"a system's own")
+        assert draw_into(folder) == drawn, "its own folder is completed"
+        drawn[0].unlink()
+        (folder / theirs).parent.mkdir(parents=True, exist_ok=True)
+        if "." in theirs:
+            (folder / theirs).write_bytes(b"mine")
+        else:
+            (folder / theirs).mkdir()
+        with pytest.raises(UsageError, match="holds other things") as caught:
+            draw_into(folder)
+        assert str(folder / Path(theirs).parts[0]) in str(caught.value) and not drawn[0].exists()
+
+
+def test_a_link_in_the_samples_folder_is_not_followed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(image_search.demo, "draw", lambda *_: Image.new("RGB", (8, 8)))
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "gallery").mkdir()
+    try:
+        (tmp_path / "gallery" / "Cat").symlink_to(tmp_path / "elsewhere", target_is_directory=True)
+    except OSError:
+        pytest.skip("this system lets nobody make links")
+    with pytest.raises(UsageError, match="holds other things"):
+        draw_gallery(tmp_path / "gallery", per_class=1)
+    assert not list((tmp_path / "elsewhere").iterdir())
+
+
 def test_impossible_wishes_get_one_line(tmp_path: Path) -> None:
     for wrong in (lambda: draw("Zeppelin", 1), lambda: draw(CLASSES[0], 1, 8), lambda: draw_gallery(tmp_path, per_class=0)):
         with pytest.raises(UsageError) as caught:

@@ -13,7 +13,7 @@ from image_search import LibraryBusyError, LibraryNotFoundError
 from image_search.library.catalog import Catalog
 from image_search.library.library import Library
 from image_search.library.schema import State
-from image_search.paths import as_text, from_bytes, uri_of
+from image_search.paths import as_text, from_bytes, local_path, uri_of
 from image_search.search import closeness
 from image_search.testing import quick_engine
 
@@ -138,6 +138,10 @@ def test_no_two_files_share_a_uri() -> None:
     assert len(set(uris)) == len(names)
     assert uris[-1] == "/가/b c%.jpg" and uris[4] == "/a/%41.jpg"  # nearly all are the path itself
     assert uris[0] == "file:///a/%FF%2541.jpg"
+    assert [local_path(uri) for uri in uris] == [from_bytes(name) for name in names], "and each leads back to its file"
+    assert local_path("FILE://localhost/a%20b/%EA%B0%80.jpg") == "/a b/가.jpg", "as file managers write it"
+    for path in ("/a/b%20c.jpg", "file.jpg", "file:/a.jpg", "file://server/a.jpg", "http://a/b.jpg", ""):
+        assert local_path(path) == path
     assert [uri.encode() for uri in uris]  # valid Unicode
     assert as_text(from_bytes(b"\xff%")) == "%FF%25"
 

@@ -197,8 +197,8 @@ def test_a_server_that_the_user_did_not_name_is_sent_nothing(opened: Opened, pho
         fill(photos, 5)
         engine.index(photos)
     (line,) = lines
-    assert line.endswith(f"it was not finished; to use it again, name it: store='{ON_SERVER}'")
-    assert told(line, in_shell).endswith(f"it was not finished; to use it again, name it: --store {ON_SERVER}")
+    assert line.endswith(f"it was not finished; to use it again, name it: ImageSearchEngine(store='{ON_SERVER}').rebuild()")
+    assert told(line, in_shell).endswith(f"it was not finished; to use it again, name it: image-search rebuild --store {ON_SERVER}")
 
 
 def test_a_store_that_is_not_installed_costs_nothing_but_itself(opened: Opened, photos: Path, monkeypatch: pytest.MonkeyPatch) -> None:

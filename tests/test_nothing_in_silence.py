@@ -104,7 +104,7 @@ def test_a_file_that_cannot_be_read_just_now_stays_and_is_counted_alike(
     real = os.open
 
     def refused(name: object, *rest: object, **more: object) -> int:
-        if os.fsdecode(name) == str(path):  # type: ignore[arg-type]
+        if os.path.basename(os.fsdecode(name)) == path.name:  # type: ignore[arg-type]  # alone of all files it has changed
             raise PermissionError(13, "Permission denied")
         return real(name, *rest, **more)  # type: ignore[arg-type]
 
@@ -117,6 +117,35 @@ def test_a_file_that_cannot_be_read_just_now_stays_and_is_counted_alike(
     monkeypatch.undo()
     assert engine.index(photos).updated == 1
     assert (engine.status()["skipped"], engine.status()["images"]) == (0, 12)
+
+
+def test_what_was_taken_out_is_not_counted_any_more(engine: ImageSearchEngine, photos: Path) -> None:
+    for folder in ("circle", "square"):
+        (photos / folder / "notes.txt").write_text("x")
+        (photos / folder / "link.png").symlink_to(photos / "stripes" / "0.png")
+    engine.index(photos)
+    engine.forget(photos / "circle")
+    status = engine.status()
+    assert (status["skipped"], [p["files"] for p in status["passed"]]) == (1, [1])
+    engine.index(photos)
+    assert engine.status()["passed"] == status["passed"]
+
+
+def test_a_link_counts_once_where_a_folder_becomes_one_of_its_own(engine: ImageSearchEngine, photos: Path, tmp_path: Path) -> None:
+    (photos / "circle" / "link.png").symlink_to(photos / "stripes" / "0.png")
+    engine.index(photos)
+    engine.index(photos / "circle", exclude="circle")  # left out by the rule, so a root by its own name
+    assert engine.status()["skipped"] == 1
+    elsewhere = tmp_path / "elsewhere"
+    fill(elsewhere, 1, first=50)
+    engine.index(elsewhere)
+    shutil.copytree(elsewhere, photos / "new")
+    (photos / "new" / "link.png").symlink_to(photos / "stripes" / "0.png")
+    engine.index(photos)
+    shutil.rmtree(elsewhere)
+    engine.relocate(elsewhere, photos / "new")
+    engine.index(photos / "new")
+    assert engine.status()["skipped"] == 2
 
 
 def test_no_images_says_why(engine: ImageSearchEngine, tmp_path: Path) -> None:
@@ -156,6 +185,19 @@ def test_what_is_excluded_is_not_missing(engine: ImageSearchEngine, photos: Path
     assert engine.index(photos, exclude="circle").excluded == 0  # nothing that could be found is left to go
     report = engine.index(photos)
     assert (report.embedded, len(found(engine)), engine.status()["excluded"]) == (0, 12, 0)
+
+
+def test_a_picture_whose_only_file_is_out_of_reach_can_be_searched_with(engine: ImageSearchEngine, photos: Path) -> None:
+    """Left out by a rule, or missing: its vector is kept, and the others are found by it."""
+    engine.index(photos)
+    circle = (photos / "circle" / "0.png").read_bytes()
+    engine.index(photos, exclude="circle")
+    assert {m.path for m in engine.search(circle, 100)} == below(photos) - below(photos / "circle")
+    engine.index(photos)
+    (photos / "circle" / "0.png").unlink()
+    assert engine.index(photos).missing == 1
+    assert {m.path for m in engine.search(circle, 100)} == below(photos)
+    assert not any(m.identical for m in engine.search(circle, 100))
 
 
 def test_more_than_half_excluded_is_no_reason_to_call_a_folder_offline(engine: ImageSearchEngine, photos: Path) -> None:
@@ -261,6 +303,49 @@ def test_a_root_below_that_was_forgotten_stays_out(engine: ImageSearchEngine, ph
     assert engine.forget(photos / "circle") == 4
     assert engine.index(photos).added == 0
     assert engine.index(photos / "circle").added == 4
+
+
+def test_a_root_that_comes_back_leaves_the_rest_of_the_forgotten_folder_out(engine: ImageSearchEngine, photos: Path) -> None:
+    inner = photos / "album" / "inner"
+    fill(inner, 1, first=100)
+    picture("circle", 600).save(photos / "album" / "0.png")
+    engine.index(inner)
+    engine.index(photos)
+    assert engine.forget(photos / "album") == 4
+    assert engine.index(inner).added == 3
+    picture("circle", 601).save(inner / "circle" / "new.png")
+    assert engine.index(photos).added == 1  # looked at with the folder above, as any root that is in
+    assert str(photos / "album" / "0.png") not in found(engine)
+    with pytest.raises(UsageError, match="taken out"):
+        engine.index(photos / "album" / "circle")
+    (photos / "album" / "circle").mkdir()
+    assert engine.index(inner / "circle").unchanged == 2  # a part of what is in
+    assert engine.index(photos / "album").added == 1 and found(engine) == below(photos)
+
+
+def test_a_root_below_that_is_gone_for_good_does_not_keep_the_one_above_from_being_indexed(
+    engine: ImageSearchEngine, photos: Path, tmp_path: Path
+) -> None:
+    engine.index(photos / "circle")
+    engine.index(photos)
+    shutil.rmtree(photos / "circle")
+    assert engine.index(photos / "circle", prune=True).pruned == 4
+    picture("square", 600).save(photos / "square" / "new.png")
+    assert engine.index(photos).added == 1
+    assert [root["path"] for root in engine.status()["roots"]] == [str(photos)]
+
+
+def test_a_copy_of_an_excluded_picture_does_not_take_its_id(engine: ImageSearchEngine, photos: Path) -> None:
+    engine.index(photos)
+    before = ids(engine)
+    shutil.copyfile(photos / "circle" / "0.png", photos / "square" / "copy.png")
+    report = engine.index(photos, exclude="circle")
+    assert (report.added, report.moved, report.excluded) == (1, 0, 4)
+    engine.index(photos)
+    assert before.items() <= ids(engine).items()
+    (photos / "circle" / "1.png").rename(photos / "square" / "moved.png")
+    assert engine.index(photos, exclude="circle").moved == 1  # it is not there any more
+    assert ids(engine)[str(photos / "square" / "moved.png")] == before[str(photos / "circle" / "1.png")]
 
 
 # --- a folder that has moved ----------------------------------------------------------------------------------------------------

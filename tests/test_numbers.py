@@ -63,6 +63,13 @@ def test_compression_and_predictor_are_undone(order: str, compression: str, kind
     assert off(data, GREY) <= 1
 
 
+@pytest.mark.parametrize("separate", [False, True])
+@pytest.mark.parametrize("extra", [(2,), (0,), (0, 0, 0)])
+def test_grey_bytes_of_several_bands(extra: tuple[int, ...], separate: bool) -> None:
+    bands = np.dstack([GREY, *[np.full_like(GREY, 255)] * len(extra)])
+    assert off(tiff_of(bands, 1, separate=separate, extra=extra), GREY) <= 1
+
+
 def test_unsigned_32_bits_do_not_wrap() -> None:
     numbers = GREY.astype(np.int64) * (2**32 // 256)
     for order in "<>":

@@ -44,7 +44,7 @@ def test_its_facts(wheel: zipfile.ZipFile) -> None:
     assert f"\nVersion: {image_search.__version__}\n" in metadata
     assert "License-Expression: MIT" in metadata and "Requires-Python: >=3.11" in metadata
     assert wheel.read(facts.replace("METADATA", "licenses/LICENSE")) == (ROOT / "LICENSE").read_bytes()
-    assert "image-search = image_search.cli:main" in wheel.read(facts.replace("METADATA", "entry_points.txt")).decode()
+    assert "image-search = image_search.__main__:main" in wheel.read(facts.replace("METADATA", "entry_points.txt")).decode()
 
 
 def test_the_newest_release_in_the_changelog_is_this_one() -> None:

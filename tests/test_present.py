@@ -133,7 +133,13 @@ def test_a_match_is_told_by_rank_name_and_numbers():
         assert word in drawn
     assert "closeness" not in "".join(match_panel(match(), picture()).lines)
     assert match_panel(match(3, "", uri="/photos/IMG_1.jpg"), picture()).title == "3. IMG_1.jpg"
-    assert match_panel(match(1, similarity=-0.0001), picture()).lines[0] == "similarity 0.000"
+    assert match_panel(match(1, similarity=-0.0001), picture()).lines[:2] == ("similarity -0.001", "distance 1.001")
+    assert match_panel(match(1, similarity=-0.0), picture()).lines[0] == "similarity 0.000"
+    assert match_panel(match(1, similarity=0.9999, closeness=0.999), picture()).lines == (
+        "similarity 0.999",  # only what is equal is 1.000
+        "distance 0.001",
+        "closeness 0.99",
+    )
 
 
 def test_identical_offline_query_and_less_like_are_marked():
@@ -414,6 +420,18 @@ def test_narrow_terminals_shorten_in_the_middle(width):
     assert max(map(cells, lines)) <= width
     assert "/hom" in lines[1] and lines[1].endswith(".jpg") and lines[1].count("…") == 2
     assert uri in matches_table([match(1, uri=uri)]), "a pipe gets all of it"
+
+
+@pytest.mark.parametrize("width", [20, 30, 40, 50, 69])
+def test_in_a_terminal_too_narrow_for_a_row_the_path_has_its_own(width):
+    uri = "/home/someone/" + "folder/" * 20 + "the_file.jpg"
+    rows = [match(1, "n" * 100, uri=uri, closeness=0.5, identical=True), match(2, KOREAN * 20, uri=KOREAN * 40, offline=True)]
+    head, *lines = matches_table(rows, width=width).splitlines()
+    assert max(map(cells, lines)) <= max(width, 26) and len(lines) == 4
+    assert head.split()[:3] == ["rank", "name", "similarity"]
+    assert lines[0].split()[0] == "1" and lines[2].split()[0] == "2"
+    assert cells(lines[1]) >= width - 2 and lines[1].startswith("  /hom") and lines[1].endswith(".jpg")
+    assert ("closeness" in head) == (width >= 50)
 
 
 def test_the_terminal_is_safe_from_names():

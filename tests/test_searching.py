@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import io
 import os
+import sys
+import threading
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,7 +15,9 @@ import pytest
 from pictures import fill, picture
 from PIL import Image
 
+import image_search.embedding
 import image_search.engine
+import image_search.search.same_picture
 import image_search.search.search
 import image_search.testing
 from image_search import (
@@ -28,9 +33,11 @@ from image_search import (
     UsageError,
 )
 from image_search.library.catalog import Catalog
+from image_search.present.table import matches_table
 from image_search.search.closeness import percentile, sample
-from image_search.search.search import combine
-from image_search.testing import quick_engine
+from image_search.search.decoders import Decoders
+from image_search.search.search import How, combine
+from image_search.testing import InProcessPool, quick_engine
 from image_search.types import Embedder
 
 
@@ -107,8 +114,35 @@ def test_filters(big: ImageSearchEngine) -> None:
     limit = everything[9].similarity
     assert [m.id for m in big.search(query, 60, min_similarity=limit)] == [m.id for m in everything if m.similarity >= limit]
     assert all(m.closeness >= 0.5 for m in big.search(query, 60, min_closeness=0.5))
-    assert len(big.search(query, 60, min_similarity=1.1)) == 0
     assert str(big.search(query, 3, names=["nothing"])) == "nothing similar"
+
+
+def test_what_is_shown_and_what_is_filtered_is_one_number(big: ImageSearchEngine) -> None:
+    for number in range(1, 61):
+        (itself,) = big.search(f"id:{number}", 1, min_similarity=1)
+        assert (itself.id, itself.similarity, itself.identical) == (f"id:{number}", 1.0, True)
+    query = picture("square", 77)
+    for match in big.search(query, 60):
+        row = dict(zip(*(line.split()[:5] for line in matches_table([match]).splitlines()), strict=True))
+        nearer = big.search(query, 60, min_similarity=float(row["similarity"]), min_closeness=float(row["closeness"]))
+        assert match.id in {m.id for m in nearer}, row
+        assert float(row["distance"]) == pytest.approx(1 - float(row["similarity"]), abs=1e-9)
+
+
+@pytest.mark.parametrize("how", ["exact", "store"])
+def test_at_equal_similarity_the_identical_file_comes_first(tmp_path: Path, how: How) -> None:
+    """The same pixels in other bytes are as near; which file was given is still known."""
+    (tmp_path / "photos").mkdir()
+    for level in range(10):
+        picture("circle", 3).save(tmp_path / "photos" / f"{level}.png", compress_level=level)
+    contents = {file.read_bytes() for file in (tmp_path / "photos").iterdir()}
+    with quick_engine(tmp_path / "library", store="chroma" if how == "store" else "exact") as engine:
+        engine.index(tmp_path / "photos", progress=False)
+        for data in contents:
+            first, *others = engine.search(data, len(contents), how=how)
+            assert first.identical and not any(match.identical for match in others)
+            assert min(match.similarity for match in others) > 1 - 1e-12 and first.rank == 1
+            assert engine.search(data, 1, how=how)[0].id == first.id, "also where the others would fill the answer"
 
 
 def test_several_images_and_less(big: ImageSearchEngine) -> None:
@@ -121,6 +155,65 @@ def test_several_images_and_less(big: ImageSearchEngine) -> None:
     assert match.similarity == pytest.approx(float(big.embed(match.path)[0] @ (mean / np.linalg.norm(mean))), abs=1e-6)
     with pytest.raises(UsageError, match="cancel"):
         combine([va, -va])
+
+
+def test_the_images_of_one_search_go_through_the_model_together(
+    big: ImageSearchEngine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(image_search.embedding, "LONGEST_WAIT_SECONDS", 600.0)
+    calls: list[int] = []
+    real = image_search.testing.QuickModel.embed
+    monkeypatch.setattr(image_search.testing.QuickModel, "embed", lambda model, pixels: calls.append(len(pixels)) or real(model, pixels))
+    cpus = image_search.embedding.available_cpus()
+    paths = [tmp_path / f"{seed}.png" for seed in range(12)]
+    for seed, path in enumerate(paths):
+        picture("square", 200 + seed).save(path)
+    one_by_one = [big.query(path).vector for path in paths]
+    assert calls == [1] * 12
+    calls.clear()
+    together = big.search([*paths[:6], "id:1", big.query("id:2")], 60, less=paths[6:])
+    assert sum(calls) == 12 and len(calls) <= 2 + 12 // max(cpus, 6), calls  # a first, short one shows how many it may take
+    assert [q.less for q in together.queries] == [False] * 8 + [True] * 6
+    read = [q.vector for q in together.queries]
+    assert all(np.array_equal(a, b) for a, b in zip([*read[:6], *read[8:]], one_by_one, strict=True)), "each in its place"
+    mixed = big.search([paths[0], paths[1].read_bytes() + b"new", paths[2]], 60)
+    assert [q.label for q in mixed.queries] == [str(paths[0]), "bytes", str(paths[2])]
+    with pytest.raises(QueryError, match="not an image"):
+        big.search([paths[0], b"no image", b""], 3)  # the first that cannot be used is told
+
+
+def test_of_pictures_that_are_the_same_the_nearest_is_shown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(image_search.search.same_picture, "near_identical", lambda model: 0.99999)
+    fill(tmp_path / "photos", 5)
+    shown = picture("circle", 0)
+    for number in range(12):
+        shown.save(tmp_path / "photos" / "circle" / f"again{number}.png", compress_level=number % 9 + 1, dpi=(number + 1, 1))
+    (tmp_path / "photos" / "copy.png").write_bytes((tmp_path / "photos" / "square" / "0.png").read_bytes())
+    with quick_engine(tmp_path / "library") as engine:
+        engine.index(tmp_path / "photos", progress=False)
+        every = engine.search(shown, 100)
+        assert len(every) == 28 and [m.similarity > 0.99999 for m in every].count(True) == 13
+        groups = engine.search(shown, 3, group=True)
+        assert [m.rank for m in groups] == [1, 2, 3] and groups[0].id == every[0].id
+        assert [m.id for m in groups][1:] == [m.id for m in every if m.similarity <= 0.99999][:2], "as many as were asked for"
+        everything = engine.search(shown, 100, group=True)
+        assert len(everything) == 15 and len({m.path for m in everything} & {str(tmp_path / "photos" / "copy.png")}) <= 1
+        assert len(engine.search(shown, 100, group=True, names="square")) == 5
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="names here are always text")
+def test_a_uri_that_was_printed_is_a_path(tmp_path: Path) -> None:
+    """Also of a name that no text can hold."""
+    fill(tmp_path / "photos", 1)
+    odd = os.path.join(os.fsencode(tmp_path / "photos"), b"caf\xe9 50%.png")
+    with open(odd, "wb") as file:
+        picture("circle", 7).save(file, "PNG")
+    with quick_engine(tmp_path / "library") as engine:
+        engine.index((tmp_path / "photos").as_uri(), progress=False)
+        uri = next(m.uri for m in engine.search(tmp_path / "photos" / "circle" / "0.png", 10) if m.uri.startswith("file:"))
+        best = engine.search(uri, 1)[0]
+        assert best.identical and os.fsencode(best.path) == odd and best.uri == uri
+        assert engine.forget(uri) == 1 and len(engine.search(tmp_path / "photos" / "circle" / "0.png", 10)) == 3
 
 
 def test_exclude_self_leaves_out_identical_files_only(big: ImageSearchEngine) -> None:
@@ -189,8 +282,6 @@ def test_a_search_sees_what_another_process_has_committed(engine: ImageSearchEng
         (b"x" * (21 * 1024 * 1024), "larger than 20 MB"),
         ("http://127.0.0.1:9/x.png", "private"),
         (np.zeros((3, 3, 7), np.uint8), "no picture"),
-        (5, "cannot be searched with"),
-        (None, "cannot be searched with"),
         (np.zeros((3, 3), np.complex64), "no picture"),
     ],
 )
@@ -207,8 +298,9 @@ def test_wrong_use_is_refused(big: ImageSearchEngine, engine: ImageSearchEngine,
         big.search("id:1", "3")  # type: ignore[arg-type]
     with pytest.raises(UsageError, match="from 0 to 1"):
         big.search("id:1", min_closeness=90)
-    with pytest.raises(UsageError, match="a number"):
-        big.search("id:1", min_similarity=float("nan"))
+    for beyond in (float("nan"), 1.5, -2):  # nothing would pass, or everything
+        with pytest.raises(UsageError, match="from -1 to 1"):
+            big.search("id:1", min_similarity=beyond)
     for region in ((1.9, 2, 30, 30), (1, 2, 3), ("a", "b", "c", "d"), 7, "1,2,3,4"):
         with pytest.raises(UsageError, match="four whole numbers"):
             big.search("id:1", region=region)  # type: ignore[arg-type]
@@ -384,7 +476,65 @@ def test_small_things_are_no_surprise(
     assert big.search(str(tmp_path / "~cat.png"))[0].id == big.search(picture("circle", 4))[0].id
 
 
-def test_a_query_of_too_many_pixels_has_no_limit_to_raise(big: ImageSearchEngine, tmp_path: Path) -> None:
+def test_the_limits_of_a_query_can_be_set(big: ImageSearchEngine, tmp_path: Path) -> None:
     Image.new("1", (20_000, 12_000)).save(tmp_path / "huge.png")
-    with pytest.raises(QueryError, match=r"too many pixels: .*huge\.png\. Make it smaller"):
+    with pytest.raises(QueryError, match=r"too many pixels: .*huge\.png\. Raise the limit with max_megapixels="):
         big.search(tmp_path / "huge.png")
+    photo = picture("circle", 5, (1200, 1200))  # 1.44 megapixels
+    photo.save(tmp_path / "photo.bmp")
+    data = (tmp_path / "photo.bmp").read_bytes()  # 4 MB
+    for megapixels, megabytes, words in ((1, None, "max_megapixels="), (None, 1, "max_megabytes="), (2, 5, None)):
+        with quick_engine(big.library) as engine:
+            engine.decoders = Decoders(InProcessPool, 1, max_megapixels=megapixels, max_megabytes=megabytes)
+            for source in (data, tmp_path / "photo.bmp"):
+                if words is None or (source is not data and megabytes):  # what lies here was put here
+                    assert len(engine.search(source)) == 3
+                else:
+                    with pytest.raises(QueryError, match=f"aise the limit with {words}"):
+                        engine.search(source)
+    with ImageSearchEngine(tmp_path / "own", model=big._model._given, max_megapixels=1) as engine:
+        engine._make_pool = InProcessPool
+        report = engine.index(tmp_path, progress=False)  # its own limit, too, unless it is told another
+        assert {skipped.reason for skipped in report.skipped} == {"too many pixels"} and len(report.skipped) == 2
+        assert engine.index(tmp_path, max_megapixels=2, progress=False).added == 1
+
+
+def test_closing_beside_threads_that_search_gives_them_our_errors_alone(tmp_path: Path, photos: Path) -> None:
+    """`close()` gives everything back; who is in the middle of a question is told so, and who asks next opens it again."""
+    stop, said, foreign = threading.Event(), set[str](), list[BaseException]()
+    picture("circle", 99).save(tmp_path / "new.png")
+    with quick_engine(tmp_path / "library") as engine:
+        engine.index(photos)
+        deeds = [
+            lambda: engine.search("id:1", 5),
+            lambda: engine.search(tmp_path / "new.png", 5),
+            lambda: engine.search("id:2", 5, path="*"),
+            engine.status,
+            engine.verify,
+            lambda: engine.embed([tmp_path / "new.png"]),
+        ]
+
+        def ask() -> None:
+            while not stop.is_set():
+                for deed in deeds:
+                    try:
+                        deed()
+                        said.add("done")
+                    except ImageSearchError as error:
+                        said.add(error.what)
+                    except BaseException as error:
+                        foreign.append(error)
+
+        threads = [threading.Thread(target=ask) for _ in range(3)]
+        for thread in threads:
+            thread.start()
+        try:
+            for _ in range(60):
+                time.sleep(0.01)
+                engine.close()
+        finally:
+            stop.set()
+            for thread in threads:
+                thread.join()
+    assert foreign == [] and "done" in said
+    assert said <= {"done", "the library was closed while it was in use", "the decoder is closed"}

@@ -292,8 +292,8 @@ def test_no_server_is_one_line(tmp_path: Path) -> None:
         port = closed.getsockname()[1]
         with pytest.raises(StoreError) as caught:
             open_store(f"chroma:http://127.0.0.1:{port}", folder=tmp_path, dim=DIM, model="m1")
-    assert "does not answer" in str(caught.value)
-    assert "\n" not in str(caught.value)
+    assert "does not answer (connection refused)" in str(caught.value) or sys.platform == "win32"
+    assert "\n" not in str(caught.value) and "Errno" not in str(caught.value)
 
 
 @pytest.mark.parametrize("kind", [RuntimeError, BaseException, MemoryError])

@@ -11,7 +11,8 @@ import pytest
 
 import image_search.library.vectors
 from image_search import LibraryDamagedError
-from image_search.library.catalog import Catalog, checksum
+from image_search.library.catalog import Catalog
+from image_search.library.facts import checksum
 from image_search.library.vectors import Vectors
 from image_search.types import Fingerprint, Preprocess
 
@@ -23,7 +24,7 @@ class Library:
 
     def __init__(self, folder: Path) -> None:
         model = Fingerprint("m", "m", "", "0" * 64, "cls", DIM, Preprocess(size=(8, 8)))
-        self.catalog = Catalog.create(folder, model, np.zeros((8, DIM), np.float32))
+        self.catalog = Catalog.create(folder, model, np.eye(8, DIM, dtype=np.float32))
         self.catalog.execute("INSERT INTO roots (id, path) VALUES (1, ?)", (b"/r",))
         self.seeds = 0
 

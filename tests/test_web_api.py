@@ -16,10 +16,12 @@ from pathlib import Path
 from typing import Any
 
 import jsonschema
+import numpy as np
 import pytest
 from pageserver import ALIVE, CLASSES, PER_CLASS, Client, fill, make_library, picture, serving
 from PIL import Image
 
+from image_search.config import PAGE_RESULTS
 from image_search.engine import ImageSearchEngine
 from image_search.library.catalog import Catalog
 from image_search.library.reading import Reader
@@ -88,7 +90,13 @@ def test_a_search_with_a_library_image_and_its_filters(client: Client) -> None:
     assert everything["matches"][0]["id"] == item["id"]
     assert [m["rank"] for m in everything["matches"]] == list(range(1, 61))
     assert {m["name"] for m in search(client, item["id"], n=500, names=["Red"])["matches"]} == {"Red"}
-    assert len(search(client, item["id"], n=500, path="pictures/Red")["matches"]) == PER_CLASS
+    assert len(search(client, item["id"], n=500, path="*/pictures/Red/*")["matches"]) == PER_CLASS
+    assert search(client, item["id"], n=500, path="pictures/Red")["matches"] == [], "the whole path, as in the shell"
+    limit = everything["matches"][2]["closeness"]
+    near = search(client, item["id"], n=500, min_closeness=limit)["matches"]
+    assert [m["id"] for m in near] == [m["id"] for m in everything["matches"] if m["closeness"] >= limit] and 2 < len(near) < 60
+    for wrong in (-0.1, 1.1, "much"):
+        assert client.post("/api/search", {"queries": [{"id": item["id"]}], "min_closeness": wrong}).status == 422
     assert len(search(client, item["id"], n=500, path="*/Re?/1*.jpg")["matches"]) == 11
     cut = everything["matches"][20]["similarity"]
     assert len(search(client, item["id"], n=500, min_similarity=cut)["matches"]) == 21
@@ -126,8 +134,15 @@ def test_a_region_is_another_question(client: Client) -> None:
 
 def test_a_question_asked_again_is_not_embedded_again(client: Client, server: PageServer, monkeypatch: pytest.MonkeyPatch) -> None:
     calls = []
+    server.service.warm_up()  # the model is there
     embed = server.engine._model._embedder.embed  # type: ignore[union-attr]
-    monkeypatch.setattr(type(server.engine._model._embedder), "embed", lambda self, pixels: calls.append(len(pixels)) or embed(pixels))
+
+    def counted(self: object, pixels: np.ndarray) -> np.ndarray:
+        if pixels.std() > 0:  # the page warms up meanwhile, with a flat picture
+            calls.append(len(pixels))
+        return embed(pixels)
+
+    monkeypatch.setattr(type(server.engine._model._embedder), "embed", counted)
     id = client.upload(picture(0, 888)).json["id"]
     for n in (5, 60, 500):
         search(client, id, n=n, min_similarity=0.1)
@@ -145,15 +160,54 @@ def test_bad_pictures_are_refused_with_their_reason(client: Client) -> None:
 
 
 def test_what_is_not_there_is_said(client: Client) -> None:
-    assert client.get("/api/images/id:999999").status == 422
-    assert client.get("/api/images/id:999999/thumbnail").status == 422
-    assert client.get("/api/uploads/up:AAAAAAAAAAAAAAAAAAAAAA/view").status == 422
-    assert client.post("/api/search", {"queries": [{"id": "up:AAAAAAAAAAAAAAAAAAAAAA"}]}).json["code"] == "Query"
+    for path in (
+        "images/id:999999",
+        "images/id:999999/thumbnail",
+        "images/id:0/view",
+        "images/x",
+        "uploads/up:AAAAAAAAAAAAAAAAAAAAAA/view",
+    ):
+        answer = client.get(f"/api/{path}")
+        assert answer.status == 404 and answer.json["code"] == "UnknownId" and answer.json["message"], path
+    for id in ("up:AAAAAAAAAAAAAAAAAAAAAA", "id:999999"):
+        answer = client.post("/api/search", {"queries": [{"id": id}]})
+        assert answer.status == 404 and answer.json["code"] == "UnknownId"
     for bad in ({}, {"queries": []}, {"queries": [{"id": "/etc/passwd"}]}, {"queries": [{"id": "id:1"}], "n": 0}, {"other": 1}, [], "x"):
         answer = client.post("/api/search", bad)
         assert answer.status == 422 and answer.json["code"] == "Malformed", bad
     assert client.ask("POST", "/api/search", b"\xff{", {"Content-Type": "application/json"}).status in (400, 422)
     assert client.post("/api/addresses", {"url": "http://127.0.0.1/"}).status == 400
+
+
+def test_what_is_malformed_is_said_in_plain_words(client: Client) -> None:
+    one = {"id": "id:1"}
+    for body, says in (
+        ({"queries": [one], "n": True}, "n must be a whole number"),
+        ({"queries": [one], "n": 5.0}, "n must be a whole number"),
+        ({"queries": [one], "n": "5"}, "n must be a whole number"),
+        ({"queries": [one], "n": PAGE_RESULTS + 1}, f"n must be at most {PAGE_RESULTS}"),
+        ({"queries": [one], "min_similarity": True}, "min_similarity must be a number"),
+        ({"queries": [one], "min_similarity": "1"}, "min_similarity must be a number"),
+        ({"queries": [one], "exclude_self": 1}, "exclude_self must be true or false"),
+        ({"queries": [{**one, "region": {"x": False, "y": 0, "w": 5, "h": 5}}]}, "queries.0.region.x must be a whole number"),
+        ({"queries": [{"id": 5}]}, "queries.0.id must be text"),
+        ({"queries": [{"id": "x"}]}, "queries.0.id is no id"),
+        ({"queries": {}}, "queries must be a list"),
+        ({"queries": [one], "\u202e\nodd" + "x" * 500: 1}, "\\u202e\\x0aodd"),
+        ({}, "queries is missing"),
+        ([], "the body is not as documented"),
+    ):
+        answer = client.post("/api/search", body)
+        problem = answer.json
+        assert answer.status == 422 and says in problem["message"], (body, problem)
+        assert problem["message"].startswith("the request is not of the documented form: ") and problem["message"].isprintable()
+        assert len(problem["message"]) < 500 and not re.search(r"[Ii]nput should|[Ff]ield|valid |pydantic", problem["message"]), problem
+    assert client.post("/api/search", {"queries": [one], "n": 1, "min_similarity": 0}).status == 200, "a whole number is a number"
+    assert client.post("/api/index", {"folder": False}).status == 422
+    broken = client.ask("POST", "/api/search", b"{", {"Content-Type": "application/json"})
+    assert broken.status == 422 and "the body is no JSON" in broken.json["message"]
+    assert "limit must be at most 500" in client.get("/api/images?limit=501").json["message"]
+    assert "after must be a whole number" in client.get("/api/images?after=x").json["message"]
 
 
 def test_browsing_page_by_page(client: Client) -> None:

@@ -201,7 +201,7 @@ def test_several_searches_get_one_answer_each(client: Client) -> None:
     searches.insert(1, {"queries": [{"id": "id:999999"}]})
     searches.append({"queries": [{"id": ids[0]}, {"id": ids[1], "less": True}], "n": 9, "names": ["Red"]})
     answers = client.post("/api/search/batch", {"searches": searches}).json["answers"]
-    assert len(answers) == 5 and answers[1]["answer"] is None and answers[1]["problem"]["code"] == "Query"
+    assert len(answers) == 5 and answers[1]["answer"] is None and answers[1]["problem"]["code"] == "UnknownId"
     for search, row in zip(searches, answers, strict=True):
         alone = client.post("/api/search", search)
         assert (row["answer"], row["problem"]) == ((alone.json, None) if alone.status == 200 else (None, alone.json))
@@ -213,8 +213,8 @@ def test_a_batch_has_its_limits(client: Client) -> None:
     assert client.post("/api/search/batch", {"searches": [one] * PAGE_BATCH}).status == 200
     most = PAGE_BATCH_RESULTS // 500
     for searches, says in (
-        ([], "at least 1"),
-        ([one] * (PAGE_BATCH + 1), "at most 64"),
+        ([], "searches must have at least 1 entries"),
+        ([one] * (PAGE_BATCH + 1), "searches must have at most 64 entries"),
         ([{**one, "n": 500}] * most + [one], "lower n, or send fewer"),
         ([one, {**one, "queries": []}], "searches.1.queries"),
         ([one, {**one, "queries": [{"id": "../x"}]}], "searches.1.queries.0.id"),

@@ -24,6 +24,7 @@ import pytest
 from pageserver import ALIVE, Client, fill, make_library, picture, serving
 
 import image_search.web.pictures as pictures_module
+import image_search.web.security as security
 from image_search.advice import Advice, Setting, Verb
 from image_search.config import PAGE_UPLOADS, PAGE_UPLOADS_BYTES, UPLOAD_LIMITS
 from image_search.engine import ImageSearchEngine
@@ -235,6 +236,8 @@ def test_listening_beyond_this_machine_must_be_meant(library: Path, tmp_path: Pa
         assert Client(server, host="photos.example").get("/api/library").status == 200
         assert Client(server, host=f"10.1.2.3:{server.port}").get("/api/library").status == 200
         assert Client(server, host=f"evil.example:{server.port}").get("/api/library").status == 421
+        read = Client(server, host=f"evil.example:{server.port}").get("/").body.decode()  # by a person
+        assert read == "This server does not answer under that name (allow it with: image-search serve --allow-host NAME).\n"
         proxied = {"Origin": "https://photos.example", "Content-Type": "application/json"}
         assert Client(server, host="photos.example").ask("POST", "/api/index/stop", b"{}", proxied).status == 202
         assert Client(server, host="photos.example").ask("POST", "/api/index/stop", b"{}", {"Origin": "https://10.1.2.3"}).status == 403
@@ -366,6 +369,7 @@ def endless(size: int, total: int = 2**30) -> Iterator[bytes]:
 def test_a_body_is_counted_before_anything_reads_it(server: PageServer, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(server.service.pictures, "upload", lambda data: pytest.fail("it reached the service"))
     limit = UPLOAD_LIMITS.file_bytes
+    monkeypatch.setattr(server.guard, "upload_bytes", limit)  # as for others: one's own may be ten times as large
     room = 16 * 1024**2  # what the two sockets hold between us: 10 MB seen with the system's own limits of 6 and 4
     most_held = [0]
     take = server.guard.take
@@ -423,6 +427,36 @@ def test_odd_bodies_are_refused_without_a_crash(server: PageServer, client: Clie
     ):
         _, said = sent_until_closed(server, request(server, "/api/uploads", *lines), iter([b"hello"]))
         assert said.split(b" ")[1].startswith(b"4") and b"Traceback" not in said
+
+
+def test_a_body_of_two_lengths_is_refused_and_nothing_after_it_is_a_request(server: PageServer, caplog: pytest.LogCaptureFixture) -> None:
+    """What is the rest of a body to a proxy must not be a request to us, nor the other way round."""
+    hidden = request(server, "/api/library").replace(b"POST", b"GET", 1)
+    for body in (b"0\r\n\r\n" + hidden, hidden, b"5\r\nhello\r\n0\r\n\r\n" + hidden):
+        for lengths in (
+            ("Transfer-Encoding: chunked", f"Content-Length: {len(body)}"),
+            ("Content-Length: 5", "Transfer-Encoding: chunked"),
+        ):
+            _, said = sent_until_closed(server, request(server, "/api/search", *lengths), iter([body]))
+            assert said.split(b"\r\n")[0].split(b" ")[1] == b"400" and said.count(b"HTTP/1.1") == 1, said
+            assert b"connection: close" in said.lower()
+            # What is no chunk at all may be seen before the two lengths are.
+            assert b"either Transfer-Encoding or Content-Length" in said or (body == hidden and b"Invalid HTTP" in said)
+    assert server.guard._buffered == 0 and caplog.records == [], caplog.text
+
+
+def test_who_goes_away_in_the_middle_of_an_upload_is_no_fault(server: PageServer, client: Client, caplog: pytest.LogCaptureFixture) -> None:
+    for path in ("/api/uploads", "/api/search"):
+        with socket.create_connection(("127.0.0.1", server.port), timeout=ALIVE) as line:
+            line.sendall(request(server, path, "Content-Length: 50000", "Content-Type: application/json") + b"x" * 1000)
+            until = time.monotonic() + ALIVE
+            while not server.guard._buffered and time.monotonic() < until:
+                time.sleep(0.01)
+        while server.guard._buffered and time.monotonic() < until:
+            time.sleep(0.01)
+        assert server.guard._buffered == 0
+    assert client.get("/api/library").status == 200
+    assert caplog.records == [], caplog.text
 
 
 def test_ranges_are_not_served(client: Client) -> None:
@@ -586,7 +620,9 @@ def test_addresses_are_fetched_only_where_allowed_and_only_publicly(
     with serving(library, urls=True) as server:
         asking = Client(server)
         got = asking.post("/api/addresses", {"url": "https://example.org/a.jpg"})
-        assert got.status == 200 and asked == [("https://example.org/a.jpg", {})], "public addresses only: no option widens it"
+        assert got.status == 200 and asked == [("https://example.org/a.jpg", {"max_bytes": 200 * 2**20})], (
+            "public addresses only: no option widens it"
+        )
         assert asking.post("/api/search", {"queries": [{"id": got.json["id"]}]}).json["matches"][0]["name"] == "Red"
         monkeypatch.undo()
         with socket.create_server(("127.0.0.1", 0)) as trap:
@@ -621,13 +657,59 @@ def test_errors_are_one_plain_line(client: Client) -> None:
 def test_advice_is_said_in_the_pages_own_words() -> None:
     """Who looks at the page has a terminal, and no Python."""
     said = problem_of(DecodeError(SkipReason.TOO_MANY_PIXELS)).hint
-    assert said == "raise the limit with the option --max-megapixels of image-search index"
+    assert said == "raise the limit with the option --max-megapixels of image-search serve"
     assert problem_of(QueryError("x", hint=SALVAGE)).hint == "save what is still good with: image-search salvage"
     verb = Verb("index", ("FOLDER", Setting("model", "dino")))
     assert (
         plain(Advice("run ", verb, " or give ", Setting("store")))
-        == "run image-search index FOLDER --model dino or give the option --store"
+        == "run image-search index FOLDER --model dino or give the option --store of image-search serve"
     )
+
+
+def test_a_damaged_library_is_told_in_the_terminal_with_the_way_out(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("image_search.web.app.PAGE_WARM_SECONDS", 0.0)
+    library = make_library(tmp_path, per_class=1)
+    for name in ("catalog.sqlite-wal", "catalog.sqlite-shm"):
+        (library / name).unlink(missing_ok=True)
+    (library / "catalog.sqlite").write_bytes(b"nothing of a catalog" * 1000)
+    with serving(library):
+        until = time.monotonic() + ALIVE
+        while not any(record.name == "image_search" for record in caplog.records) and time.monotonic() < until:
+            time.sleep(0.01)
+    (line,) = [record.getMessage() for record in caplog.records if record.name == "image_search"]
+    assert line.endswith(f"{library}. Save what is still good with: image-search salvage")
+
+
+@pytest.mark.parametrize(
+    ("settings", "megapixels", "megabytes"),
+    [
+        ({}, 200, 200),  # one's own page on this machine
+        ({"host": "::1"}, 200, 200),
+        ({"host": "0.0.0.0"}, 50, 20),
+        ({"hosts": ("photos.example.org",)}, 50, 20),  # through a proxy others reach it, too
+        ({"max_megapixels": 300, "max_megabytes": 30.5}, 300, 30.5),
+        ({"host": "0.0.0.0", "max_megabytes": 100}, 50, 100),
+    ],
+)
+def test_ones_own_uploads_may_be_larger(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, settings: dict[str, Any], megapixels: float, megabytes: float
+) -> None:
+    server = PageServer(PageSettings(tmp_path / "library", port=0, **settings), notify=lambda _: None)
+    try:
+        state = server.service.state()
+        assert (state.upload_megapixels, state.upload_bytes) == (megapixels, int(megabytes * 2**20))
+        assert state.upload_bytes == server.guard.upload_bytes
+        longer = max(1, megabytes / 20)
+        for path, limit, seconds in (("/api/uploads", megabytes * 2**20, 30 * longer), ("/api/search", 64 * 1024, 30)):
+            with monkeypatch.context() as frozen:
+                frozen.setattr(time, "monotonic", lambda: 0.0)
+                body = security._Body(server.guard, {"path": path}, {}, None)
+            assert (body.limit, body._deadline) == (int(limit), pytest.approx(seconds))
+    finally:
+        server.service.close()
+        server.start.socket.close()
 
 
 @pytest.mark.skipif(os.name != "posix", reason="signals")

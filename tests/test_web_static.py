@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import re
 from pathlib import Path
 
@@ -12,6 +13,7 @@ import image_search
 STATIC = Path(image_search.__file__).parent / "web" / "static"
 PAGES = STATIC.parent / "pages"
 MODULES = sorted(path.name for path in STATIC.glob("*.js") if path.name != "theme.js")
+LATER = {"shrink.js", "sha256.js", "profile.js"}  # loaded when the first large picture is given
 
 
 def dictionaries() -> tuple[dict[str, str], dict[str, str]]:
@@ -40,9 +42,36 @@ def test_the_page_names_every_module_in_advance() -> None:
     """So that they all arrive in one round, not one after the other as they import each other."""
     html = (STATIC / "index.html").read_text(encoding="utf-8")
     named = set(re.findall(r'"static/([\w.]+\.js)"', html))
-    assert named == {*MODULES, "theme.js"}
+    main = (STATIC / "main.js").read_text(encoding="utf-8")
+    searching = {f"{name}.js" for name in re.findall(r'"(\w+)"', re.search(r"const SEARCH = \[(.*?)\]", main)[1])}  # type: ignore[index]
+    assert not named & searching and named | searching == {*MODULES, "theme.js"} - LATER
     assert set(re.findall(r'"static/([\w.]+\.css)"', html)) == {path.name for path in STATIC.glob("*.css")}
-    assert sum(path.stat().st_size for path in STATIC.iterdir()) < 135_000, "first paint: 150 KB with headers"
+    first = [path for path in STATIC.iterdir() if path.name not in LATER | searching]
+    assert sum(len(gzip.compress(path.read_bytes(), 9)) for path in first) < 65_000, "the first view, its pictures too: 150 KB"
+
+
+def test_type_and_form_are_five_sizes_two_weights_and_three_roundings() -> None:
+    css = "\n".join(path.read_text(encoding="utf-8") for path in STATIC.glob("*.css"))
+    sizes = {
+        size for value in re.findall(r"font(?:-size)?: ([^;]+);", css) for size in re.findall(r"[\d.]+(?:px|rem|em)|var\(--t\d\)", value)
+    }
+    assert sizes == {f"var(--t{n})" for n in range(1, 6)} - ({"var(--t5)"} - sizes)
+    assert len(re.findall(r"--t\d: \d+px", css)) == 5
+    weights = {
+        weight
+        for value in re.findall(r"font(?:-weight)?: ([^;]+);", css)
+        for weight in re.findall(r"\b[1-9]\d\d\b(?!px)|\bbold\b|var\(--bold\)", value)
+    }
+    assert weights == {"400", "var(--bold)"}
+    roundings = {part for value in re.findall(r"border-radius: ([^;]+);", css) for part in value.split()}
+    assert roundings <= {"var(--r1)", "var(--r2)", "var(--r3)", "0", "50%", "inherit"}
+
+
+def test_nothing_moves_for_longer_than_150_ms() -> None:
+    """But what shows that something goes on: it turns or breathes until the work is done."""
+    for path in STATIC.glob("*.css"):
+        for value in re.findall(r"transition: ([^;]+);", path.read_text(encoding="utf-8")):
+            assert all(float(seconds) <= 0.15 for seconds in re.findall(r"([\d.]+)s\b", value)), (path.name, value)
 
 
 def test_addresses_are_relative() -> None:

@@ -8,39 +8,107 @@ with ImageSearchEngine("photos.library") as engine:
     matches.plot("compare.png")
 """
 
-from typing import TYPE_CHECKING, Any
+from __future__ import annotations
 
-from .errors import *  # noqa: F403
-from .errors import __all__ as _errors
-
+TYPE_CHECKING = False  # typing's own costs a program 5 ms in which it does not hear Ctrl-C yet
 if TYPE_CHECKING:
+    from typing import Any
+
     from .engine import ImageSearchEngine
+    from .errors import (
+        DecodeError,
+        DiskFullError,
+        ImageSearchError,
+        LibraryBusyError,
+        LibraryDamagedError,
+        LibraryError,
+        LibraryNotFoundError,
+        LibraryReadOnlyError,
+        LibraryVersionError,
+        MissingExtraError,
+        ModelDamagedError,
+        ModelError,
+        ModelMismatchError,
+        ModelMissingError,
+        QueryError,
+        SkipReason,
+        StoreError,
+        UnknownModelError,
+        UsageError,
+    )
     from .search.matches import Matches
     from .types import IndexReport, Match, Region, Skipped
 
 __version__ = "0.2.0"
 
-__all__ = ["ImageSearchEngine", "IndexReport", "Match", "Matches", "Region", "Skipped", "__version__", *_errors]
-
-# Loaded when first asked for: every decode worker comes through this door too, and needs neither engine nor numpy (.09 CPU s each).
+# Loaded when first asked for. Every decode worker comes through this door, and needs neither engine nor numpy (.09 CPU s each); so does
+# the program, which has to hear Ctrl-C before it imports anything.
 _ROOMS = {
-    "ImageSearchEngine": "engine",
-    "Matches": "search.matches",
-    "IndexReport": "types",
-    "Match": "types",
-    "Region": "types",
-    "Skipped": "types",
+    "errors": (
+        "DecodeError",
+        "DiskFullError",
+        "ImageSearchError",
+        "LibraryBusyError",
+        "LibraryDamagedError",
+        "LibraryError",
+        "LibraryNotFoundError",
+        "LibraryReadOnlyError",
+        "LibraryVersionError",
+        "MissingExtraError",
+        "ModelDamagedError",
+        "ModelError",
+        "ModelMismatchError",
+        "ModelMissingError",
+        "QueryError",
+        "SkipReason",
+        "StoreError",
+        "UnknownModelError",
+        "UsageError",
+    ),
+    "types": ("IndexReport", "Match", "Region", "Skipped"),
+    "search.matches": ("Matches",),
+    "engine": ("ImageSearchEngine",),
 }
+_ROOM_OF = {name: room for room, names in _ROOMS.items() for name in names}
+
+__all__ = [
+    "DecodeError",
+    "DiskFullError",
+    "ImageSearchEngine",
+    "ImageSearchError",
+    "IndexReport",
+    "LibraryBusyError",
+    "LibraryDamagedError",
+    "LibraryError",
+    "LibraryNotFoundError",
+    "LibraryReadOnlyError",
+    "LibraryVersionError",
+    "Match",
+    "Matches",
+    "MissingExtraError",
+    "ModelDamagedError",
+    "ModelError",
+    "ModelMismatchError",
+    "ModelMissingError",
+    "QueryError",
+    "Region",
+    "SkipReason",
+    "Skipped",
+    "StoreError",
+    "UnknownModelError",
+    "UsageError",
+    "__version__",
+]
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _ROOMS:
+    if name not in _ROOM_OF:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from importlib import import_module
 
-    globals()[name] = found = getattr(import_module(f"{__name__}.{_ROOMS[name]}"), name)
+    globals()[name] = found = getattr(import_module(f"{__name__}.{_ROOM_OF[name]}"), name)
     return found
 
 
 def __dir__() -> list[str]:
-    return [*globals(), *_ROOMS]
+    return [*globals(), *_ROOM_OF]

@@ -10,9 +10,9 @@ import shlex
 from collections.abc import Callable
 from dataclasses import dataclass
 
-__all__ = ["Advice", "Named", "Setting", "Verb", "capitalised", "in_python", "in_shell", "told"]
+__all__ = ["TAKEN_BY", "Advice", "Named", "Setting", "Verb", "capitalised", "in_python", "in_shell", "told"]
 
-_OF_THE_ENGINE = frozenset({"allow_private_urls", "jobs", "library", "model", "runtime", "store"})  # given when it is made
+_OF_THE_ENGINE = frozenset({"allow_private_urls", "jobs", "library", "max_megabytes", "model", "runtime", "store"})  # given when it is made
 _OF_THE_SHELL = frozenset({"json", "save", "show"})  # in Python the answer itself
 _ENGINE_VERBS = frozenset({"embed", "forget", "index", "rebuild", "relocate", "search", "status", "verify"})
 
@@ -78,14 +78,59 @@ def in_python(named: Named) -> str:
     return f"{engine}.{named.name}({', '.join(_python_value(a) if isinstance(a, str) else in_python(a) for a in given)})"
 
 
+# Which commands of the shell take a setting; one that is named where another command runs is named with the first of these.
+TAKEN_BY: dict[str, tuple[str, ...]] = {
+    "allow": ("serve",),
+    "allow_private_urls": ("search", "ask"),
+    "allow_urls": ("serve",),
+    "any_name": ("index",),
+    "fresh_key": ("serve",),
+    "host": ("serve",),
+    "hosts": ("serve",),
+    "how": ("search",),
+    "jobs": ("index", "evaluate"),
+    "json": ("search", "index", "status", "models", "evaluate"),
+    "library": ("index", "search", "serve", "ask", "status", "forget", "relocate", "rebuild", "salvage", "demo"),
+    "max_megabytes": ("search", "ask", "serve"),
+    "max_megapixels": ("index", "search", "ask", "serve"),
+    "min_closeness": ("search",),
+    "min_similarity": ("search",),
+    "model": ("index", "search", "serve", "evaluate"),
+    "n_results": ("search", "ask"),
+    "name_from": ("index",),
+    "names": ("search",),
+    "path": ("search",),
+    "port": ("serve",),
+    "prune": ("index",),
+    "reread": ("index",),
+    "root_path": ("serve",),
+    "runtime": ("index", "search", "serve", "evaluate"),
+    "store": ("index", "search", "serve", "rebuild"),
+    "to": ("salvage",),
+}
 # Settings whose option is not called like them, and values of a setting that are options.
-_OPTIONS = {("names", ""): "--name", ("n_results", ""): "-n", ("how", "exact"): "--exact", ("how", "store"): "--store-only"}
+_OPTIONS = {
+    ("names", ""): "--name",
+    ("hosts", ""): "--allow-host",
+    ("n_results", ""): "-n",
+    ("how", "exact"): "--exact",
+    ("how", "store"): "--store-only",
+}
 
 
-def in_shell(named: Named) -> str:
-    """--max-megapixels 300; image-search index FOLDER --model dino. Both faces need it: who looks at the page has a terminal beside it."""
+def in_shell(named: Named, running: str = "") -> str:
+    """--max-megapixels 300; image-search index FOLDER --model dino. Both faces need it: who looks at the page has a terminal beside it.
+
+    Args:
+        running: the command that says it; an option that it does not take is named with one that does: "--prune of image-search index".
+    """
     if isinstance(named, Verb):
         return " ".join(["image-search", named.name, *(_quoted(a) if isinstance(a, str) else in_shell(a) for a in named.arguments)])
+    takers = TAKEN_BY.get(named.name, (running,))
+    return _option(named) if running in ("", *takers) else f"{_option(named)} of image-search {takers[0]}"
+
+
+def _option(named: Setting) -> str:
     if whole := _OPTIONS.get((named.name, named.value)):
         return whole
     option = _OPTIONS.get((named.name, "")) or f"--{named.name.replace('_', '-')}"

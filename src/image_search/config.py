@@ -24,9 +24,9 @@ class Limits:
     """What one picture may cost. Evidence: a 34-byte WebP takes 2.7 GB, a 280 KB JPEG 6.5 CPU seconds in bare Pillow."""
 
     megapixels: float = 200.0  # phones make 200 MP JPEGs; more is skipped, listed, and can be allowed
-    file_bytes: int = 500 * MIB  # above it a file is no photo
+    file_bytes: int = 800 * MIB  # 200 MP of 24 bits without compression are 600 MB
     memory_bytes: int = 1024 * MIB  # address space of one decode over the worker's base
-    cpu_seconds: int = 10  # of one decode
+    cpu_seconds: int = 10  # of one decode, and CPU_SECONDS_PER_MEGAPIXEL more
     wall_seconds: float = 20.0  # of one decode: a stalled disk or network folder
     frames: int = 6  # first frame that is not flat is sought among these
     files_per_worker: int = 500  # then the worker is replaced: leaks in foreign decoders stay bounded
@@ -39,11 +39,15 @@ class Limits:
 
 
 BYTES_PER_PIXEL = 16  # memory a decoder may need at worst (lossless WebP, measured 15.4)
+CPU_SECONDS_PER_MEGAPIXEL = 0.1  # the slowest, JPEG XL, was measured at .04
 LARGE_MEMORY_SHARE = 0.75  # of the memory that is free: for one picture at a time that needs more than `Limits.memory_bytes`
 
 LIBRARY_LIMITS = Limits()
-# A picture that comes over a network or a pipe: nobody chose to keep it, so it gets less.
+# A picture that comes over a network or a pipe: nobody chose to keep it, so it gets less unless more is asked for.
 UPLOAD_LIMITS = Limits(megapixels=50.0, file_bytes=20 * MIB)
+# What somebody sends to a program of their own, through a pipe or to the page on this machine: as large as what lies on the disk.
+OWN_MEGAPIXELS = 200.0
+OWN_MEGABYTES = 200.0
 
 THUMBNAIL_QUALITY = 75  # of WebP, 0 to 100
 
@@ -52,6 +56,8 @@ EXCLUDED_FOLDERS = frozenset(  # of copies that programs make of a person's pict
     | {"#recycle", "$recycle.bin", "lost+found", "system volume information"}
 )
 
+MOST_JOBS = 10_000  # beyond it a number of workers is a slip
+MOST_SIDE = 65_535  # pixels of a picture for showing: no JPEG is wider
 PASSED_BY_ENTRIES = (
     10_000  # of a folder that is passed by, looked through to count its pictures: .05 s on a disk, some seconds on a network
 )
@@ -75,6 +81,7 @@ URL_ADDRESSES = 4  # of one host that are tried
 SAME_COSINE = 0.9999  # two float32 runtimes of one model agree to > .99999; bf16 on OpenVINO, the loosest we want, to .99995
 PHRASES_KEPT = 1000  # text vectors a model remembers, 3 KB each
 PHRASE_LENGTH = 2000  # letters of one phrase; the longest that a model reads is 77 tokens
+MODEL_DIM = 65536  # numbers in a vector; far above any ViT, and eight of them are read before a library is
 MODEL_SIDE = 4096  # pixels a model's recipe may ask for; far above any ViT, far below what would fill the memory
 HUB_LISTING_SECONDS = 10.0  # for a list of a few names
 # Pictures a run on torch. One on the CPU: a batch gains 12 to 18 % and makes the bits depend on the neighbours. On an accelerator always
@@ -97,6 +104,7 @@ THUMBNAIL_SIDE = 256  # pixels, longer side: sharp in a grid, ~8 KB as WebP
 THUMBNAILS_BYTES = 2 * 1024**3  # ~250,000 thumbnails; then the oldest go
 THUMBNAILS_WAIT_SECONDS = 1.0  # for another program that writes them; a thumbnail less is no harm
 BUSY_SECONDS = 5.0  # that a catalog held by another program is waited for; then an error, never a hang
+FORK_WAIT_SECONDS = 5.0  # for threads in the middle of a search, when the process forks; then the child cannot use that library
 VECTORS_SPARE = 0.125  # room for later rows, as a share: memory that is not touched is not taken, and a full matrix has to be copied
 REREAD_SHARE = 0.3  # of the files changed: above it all vectors are read again, which is no slower and takes no room twice
 
@@ -186,13 +194,22 @@ PAGE_BEAT_SECONDS = 10.0  # after which a silent stream says that it lives
 PAGE_RATE_SECONDS = 10.0  # over which the rate of an index run is taken
 PAGE_RUN_END_SECONDS = 30.0  # for an index run to come to its next commit when the page ends
 
-PAGE_RESULTS = 500  # matches of one search, files of one zip
+PAGE_WARM_SECONDS = 0.8  # after the start, for the page to be there before the model is loaded
+PAGE_RESULTS = 5000  # matches of one search: more than anybody looks through, 300 KB on the wire
+PAGE_FOLDED = 1000  # of them compared with each other for being the same picture; 5,000 would take .3 CPU s
+PAGE_FULL = 500  # of them with all that is known; the others in columns, to be asked for as they are scrolled to
+PAGE_ROWS = 500  # rows of the library asked for at once: four screens of small pictures
+PAGE_ZIP_FILES = 2000  # files of one zip: its address may have 64 KB
+PAGE_WALLS = 4  # orders of the whole library kept, 9 bytes an image: of now, and of before the commits of a run
 PAGE_PARTS = 16  # pictures that one search combines
 PAGE_VIEW_SIDE = 1600  # pixels, longer side: fills a large screen beside another picture
 PAGE_VIEW_QUALITY = 88  # of its JPEG
+PAGE_FULL_PIXELS = 24_000_000  # of a picture shown pixel by pixel: 72 MB while it is encoded; a larger one is made smaller
+PAGE_FULL_QUALITY = 92  # of its JPEG: it is looked at closely
 PAGE_VIEWS_BYTES = 32 * MIB  # views kept: going through the matches and back makes none twice
 PAGE_QUERIES = 256  # vectors of questions kept, 1.5 KB each
 PAGE_MOMENTS = 8  # answers about the whole library kept until it changes
+PAGE_OPEN_SECONDS = 2.0  # for the desktop to say that it cannot open a file; then the viewer is taken to run
 PAGE_ZIP_BLOCK_BYTES = 256 * 1024  # of a file on its way into a zip: all that is in memory of it
 
 

@@ -17,12 +17,10 @@ import numpy as np
 
 from .config import LONGEST_WAIT_SECONDS, MAX_BATCH, MODEL_CALL_SECONDS, available_cpus
 from .errors import DecodeError, SkipReason
-from .images.pool import DecodePool
+from .images.pool import DecodePool, PictureSource
 from .types import Decoded, Embedder, Float32, Region
 
-__all__ = ["Embedded", "Source", "embed_each", "in_order"]
-
-Source = str | bytes  # a path, or an encoded picture
+__all__ = ["Embedded", "embed_each", "in_order"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,13 +33,13 @@ class Embedded:
         vector: float32 (D,), unit length; None: the caller said that it knows this content.
     """
 
-    source: Source
+    source: PictureSource
     decoded: Decoded
     vector: Float32 | None
 
 
 def embed_each(
-    sources: Iterable[Source],
+    sources: Iterable[PictureSource],
     pool: DecodePool,
     embedder: Embedder | Callable[[], Embedder],
     known: Callable[[bytes], bool] | None = None,
@@ -51,8 +49,8 @@ def embed_each(
     """Decode and embed many pictures; results come in order of completion.
 
     Args:
-        sources: paths (links are refused: resolve them before if they are meant) and encoded pictures. Read from other threads, one call at
-            a time, and never further ahead than the pool allows: a million cost no memory.
+        sources: paths (links are refused: resolve them before if they are meant), encoded pictures, files of indexed folders. Read from
+            other threads, one call at a time, and never further ahead than the pool allows: a million cost no memory.
         embedder: the model, or a function that gives it when the first picture needs it.
         known: called with a picture's sha256 before it is decoded; True: nothing is decoded, and its `vector` is None.
         region: only this part of each upright picture.
@@ -78,16 +76,16 @@ def embed_each(
 
 
 def in_order(
-    sources: Iterable[Source], embed: Callable[[Iterator[Source]], Iterator[Embedded | DecodeError]]
+    sources: Iterable[PictureSource], embed: Callable[[Iterator[PictureSource]], Iterator[Embedded | DecodeError]]
 ) -> Iterator[Embedded | DecodeError]:
     """The results of `embed(sources)`, one for each source, in the order of the sources.
 
     What is done before its turn waits here, a vector each.
     """
-    asked: deque[Source] = deque()
-    done: dict[Source, deque[Embedded | DecodeError]] = {}
+    asked: deque[PictureSource] = deque()
+    done: dict[PictureSource, deque[Embedded | DecodeError]] = {}
 
-    def noted() -> Iterator[Source]:
+    def noted() -> Iterator[PictureSource]:
         for source in sources:
             asked.append(source)
             yield source
@@ -109,10 +107,10 @@ class _Batches:
         self._embedder = embedder
         self._cpus = available_cpus()
         self._size = self._cpus
-        self._waiting: list[tuple[Source, Decoded]] = []
+        self._waiting: list[tuple[PictureSource, Decoded]] = []
         self._since = 0.0  # when the first of them came
 
-    def add(self, source: Source, decoded: Decoded) -> None:
+    def add(self, source: PictureSource, decoded: Decoded) -> None:
         if not self._waiting:
             self._since = time.monotonic()
         self._waiting.append((source, decoded))
@@ -136,7 +134,7 @@ class _Batches:
                 if np.isfinite(vector).all():
                     yield Embedded(source, replace(decoded, pixels=None), vector)
                 else:
-                    path = source if isinstance(source, str) else None
+                    path = None if isinstance(source, bytes) else source if isinstance(source, str) else source.path
                     error = DecodeError(SkipReason.NO_VECTOR, path=path, sha256=decoded.sha256)
                     error.source = source
                     yield error

@@ -6,7 +6,6 @@ import contextlib
 import functools
 import logging
 import os
-import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
@@ -15,12 +14,15 @@ from typing import Any
 
 import numpy as np
 
-from .advice import Advice, Setting
-from .config import DEFAULT_STORE, LIBRARY_LIMITS, THUMBNAIL_SIDE, UPLOAD_LIMITS, Limits, available_cpus, default_library
+from . import given
+from .advice import Advice, Setting, Verb
+from .config import DEFAULT_STORE, MOST_JOBS, MOST_SIDE, THUMBNAIL_SIDE, available_cpus, default_library
 from .errors import SALVAGE, LibraryDamagedError, LibraryError, MissingExtraError, QueryError, StoreError, UsageError
-from .images.pool import DecodePool, decoder_name
-from .images.scan import Excluder
-from .index.plan import Plan, Rules, make_plan
+from .forks import Lock
+from .images.opening import FileInRoot
+from .images.pool import DecodePool, PictureSource
+from .index.plan import Plan, make_plan
+from .index.request import Request as IndexRequest
 from .index.run import Progress, plan_only, run
 from .library import folders as library_folders
 from .library import moving
@@ -31,13 +33,15 @@ from .library.reading import Reader
 from .library.salvage import find_damage
 from .library.thumbnails import Thumbnails
 from .search import closeness
+from .search.decoders import Decoders
 from .search.matches import Matches
 from .search.query import Query, QueryReader, Source
-from .search.request import Request, as_list, as_region, as_texts
+from .search.request import Request, as_list, as_region
+from .search.same_picture import one_of_each
 from .search.search import How, Searcher, combine
 from .stores import parse_spec, sync
 from .stores.replica import StoreReplica
-from .types import Embedder, Float32, IndexReport, Picture, Preprocess, Region
+from .types import Embedder, Float32, IndexReport, Picture, Region
 
 __all__ = ["ImageSearchEngine"]
 
@@ -58,6 +62,7 @@ class ImageSearchEngine:
         store: "chroma" or "chroma:http://host:port"; None: the one the library had last.
         jobs: decode workers and model threads; None: one for each CPU.
         allow_private_urls: queries may be fetched from this machine and local networks.
+        max_megapixels, max_megabytes: what is larger is refused; None: 200 megapixels; of bytes and addresses 50, and 20 megabytes.
         long_lived: this object will be asked often, so the vector store may answer; False: always exact.
         notify: gets one plain line for each thing worth knowing; None: the log "image_search".
 
@@ -73,25 +78,30 @@ class ImageSearchEngine:
         store: str | None = None,
         jobs: int | None = None,
         allow_private_urls: bool = False,
+        max_megapixels: float | None = None,
+        max_megabytes: float | None = None,
         long_lived: bool = True,
         notify: Callable[[str], None] | None = None,
     ) -> None:
-        if jobs is not None and jobs < 1:
-            raise UsageError("the number of jobs must be at least 1")
         if store is not None:
             parse_spec(store)  # a name that is none must not get into the catalog
-        self.library = default_library(library)
-        self.jobs = jobs or available_cpus()
-        self._notify = notify or log.warning
+        self.library = default_library(None if library is None else given.path(library, "library"))
+        self.jobs = available_cpus() if jobs is None else given.whole(jobs, "jobs", most=MOST_JOBS)
+        self._notify = log.warning if notify is None else given.function(notify, "notify")
         self._model = LibraryModel(self.library, model, runtime=runtime, threads=self.jobs, notify=self._notify)
         self._library = Library(self.library)
         self._store = store
-        self._long_lived = long_lived
-        self._allow_private_urls = allow_private_urls
+        self._long_lived = given.truth(long_lived, "long_lived")
+        self._allow_private_urls = given.truth(allow_private_urls, "allow_private_urls")
         self._searcher: Searcher | None = None
         self._make_pool: Callable[..., DecodePool] = DecodePool  # `image_search.testing` has another
-        self._pools: dict[tuple[Limits, Preprocess], DecodePool] = {}
-        self._opening = threading.RLock()  # two first questions at once open one library
+        self.decoders = Decoders(
+            lambda *recipe, **limits: self._make_pool(*recipe, **limits),
+            self.jobs if long_lived else 1,
+            max_megapixels=None if max_megapixels is None else given.number(max_megapixels, "max_megapixels"),
+            max_megabytes=None if max_megabytes is None else given.number(max_megabytes, "max_megabytes", least=1),
+        )
+        self._opening = Lock()  # two first questions at once open one library
 
     def __enter__(self) -> ImageSearchEngine:
         return self
@@ -104,14 +114,13 @@ class ImageSearchEngine:
         if self._searcher is not None:
             self._searcher.close()
         self._library.close()
-        for pool in self._pools.values():
-            pool.close()
+        self.decoders.close()
         self._model.close()
-        self._searcher, self._pools = None, {}
+        self._searcher = None
 
     def hold_writer_lock(self, what: str) -> None:
         """Be the library's only writer until `close()`; others are told `what` holds it. LibraryBusyError if another process is."""
-        self._library.hold_writer_lock(what)
+        self._library.hold_writer_lock(given.text(what, "what"))
 
     # --- index --------------------------------------------------------------------------------------------------------------
 
@@ -135,7 +144,7 @@ class ImageSearchEngine:
             folders: one or several; inside them hidden, thumbnail and recycle folders are passed by.
             name_from: "folder": an image's class is the folder it lies in; "none": no classes; None: as before, "folder" at first.
             exclude: globs of names or of paths below the folder.
-            max_megapixels: larger pictures are skipped; 200 unless told.
+            max_megapixels: larger pictures are skipped; None: the engine's, 200 unless told.
             verify: hash every file, for file systems whose times and inodes say nothing.
             prune: what is gone or left out by a rule leaves for good, a whole disk, too; not what lies in a root or on a disk below.
             reread: read again what older rules turned into pixels (`report.outdated` counts it).
@@ -145,47 +154,44 @@ class ImageSearchEngine:
 
         Raises UsageError: no such folder; LibraryBusyError, ModelMismatchError, ... What was counted as done before an error is safe.
         """
-        if name_from not in (None, "folder", "none"):
-            raise UsageError(f"names come from folder or none, not from {name_from!r}")
-        chosen = [folders] if isinstance(folders, (str, os.PathLike)) else list(folders)
-        if not chosen:
-            raise UsageError("no folder was given")
+        asked = IndexRequest.checked(
+            folders, name_from, exclude, max_megapixels, verify, prune, reread, any_name, dry_run, progress, self.decoders.of_files
+        )
         if not self._library.exists:  # else a folder that it knows may be away
-            library_folders.need_folder(*chosen)
-        limits = LIBRARY_LIMITS if max_megapixels is None else replace(LIBRARY_LIMITS, megapixels=max_megapixels)
-        rules = Rules(Excluder(as_texts(exclude)), decoder_name(limits.megapixels), name_from, verify, prune, reread, any_name)
+            library_folders.need_folder(*asked.folders)
         started = time.monotonic()
-        if dry_run:
-            return self._dry_run(chosen, rules)
+        if asked.dry_run:
+            return self._dry_run(asked)
         with self._writing(make=True) as catalog:
             with catalog.transaction():
-                plan = make_plan(catalog, chosen, rules)
-            report = self._work(catalog, plan, rules, limits, progress)
+                plan = make_plan(catalog, asked.folders, asked.rules)
+            report = self._work(catalog, plan, asked)
             closeness.renew(catalog)
             if catalog.generation:  # else there is nothing in it, and nothing may stay behind
                 self._refresh_store(catalog)
         report.seconds = time.monotonic() - started
         return report
 
-    def _work(self, catalog: Catalog, plan: Plan, rules: Rules, limits: Limits, progress: bool | Progress) -> IndexReport:
+    def _work(self, catalog: Catalog, plan: Plan, asked: IndexRequest) -> IndexReport:
         with contextlib.ExitStack() as stack:
             tools: tuple[DecodePool, Embedder] | None = None
             if plan.todo:  # else nothing needs the model
-                pool = self._make_pool(self.jobs, catalog.fingerprint.preprocess, limits=limits, thumbnail_side=THUMBNAIL_SIDE)
+                pool = self._make_pool(self.jobs, catalog.fingerprint.preprocess, limits=asked.limits, thumbnail_side=THUMBNAIL_SIDE)
                 tools = stack.enter_context(pool), self._model.of(catalog.fingerprint, catalog.canonical)
             thumbnails = stack.enter_context(contextlib.closing(Thumbnails(self.library, write=True)))
+            progress = asked.progress
             if progress is True:
                 from .present.progress import bar  # tqdm comes with it
 
                 progress = stack.enter_context(bar("index", plan.todo))
-            report, lines = run(catalog, plan, rules, thumbnails, tools=tools, progress=progress or (lambda *_: None))
+            report, lines = run(catalog, plan, asked.rules, thumbnails, tools=tools, progress=progress or (lambda *_: None))
         self._say(lines)
         return report
 
-    def _dry_run(self, folders: Sequence[Folder], rules: Rules) -> IndexReport:
+    def _dry_run(self, asked: IndexRequest) -> IndexReport:
         with self._library.trial() as catalog:
             self._model.check(catalog.fingerprint if self._library.exists else None)
-            report, lines = plan_only(catalog, make_plan(catalog, folders, rules), rules)
+            report, lines = plan_only(catalog, make_plan(catalog, asked.folders, asked.rules), asked.rules)
         self._say(lines)
         return report
 
@@ -199,7 +205,7 @@ class ImageSearchEngine:
         if make and not self._library.exists:
             # Whatever can go wrong goes wrong before anything lies in a folder that may not be ours.
             Catalog.check_place(self.library)
-            self._model.for_a_new_library()
+            self._model.for_a_new_library(proved=True)
         with self._library.writing(self._model.create_library if make else None) as catalog:
             self._model.check(catalog.fingerprint)
             if self._store is not None and choose_store:
@@ -214,9 +220,11 @@ class ImageSearchEngine:
             with self._replica(catalog) as replica:
                 # A library from somebody else may name a server: nothing is sent to one that the user did not name.
                 if self._store is None and replica.spec.place == "server" and replica.verified_generation() is None:
-                    raise StoreError(Advice(replica.why, "; to use it again, name it: ", Setting("store", str(replica.spec))))
+                    again = Verb("rebuild", (Setting("store", str(replica.spec)),))
+                    raise StoreError(Advice(replica.why, "; to use it again, name it: ", again))
                 sync.bring_up_to_date(catalog, replica)
         except (StoreError, LibraryError, MissingExtraError) as error:
+            catalog.must_be_in_place()  # else they are not
             self._notify(Advice("The images are safe and can be searched (exactly), but the store is not up to date: ", error.line))
 
     # --- search -------------------------------------------------------------------------------------------------------------
@@ -228,11 +236,12 @@ class ImageSearchEngine:
         *,
         less: Source | Sequence[Source] = (),
         names: str | Sequence[str] = (),
-        path: str | None = None,
+        path: str | os.PathLike[str] | None = None,
         min_similarity: float | None = None,
         min_closeness: float | None = None,
         region: Region | Sequence[int] | None = None,
         exclude_self: bool = False,
+        group: bool = False,
         how: How = "auto",
     ) -> Matches:
         """The images of the library that are most similar to one image, or to the mean of several.
@@ -245,29 +254,29 @@ class ImageSearchEngine:
             min_similarity: only matches with at least this cosine. min_closeness: at least this percentile, 0 to 1.
             region: x, y, w, h in pixels of the upright picture; for a single image.
             exclude_self: leave out files whose bytes are the query's.
+            group: of matches that show the same picture (copies, turned ones, near-identical ones) only the nearest.
             how: "auto", "exact" (compare with every image) or "store" (ask the vector store).
 
         Raises:
             LibraryNotFoundError, QueryError, UsageError, ModelError, StoreError (only for how="store").
         """
-        asked = Request.checked(images, n_results, less, names, path, min_similarity, min_closeness, region, how)
+        asked = Request.checked(images, n_results, less, names, path, min_similarity, min_closeness, region, exclude_self, group, how)
         searcher = self._open()
-        reader = self._reader(searcher.reader)
-        queries = [reader.read(source, region=asked.region) for source in asked.likes]
-        queries += [reader.read(source, less=True) for source in asked.lesses]
+        queries = self._reader(searcher.reader).read_all(asked.likes, asked.lesses, asked.region)
         wanted = combine([q.vector for q in queries if not q.less], [q.vector for q in queries if q.less])
         same = frozenset(q.sha256 for q in queries if q.sha256 is not None and not q.less)
-        filters = replace(asked.filters, leave_out=same if exclude_self else frozenset())
-        found, exact = searcher.search(wanted, asked.n, filters, asked.how, same)
-        if not found and filters.by_file and not searcher.passes(filters):
-            said = (Setting("names"), ": the whole name; ", Setting("path"), ": the whole path, as '*/2024/*')")
-            self._notify(Advice("No image in the library has this class and path (", *said))
+        filters = replace(asked.filters, leave_out=same if asked.exclude_self else frozenset())
+        if asked.group:
+            found, exact = one_of_each(lambda n: searcher.search(wanted, n, filters, asked.how, same), searcher.reader, asked.n)
+        else:
+            found, exact = searcher.search(wanted, asked.n, filters, asked.how, same)
+        self._say(searcher.unfulfillable(filters) if filters.by_file else ())
         return Matches(found, queries=queries, model=searcher.reader.fingerprint.name, exact=exact, library=self.library)
 
     def embed(self, images: Source | Sequence[Source]) -> Float32:
         """Vectors of images, float32 (N, D), each of unit length; with the library's model, or without a library the engine's.
 
-        Whole batches go through the model, on all cores. Raises QueryError for the first that cannot be used.
+        Whole batches go through the model, on all cores. Raises what `search` raises, for the first that cannot be used.
         """
         sources = as_list(images)
         if not sources:
@@ -275,7 +284,7 @@ class ImageSearchEngine:
         vectors = []
         for found in self.embed_each(sources):
             if isinstance(found, QueryError):
-                raise found
+                raise found.__cause__ if isinstance(found.__cause__, UsageError) else found
             vectors.append(found)
         return np.stack(vectors)
 
@@ -284,9 +293,11 @@ class ImageSearchEngine:
 
         `images` is read as needed, at most 1,024 ahead (128 pictures in memory): a million paths cost no memory.
         """
+        if isinstance(images, (str, bytes)) or not isinstance(images, Iterable):
+            raise UsageError(f"the images must be several, in a list or the like, not {type(images).__name__}")
         reader = self._reader(self._open().reader if self._library.exists else None)
-        for query in reader.read_each(images):
-            yield query if isinstance(query, QueryError) else query.vector
+        found = reader.read_each(images)
+        return (query if isinstance(query, QueryError) else query.vector for query in found)
 
     def query(self, image: Source, *, region: Region | Sequence[int] | None = None) -> Query:
         """A picture read and embedded once, to be searched with as often as you like: `search` takes it wherever it takes an image.
@@ -295,16 +306,17 @@ class ImageSearchEngine:
         """
         return self._reader(self._open().reader).read(image, region=as_region(region))
 
-    def picture(self, source: str | bytes, *, max_side: int) -> Picture:
-        """For showing, its longer side at most `max_side` pixels.
+    def picture(self, source: PictureSource, *, max_side: int) -> Picture:
+        """For showing, its longer side at most `max_side` pixels. Raises DecodeError with its reason.
 
         Args:
-            source: a path, or encoded bytes, which get an upload's limits.
-
-        Raises DecodeError with its reason.
+            source: a path, a file of an indexed folder, or encoded bytes, which get an upload's limits.
         """
-        limits = UPLOAD_LIMITS if isinstance(source, bytes) else LIBRARY_LIMITS
-        return self._pool(limits, self._open().reader.fingerprint.preprocess).picture(source, max_side=max_side)
+        recipe = self._open().reader.fingerprint.preprocess
+        side = given.whole(max_side, "max_side", most=MOST_SIDE)
+        if not isinstance(source, (bytes, FileInRoot)):
+            source = given.path(source, "the picture")
+        return self.decoders.pool(recipe, sent=isinstance(source, bytes)).picture(source, max_side=side)
 
     def _open(self) -> Searcher:
         with self._opening:
@@ -319,19 +331,7 @@ class ImageSearchEngine:
     def _reader(self, reader: Reader | None) -> QueryReader:
         model = self._model.for_a_new_library if reader is None else functools.partial(self._model.of, reader.fingerprint, reader.canonical)
         recipe = (model() if reader is None else reader).fingerprint.preprocess
-        return QueryReader(
-            reader,
-            pool=lambda: self._pool(LIBRARY_LIMITS, recipe),
-            upload_pool=lambda: self._pool(UPLOAD_LIMITS, recipe),
-            embedder=model,
-            allow_private_urls=self._allow_private_urls,
-        )
-
-    def _pool(self, limits: Limits, recipe: Preprocess) -> DecodePool:
-        with self._opening:
-            if (limits, recipe) not in self._pools:
-                self._pools[limits, recipe] = self._make_pool(1 if not self._long_lived else self.jobs, recipe, limits=limits)
-            return self._pools[limits, recipe]
+        return QueryReader(reader, decoders=self.decoders, recipe=recipe, embedder=model, allow_private_urls=self._allow_private_urls)
 
     # --- the library --------------------------------------------------------------------------------------------------------
 
@@ -359,7 +359,7 @@ class ImageSearchEngine:
         """
         with self._writing() as catalog:
             with catalog.transaction() as generation:
-                count = library_folders.forget(catalog, paths, generation)
+                count = library_folders.forget(catalog, [given.path(path, "the path") for path in paths], generation)
             closeness.renew(catalog)
             self._refresh_store(catalog)
         return count
@@ -368,13 +368,13 @@ class ImageSearchEngine:
         """A folder that was indexed has moved: its images keep their vectors and ids. Returns their number."""
         with self._writing() as catalog:
             with catalog.transaction() as generation:
-                count = moving.relocate(catalog, old, new, generation)
+                count = moving.relocate(catalog, given.path(old, "the old folder"), given.path(new, "the new folder"), generation)
             self._refresh_store(catalog)
         return count
 
     def verify(self) -> list[str]:
         """Read the whole catalog and say what is damaged in it, a line each (see `library.salvage.find_damage`); empty: nothing."""
-        return find_damage(self._open().reader.catalog)
+        return find_damage((reader := self._open().reader).catalog) + self._replica(reader).unknown
 
     def rebuild(self) -> int:
         """Rebuild the store from the catalog, without the model. Returns the number of images in it.
@@ -396,5 +396,4 @@ class ImageSearchEngine:
         return self._store or library.meta("store") or DEFAULT_STORE
 
     def _replica(self, library: Catalog | Reader) -> StoreReplica:
-        made = library.fingerprint
-        return StoreReplica(self.library, dim=made.dim, model=made.short, spec=self._store_spec(library))
+        return StoreReplica(self.library, dim=library.fingerprint.dim, model=library.fingerprint.short, spec=self._store_spec(library))

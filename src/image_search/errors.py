@@ -29,10 +29,15 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import re
 from collections.abc import Callable, Iterator
 from enum import StrEnum
+from typing import TYPE_CHECKING
 
 from .advice import Advice, Named, Setting, Verb, capitalised, told
+
+if TYPE_CHECKING:
+    from .images.opening import FileInRoot
 
 __all__ = [
     "DecodeError",
@@ -140,10 +145,10 @@ class DecodeError(ImageSearchError):
     """A file that cannot become pixels. `reason` is one of the closed list; `detail` is the decoder's own word, for --debug.
 
     `sha256` (32 bytes) is the hash of the bytes that failed where they could be read, else None. `source`: what was to become pixels, a
-    path or the encoded bytes; set where one of many failed.
+    path, a file of an indexed folder or the encoded bytes; set where one of many failed.
     """
 
-    source: str | bytes | None = None
+    source: str | bytes | FileInRoot | None = None
 
     def __init__(
         self,
@@ -230,6 +235,11 @@ class MissingExtraError(ModelError, ImportError):
         )
 
 
+def in_words(error: object) -> str:
+    """What a foreign error says, in one line, without the number that the system has for it ("[Errno 111] ...")."""
+    return re.sub(r"\[(Errno|WinError) -?\d+\] ", "", " ".join(str(error).split()))
+
+
 @contextlib.contextmanager
 def translated_os_errors(
     thing: str,
@@ -238,6 +248,7 @@ def translated_os_errors(
     failed: Callable[[str], ImageSearchError],
     hint: str = "",
     room: str = "make room and try again",
+    refused: type[ImageSearchError] = LibraryReadOnlyError,
 ) -> Iterator[None]:
     """Around what we do to files of our own: whatever the system refuses becomes one of our errors.
 
@@ -245,8 +256,9 @@ def translated_os_errors(
         thing: what the files are, for people: "the vector store".
         path: where they are.
         failed: the system's words ("Input/output error") -> the error, where it is neither of the next two.
-        hint: what to do where they cannot be written (LibraryReadOnlyError).
+        hint: what to do where they cannot be written.
         room: what to do where the disk is full (DiskFullError).
+        refused: the kind of error where they cannot be written.
     """
     try:
         yield
@@ -254,5 +266,5 @@ def translated_os_errors(
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise DiskFullError("the disk is full", path=path, hint=room) from error
         if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
-            raise LibraryReadOnlyError(f"{thing} cannot be written", path=path, hint=hint) from error
-        raise failed(error.strerror or "error") from error
+            raise refused(f"{thing} cannot be written", path=path, hint=hint) from error
+        raise failed((error.strerror or "error").lower()) from error

@@ -15,6 +15,7 @@ __all__ = [
     "disk_top",
     "from_bytes",
     "inside",
+    "local_path",
     "named_place",
     "nfc",
     "place_behind",
@@ -123,6 +124,19 @@ def _unicode(raw: str) -> str | None:
         except UnicodeError:
             return None
     return raw
+
+
+def local_path(text: str) -> str:
+    """The path behind a file: address, as `uri_of` and file managers write it; any other text is a path already."""
+    if text[:7].lower() != "file://":
+        return text
+    from urllib.parse import unquote_to_bytes
+
+    host, _, below = text[7:].partition("/")
+    if host.lower() not in ("", "localhost"):
+        return text
+    path = os.fsdecode(unquote_to_bytes(f"/{below}".encode("utf-8", "surrogatepass")))
+    return path[1:] if sys.platform == "win32" and path[2:3] == ":" else path
 
 
 # --- where a name leads -----------------------------------------------------------------------------------------------------

@@ -320,6 +320,7 @@ class Match:
         identical: the file's bytes are the query's bytes.
         offline: its disk or folder cannot be reached now; shown from its thumbnail.
         gone: its folder can be reached, and the file is no longer there (the next index run finds it moved, or missing).
+        root: the indexed folder it lies in; "" if that is not known.
     """
 
     id: str
@@ -332,6 +333,7 @@ class Match:
     identical: bool = False
     offline: bool = False
     gone: bool = False
+    root: str = ""
 
     @property
     def distance(self) -> float:

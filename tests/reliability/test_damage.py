@@ -15,6 +15,7 @@ import pytest
 from harness import NO_FILTERS, draw, true_vectors
 
 from image_search import DiskFullError, ImageSearchEngine, ImageSearchError, LibraryDamagedError
+from image_search.library.catalog import Catalog
 from image_search.library.salvage import Saved, find_damage, salvage
 
 COUNT = 60
@@ -205,8 +206,13 @@ def test_pages_of_either_size_and_without_the_file_s_head(library: Path, truth: 
 
 def test_salvage_goes_nowhere_else(library: Path, tmp_path: Path) -> None:
     (tmp_path / "there").mkdir()
+    (tmp_path / "there" / "mine.txt").touch()
     with pytest.raises(ImageSearchError, match="something already"):
         salvage(library, tmp_path / "there")
+    (tmp_path / "there" / "mine.txt").unlink()
+    (tmp_path / "link").symlink_to(tmp_path / "there")
+    with pytest.raises(ImageSearchError, match="something already"):
+        salvage(library, tmp_path / "link")
     with pytest.raises(ImageSearchError, match="no catalog"):
         salvage(tmp_path / "there", tmp_path / "new")
     assert not (tmp_path / "new").exists()
@@ -237,3 +243,58 @@ def test_a_salvage_that_failed_can_be_run_again(library: Path, monkeypatch: pyte
             salvage(library, to)
     assert not to.exists()
     assert salvage(library, to).images > 0
+
+
+@pytest.mark.parametrize("moment", ["create", "close", "_fill", "set_meta", "transaction"])
+def test_a_salvage_that_was_killed_can_be_run_again(library: Path, truth: dict[str, bytes], moment: str) -> None:
+    """In a new folder, before and after its catalog is there, while that is filled, and at the end of it."""
+    to = library.with_name("saved")
+    child = os.fork()
+    if child == 0:
+        from image_search.library import salvage as module
+
+        def die(*_: object, **__: object) -> None:
+            os._exit(9)
+
+        real = Catalog.transaction
+
+        @contextlib.contextmanager
+        def dying(catalog: Catalog):  # type: ignore[no-untyped-def]
+            with real(catalog) as generation:
+                yield generation
+                os._exit(9)  # all is written and nothing committed
+
+        try:
+            if moment == "transaction":
+                Catalog.transaction = dying  # type: ignore[method-assign]
+            else:
+                setattr(module if moment == "_fill" else Catalog, moment, die)
+            salvage(library, to)
+        finally:
+            os._exit(1)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 9
+    assert to.is_dir()
+    if moment == "close":  # done, but for tidying up
+        with pytest.raises(ImageSearchError, match="something already"):
+            salvage(library, to)
+    else:
+        assert salvage(library, to).images == COUNT
+    assert answers(to, truth)
+
+
+def test_two_salvages_into_one_folder_do_not_mix(library: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from image_search import LibraryBusyError
+    from image_search.library import salvage as module
+
+    to, real = library.with_name("saved"), module._fill
+    said: list[str] = []
+
+    def second(*given: object) -> Saved:
+        if not said:
+            said.append("first")
+            with pytest.raises(LibraryBusyError):
+                salvage(library, to)
+        return real(*given)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(module, "_fill", second)
+    assert salvage(library, to).images == COUNT and said == ["first"]

@@ -82,6 +82,7 @@ def app(context: click.Context, library: str | None, no_browser: bool) -> None:
     Then:   image-search index ~/Pictures
             image-search search photo.jpg
     """
+    console.run_as(context.invoked_subcommand or ("serve" if no_browser or console.has_display() else "ask"))
     if context.invoked_subcommand is not None:
         given = {"library": library, "no_browser": no_browser or None}  # before the command: it holds for the command
         defaults = {option: value for option, value in given.items() if value is not None}
@@ -95,13 +96,13 @@ def app(context: click.Context, library: str | None, no_browser: bool) -> None:
 
 def main() -> None:
     """The program `image-search`."""
-    listen_for_signals()
     sys.stdout = sys.stdout or open(os.devnull, "w")  # noqa: SIM115 - closed by who started us
     sys.stderr = sys.stderr or open(os.devnull, "w")  # noqa: SIM115
     for stream in (sys.stdout, sys.stderr):
         with contextlib.suppress(AttributeError, ValueError):
             stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
     with every_end():
+        listen_for_signals()
         # Not `app()`: it ends by itself where a reader of the output went away, and on Windows expands the globs that are meant for us.
         with app.make_context("image-search", sys.argv[1:]) as context:
             app.invoke(context)

@@ -11,13 +11,23 @@ from ..advice import Advice
 from ..errors import ImageSearchError
 from . import console
 from .console import note, print_matches
-from .options import debug_option, library_option, n_option, open_engine, private_urls_option
+from .options import (
+    debug_option,
+    library_option,
+    max_megabytes_option,
+    max_megapixels_option,
+    n_option,
+    open_engine,
+    private_urls_option,
+)
 
 
 @click.command()
 @library_option
 @n_option
 @private_urls_option
+@max_megapixels_option
+@max_megabytes_option
 @debug_option
 def ask(*, n_results: int, **given: Any) -> None:
     """Ask for an image, show what is similar, and ask again.

@@ -10,8 +10,8 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..advice import in_shell, told
-from ..config import UPLOAD_LIMITS
+from ..advice import Named, in_shell, told
+from ..config import MIB
 from ..errors import QueryError
 from ..paths import shown
 
@@ -22,19 +22,34 @@ __all__ = [
     "advise_fonts",
     "bytes_from_stdin",
     "has_display",
-    "in_shell",
     "note",
     "open_picture",
     "print_json",
     "print_matches",
+    "run_as",
+    "say",
     "unquoted",
     "words",
 ]
 
 
+_running = ""  # the command
+
+
+def run_as(command: str) -> None:
+    """From here on what is said is said by this command."""
+    global _running
+    _running = command
+
+
+def say(named: Named) -> str:
+    """A setting or a verb in the words of a shell; an option that the running command has not, with the command that has it."""
+    return in_shell(named, _running)
+
+
 def words(text: str) -> str:
     """The text in the words of a shell."""
-    return told(text, in_shell)
+    return told(text, say)
 
 
 def note(line: str) -> None:
@@ -69,8 +84,9 @@ def print_matches(matches: Matches) -> None:
     print(matches_table(matches, width=shutil.get_terminal_size().columns if sys.stdout.isatty() else None))
 
 
-def bytes_from_stdin() -> bytes:
-    data = sys.stdin.buffer.read(UPLOAD_LIMITS.file_bytes + 1) if sys.stdin is not None else b""  # closed by who started us
+def bytes_from_stdin(megabytes: float) -> bytes:
+    """At most one byte more than so many: that says that it is too large."""
+    data = sys.stdin.buffer.read(int(megabytes * MIB) + 1) if sys.stdin is not None else b""  # closed by who started us
     if not data:
         raise QueryError("nothing came from stdin", hint="for example: image-search search - < photo.jpg")
     return data

@@ -20,4 +20,7 @@ def forget(*, paths: tuple[str, ...], **given: Any) -> None:
     """
     with open_engine(given) as engine:
         count = engine.forget(*paths)
-    print("1 image left the library" if count == 1 else f"{count:,} images left the library")
+    if count == 0:
+        print("it was out of the library already")
+    else:
+        print("1 image left the library" if count == 1 else f"{count:,} images left the library")

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from .console import in_shell, note, print_json
+from .console import note, print_json, say
 from .options import debug_option, jobs_option, json_option, library_option, model_option, open_engine, runtime_option, store_option
 
 
@@ -34,7 +34,7 @@ from .options import debug_option, jobs_option, json_option, library_option, mod
 @json_option
 @debug_option
 @click.pass_context
-def index(context: click.Context, /, *, strict: bool, dry_run: bool, json_output: bool, **given: Any) -> None:
+def index(context: click.Context, /, *, folders: tuple[str, ...], strict: bool, dry_run: bool, json_output: bool, **given: Any) -> None:
     """Add folders to the library, or bring it up to date.
 
     Only new and changed images are embedded, and your files are only ever read. Stop it whenever you like: the next run goes on.
@@ -48,11 +48,11 @@ def index(context: click.Context, /, *, strict: bool, dry_run: bool, json_output
     from ..present.table import report_table
 
     with open_engine(given) as engine:
-        report = engine.index(dry_run=dry_run, **given)
+        report = engine.index(folders, dry_run=dry_run, **given)
         if json_output:
             print_json(asdict(report))
         else:
-            print(report_table(report, say=in_shell))
+            print(report_table(report, say=say))
             if dry_run:
                 note("Nothing was changed (--dry-run). Files were not opened, so moved and changed ones count as added.")
     if strict and report.skipped:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from ..config import OWN_MEGABYTES, OWN_MEGAPIXELS
 from .console import note
 from .exits import show_traces
 
@@ -19,6 +20,8 @@ __all__ = [
     "jobs_option",
     "json_option",
     "library_option",
+    "max_megabytes_option",
+    "max_megapixels_option",
     "model_option",
     "n_option",
     "no_browser_option",
@@ -57,13 +60,27 @@ jobs_option = click.option(
     metavar="N",
     help="Decode N pictures at once, and give the model N threads. Default: one per CPU.",
 )
+max_megapixels_option = click.option(
+    "--max-megapixels",
+    type=click.FloatRange(min=0.001),
+    metavar="MP",
+    default=OWN_MEGAPIXELS,
+    help=f"Refuse larger pictures. Default: {OWN_MEGAPIXELS:g}.",
+)
+max_megabytes_option = click.option(
+    "--max-megabytes",
+    type=click.FloatRange(min=1),
+    metavar="MB",
+    default=OWN_MEGABYTES,
+    help=f"Refuse larger files from a pipe or an address. Default: {OWN_MEGABYTES:g}.",
+)
 n_option = click.option("-n", "--n-results", type=int, metavar="N", default=3, show_default=True, help="How many matches to show.")
 no_browser_option = click.option("--no-browser", is_flag=True, help="Start the page and print its address, but open no browser.")
 private_urls_option = click.option("--allow-private-urls", is_flag=True, help="Also fetch pictures from this machine and local networks.")
 json_option = click.option("--json", "json_output", is_flag=True, help="Print the result as JSON, for programs.")
 debug_option = click.option("--debug", is_flag=True, callback=_debug, expose_value=False, help="Show the whole stack trace of an error.")
 
-_OF_THE_ENGINE = ("library", "model", "runtime", "store", "jobs", "allow_private_urls")
+_OF_THE_ENGINE = ("library", "model", "runtime", "store", "jobs", "allow_private_urls", "max_megapixels", "max_megabytes")
 
 
 def open_engine(given: dict[str, Any], *, long_lived: bool = False) -> ImageSearchEngine:

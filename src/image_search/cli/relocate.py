@@ -18,7 +18,7 @@ from .options import debug_option, library_option, open_engine
 def relocate(*, old: str, new: str, **given: Any) -> None:
     """Tell the library that an indexed folder has moved.
 
-    Nothing is embedded again.
+    Nothing is embedded again. NEW may have been indexed already: the two become one.
     """
     with open_engine(given) as engine:
         count = engine.relocate(old, new)

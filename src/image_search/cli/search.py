@@ -17,6 +17,8 @@ from .options import (
     debug_option,
     json_option,
     library_option,
+    max_megabytes_option,
+    max_megapixels_option,
     model_option,
     n_option,
     open_engine,
@@ -58,6 +60,7 @@ def _region(text: str) -> tuple[int, ...]:
 @click.option("--min-closeness", type=float, metavar="SHARE", help="Only matches with at least this closeness.")
 @click.option("--region", type=_region, metavar="x,y,w,h", help="Search with this part of the image, in pixels as you see it.")
 @click.option("--exclude-self", is_flag=True, help="Leave out files identical to the query.")
+@click.option("--group", is_flag=True, help="Of matches that show the same picture (copies, turned or nearly the same), only the nearest.")
 @click.option("--exact", is_flag=True, help="Compare with every image, as single searches do anyway.")
 @click.option("--store-only", is_flag=True, help="Ask the vector store alone, and fail if it cannot answer.")
 @click.option("--save", type=FILE, metavar="FILE", help="Save the comparison picture: png, jpg, webp, pdf or svg.")
@@ -67,6 +70,8 @@ def _region(text: str) -> tuple[int, ...]:
 @runtime_option
 @store_option
 @private_urls_option
+@max_megapixels_option
+@max_megabytes_option
 @json_option
 @debug_option
 def search(
@@ -96,7 +101,7 @@ def search(
         from ..present.figure import check_target
 
         check_target(save)
-    stdin = functools.cache(console.bytes_from_stdin)
+    stdin = functools.cache(functools.partial(console.bytes_from_stdin, given["max_megabytes"]))
     with open_engine(given) as engine:
         matches = engine.search(
             [stdin() if image == "-" else image for image in images],

@@ -6,6 +6,7 @@ from typing import Any
 
 import click
 
+from ..config import MIB, OWN_MEGABYTES, OWN_MEGAPIXELS, UPLOAD_LIMITS
 from . import console
 from .options import FILE, debug_option, library_option, model_option, no_browser_option, runtime_option, store_option
 
@@ -39,6 +40,18 @@ from .options import FILE, debug_option, library_option, model_option, no_browse
 @click.option("--new-key", is_flag=True, help="Renew this library's key: links printed before open nothing any more.")
 @click.option("--fresh-key", is_flag=True, help="A key for this start only; nothing is kept of it, nor of the pictures that are given.")
 @click.option("--allow-urls", "urls", is_flag=True, help="Let the page search with pictures from public addresses.")
+@click.option(
+    "--max-megapixels",
+    type=click.FloatRange(min=0.001),
+    metavar="MP",
+    help=f"Refuse larger pictures. Default: {OWN_MEGAPIXELS:g}; {UPLOAD_LIMITS.megapixels:g} for uploads where others may reach the page.",
+)
+@click.option(
+    "--max-megabytes",
+    type=click.FloatRange(min=1),
+    metavar="MB",
+    help=f"Refuse larger files. Default: {OWN_MEGABYTES:g}; {UPLOAD_LIMITS.file_bytes // MIB} where others may reach the page.",
+)
 @model_option
 @runtime_option
 @store_option

@@ -9,7 +9,7 @@ import click
 from ..advice import Advice
 from ..errors import SALVAGE, LibraryDamagedError
 from ..paths import shown
-from .console import in_shell, note, print_json, words
+from .console import note, print_json, say, words
 from .options import debug_option, json_option, library_option, open_engine
 
 
@@ -60,11 +60,17 @@ def _print(facts: dict[str, Any]) -> None:
     for line in passed_lines([Passed(**passed) for passed in facts["passed"]]):
         print(line)
     if facts["outdated"]:
-        print(outdated_line(facts["outdated"], in_shell))
+        print(outdated_line(facts["outdated"], say))
     print(f"model       {shown(facts['model'])} ({facts['dimensions']} dimensions)")
-    ready = "ready" if facts["store_ready"] else f"not ready, exact search answers ({words(facts['store_note'])})"
-    print(f"store       {facts['store']}: {ready}")
+    print(f"store       {_store(facts)}")
     for root in facts["roots"]:
         print(f"folder      {shown(root['path'])}: {root['images']:,} images{', offline' if root['offline'] else ''}")
         for part in root["away"]:
             print(f"  of these  {shown(part['path'])}: {part['images']:,} images, its disk is away")
+
+
+def _store(facts: dict[str, Any]) -> str:
+    if facts["store"] == "exact":
+        return "exact: none is kept, every search compares with every image"
+    ready = "ready" if facts["store_ready"] else f"not ready, exact search answers ({words(facts['store_note'])})"
+    return f"{facts['store']}: {ready}"

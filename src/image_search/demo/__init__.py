@@ -5,15 +5,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import os
 import random
+import re
 from collections.abc import Callable
 from pathlib import Path
 
 from PIL import Image
 
-from ..errors import ImageSearchError, UsageError
+from .. import given
+from ..errors import ImageSearchError, UsageError, translated_os_errors
 from . import home, land, table, water
 from .brushes import Canvas, Colour
 from .places import PALETTES, Palette
@@ -41,6 +44,13 @@ CLASSES: tuple[str, ...] = tuple(SCENES)
 QUERIES = (("Balloon", 1004), ("Bicycle", 1002), ("Cat", 1002), ("Sailboat", 1003))  # seeds far beyond any gallery's
 JPEG_QUALITY = 88
 
+# What may lie in the sample's folders: its own, also of a run that was stopped, and what systems put everywhere.
+_ANYWHERE = r"(.*/)?(\.DS_Store|Thumbs\.db|desktop\.ini|\..*\.part)"
+_GALLERY = re.compile(rf"({'|'.join(CLASSES)})(/\d+\.jpg)?|{_ANYWHERE}")
+_SEARCHES = re.compile(rf"({'|'.join(name.lower() for name, _ in QUERIES)})(\.jpg|-compared\.png)|{_ANYWHERE}")
+_OWN = "the sample pictures need a folder of their own"
+_ANOTHER = "give the sample pictures another folder"
+
 
 def draw(name: str, seed: int, size: int = 384) -> Image.Image:
     """One picture: RGB, `size` by `size` pixels; on one machine always the same for the same name, seed and size.
@@ -52,9 +62,10 @@ def draw(name: str, seed: int, size: int = 384) -> Image.Image:
     Raises:
         UsageError: there is no such class, or size is below 16.
     """
-    if name not in SCENES:
+    if given.text(name, "the sample class") not in SCENES:
         raise UsageError(f"there is no sample class {name!r}", hint=f"the classes are: {', '.join(CLASSES)}")
-    if size < 16:
+    given.whole(seed, "the seed", least=-(10**18))
+    if given.whole(size, "the size", most=8192) < 16:
         raise UsageError(f"a sample picture of {size} pixels is too small", hint="the smallest is 16")
     rng = random.Random(f"{name}/{seed}")  # a text seed is hashed the same in every process
     offset = CLASSES.index(name) * 5
@@ -72,25 +83,30 @@ def _jpeg(name: str, seed: int) -> bytes:
 def draw_gallery(folder: Path, *, per_class: int = 10, progress: Callable[[int, int], None] | None = None) -> list[Path]:
     """Write `<folder>/<Class>/<n>.jpg` (n from 1) for every class and return the paths, class by class.
 
-    Files of an earlier run are recognised by their bytes and left as they are. Every name is checked before anything is written,
-    so a folder that holds other files under these names stays untouched.
+    Files of an earlier run are recognised by their bytes and left as they are. All is checked before anything is written, so a folder
+    that holds other things stays untouched.
 
     Args:
         per_class: pictures per class, at least 1.
         progress: called with (done, all) after each picture.
 
     Raises:
-        UsageError: per_class < 1, or a file of that name is there already and is not ours.
+        UsageError: per_class < 1, or something lies in the folder that is not the sample's own.
         ImageSearchError: the folder cannot be read or written.
     """
-    if per_class < 1:
-        raise UsageError("a gallery needs at least 1 picture per class", hint="the usual number is 10")
+    given.whole(per_class, "the number of pictures per class", most=10_000, hint="the usual number is 10")
+    folder = Path(given.path(folder, "the folder"))
+    if progress is not None:
+        given.function(progress, "progress")
+    _need_own_folder(folder, _GALLERY)
     wanted = [(name, n, folder / name / f"{n}.jpg") for name in CLASSES for n in range(1, per_class + 1)]
     return _write(wanted, progress)
 
 
 def draw_queries(folder: Path) -> list[Path]:
     """Write a few pictures that no gallery holds as `<folder>/<class>.jpg`; the rules of `draw_gallery`."""
+    folder = Path(given.path(folder, "the folder"))
+    _need_own_folder(folder, _SEARCHES)
     return _write([(name, seed, folder / f"{name.lower()}.jpg") for name, seed in QUERIES], None)
 
 
@@ -108,26 +124,45 @@ def _write(wanted: list[tuple[str, int, Path]], progress: Callable[[int, int], N
     return [path for path, _ in pictures]
 
 
+def _trouble(path: Path, verb: str) -> contextlib.AbstractContextManager[None]:
+    """Around the sample's files: what the system refuses becomes one of our errors."""
+    return translated_os_errors(
+        "the sample pictures",
+        path,
+        failed=lambda said: ImageSearchError(f"the sample pictures cannot be {verb} ({said})", path=path, hint=_ANOTHER),
+        hint=_ANOTHER,
+        refused=ImageSearchError,
+    )
+
+
+def _need_own_folder(folder: Path, ours: re.Pattern[str]) -> None:
+    """UsageError if there is anything in it that is not the sample's own: it would be mixed with the sample's pictures and indexed."""
+    with _trouble(folder, "read"):
+        if os.path.lexists(folder) and not folder.is_dir():
+            raise UsageError("this is no folder", path=folder, hint=_OWN)
+        for where, folders, files in os.walk(folder):
+            for name in sorted([*folders, *files]):
+                inside = os.path.relpath(os.path.join(where, name), folder).replace(os.sep, "/")
+                if not ours.fullmatch(inside) or os.path.islink(os.path.join(where, name)):  # a link leads to something else
+                    raise UsageError("this folder holds other things", path=os.path.join(where, name), hint=_OWN)
+
+
 def _is_there(path: Path, data: bytes) -> bool:
-    try:
+    with _trouble(path, "read"):
         if not os.path.lexists(path):
             return False
         if path.is_file() and path.stat().st_size == len(data) and path.read_bytes() == data:
             return True
-    except OSError as error:
-        raise ImageSearchError(f"cannot read: {error.strerror}", path=path, hint="give the sample pictures another folder") from error
-    raise UsageError("another file has this name already", path=path, hint="the sample pictures need a folder of their own")
+    raise UsageError("another file has this name already", path=path, hint=_OWN)
 
 
 def _write_file(path: Path, data: bytes) -> None:
     """All or nothing: a file beside it, then renamed."""
     part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
+    with _trouble(path, "written"):
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
             part.write_bytes(data)
             os.replace(part, path)
         finally:
             part.unlink(missing_ok=True)
-    except OSError as error:
-        raise ImageSearchError(f"cannot write: {error.strerror}", path=path, hint="give the sample pictures another folder") from error

@@ -18,12 +18,14 @@ from typing import Any
 
 import numpy as np
 
-from ..config import DEFAULT_STORE, EVALUATE_COPIES, EVALUATE_COPY_SIDE, EVALUATE_STORE_DEPTH, available_cpus
+from .. import given
+from ..advice import Advice, Setting
+from ..config import DEFAULT_STORE, EVALUATE_COPIES, EVALUATE_COPY_SIDE, EVALUATE_STORE_DEPTH, MOST_JOBS, available_cpus
 from ..embedding import Embedded, embed_each, in_order
 from ..errors import DecodeError, ImageSearchError, UsageError
 from ..images.pool import DecodePool
 from ..images.scan import ImageFile, scan
-from ..models import knowing_words, load_model
+from ..models import check_runtime, knowing_words, load_model
 from ..stores import open_store
 from ..stores.exact import top_k
 from ..types import Embedder, Float32, UInt8
@@ -68,7 +70,7 @@ class Evaluation:
 
 def evaluate(
     folder: str | os.PathLike[str],
-    models: Sequence[str],
+    models: str | Sequence[str],
     *,
     runtime: str | None = None,
     jobs: int | None = None,
@@ -85,13 +87,19 @@ def evaluate(
     Raises:
         UsageError: no such folder, or fewer than two classes with two pictures each. ModelError: a model cannot be used.
     """
-    root = os.path.realpath(os.path.expanduser(folder))
+    names = given.texts(models, "models")
+    if not names:
+        raise UsageError("no model was named", hint=Advice("for example ", Setting("model", "mini")))
+    workers = available_cpus() if jobs is None else given.whole(jobs, "jobs", most=MOST_JOBS)
+    if runtime is not None:
+        check_runtime(runtime)
+    say = (lambda *_: None) if progress is None else given.function(progress, "progress")
+    root = os.path.realpath(os.path.expanduser(given.path(folder, "the folder")))
     if not os.path.isdir(root):
         raise UsageError("there is no such folder", path=folder, hint="give a folder whose sub-folders are the classes")
     paths = [found.path for found in scan(root) if isinstance(found, ImageFile)]
     _classes(paths, root)
-    say = progress or (lambda *_: None)
-    return [_evaluate(paths, root, name, runtime, jobs or available_cpus(), template, say) for name in models]
+    return [_evaluate(paths, root, name, runtime, workers, template, say) for name in names]
 
 
 def _classes(paths: Sequence[str], root: str) -> list[str]:

@@ -8,6 +8,7 @@ import weakref
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple, Protocol
 
+from .. import forks
 from ..config import BYTES_PER_PIXEL, LARGE_MEMORY_SHARE, Limits
 from ..errors import DecodeError, ImageSearchError, SkipReason
 from .process import WorkerProcess, available_bytes, end_all, watch
@@ -52,18 +53,22 @@ class Cage:
     """
 
     def __init__(self, workers: int, handshake: dict[str, Any], limits: Limits) -> None:
-        self.all: list[WorkerProcess] = []
         self._most = workers
         self._handshake = handshake
         self._limits = limits
         self._closed = False
+        self._empty()
+        self._idle.append(self._start())
+        forks.watch(self)
+
+    def _empty(self) -> None:
+        self.all: list[WorkerProcess] = []
         self._large = threading.Lock()
         self._free = threading.Condition()
         self._idle: list[WorkerProcess] = []
-        stop = threading.Event()
-        self._end = weakref.finalize(self, end_all, self.all, stop)  # also when the cage is forgotten, and at exit
-        self._idle.append(self._start())
-        threading.Thread(target=watch, args=(self.all, stop), name="decode-watch", daemon=True).start()
+        self._stop = threading.Event()
+        self._watched = False
+        self._end = weakref.finalize(self, end_all, self.all, self._stop)  # also when the cage is forgotten, and at exit
 
     def ask(self, job: Job) -> Reply:
         """See `Jobs`. Blocks until a worker is free and done. DecodeError if the worker dies of this file.
@@ -87,7 +92,7 @@ class Cage:
 
     def _much_memory(self) -> int:
         """Bytes for the largest picture that the limits allow, and its file; a share of what is free if that is less."""
-        needed = int(self._limits.megapixels * 1e6 * BYTES_PER_PIXEL) + 2 * self._limits.file_bytes
+        needed = int(self._limits.megapixels * 1e6 * BYTES_PER_PIXEL) + self._limits.file_bytes
         return min(needed, int(available_bytes() * LARGE_MEMORY_SHARE))
 
     def _ask(self, job: Job, memory: int) -> Reply:
@@ -126,7 +131,12 @@ class Cage:
                 worker = self._start()
             worker.held = True
         try:
-            worker.wait_ready()
+            try:
+                worker.wait_ready()
+            except ImageSearchError:
+                if self._closed:  # before it had begun
+                    raise ImageSearchError("the decoder is closed") from None
+                raise
             yield worker
         finally:
             worker.held = False
@@ -137,7 +147,18 @@ class Cage:
                 (self._idle.append if kept else self.all.remove)(worker)
                 self._free.notify()
 
+    def after_fork(self, in_child: bool) -> None:
+        """A child has its own workers, from its first picture on; these stay the parent's."""
+        if in_child:
+            self._end.detach()  # it would end them at the child's exit
+            for worker in self.all:
+                worker.let_go()
+            self._empty()
+
     def _start(self) -> WorkerProcess:
+        if not self._watched:
+            self._watched = True
+            threading.Thread(target=watch, args=(self.all, self._stop), name="decode-watch", daemon=True).start()
         worker = WorkerProcess(self._handshake)
         self.all.append(worker)
         return worker

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urljoin, urlsplit, urlunsplit
 
 from ..advice import Advice, Setting
-from ..config import UPLOAD_LIMITS, URL_ADDRESSES, URL_REDIRECTS, URL_SECONDS
+from ..config import MIB, UPLOAD_LIMITS, URL_ADDRESSES, URL_REDIRECTS, URL_SECONDS
 from ..errors import QueryError
 
 if TYPE_CHECKING:
@@ -119,16 +119,16 @@ def _in_ascii(url: str) -> str:
 def _check_url(current: str, asked: str) -> None:
     parts = urlsplit(current)
     if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise QueryError("only http and https addresses are fetched", path=asked, hint="save the picture and give its path")
+        raise QueryError("only http and https addresses are fetched", path=asked, hint="save the picture and give the file")
     if parts.username is not None or parts.password is not None:
-        raise QueryError("addresses with a user name in them are not fetched", path=asked, hint="save the picture and give its path")
+        raise QueryError("addresses with a user name in them are not fetched", path=asked, hint="save the picture and give the file")
 
 
 def _body(url: str, response: httpcore.Response, headers: dict[str, str], max_bytes: int, deadline: float) -> bytes:
     if response.status != 200:
         raise QueryError(f"the server answered {response.status}", path=url, hint="check the address in a browser")
     if headers.get("content-encoding", "identity").lower() not in ("", "identity"):
-        raise QueryError("the server sent the picture in a packed form", path=url, hint="save the picture and give its path")
+        raise QueryError("the server sent the picture in a packed form", path=url, hint="save the picture and give the file")
     if headers.get("content-type", "").lower().startswith("text/html"):
         raise QueryError("the address shows a web page, not a picture", path=url, hint="give the address of the picture itself")
     length = headers.get("content-length", "")
@@ -142,7 +142,8 @@ def _body(url: str, response: httpcore.Response, headers: dict[str, str], max_by
                 break
         else:
             return bytes(body)
-    raise QueryError(f"the picture is larger than {max_bytes // 1024**2} MB", path=url, hint="save it smaller and give its path")
+    hint = Advice("save it and give the file, or raise the limit with ", Setting("max_megabytes"))
+    raise QueryError(f"the picture is larger than {max_bytes / MIB:g} MB", path=url, hint=hint)
 
 
 class _RefusedError(Exception):

@@ -282,9 +282,10 @@ def rules_of(name: str) -> int:
     """The version of the rules by which this format becomes pixels; of a vector: by which it was made. 1 was the first of all.
 
     Args:
-        name: as Pillow names it. A name without a row (MPO, which is a JPEG of several pictures) has that of the first row.
+        name: as Pillow names it; MPO, a JPEG of several pictures, is one of the JPEG row.
     """
-    return RULES + next((row.changes for row in FORMATS if row.name == name), FORMATS[0].changes)
+    own = "JPEG" if name == "MPO" else name
+    return RULES + next((row.changes for row in FORMATS if row.name == own), 0)
 
 
 RULES = 1  # of pixels.py as a whole: raise it when a rule changes that is not one format's

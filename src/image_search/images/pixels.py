@@ -15,7 +15,6 @@ from __future__ import annotations
 import io
 import math
 from dataclasses import astuple, dataclass
-from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 from PIL import Image
@@ -33,6 +32,9 @@ if TYPE_CHECKING:
 
     from ..config import Limits
     from .colour import Conversion
+
+    _Check = Callable[[tuple[int, int]], int]  # size -> pixels
+    _Opened = Callable[[bytes, Format], Image.Image]
 
 __all__ = ["OutsidePicture", "Picture", "RenderSpec", "render"]
 
@@ -83,31 +85,38 @@ class Picture(NamedTuple):
     note: str = ""  # what else is to be said of it: "cut off"
 
 
-def render(data: bytes, spec: RenderSpec, limits: Limits) -> Picture:
-    """Encoded bytes -> what the spec says. Raises Refused, OutsidePicture, MemoryError; nothing else."""
+def render(data: bytes, spec: RenderSpec, limits: Limits, sized: Callable[[int], None] = lambda pixels: None) -> Picture:
+    """Encoded bytes -> what the spec says. Raises Refused, OutsidePicture, MemoryError; nothing else.
+
+    `sized` is told how many pixels there are before they are decoded.
+    """
     row = sniff(data)
+
+    def check(size: tuple[int, int]) -> int:
+        pixels = check_size(size, limits.megapixels * 1e6)
+        sized(pixels)
+        return pixels
+
     try:
-        return _rendered(data, row, spec, limits, open_as)
+        return _rendered(data, row, spec, limits, check, open_as)
     except Refused as refused:
         if refused.reason != SkipReason.DAMAGED:
             raise
         from .cutoff import rescued
 
-        check = partial(check_size, budget=limits.megapixels * 1e6)
         try:
-            return _rendered(data, row, spec, limits, lambda data, row: rescued(data, row, check))
+            return _rendered(data, row, spec, limits, check, lambda data, row: rescued(data, row, check))
         except Refused:
             raise refused from None
 
 
-def _rendered(data: bytes, row: Format, spec: RenderSpec, limits: Limits, opened: Callable[[bytes, Format], Image.Image]) -> Picture:
+def _rendered(data: bytes, row: Format, spec: RenderSpec, limits: Limits, check: _Check, opened: _Opened) -> Picture:
     pixels = 0
     try:
-        budget = limits.megapixels * 1e6
         if row.size_of is not None:
-            pixels = check_size(row.size_of(data), budget)
+            pixels = check(row.size_of(data))
         image = opened(data, row)
-        pixels = check_size(image.size, budget)
+        pixels = check(image.size)
         turn = 1 if row.upright else orientation(image.info.get("exif"))
         space = conversion(image, data, row.name)
         if row.draft or space is not None:
@@ -254,7 +263,7 @@ def _refused(error: Exception, pixels: int, limits: Limits) -> Refused:
     say that bytes are missing, it is the memory.
     """
     detail = f"{type(error).__name__}: {error}"[:300]
-    if isinstance(error, NotImplementedError):
+    if isinstance(error, NotImplementedError) or "nsupported" in detail:  # so says libheif of codecs that it lacks
         return Refused(SkipReason.UNSUPPORTED, detail)
     missing = "truncated" in detail or "not processed" in detail
     if pixels * BYTES_PER_PIXEL > limits.memory_bytes and not missing:

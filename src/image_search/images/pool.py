@@ -24,9 +24,12 @@ from ..errors import DecodeError, SkipReason, UsageError
 from ..types import Decoded, FileStat, Picture, Preprocess, Region, UInt8
 from .cage import Cage, Job, Jobs
 from .formats import rules
+from .opening import FileInRoot
 from .worker import Reply
 
-__all__ = ["DecodePool", "decoder_name"]
+__all__ = ["DecodePool", "PictureSource", "decoder_name"]
+
+PictureSource = str | bytes | FileInRoot  # a path that somebody named, an encoded picture, a file of an indexed folder
 
 
 @functools.cache
@@ -81,12 +84,12 @@ class DecodePool:
         }
         self._jobs = jobs(workers, {"limits": asdict(limits), "spec": spec}, limits)
 
-    def decode(self, source: str | bytes, *, region: Region | None = None, known: Callable[[bytes], bool] | None = None) -> Decoded:
+    def decode(self, source: PictureSource, *, region: Region | None = None, known: Callable[[bytes], bool] | None = None) -> Decoded:
         """One picture, ready for the model. Blocks until a worker is free and done.
 
         Args:
-            source: a path (str; may hold surrogate escapes; a link is refused: resolve it before if it is meant), or an encoded
-                image (bytes).
+            source: a path (str; may hold surrogate escapes; a link is refused: resolve it before if it is meant), an encoded
+                image (bytes), or a file of an indexed folder.
             region: only this part of the upright picture; a box longer than 2:1 grows to 2:1 with its surroundings.
             known: called with the sha256 before decoding; True: the caller has this content, nothing is decoded and `pixels` is None.
 
@@ -101,19 +104,19 @@ class DecodePool:
         thumbnail = None if reply["thumbnail"] is None else rest
         return Decoded(digest, pixels, reply["width"], reply["height"], reply["format"], thumbnail, found, reply["note"])
 
-    def picture(self, source: str | bytes, *, max_side: int, region: Region | None = None) -> Picture:
+    def picture(self, source: PictureSource, *, max_side: int, region: Region | None = None) -> Picture:
         """For showing: with true proportions, longer side at most `max_side`, never enlarged. Rules, cage and errors as in `decode`."""
         reply, body = self._run(source, region, None, max_side)
         return Picture(_array(reply, body)[0], reply["width"], reply["height"], bytes.fromhex(reply["sha256"]))
 
     def decode_each(
         self,
-        sources: Iterable[str | bytes],
+        sources: Iterable[PictureSource],
         *,
         known: Callable[[bytes], bool] | None = None,
         region: Region | None = None,
         prefetch: int = PREFETCH,
-    ) -> Iterator[tuple[str | bytes, Decoded | DecodeError]]:
+    ) -> Iterator[tuple[PictureSource, Decoded | DecodeError]]:
         """Many pictures, in order of completion, each with its result or its DecodeError; one thread per worker.
 
         At most `prefetch` results wait or are in work, so memory is flat in the number of sources. `sources` and `known`
@@ -132,10 +135,12 @@ class DecodePool:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _run(self, source: str | bytes, region: Region | None, known: Callable[[bytes], bool] | None, max_side: int | None) -> Reply:
+    def _run(self, source: PictureSource, region: Region | None, known: Callable[[bytes], bool] | None, max_side: int | None) -> Reply:
         path, payload = self._payload(source)
+        seen = source.seen if isinstance(source, FileInRoot) else None
         header = {
-            "job": "bytes" if path is None else "path",
+            "job": "bytes" if isinstance(source, bytes) else "path" if isinstance(source, str) else "below",
+            "seen": None if seen is None else (seen[0], *astuple(seen[1])),
             "ask": known is not None,
             "region": None if region is None else astuple(region),
             "max_side": max_side,
@@ -154,20 +159,16 @@ class DecodePool:
             raise DecodeError(SkipReason[reply["error"]], path=path, detail=reply["detail"], sha256=digest, hint=reply["hint"])
         return reply, body
 
-    def _payload(self, source: str | bytes) -> tuple[str | None, bytes]:
+    def _payload(self, source: PictureSource) -> tuple[str | None, bytes]:
         """(path or None, what the worker gets)."""
+        if isinstance(source, FileInRoot):
+            return source.path, b"\0".join(_without_nul(part, source.path) for part in (source.root, source.relative))
         if isinstance(source, bytes):
             if len(source) > self.limits.file_bytes:
                 raise DecodeError(SkipReason.FILE_TOO_LARGE, detail=f"{len(source)} bytes")
             return None, source
-        try:
-            # A worker keeps the folder it was started in; and ours may be gone, which is nothing to a whole path.
-            raw = os.fsencode(source if os.path.isabs(source) else os.path.join(os.getcwd(), source))
-        except UnicodeEncodeError as error:
-            raise DecodeError(SkipReason.VANISHED, path=source, detail=str(error)) from error
-        if b"\0" in raw:
-            raise DecodeError(SkipReason.VANISHED, path=source, detail="a NUL in the name")
-        return source, raw
+        # A worker keeps the folder it was started in; and ours may be gone, which is nothing to a whole path.
+        return source, _without_nul(source if os.path.isabs(source) else os.path.join(os.getcwd(), source), source)
 
     def _fits(self, answer: Reply, max_side: int | None) -> bool:
         """Its pixels have the right shape, and as many bytes."""
@@ -185,7 +186,7 @@ class _Stream:
     def __init__(
         self,
         pool: DecodePool,
-        sources: Iterable[str | bytes],
+        sources: Iterable[PictureSource],
         known: Callable[[bytes], bool] | None,
         region: Region | None,
         prefetch: int,
@@ -196,11 +197,11 @@ class _Stream:
         self.region = region
         self.one_at_a_time = threading.Lock()
         self.room = threading.Semaphore(prefetch)
-        self.done: queue.SimpleQueue[tuple[str | bytes, Decoded | DecodeError] | BaseException | None] = queue.SimpleQueue()
+        self.done: queue.SimpleQueue[tuple[PictureSource, Decoded | DecodeError] | BaseException | None] = queue.SimpleQueue()
         self.stopped = False
         self.started = 0
 
-    def results(self) -> Iterator[tuple[str | bytes, Decoded | DecodeError]]:
+    def results(self) -> Iterator[tuple[PictureSource, Decoded | DecodeError]]:
         ended = 0
         self._start_one()
         try:
@@ -245,6 +246,17 @@ class _Stream:
     def _known(self, digest: bytes) -> bool:
         assert self.known is not None
         return self.stopped or self.known(digest)  # stopped: nobody wants the pixels
+
+
+def _without_nul(name: str, path: str) -> bytes:
+    """The name's bytes as the system takes them; DecodeError where it takes none of these."""
+    try:
+        raw = os.fsencode(name)
+    except UnicodeEncodeError as error:
+        raise DecodeError(SkipReason.VANISHED, path=path, detail=str(error)) from error
+    if b"\0" in raw:
+        raise DecodeError(SkipReason.VANISHED, path=path, detail="a NUL in the name")
+    return raw
 
 
 def _array(reply: dict[str, Any], body: bytes | bytearray) -> tuple[UInt8, bytes]:

@@ -136,6 +136,15 @@ class WorkerProcess:
             return self.kill_reason
         return SkipReason.TOOK_TOO_LONG if self.process.returncode == -_SIGXCPU else SkipReason.CRASHED
 
+    def let_go(self) -> None:
+        """In a forked child: it is the parent's. What is still to be written into its pipes goes nowhere."""
+        self.process.returncode = 0  # as if it had ended: nobody signals it or waits for it from here
+        null = os.open(os.devnull, os.O_RDWR)
+        for pipe in (self.channel.reader, self.channel.writer):
+            with contextlib.suppress(OSError, ValueError):
+                os.dup2(null, pipe.fileno())
+        os.close(null)
+
     def leave(self) -> None:
         """Let it go: an idle one ends with its input, any other is killed. Does not wait."""
         if self.held or self.working or not self.ready:

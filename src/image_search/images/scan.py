@@ -26,11 +26,17 @@ __all__ = ["Excluder", "ImageFile", "NotIndexed", "OtherDisk", "PassedBy", "scan
 
 @dataclass(frozen=True, slots=True)
 class ImageFile:
-    """A regular file with an image's ending, or without one if asked for. `relative` is its path below the root, in the system's bytes."""
+    """A regular file with an image's ending, or without one if asked for.
+
+    Attributes:
+        relative: its path below the root, in the system's bytes.
+        device: number of its disk.
+    """
 
     relative: bytes
     path: str
     stat: FileStat
+    device: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -252,7 +258,7 @@ def _look(
         return NotIndexed(relative, entry.path, SkipReason.SPECIAL)
     if os.name == "nt":  # DirEntry.stat has no inode on Windows
         status = os.stat(entry.path, follow_symlinks=False)
-    return ImageFile(relative, entry.path, stat_of(status))
+    return ImageFile(relative, entry.path, stat_of(status), status.st_dev)
 
 
 def _is_nameless(entry: os.DirEntry[str]) -> bool:

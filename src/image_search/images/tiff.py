@@ -125,7 +125,8 @@ class Layout:
     @property
     def is_ours(self) -> bool:
         """Numbers that are no bytes; bytes are Pillow's as long as it knows their bands."""
-        return self.can_be_ours and (self.bits[0], self.kind) != (8, 1)
+        strange = self.separate and self.photometric in _GREY  # Pillow has no grey of several planes
+        return self.can_be_ours and (strange or (self.bits[0], self.kind) != (8, 1))
 
     def is_whole(self, size: int) -> bool:
         """All blocks lie within so many bytes."""

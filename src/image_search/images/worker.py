@@ -4,12 +4,15 @@ Frames, both ways: header length and payload length (two big-endian uint32), the
 
     in   {"limits", "spec"}                                     once, first
     out  {"ready": pid}
-    in   {"job": "path" | "bytes", "ask", "region", "max_side", "memory": bytes}  payload: the path's bytes, or the encoded image
+    in   {"job": "path" | "below" | "bytes", "seen", "ask", "region", "max_side", "memory": bytes}  payload: see below
     out  {"sha256", "stat"}                                     if "ask": "shall I decode this?"
     in   {"go": true | false}
     out  {"sha256", "stat", "shape", "width", "height", "format", "note", "thumbnail": bytes of it}  payload: pixels, then thumbnail
       or {"sha256", "stat"}                                     not wanted
       or {"error", "detail", "hint", "sha256"} or {"outside": [width, height]}
+
+The payload of a job is a path that somebody named ("path"), an indexed folder, a NUL and the way below it ("below": there no link is
+followed), or the encoded image ("bytes"). "seen": [device, size, mtime_ns, ctime_ns, inode] of the file that is meant; null: any.
 
 Every last reply carries "should_retire": the worker has grown and asks to be replaced. It ends when its input ends, so it never
 outlives its parent by more than one decode. Decoders print what they like: their output goes nowhere.
@@ -18,23 +21,22 @@ outlives its parent by more than one decode. Decoders print what they like: thei
 from __future__ import annotations
 
 import contextlib
-import errno
 import hashlib
 import json
 import os
 import signal
-import stat
 import struct
 import sys
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, BinaryIO
 
-from ..config import WORKER_GROWN_BYTES, Limits
+from ..config import CPU_SECONDS_PER_MEGAPIXEL, WORKER_GROWN_BYTES, Limits
 from ..errors import SkipReason
 from ..region import Region
 from .formats import Refused
+from .opening import open_below, open_regular, refused
 
 if TYPE_CHECKING:
     from .pixels import Picture, RenderSpec
@@ -139,11 +141,14 @@ class _Worker:
             _cap_cpu(self.limits.cpu_seconds)
             limits = replace(self.limits, memory_bytes=job["memory"])
             _cap_memory(limits.memory_bytes)
-            reply, body = answer(job, bytes(payload), self.spec, limits, self._wanted)
+            reply, body = answer(job, bytes(payload), self.spec, limits, self._wanted, self._sized)
         finally:
             _cap_memory(None)
         reply["should_retire"] = _address_space() - self.base > WORKER_GROWN_BYTES
         self.channel.send(reply, body)
+
+    def _sized(self, pixels: int) -> None:
+        _cap_cpu(self.limits.cpu_seconds + int(pixels / 1e6 * CPU_SECONDS_PER_MEGAPIXEL))
 
     def _wanted(self, found: dict[str, Any]) -> bool:
         self.channel.send(found)
@@ -154,13 +159,21 @@ class _Worker:
 # --- one job -----------------------------------------------------------------------------------------------------------------
 
 
-def answer(job: dict[str, Any], payload: bytes, spec: RenderSpec, limits: Limits, wanted: Callable[[dict[str, Any]], bool]) -> Reply:
+def answer(
+    job: dict[str, Any],
+    payload: bytes,
+    spec: RenderSpec,
+    limits: Limits,
+    wanted: Callable[[dict[str, Any]], bool],
+    sized: Callable[[int], None] = lambda pixels: None,
+) -> Reply:
     """The last reply to a job, without "should_retire": pixels, or the reason why there are none. Knows of no process and no pipe.
 
     Args:
         job, payload: as above.
         spec: what shall come out, where the job does not say otherwise.
         wanted: called with {"sha256", "stat"} before decoding if the job says "ask".
+        sized: called with the number of pixels before they are decoded.
     """
     from . import pixels
 
@@ -168,14 +181,14 @@ def answer(job: dict[str, Any], payload: bytes, spec: RenderSpec, limits: Limits
     body = b""
     reply: dict[str, Any]
     try:
-        data, seen = (payload, None) if job["job"] == "bytes" else read_file(payload, limits.file_bytes)
+        data, found = (payload, None) if job["job"] == "bytes" else read_file(payload, limits.file_bytes, job["seen"])
         digest = hashlib.sha256(data).digest()
-        reply = {"sha256": digest.hex(), "stat": seen}
+        reply = {"sha256": digest.hex(), "stat": found}
         if not job["ask"] or wanted(reply):
             region = None if job["region"] is None else Region(*job["region"])
             side = job["max_side"]
             spec = replace(spec, region=region) if side is None else pixels.RenderSpec(max_side=side, region=region)
-            facts, body = _facts(pixels.render(data, spec, limits))
+            facts, body = _facts(pixels.render(data, spec, limits, sized))
             reply |= facts
     except pixels.OutsidePicture as error:
         reply = {"outside": error.size}
@@ -203,19 +216,13 @@ def _facts(picture: Picture) -> tuple[dict[str, Any], bytes]:
 # --- reading -----------------------------------------------------------------------------------------------------------------
 
 
-def read_file(path: bytes, limit: int) -> tuple[bytes, Stat]:
-    """A regular file's whole content and its stat, or Refused. Never blocks on a FIFO, never follows a link in the last place.
+def read_file(path: bytes, limit: int, seen: Sequence[int] | None = None) -> tuple[bytes, Stat]:
+    """A regular file's whole content and its stat, or Refused. `path` (with a NUL, if below a folder) and `seen` as in a job.
 
     All bytes are read before any is decoded: the hash and the pixels belong to the same bytes, whatever happens to the file meanwhile.
     """
-    try:
-        _only_regular(os.lstat(path).st_mode)  # opening a device can do things; and Windows has no O_NOFOLLOW
-        handle = os.open(path, _READ_FLAGS)
-    except OSError as error:
-        raise Refused(_reason(error), str(error.strerror)) from error
+    handle, before = _opened(path, seen)
     with os.fdopen(handle, "rb", buffering=0) as file:
-        before = os.fstat(handle)
-        _only_regular(before.st_mode)
         if before.st_size > limit:
             raise Refused(SkipReason.FILE_TOO_LARGE, f"{before.st_size} bytes")
         try:
@@ -223,33 +230,39 @@ def read_file(path: bytes, limit: int) -> tuple[bytes, Stat]:
             while len(data) <= before.st_size and (more := file.read(before.st_size + 1 - len(data))):
                 data += more  # network file systems may give less than asked for
         except OSError as error:
-            raise Refused(_reason(error), str(error.strerror)) from error
+            raise refused(error) from error
         after = os.fstat(handle)
     if _stat(before) != _stat(after) or len(data) != after.st_size:
         raise Refused(SkipReason.CHANGED, f"{len(data)} of {after.st_size} bytes")
     return data, _stat(after)
 
 
-_READ_FLAGS = os.O_RDONLY
-for _name in ("O_NOFOLLOW", "O_NONBLOCK", "O_NOCTTY", "O_CLOEXEC", "O_BINARY"):
-    _READ_FLAGS |= getattr(os, _name, 0)
+def _opened(path: bytes, seen: Sequence[int] | None) -> tuple[int, os.stat_result]:
+    """The file that is meant."""
+    root, below, relative = path.partition(b"\0")
+    if not below:
+        return open_regular(path)
+    try:
+        handle, found = open_below(root, relative)
+    except Refused as error:
+        if seen is not None and error.reason == SkipReason.LINK:  # none was there when the folder was walked
+            raise Refused(SkipReason.CHANGED, error.detail) from error
+        raise
+    if seen is not None and not _is_the_one(found, seen):
+        os.close(handle)
+        raise Refused(SkipReason.CHANGED, "another file lies there")
+    return handle, found
 
 
-def _only_regular(mode: int) -> None:
-    if stat.S_ISLNK(mode):
-        raise Refused(SkipReason.LINK)
-    if not stat.S_ISREG(mode):
-        raise Refused(SkipReason.SPECIAL, stat.filemode(mode))
+def _is_the_one(found: os.stat_result, seen: Sequence[int]) -> bool:
+    """Is this the file that was seen? Some network file systems (FUSE) number theirs anew: there size and both times must be the same."""
+    device, size, mtime_ns, ctime_ns, inode = seen
+    if found.st_dev != device and os.name == "posix":  # on Windows stat and fstat need not agree about it
+        return False
+    return not (found.st_ino ^ inode) & _INT64 or (found.st_size, found.st_mtime_ns, found.st_ctime_ns) == (size, mtime_ns, ctime_ns)
 
 
-def _reason(error: OSError) -> SkipReason:
-    if error.errno in (errno.ENOENT, errno.ENOTDIR):
-        return SkipReason.VANISHED
-    if error.errno == errno.ELOOP:
-        return SkipReason.LINK
-    if error.errno == errno.ENXIO:
-        return SkipReason.SPECIAL
-    return SkipReason.UNREADABLE
+_INT64 = 2**63 - 1  # inodes as the catalog keeps them: `types.FileStat.of`
 
 
 def _stat(found: os.stat_result) -> Stat:

@@ -13,12 +13,14 @@ from ..images.scan import Excluder, ImageFile, NotIndexed, PassedBy, scan
 from ..library import writing
 from ..library.catalog import Catalog
 from ..library.folders import Target, adopt
-from ..library.moving import forgotten
+from ..library.moving import clear_look, forgotten
 from ..library.reading import Reader
 from ..library.schema import State
 from ..library.worklist import Worklist
 from ..paths import as_text, from_bytes, inside, shown
 from ..types import Passed, PassRule, Skipped
+
+_REASONS = frozenset(reason.value for reason in SkipReason)
 
 __all__ = ["Plan", "Rules", "make_plan", "skipped"]
 
@@ -96,11 +98,11 @@ def make_plan(catalog: Catalog, folders: Sequence[str | os.PathLike[str]], rules
         UsageError: no such folder. ImageSearchError: it cannot be read, or there is no image in any of them.
     """
     targets, lines = adopt(catalog, folders, rules.name_from, rules.excluder.path)
-    plan = Plan(Worklist(catalog, targets, renew=rules.reread), lines=lines)
+    plan = Plan(Worklist(catalog, targets, left_out=rules.excluder.path, renew=rules.reread), lines=lines)
     roots = Reader(catalog).root_paths()  # each is looked at by itself
     never = {os.path.realpath(catalog.folder), *roots, *map(from_bytes, forgotten(catalog))}  # passed by in silence
     for target in plan.targets:
-        writing.begin_look(catalog, target)
+        clear_look(catalog, target.root_id, target.below)  # this look tells it anew
         nameless = partial(_is_wanted, plan, target, rules)
         for found in scan(from_bytes(target.root), below=target.below, excluder=rules.excluder, never=never, nameless=nameless):
             if isinstance(found, ImageFile):
@@ -150,10 +152,10 @@ def _compare(plan: Plan, target: Target, file: ImageFile, rules: Rules) -> None:
                 plan.unchanged += 1
                 return
             plan.renew += 1
-        if same and known.state == State.SKIPPED and known.decoder == rules.decoder:
+        if same and known.state == State.SKIPPED and known.decoder == rules.decoder and known.reason in _REASONS:
             plan.skipped.append(skipped(file.path, known.reason))
             return
-    plan.work.add(target, file.relative, name, file.stat, None if known is None else known.file_id)
+    plan.work.add(target, file.relative, name, (file.device, file.stat), None if known is None else known.file_id)
     plan.todo += 1
 
 
@@ -169,10 +171,13 @@ def _class_of(target: Target, relative: bytes) -> str:
 
 
 def _need_images(catalog: Catalog, plan: Plan) -> None:
-    """An empty folder is a mistake of the caller, unless the library knew images there; missing ones whose vectors it keeps count."""
+    """An empty folder is a mistake of the caller, unless the library knew images there; missing ones whose vectors it keeps count.
+
+    Of a root below one that was named nothing is asked: it may be gone for good.
+    """
     known = [bool(target.known or plan.work.has_missing(target)) for target in plan.targets]
     for target, is_known in zip(plan.targets, known, strict=True):
-        if target.unreadable == [target.below] and not is_known:
+        if target.named and target.unreadable == [target.below] and not is_known:
             raise ImageSearchError("this folder cannot be read", path=from_bytes(target.folder), hint="check its permissions")
     if plan.todo or plan.unchanged or plan.skipped or any(known):
         return

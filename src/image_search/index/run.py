@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from ..config import COMMIT_SECONDS
 from ..embedding import Embedded, embed_each
 from ..errors import DecodeError, SkipReason
-from ..images.pool import DecodePool
+from ..images.pool import DecodePool, PictureSource
 from ..library import writing
 from ..library.catalog import Catalog
 from ..library.reading import Reader
@@ -108,15 +108,15 @@ class _Run:
             self.commit()
 
     def pass_through(self, items: Iterator[Todo], pool: DecodePool, embedder: Embedder, known: Callable[[bytes], bool]) -> None:
-        todos: dict[str, Todo] = {}
+        todos: dict[PictureSource, Todo] = {}
 
-        def paths() -> Iterator[str]:
+        def sources() -> Iterator[PictureSource]:
             for item in items:
-                todos[item.path] = item
-                yield item.path
+                todos[item.source] = item
+                yield item.source
 
-        for outcome in embed_each(paths(), pool, embedder, known):
-            assert isinstance(outcome.source, str)
+        for outcome in embed_each(sources(), pool, embedder, known):
+            assert outcome.source is not None
             self.take(todos.pop(outcome.source), outcome)
             if time.monotonic() - self.committed_at >= COMMIT_SECONDS:
                 self.commit()

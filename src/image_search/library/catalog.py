@@ -8,30 +8,34 @@ promise.
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import secrets
 import shutil
 import sqlite3
 import threading
 import uuid
-import zlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from ..advice import Advice, Setting
+from ..advice import Advice, Setting, Verb
 from ..errors import MAKE_ONE, SALVAGE, LibraryDamagedError, LibraryError, LibraryNotFoundError, LibraryReadOnlyError, translated_os_errors
+from ..given import guess
 from ..types import Fingerprint, Float32
+from .facts import check_types, makes_sense, read_canonical, read_fingerprint
+from .handle import Handle, check_not_inherited
 from .schema import PAGE_BYTES, SCHEMA, SCHEMA_VERSION, check_schema, schema_version
-from .sqlite import connect, connect_to_read, files_of, translated
+from .sqlite import FileId, connect, connect_to_read, files_of, identity, translated
 
-__all__ = ["CATALOG_NAME", "THUMBNAILS_NAME", "Catalog", "check_vector", "checksum", "item_id", "item_number"]
+__all__ = ["CATALOG_NAME", "THUMBNAILS_NAME", "Catalog", "item_id", "item_number"]
 
 CATALOG_NAME = "catalog.sqlite"
 THUMBNAILS_NAME = "thumbnails.sqlite"
 _CHANCE_BITS = 20  # of a generation: a catalog restored from a backup counts on to other numbers than the one that was lost
+_LOOK_AT = 1000  # entries of a folder in which a library of a similar name is looked for
 LOCAL = "keep the library on a local disk; the images may lie anywhere"
 
 
@@ -46,24 +50,6 @@ def item_number(text: str) -> int | None:
     return int(digits) if text.startswith("id:") and digits.isascii() and digits.isdigit() and len(digits) < 19 else None
 
 
-def checksum(vector: bytes) -> int:
-    return zlib.crc32(vector)
-
-
-def check_vector(vector: object, check: int, dim: int, whose: str, folder: Path) -> None:
-    """LibraryDamagedError unless these are the bytes that were written."""
-    if not isinstance(vector, bytes) or zlib.crc32(vector) != check or len(vector) != 4 * dim:
-        raise LibraryDamagedError(f"the vector of {whose} is damaged", path=folder, hint=SALVAGE)
-
-
-def _identity(folder: Path) -> tuple[int, int] | None:
-    try:
-        found = os.stat(folder / CATALOG_NAME)
-    except OSError:
-        return None
-    return found.st_dev, found.st_ino
-
-
 class Catalog:
     """One open connection; safe to share between threads (a lock serialises its use).
 
@@ -73,24 +59,36 @@ class Catalog:
         canonical: float32 (8, D), that model's vectors of the canonical pictures.
     """
 
-    def __init__(self, folder: Path, connection: sqlite3.Connection, *, version: int, writable: bool, scratch: Path | None = None) -> None:
+    def __init__(
+        self, folder: Path, connection: sqlite3.Connection, *, version: int, file: FileId, writable: bool, scratch: Path | None = None
+    ) -> None:
         self.folder = folder
         self._version = version  # of the file's format when it was opened
         self.writable = writable
-        self._connection = connection
         self._scratch = scratch
-        self._lock = threading.RLock()
-        self._file = _identity(folder)
+        self._file = file
+        self._handle = Handle(connection, file, folder, None if writable else self._opened_again)
         try:
-            self.fingerprint = Fingerprint.from_json(self._needed_meta("fingerprint"))
-            self.canonical: Float32 = np.frombuffer(self._needed_meta("canonical"), dtype="<f4").reshape(-1, self.dim)
-            int(self._needed_meta("generation"))
-        except (TypeError, ValueError, KeyError, AttributeError) as error:
+            self.fingerprint = read_fingerprint(self._needed_meta("fingerprint"))
+            self.canonical: Float32 = read_canonical(self._needed_meta("canonical"), self.dim)
+            self.generation  # noqa: B018 - it is there, and a number
+            self.rows("SELECT id, path, name_from, offline, mount FROM roots", types=(int, bytes, str, int, bytes))
+            mounts = "SELECT m.path, m.root_id, m.offline, r.id FROM mounts AS m LEFT JOIN roots AS r ON r.id = m.root_id"
+            self.rows(mounts, types=(bytes, int, int, int))
+        except ValueError as error:
             raise LibraryDamagedError("the catalog's facts make no sense", path=folder, hint=SALVAGE) from error
 
     @property
     def dim(self) -> int:
         return self.fingerprint.dim
+
+    @property
+    def _lock(self) -> threading.RLock:
+        return self._handle.lock
+
+    @property
+    def _connection(self) -> sqlite3.Connection:
+        return self._handle.connection
 
     # --- opening ------------------------------------------------------------------------------------------------------------
 
@@ -162,6 +160,8 @@ class Catalog:
             # A link could make a stranger's library read files outside it.
             raise no_library(folder)
         scratch = None
+        opened = identity(file)  # before it is opened: whatever takes its place from here on is another
+        check_not_inherited(opened, folder)
         with translated(folder):
             if write:
                 if not os.access(file, os.W_OK) or not os.access(folder, os.W_OK):
@@ -171,33 +171,53 @@ class Catalog:
                 connection, scratch = connect_to_read(file)
             try:
                 version = check_schema(folder, connection, write=write)
-                return cls(folder, connection, version=version, writable=write, scratch=scratch)
+                return cls(folder, connection, version=version, file=opened, writable=write, scratch=scratch)
             except BaseException:
                 connection.close()
                 if scratch is not None:
                     shutil.rmtree(scratch, ignore_errors=True)
                 raise
 
+    def _opened_again(self) -> sqlite3.Connection:
+        """After a fork, for which it was closed."""
+        if self._scratch is not None:
+            shutil.rmtree(self._scratch, ignore_errors=True)
+        found = Catalog.open(self.folder)
+        if found._file != self._file:
+            found.close()
+            raise LibraryError("the library was replaced", path=self.folder, hint="ask again")
+        self._scratch = found._scratch
+        return found._handle.give_away()
+
     def close(self) -> None:
         with self._lock, translated(self.folder):
             try:
                 if self.writable:
-                    with contextlib.suppress(sqlite3.Error):  # readers in the middle of a query: the next writer does it
+                    with contextlib.suppress(sqlite3.Error, LibraryError):  # readers in a query: the next writer does it; closed already
                         self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
             finally:
-                self._connection.close()
+                self._handle.close()
                 if self._scratch is not None:
                     shutil.rmtree(self._scratch, ignore_errors=True)
 
     @property
     def replaced(self) -> bool:
         """Has another file, or none, taken the place of the one that is open, or has the file become one of a newer format?"""
-        if _identity(self.folder) != self._file:
+        if identity(self.folder / CATALOG_NAME) != self._file:
             return True
         if self._version == SCHEMA_VERSION:
             return False
         with self._lock, translated(self.folder):
             return schema_version(self._connection) != self._version
+
+    def must_be_in_place(self) -> None:
+        """LibraryError if the file that is written is no longer the one at the library's path: nobody would find what goes into it."""
+        if identity(self.folder / CATALOG_NAME) != self._file:
+            raise LibraryError(
+                "the library was removed or replaced while it was written to",
+                path=self.folder,
+                hint=Advice("bring it back, or index into a new one: ", Verb("index", ("FOLDER", Setting("library", "OTHER")))),
+            )
 
     # --- as of one moment, and all or nothing ---------------------------------------------------------------------------------
 
@@ -227,6 +247,7 @@ class Catalog:
                 if not self._connection.execute("SELECT 1 FROM files WHERE generation = ?", (generation,)).fetchone():
                     self._connection.execute("UPDATE meta SET value = ? WHERE key = 'generation'", (before,))
                 self._connection.commit()
+                self.must_be_in_place()  # last: what is said to be done lies where it will be looked for
             except BaseException:
                 with contextlib.suppress(sqlite3.Error):  # after a full disk SQLite has rolled back by itself
                     self._connection.rollback()
@@ -236,12 +257,13 @@ class Catalog:
 
     @property
     def generation(self) -> int:
-        return int(self._needed_meta("generation"))
+        found: int = self._needed_meta("generation")
+        return found
 
     def meta(self, key: str) -> Any:
-        """A fact of the whole library, None if it has none of this name."""
+        """A fact of the whole library, None if it has none of this name that makes sense."""
         row = self.one("SELECT value FROM meta WHERE key = ?", (key,))
-        return None if row is None else row[0]
+        return None if row is None or not makes_sense(key, row[0]) else row[0]
 
     def set_meta(self, key: str, value: str | int | bytes | None) -> None:
         """Set it; None takes it away."""
@@ -258,20 +280,33 @@ class Catalog:
 
     # --- SQL, for the files of this room ----------------------------------------------------------------------------------------
 
-    def rows(self, sql: str, parameters: Sequence[Any] = ()) -> list[Any]:
+    def rows(self, sql: str, parameters: Sequence[Any] = (), *, types: tuple[type, ...] | None = None) -> list[Any]:
+        """The rows of one statement. `types`: of their values; LibraryDamagedError where one is of another, as in a stranger's file."""
         with self._lock, translated(self.folder):
-            return self._connection.execute(sql, parameters).fetchall()
+            found = self._connection.execute(sql, parameters).fetchall()
+        if types is not None:
+            check_types(found, types, self.folder)
+        return found
 
-    def pages(self, sql: str, parameters: Sequence[Any] = (), size: int = 2000) -> Iterator[list[Any]]:
-        """The rows of one statement, `size` at a time, as of one moment."""
+    def pages(
+        self, sql: str, parameters: Sequence[Any] = (), size: int = 2000, *, types: tuple[type, ...] | None = None
+    ) -> Iterator[list[Any]]:
+        """The rows of one statement, `size` at a time, as of one moment. `types` as in `rows`."""
         with self._lock, translated(self.folder):
             cursor = self._connection.execute(sql, parameters)
-        while True:
-            with self._lock, translated(self.folder):
-                page = cursor.fetchmany(size)
-            if not page:
-                return
-            yield page
+            self._handle.in_use += 1
+        try:
+            while True:
+                with self._lock, translated(self.folder):
+                    page = cursor.fetchmany(size)
+                if not page:
+                    return
+                if types is not None:
+                    check_types(page, types, self.folder)
+                yield page
+        finally:
+            with self._lock:
+                self._handle.in_use -= 1
 
     def one(self, sql: str, parameters: Sequence[Any] = ()) -> Any | None:
         found = self.rows(sql, parameters)
@@ -292,7 +327,16 @@ class Catalog:
 
 
 def no_library(folder: Path) -> LibraryNotFoundError:
-    return LibraryNotFoundError("there is no library", path=folder, hint=MAKE_ONE)
+    near = guess(folder.name, _libraries_in(folder.parent))
+    hint = MAKE_ONE if near is None else Advice(f"did you mean {folder.with_name(near)}? Or ", MAKE_ONE)
+    return LibraryNotFoundError("there is no library", path=folder, hint=hint)
+
+
+def _libraries_in(folder: Path) -> list[str]:
+    """Names; as many as are found soon."""
+    with contextlib.suppress(OSError), os.scandir(folder) as entries:
+        return sorted(entry.name for entry in itertools.islice(entries, _LOOK_AT) if os.path.isfile(os.path.join(entry.path, CATALOG_NAME)))
+    return []
 
 
 def making(folder: Path) -> contextlib.AbstractContextManager[None]:

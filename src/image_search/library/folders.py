@@ -14,10 +14,10 @@ from ..advice import Advice, Setting, Verb
 from ..errors import IDS, UsageError
 from ..paths import from_bytes, inside, named_place, place_behind, place_of, shown
 from .catalog import Catalog, item_number
-from .moving import forgotten, hand_over, join_moved
+from .moving import clear_look, forgotten, hand_over, join_moved
 from .schema import FILES_IN_ROOTS, State, part_of
 
-__all__ = ["Target", "adopt", "forget", "need_folder"]
+__all__ = ["Target", "adopt", "drop_unused_contents", "forget", "need_folder"]
 
 _SHOWN = Advice("its folders are shown by: ", Verb("status"))
 
@@ -87,11 +87,10 @@ def adopt(
     """
     lines: list[str] = []
     named = [_adopt(catalog, folder, name_from, leaves_out, lines) for folder in folders]
-    out = forgotten(catalog)
     below = [
         Target(number, root, b"", names, named=False)
         for number, root, names in catalog.rows("SELECT id, path, name_from FROM roots")
-        if any(inside(root, target.folder) for target in named) and not any(inside(root, path) for path in out)
+        if any(inside(root, target.folder) for target in named) and not _is_out(catalog, number, root)
     ]
     kept: list[Target] = []
     for target in sorted([*named, *below], key=lambda t: (t.folder, not t.named)):  # folders named together may contain each other
@@ -112,7 +111,7 @@ def _adopt(
     roots = catalog.rows("SELECT id, path, name_from FROM roots")
     _need_not_moved(path, [root for _, root, _ in roots])
     home = _home(roots, path)
-    _leave_forgotten(catalog, path, None if home is None else home[1], [root for _, root, _ in roots])
+    _leave_forgotten(catalog, path, home, [root for _, root, _ in roots])
     if home is None or not (os.path.exists(path) or _is_known(catalog, home[0], os.path.relpath(path, home[1]))):
         need_folder(folder)
     if moved := join_moved(catalog, path):
@@ -157,7 +156,7 @@ def _need_not_moved(path: bytes, roots: Sequence[bytes]) -> None:
             raise UsageError("this indexed folder has moved and left a link", path=from_bytes(root), hint=hint)
 
 
-def _leave_forgotten(catalog: Catalog, path: bytes, home: bytes | None, roots: Sequence[bytes]) -> None:
+def _leave_forgotten(catalog: Catalog, path: bytes, home: _Root | None, roots: Sequence[bytes]) -> None:
     """If a folder above was taken out: one that was indexed by its own name, or never, comes back alone; the others stay out.
 
     A part of a root does not: it would be missing again at the next look from above.
@@ -165,13 +164,24 @@ def _leave_forgotten(catalog: Catalog, path: bytes, home: bytes | None, roots: S
     for above in forgotten(catalog):
         if not inside(path, above):
             continue
-        if home is not None and path != home:
-            out = above if inside(above, home) else home
+        if home is not None and path != home[1]:
+            if not inside(above, home[1]) and not _is_out(catalog, home[0], home[1]):
+                continue
+            out = above if inside(above, home[1]) else home[1]
             hint = f"index that one: {shown(from_bytes(out))}"
             raise UsageError("this lies in a folder that was taken out of the library", path=from_bytes(path), hint=hint)
+        if any(inside(above, root) and above != root for root in roots):
+            continue  # what lies there of the root above it stays out
         catalog.execute("DELETE FROM forgotten WHERE path = ?", (above,))
         others = [root for root in roots if inside(root, above) and not inside(root, path)]
         catalog.execute_many("INSERT OR IGNORE INTO forgotten VALUES (?)", [(root,) for root in others])
+
+
+def _is_out(catalog: Catalog, root_id: int, root: bytes) -> bool:
+    """Was this root taken out? One in a folder that was, and that came back by its own name since, has files again."""
+    if not any(inside(root, path) for path in forgotten(catalog)):
+        return False
+    return catalog.one(f"SELECT 1 FROM files WHERE root_id = ? AND state != '{State.FORGOTTEN}'", (root_id,)) is None
 
 
 def _is_known(catalog: Catalog, root_id: int, below: bytes) -> bool:
@@ -185,19 +195,24 @@ def _is_known(catalog: Catalog, root_id: int, below: bytes) -> bool:
 def forget(catalog: Catalog, paths: Sequence[str | os.PathLike[str]], generation: int) -> int:
     """Take out files, everything below folders, or items by id; each comes back only when this path itself is indexed.
 
-    Vectors that no other file needs are removed. Returns the number of images that left.
+    Vectors that no other file needs are removed. Returns the number of images that left: 0 if they had left before.
     """
     count = 0
     for place in [_place_in(catalog, os.fspath(path)) for path in paths]:  # all of them looked up before any is taken out
         rows = list(_inside(catalog, place))
         if not rows:
-            continue  # an earlier one of these took it out
+            continue  # it is out already, by an earlier one of these or by another time
         catalog.execute("INSERT OR IGNORE INTO forgotten VALUES (?)", (place,))
         catalog.execute_many(
             f"UPDATE files SET state = '{State.FORGOTTEN}', content_id = NULL, reason = '', decoder = '', generation = ? WHERE id = ?",
             [(generation, file_id) for file_id, _ in rows],
         )
         count += sum(state == State.PRESENT for _, state in rows)
+        for root_id, root in catalog.rows("SELECT id, path FROM roots"):
+            if inside(root, place):
+                clear_look(catalog, root_id, b"")
+            elif inside(place, root):
+                clear_look(catalog, root_id, os.path.relpath(place, root))
     drop_unused_contents(catalog)
     return count
 
@@ -211,7 +226,7 @@ def _place_in(catalog: Catalog, text: str) -> bytes:
     """The file or folder as it is named, if the library knows that; else what the name, which may be a link, leads to."""
     number = item_number(text)
     if number is not None:
-        row = catalog.one(f"SELECT r.path, f.path FROM {FILES_IN_ROOTS} WHERE f.id = ?", (number,))
+        row = next(iter(catalog.rows(f"SELECT r.path, f.path FROM {FILES_IN_ROOTS} WHERE f.id = ?", (number,), types=(bytes, bytes))), None)
         if row is None:
             raise UsageError(f"there is no image {text} in the library", hint=IDS)
         places: list[bytes] = [os.path.join(row[0], row[1])]
@@ -220,13 +235,17 @@ def _place_in(catalog: Catalog, text: str) -> bytes:
     for place in places:
         if any(_inside(catalog, place)):
             return place
+    for place in places:
+        if any(inside(place, above) for above in forgotten(catalog)):
+            return place  # it is out already: the same command can be given again, after a kill above all
     raise UsageError("this is not in the library", path=text, hint=_SHOWN)
 
 
 def _inside(catalog: Catalog, wanted: bytes) -> Iterator[tuple[int, str]]:
     """(id, state) of this file, or of all that lie in this folder."""
     for file_id, state, root, relative in catalog.rows(
-        f"SELECT f.id, f.state, r.path, f.path FROM {FILES_IN_ROOTS} WHERE f.state != '{State.FORGOTTEN}'"
+        f"SELECT f.id, f.state, r.path, f.path FROM {FILES_IN_ROOTS} WHERE f.state != '{State.FORGOTTEN}'",
+        types=(int, str, bytes, bytes),
     ):
         if inside(os.path.join(root, relative), wanted):
             yield file_id, state

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import tempfile
-import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
 
+from .. import forks
 from ..errors import LibraryNotFoundError
 from ..types import Fingerprint, Preprocess
 from .catalog import Catalog, making, no_library
@@ -33,7 +33,8 @@ class Library:
         self._thumbnails: Thumbnails | None = None
         self._retired: list[Catalog | Thumbnails] = []  # of libraries that were replaced while open; another thread may still read them
         self._held: ProcessLock | None = None
-        self._opening = threading.RLock()  # two first questions at once open one library
+        self._opening = forks.Lock()  # two first questions at once open one library
+        forks.watch(self)
 
     @property
     def exists(self) -> bool:
@@ -71,6 +72,10 @@ class Library:
         if held is not None:
             held.release()
 
+    def after_fork(self, in_child: bool) -> None:
+        if in_child:
+            self._held = None  # it stays the parent's
+
     # --- writing --------------------------------------------------------------------------------------------------------------
 
     def hold_writer_lock(self, what: str) -> None:
@@ -84,6 +89,8 @@ class Library:
     @contextlib.contextmanager
     def writing(self, create: Callable[[], Catalog] | None = None) -> Iterator[Catalog]:
         """The catalog, to write, with nobody else writing.
+
+        On leaving it the catalog must still be the one at the library's path, else LibraryError.
 
         Args:
             create: makes it if there is none; None: that is a LibraryNotFoundError. A new library in which nothing was written is taken
@@ -101,8 +108,9 @@ class Library:
                 catalog = create() if create is not None and not self.exists else Catalog.open(self.folder, write=True)
                 try:
                     yield catalog
+                    catalog.must_be_in_place()
                 finally:
-                    empty = fresh and catalog.generation == 0
+                    empty = fresh and not catalog.replaced and catalog.generation == 0
                     catalog.close()
                     if empty:
                         Catalog.remove(self.folder)
@@ -120,7 +128,7 @@ class Library:
             else:
                 scratch = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="image-search-")))
                 nobody = Fingerprint("none", "none", "", "", "embedding", 1, Preprocess(size=(1, 1)))
-                catalog = Catalog.create(scratch, nobody, np.zeros((1, 1), np.float32))
+                catalog = Catalog.create(scratch, nobody, np.ones((8, 1), np.float32))
             stack.enter_context(contextlib.closing(catalog))
             with contextlib.suppress(_TakenBackError), catalog.transaction():
                 yield catalog

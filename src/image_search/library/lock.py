@@ -14,9 +14,11 @@ import os
 import re
 import stat
 import time
+from collections.abc import Iterator
 from types import TracebackType
 
-from ..errors import MAKE_ONE, DiskFullError, LibraryBusyError, LibraryError, LibraryNotFoundError, LibraryReadOnlyError
+from .. import forks
+from ..errors import MAKE_ONE, LibraryBusyError, LibraryError, LibraryNotFoundError, translated_os_errors
 
 __all__ = ["ProcessLock"]
 
@@ -66,6 +68,7 @@ class ProcessLock:
                 if locked and self._is_still_here(fd):
                     self._write_name(fd)
                     self._fd, fd = fd, -1
+                    forks.watch(self)
                     return
             except OSError as error:
                 raise LibraryError("this file system cannot lock files", path=self.path, hint="keep the library on a local disk") from error
@@ -91,6 +94,11 @@ class ProcessLock:
         finally:
             os.close(fd)
 
+    def after_fork(self, in_child: bool) -> None:
+        if in_child and self._fd is not None:  # unlocked here it would be unlocked there; kept open it would outlive the parent
+            os.close(self._fd)
+            self._fd = None
+
     def __enter__(self) -> ProcessLock:
         self.acquire()
         return self
@@ -100,17 +108,11 @@ class ProcessLock:
 
     def _open(self) -> int:
         flags = os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
-        try:
-            if stat.S_ISLNK(os.lstat(self.path).st_mode):  # for systems without O_NOFOLLOW
-                raise _not_plain(self.path)
-        except FileNotFoundError:
-            pass
-        except OSError as error:
-            raise _translated(error, self.path) from error
-        try:
+        with _opening(self.path):
+            with contextlib.suppress(FileNotFoundError):
+                if stat.S_ISLNK(os.lstat(self.path).st_mode):  # for systems without O_NOFOLLOW
+                    raise _not_plain(self.path)
             fd = os.open(self.path, flags, 0o666)
-        except OSError as error:
-            raise _translated(error, self.path) from error
         info = os.fstat(fd)
         # A second name of the file may lie anywhere: writing here would write there.
         if not stat.S_ISREG(info.st_mode) or info.st_nlink > 1:
@@ -164,14 +166,21 @@ def _not_plain(path: str) -> LibraryError:
     return LibraryError("a link or special file lies where the lock file should be", path=path, hint="remove it")
 
 
-def _translated(error: OSError, path: str) -> LibraryError:
+@contextlib.contextmanager
+def _opening(path: str) -> Iterator[None]:
+    """Around opening the lock file: what it says of the library where it fails."""
     folder = os.path.dirname(path)
-    if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
-        return LibraryReadOnlyError("the library cannot be written", path=folder, hint="searching works; to index, check its permissions")
-    if error.errno in (errno.ENOENT, errno.ENOTDIR):
-        return LibraryNotFoundError("there is no library", path=folder, hint=MAKE_ONE)
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return DiskFullError("the disk is full", path=folder, hint="make room and try again")
-    if error.errno in (errno.ELOOP, errno.ENXIO, errno.EISDIR, errno.EWOULDBLOCK):
-        return _not_plain(path)
-    return LibraryError(f"the library cannot be locked ({error.strerror})", path=folder)
+    with translated_os_errors(
+        "the library",
+        folder,
+        failed=lambda said: LibraryError(f"the library cannot be locked ({said})", path=folder),
+        hint="searching works; to index, check its permissions",
+    ):
+        try:
+            yield
+        except OSError as error:
+            if error.errno in (errno.ENOENT, errno.ENOTDIR):
+                raise LibraryNotFoundError("there is no library", path=folder, hint=MAKE_ONE) from error
+            if error.errno in (errno.ELOOP, errno.ENXIO, errno.EISDIR, errno.EWOULDBLOCK):
+                raise _not_plain(path) from error
+            raise

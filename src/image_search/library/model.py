@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable
 from pathlib import Path
 
+from .. import forks
 from ..advice import Advice, Setting, Verb
 from ..errors import ModelMismatchError, UnknownModelError, UsageError
 from ..models import (
@@ -58,15 +58,22 @@ class LibraryModel:
         self._threads = threads
         self._notify = notify
         self._embedder: Embedder | None = None
+        self._canonical: Float32 | None = None  # float32 (8, D), where it was asked to make a library
         self._proved_for: Fingerprint | None = None  # the library's model that `_embedder` was proved to be
-        self._loading = threading.RLock()  # two first questions at once load one model
+        self._loading = forks.Lock()  # two first questions at once load one model
+        forks.watch(self)
 
     def close(self) -> None:
         """Give it back; it can be asked for again."""
         with self._loading:
             if self._embedder is not None and self._embedder is not self._given:
                 self._embedder.close()
-            self._embedder = self._proved_for = None
+            self._embedder = self._proved_for = self._canonical = None
+
+    def after_fork(self, in_child: bool) -> None:
+        if in_child and self._embedder is not self._given:  # it may rest on threads; the caller's own is the caller's affair
+            forks.keep_for_ever(self._embedder)
+            self._embedder = self._proved_for = self._canonical = None
 
     def check(self, library: Fingerprint | None) -> None:
         """Refuse another model than the library's by name, before anything is loaded; None: there is no library yet, any will do.
@@ -80,8 +87,12 @@ class LibraryModel:
         if library is not None and name != library.name:
             raise self._mismatch(self._name, library)
 
-    def for_a_new_library(self) -> Embedder:
-        """The one that was asked for, or the best that is here. Raises ModelError."""
+    def for_a_new_library(self, *, proved: bool = False) -> Embedder:
+        """The one that was asked for, or the best that is here. ModelError.
+
+        Args:
+            proved: its canonical pictures have come out as vectors that can be used.
+        """
         with self._loading:
             if self._embedder is None:
                 self._embedder = self._given
@@ -90,12 +101,15 @@ class LibraryModel:
                 if line:
                     self._notify(line)
                 self._embedder = load_model(name, runtime=self._runtime, threads=self._threads)
+            if proved and self._canonical is None:
+                self._canonical = canonical_vectors(self._embedder)
             return self._embedder
 
     def create_library(self) -> Catalog:
         """A new, empty library with this model."""
-        model = self.for_a_new_library()
-        canonical = canonical_vectors(model)
+        model = self.for_a_new_library(proved=True)
+        assert self._canonical is not None
+        canonical = self._canonical
         catalog = Catalog.create(self._folder, model.fingerprint, canonical)
         catalog.set_meta("runtime", model.runtime)  # of the one that made it, for people who look
         self._proved_for = catalog.fingerprint

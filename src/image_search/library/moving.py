@@ -20,7 +20,7 @@ from .catalog import Catalog
 from .disks import Disks
 from .schema import State, part_of
 
-__all__ = ["drop_emptied", "forgotten", "hand_over", "join_moved", "relocate"]
+__all__ = ["clear_look", "drop_emptied", "forgotten", "hand_over", "join_moved", "relocate"]
 
 _FACTS = "name, state, content_id, size, mtime_ns, ctime_ns, inode, reason, decoder"
 
@@ -37,7 +37,7 @@ class _Known(NamedTuple):
 
 def forgotten(catalog: Catalog) -> list[bytes]:
     """Paths that the user took out."""
-    return [path for (path,) in catalog.rows("SELECT path FROM forgotten")]
+    return [path for (path,) in catalog.rows("SELECT path FROM forgotten", types=(bytes,))]
 
 
 # --- told -------------------------------------------------------------------------------------------------------------------
@@ -245,8 +245,10 @@ def _keep_out(catalog: Catalog, before: bytes, place: bytes, generation: int) ->
 def hand_over(catalog: Catalog, from_id: int, below: bytes, to_id: int, generation: int) -> None:
     """The files of one root below this folder (b"": all of them) become files of another root, which begins there.
 
-    Where both know a file, the older number stays, with the facts of the one that was seen.
+    Where both know a file, the older number stays, with the facts of the one that was seen. What the last look said of that part is no
+    longer told of the first root: the next look tells it of the other one.
     """
+    clear_look(catalog, from_id, below)
     where, values = part_of(from_id, below)
     skip = len(below) + 1 if below else 0
     for number, path, state in catalog.rows(f"SELECT id, path, state FROM files WHERE {where}", values):
@@ -265,6 +267,13 @@ def hand_over(catalog: Catalog, from_id: int, below: bytes, to_id: int, generati
             " decoder = ?, root_id = ?, path = ?, generation = ? WHERE id = ?",
             (*facts, to_id, relative, generation, stays),
         )
+
+
+def clear_look(catalog: Catalog, root_id: int, below: bytes) -> None:
+    """What the last look at this part of a root passed by or could not use is no longer told."""
+    where, values = part_of(root_id, below)
+    for table in ("passed", "unusable"):
+        catalog.execute(f"DELETE FROM {table} WHERE ({where}) OR (root_id = ? AND path = ?)", (*values, root_id, below))
 
 
 # Of two rows of one file; what the user took out stays out.

@@ -16,10 +16,12 @@ import numpy as np
 
 from ..errors import HINTS, SALVAGE, LibraryDamagedError, SkipReason
 from ..images.formats import rules_of
+from ..images.opening import FileInRoot
 from ..paths import from_bytes, whole_path
 from ..types import Fingerprint, Float32, Passed, Skipped
-from .catalog import Catalog, check_vector
+from .catalog import Catalog
 from .disks import Disks
+from .facts import check_vector
 from .schema import FILES_IN_ROOTS, State, part_of
 from .sqlite import in_parts, marks
 from .vectors import Vectors
@@ -31,17 +33,19 @@ _ITEM = (
     "SELECT f.id, f.name, r.path, f.path, f.size, f.mtime_ns, c.id, c.sha256, c.width, c.height, c.format, c.rules"
     f" FROM {FILES_IN_ROOTS} JOIN content AS c ON c.id = f.content_id WHERE f.state = '{State.PRESENT}'"
 )
+_ITEM_TYPES = (int, str, bytes, bytes, int, int, int, bytes, int, int, str, int)
 _SEARCHED = f"files WHERE state = '{State.PRESENT}' AND content_id IS NOT NULL"
 
 
 @dataclass(frozen=True, slots=True)
 class File:
-    """A file that can be found: its row's number, its content's, its class, its absolute path (may hold surrogate escapes)."""
+    """A file that can be found: its row's number, its content's, its class, its absolute path and root (may hold surrogate escapes)."""
 
     number: int
     content: int
     name: str
     path: str
+    root: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,10 +80,9 @@ class Item:
     rules: int
 
     @property
-    def lies_in_root(self) -> bool:
-        """Does the path, with every link followed, still lie in its folder?"""
-        root = os.path.realpath(self.root)
-        return os.path.realpath(self.path).startswith(root.rstrip(os.sep) + os.sep)
+    def source(self) -> FileInRoot:
+        """To open it by."""
+        return FileInRoot.of(self.root, self.path)
 
 
 def _item(row: Sequence[Any]) -> Item:
@@ -226,7 +229,9 @@ class Reader:
 
     def classes(self) -> list[tuple[str, int]]:
         """(class, number of images), by name; the images without a class are under ""."""
-        return self.catalog.rows(f"SELECT name, count(*) FROM files WHERE state = '{State.PRESENT}' GROUP BY name ORDER BY name")
+        return self.catalog.rows(
+            f"SELECT name, count(*) FROM files WHERE state = '{State.PRESENT}' GROUP BY name ORDER BY name", types=(str, int)
+        )
 
     # --- images ---------------------------------------------------------------------------------------------------------------
 
@@ -237,15 +242,22 @@ class Reader:
         """Those of these images that are present."""
         found = {}
         for part in in_parts(numbers):
-            for row in self.catalog.rows(f"{_ITEM} AND f.id IN ({marks(part)})", part):
+            for row in self.catalog.rows(f"{_ITEM} AND f.id IN ({marks(part)})", part, types=_ITEM_TYPES):
                 found[row[0]] = _item(row)
         return found
 
     def page(self, *, name: str | None = None, after: int = 0, limit: int = 100) -> list[Item]:
         """Up to `limit` images in order of their number, from the first above `after`; `name`: only of this class."""
         only, values = ("", ()) if name is None else (" AND f.name = ?", (name,))
-        rows = self.catalog.rows(f"{_ITEM} AND f.id > ?{only} ORDER BY f.id LIMIT ?", (after, *values, limit))
+        rows = self.catalog.rows(f"{_ITEM} AND f.id > ?{only} ORDER BY f.id LIMIT ?", (after, *values, limit), types=_ITEM_TYPES)
         return [_item(row) for row in rows]
+
+    def each_in_order(self) -> Iterator[tuple[int, str, int, int]]:
+        """(file, class, width, height) of every image, by class and then by path: the order in which a wall shows them."""
+        yield from self.catalog.rows(
+            f"SELECT f.id, f.name, c.width, c.height FROM {FILES_IN_ROOTS} JOIN content AS c ON c.id = f.content_id"
+            f" WHERE f.state = '{State.PRESENT}' ORDER BY f.name, r.path, f.path"
+        )
 
     def sample(self, n: int) -> list[Item]:
         """Up to `n` images from all over the library, the same ones until the library changes.
@@ -257,7 +269,7 @@ class Reader:
             return []
         chosen: dict[int, Item] = {}
         for start in np.linspace(low, high + 1, n, endpoint=False, dtype=np.int64).tolist():
-            for row in self.catalog.rows(f"{_ITEM} AND f.id >= ? ORDER BY f.id LIMIT 1", (start,)):
+            for row in self.catalog.rows(f"{_ITEM} AND f.id >= ? ORDER BY f.id LIMIT 1", (start,), types=_ITEM_TYPES):
                 chosen[row[0]] = _item(row)
         return list(chosen.values())
 
@@ -283,22 +295,23 @@ class Reader:
 
     def _files(self, column: str, values: Sequence[int]) -> list[File]:
         return [
-            File(number, content, name, whole_path(root, path))
+            File(number, content, name, whole_path(root, path), from_bytes(root))
             for part in in_parts(values)
             for number, content, name, root, path in self.catalog.rows(
                 f"SELECT f.id, f.content_id, f.name, r.path, f.path FROM {FILES_IN_ROOTS}"
                 f" WHERE f.state = '{State.PRESENT}' AND f.{column} IN ({marks(part)})",
                 part,
+                types=(int, int, str, bytes, bytes),
             )
         ]
 
     def each_class(self) -> Iterator[tuple[int, int, str]]:
-        """(file, content, class) of everything that can be found."""
+        """(file, content, class) of everything that can be found; inside `facts.sensible`, since they are not looked at one by one."""
         for page in self.catalog.pages(f"SELECT id, content_id, name FROM {_SEARCHED}"):
             yield from page
 
     def each_path(self) -> Iterator[tuple[int, int, str]]:
-        """(file, content, absolute path) of everything that can be found."""
+        """(file, content, absolute path) of everything that can be found; inside `facts.sensible` as well."""
         roots = {number: os.path.join(from_bytes(path), "") for number, path in self.catalog.rows("SELECT id, path FROM roots")}
         for page in self.catalog.pages(f"SELECT id, content_id, root_id, path FROM {_SEARCHED}"):
             for number, content, root, relative in page:
@@ -332,7 +345,8 @@ class Reader:
 
     def skipped_counts(self) -> list[tuple[str, int]]:
         """(reason, number of files), the most frequent first."""
-        return self.catalog.rows(f"SELECT reason, count(*) FROM ({_UNUSABLE}) GROUP BY reason ORDER BY 2 DESC, 1")
+        sql = f"SELECT reason, count(*) FROM ({_UNUSABLE}) GROUP BY reason ORDER BY 2 DESC, 1"
+        return self.catalog.rows(sql, types=(str, int))
 
     def skipped(self, *, limit: int = 200) -> list[Skipped]:
         """The files that were last found to be unusable, newest first."""
@@ -340,6 +354,7 @@ class Reader:
             f"SELECT r.path, s.path, s.reason FROM ({_UNUSABLE}) AS s JOIN roots AS r ON r.id = s.root_id"
             " ORDER BY s.generation DESC, s.id DESC, s.path LIMIT ?",
             (limit,),
+            types=(bytes, bytes, str),
         )
         hints = {reason.value: hint for reason, hint in HINTS.items()}
         return [Skipped(whole_path(root, path), reason, hints.get(reason, "")) for root, path, reason in rows]

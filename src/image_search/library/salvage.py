@@ -12,25 +12,25 @@ import os
 import shutil
 import sqlite3
 import tempfile
-import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
+from .. import given
 from ..advice import Advice, Setting, Verb
 from ..errors import LibraryDamagedError, LibraryError, LibraryNotFoundError
 from ..paths import from_bytes
-from ..types import Fingerprint
-from .catalog import CATALOG_NAME, Catalog, item_id
+from .catalog import CATALOG_NAME, Catalog, item_id, making
+from .facts import is_good_vector, makes_sense, read_canonical, read_fingerprint
+from .lock import ProcessLock
 from .schema import PAGE_BYTES, State
-from .sqlite import marks, translated
+from .sqlite import files_of, marks, translated
 
 __all__ = ["Saved", "find_damage", "salvage"]
 
 PAGES = (PAGE_BYTES, 4096)  # bytes; catalogs had the second at first
+_LOCK = "writer.lock"
 TABLE_LEAF, INDEX_LEAF, INDEX_INNER = 13, 10, 2  # kinds of pages that hold rows
 
 
@@ -38,14 +38,15 @@ def find_damage(catalog: Catalog) -> list[str]:
     """Everything that can be told to be wrong with a catalog, a line each; reads all of it. Empty: nothing was found.
 
     SQLite's own check compares every table with its indexes, so it finds a changed path, hash or id; then every vector's checksum and
-    length, and every reference between tables. What it cannot tell: a changed size, time or class name (the next `index` sets them
-    right by itself) or a picture's changed width, height or format.
+    length, the kind of every value, the facts of the whole library, and every reference between tables. What it cannot tell: a changed
+    size, time or class name (the next `index` sets them right by itself) or a picture's changed width, height or format.
     """
     found: list[str] = []
     try:
         found += [f"structure: {line}" for (line,) in catalog.rows("PRAGMA integrity_check(20)") if line != "ok"]
         for page in catalog.pages("SELECT id, sha256, vector, checksum FROM content"):
             found += [f"the vector of content {number} is damaged" for number, *row in page if not _good_vector(tuple(row), catalog.dim)]
+        found += _odd_values(catalog)
         for number, state, content, root in catalog.rows(
             "SELECT f.id, f.state, c.id, r.id FROM files AS f LEFT JOIN content AS c ON c.id = f.content_id"
             " LEFT JOIN roots AS r ON r.id = f.root_id"
@@ -56,6 +57,17 @@ def find_damage(catalog: Catalog) -> list[str]:
             found.append(f"{item_id(number)} has lost {what}")
     except LibraryError as error:
         found.append(error.what)
+    return found
+
+
+def _odd_values(catalog: Catalog) -> list[str]:
+    """Values of another kind than their column, and facts that make no sense: no program of ours writes them."""
+    found = [f"the fact {key} makes no sense" for key, value in catalog.rows("SELECT key, value FROM meta") if not makes_sense(key, value)]
+    for (table,) in catalog.rows("SELECT name FROM main.sqlite_schema WHERE type = 'table' AND name NOT LIKE 'sqlite%' AND name != 'meta'"):
+        for _, column, kind, never_null, *_ in catalog.rows(f"PRAGMA main.table_info({table})"):
+            right = (kind.lower(),) if never_null else (kind.lower(), "null")
+            count = catalog.value(f"SELECT count(*) FROM main.{table} WHERE typeof({column}) NOT IN ({marks(right)})", right)
+            found += [f"{count} values of {table}.{column} are of the wrong kind"] if count else []
     return found
 
 
@@ -79,40 +91,64 @@ class Saved:
 
 
 def salvage(damaged: Path, to: Path) -> Saved:
-    """Save what is good of the library in `damaged` into a new library in `to`.
+    """Save what is good of the library in `damaged` into a new library in `to`; what one that was killed has left there is taken away.
 
     Raises:
         LibraryNotFoundError: there is no catalog. LibraryError: `to` is not empty. LibraryDamagedError: what made its vectors is lost,
             or every image.
-        DiskFullError, LibraryReadOnlyError: of `to`.
+        DiskFullError, LibraryReadOnlyError, LibraryBusyError: of `to`.
     """
+    damaged, to = Path(given.path(damaged, "the damaged library")), Path(given.path(to, "the new library"))
     file = damaged / CATALOG_NAME
     if not file.is_file() or file.is_symlink():
         raise LibraryNotFoundError("there is no catalog", path=damaged, hint=Advice("give the library's folder with ", Setting("library")))
-    if os.path.lexists(to):
-        raise LibraryError("there is something already", path=to, hint=Advice("give a new folder with ", Setting("to")))
+    _must_be_free(to)
     with translated(to), tempfile.TemporaryDirectory(prefix="image-search-") as scratch:
         try:
             rows = _all_rows(_whole_copy(file, Path(scratch)))
         except OSError as error:
             raise LibraryDamagedError(f"the catalog cannot be read ({error.strerror})", path=file) from error
     try:
-        fingerprint = Fingerprint.from_json(rows.meta["fingerprint"])
-        canonical = np.frombuffer(rows.meta["canonical"], "<f4").reshape(-1, fingerprint.dim)
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        fingerprint = read_fingerprint(rows.meta["fingerprint"])
+        canonical = read_canonical(rows.meta["canonical"], fingerprint.dim)
+    except (KeyError, ValueError) as error:
         raise LibraryDamagedError(
             "nothing can be saved: the record of the model that made the vectors is lost", path=damaged, hint=_AGAIN
         ) from error
     if not rows.files and not rows.content:
         raise LibraryDamagedError("nothing can be saved: no image is left in this catalog", path=damaged, hint=_AGAIN)
-    try:
-        with contextlib.closing(Catalog.create(to, fingerprint, canonical)) as catalog:
-            return _fill(catalog, rows, to)
-    except BaseException:  # a full disk, say: the same command can be run again
-        with contextlib.suppress(OSError):
+    with making(to):
+        to.mkdir(parents=True, exist_ok=True)
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(ProcessLock(to / _LOCK, what="salvage"))
+        _must_be_free(to)  # another one may have been quicker
+        try:
             Catalog.remove(to)
-            to.rmdir()
-        raise
+            with contextlib.closing(Catalog.create(to, fingerprint, canonical)) as catalog:
+                return _fill(catalog, rows, to)
+        except BaseException:  # a full disk, say: the same command can be run again
+            with contextlib.suppress(OSError):
+                Catalog.remove(to)
+                stack.close()
+                (to / _LOCK).unlink()
+                to.rmdir()
+            raise
+
+
+def _must_be_free(to: Path) -> None:
+    """LibraryError unless there is nothing, or nothing but a new catalog without an image: one that was killed leaves no more, since it
+    fills it in one transaction."""
+    if os.path.lexists(to):
+        ours = {path.name for name in (CATALOG_NAME, f"{CATALOG_NAME}.new") for path in files_of(to / name)} | {_LOCK}
+        try:
+            free = not to.is_symlink() and all(path.name in ours for path in to.iterdir())
+            if free and Catalog.exists(to):
+                with contextlib.closing(Catalog.open(to)) as catalog:
+                    free = catalog.generation == 0
+        except (OSError, LibraryError):
+            free = False
+        if not free:
+            raise LibraryError("there is something already", path=to, hint=Advice("give a new folder with ", Setting("to")))
 
 
 def _whole_copy(file: Path, scratch: Path) -> bytes:
@@ -171,9 +207,7 @@ def _fill(catalog: Catalog, rows: _Rows, to: Path) -> Saved:
 
 def _good_vector(row: tuple[Any, ...], dim: int) -> bool:
     _, vector, check, *_ = row
-    if not isinstance(vector, bytes) or len(vector) != 4 * dim or zlib.crc32(vector) != check:
-        return False
-    return abs(float(np.linalg.norm(np.frombuffer(vector, "<f4").astype(np.float64))) - 1) < 1e-3
+    return is_good_vector(vector, check, dim)
 
 
 def _fits(values: Sequence[Any], kinds: Sequence[type]) -> bool:

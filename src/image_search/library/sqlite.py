@@ -23,10 +23,11 @@ from ..errors import (
     LibraryReadOnlyError,
 )
 
-__all__ = ["connect", "connect_to_read", "files_of", "in_parts", "marks", "open_file", "translated"]
+__all__ = ["FileId", "connect", "connect_to_read", "files_of", "identity", "in_parts", "marks", "open_file", "translated"]
 
 VALUES = 900  # in one "IN (...)": SQLite allows 999 everywhere
 T = TypeVar("T")
+FileId = tuple[int, int] | None  # device and inode; None: there is no file
 
 
 @contextlib.contextmanager
@@ -51,6 +52,8 @@ def translated(folder: Path) -> Iterator[None]:
             ) from error
         if code == sqlite3.SQLITE_CANTOPEN:
             raise LibraryError("the catalog cannot be opened", path=folder, hint="check the folder's permissions") from error
+        if isinstance(error, sqlite3.ProgrammingError) and "closed" in text:
+            raise LibraryError("the library was closed while it was in use", path=folder, hint="ask again") from error
         if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_FORMAT) or "decode to utf-8" in text:
             raise LibraryDamagedError(f"the catalog is damaged ({error})", path=folder, hint=SALVAGE) from error
         raise
@@ -80,6 +83,15 @@ def in_parts(values: Sequence[T]) -> Iterator[Sequence[T]]:
 def files_of(file: Path) -> list[Path]:
     """An SQLite file and what SQLite puts beside it; the file itself comes last, since the others are worth nothing without it."""
     return [file.with_name(f"{file.name}{end}") for end in ("-journal", "-wal", "-shm", "")]
+
+
+def identity(file: Path) -> FileId:
+    """Device and inode of what lies at this path now; None: nothing."""
+    try:
+        found = os.stat(file)
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
 
 
 def open_file(file: Path, mode: str, *, timeout: float | None = None) -> sqlite3.Connection:

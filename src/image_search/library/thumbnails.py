@@ -12,9 +12,11 @@ import threading
 from collections.abc import Iterable
 from pathlib import Path
 
-from ..config import THUMBNAILS_BYTES, THUMBNAILS_WAIT_SECONDS
+from .. import forks
+from ..config import FORK_WAIT_SECONDS, THUMBNAILS_BYTES, THUMBNAILS_WAIT_SECONDS
 from .catalog import THUMBNAILS_NAME
-from .sqlite import files_of, open_file
+from .handle import inherit, is_inherited
+from .sqlite import FileId, files_of, identity, open_file
 
 __all__ = ["Thumbnails"]
 
@@ -29,10 +31,14 @@ class Thumbnails:
         self._write = write
         self._max_bytes = max_bytes
         self._lock = threading.Lock()
+        self._opened: FileId = None
+        self._away = False  # closed for a fork, to be opened again
+        self._quiet = False
         self._connection = self._open()
+        forks.watch(self)
 
     def _open(self) -> sqlite3.Connection | None:
-        if self._file.is_symlink() or not (self._write or self._file.is_file()):
+        if self._file.is_symlink() or not (self._write or self._file.is_file()) or is_inherited(identity(self._file)):
             return None
         for _ in range(2):
             try:
@@ -62,6 +68,7 @@ class Thumbnails:
         except BaseException:
             connection.close()
             raise
+        self._opened = identity(self._file)
         return connection
 
     def _begin_anew(self) -> None:
@@ -72,6 +79,10 @@ class Thumbnails:
     def put(self, pictures: Iterable[tuple[bytes, bytes]]) -> None:
         """(sha256, WebP) pairs, in one go; one that is there already is replaced: the rules of its pixels may have changed."""
         with self._lock:
+            self._back()
+            if self._connection is not None and identity(self._file) != self._opened:  # removed or replaced: what went in would be lost
+                self._close()
+                self._connection = self._open()
             if self._connection is None:
                 return
             try:
@@ -86,7 +97,7 @@ class Thumbnails:
                     raise
             except sqlite3.Error as error:
                 if _is_bad(error):
-                    self._connection.close()
+                    self._close()
                     self._begin_anew()
                     self._connection = self._open()
 
@@ -100,6 +111,7 @@ class Thumbnails:
 
     def get(self, sha256: bytes) -> bytes | None:
         with self._lock, contextlib.suppress(sqlite3.Error, TypeError):
+            self._back()
             if self._connection is not None:
                 row = self._connection.execute("SELECT webp FROM thumbnails WHERE sha256 = ?", (sha256,)).fetchone()
                 return None if row is None else bytes(memoryview(row[0]))
@@ -107,9 +119,35 @@ class Thumbnails:
 
     def close(self) -> None:
         with self._lock:
-            if self._connection is not None:
-                self._connection.close()
-                self._connection = None
+            self._close()
+
+    def _close(self) -> None:
+        self._away = False
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
+    # --- a fork: see handle.py ------------------------------------------------------------------------------------------------
+
+    def _back(self) -> None:
+        if self._away:
+            self._away = False
+            self._connection = self._open()
+
+    def before_fork(self) -> None:
+        self._quiet = self._lock.acquire(timeout=FORK_WAIT_SECONDS)
+        if self._quiet and self._connection is not None:
+            self._close()
+            self._away = True
+
+    def after_fork(self, in_child: bool) -> None:
+        if in_child and self._connection is not None:
+            inherit(self._connection, self._opened)
+            self._connection = None
+        if self._quiet:
+            self._lock.release()
+        elif in_child:
+            self._lock = threading.Lock()
 
 
 class _BadCacheError(Exception):

@@ -13,7 +13,8 @@ from ..config import REREAD_SHARE, STORE_BATCH, VECTORS_SPARE
 from ..errors import SALVAGE, LibraryDamagedError
 from ..paths import as_text, uri_of, whole_path
 from ..types import Float32, StoreRecords
-from .catalog import Catalog, check_vector, checksum, item_id
+from .catalog import Catalog, item_id
+from .facts import are_units, check_vector, checksum, no_sense, sensible
 from .schema import FILES_IN_ROOTS, State
 from .sqlite import in_parts, marks
 
@@ -67,7 +68,8 @@ class Vectors:
             return None
         sql = f"SELECT id, CASE state WHEN '{State.PRESENT}' THEN content_id ELSE -1 END FROM files WHERE generation > ? LIMIT ?"
         limit = int(REREAD_SHARE * len(self._files)) + 1
-        found = np.array(self._catalog.rows(sql, (self._generation, limit)), np.int64).reshape(-1, 2)
+        with sensible(self._catalog.folder):
+            found = np.array(self._catalog.rows(sql, (self._generation, limit)), np.int64).reshape(-1, 2)
         return None if len(found) == limit else (found[:, 0], found[:, 1])
 
     def _read(self) -> None:
@@ -108,7 +110,8 @@ def _present(catalog: Catalog) -> tuple[Numbers, Numbers]:
     """int64 (F,), (F,): every present file and its content."""
     sql = f"SELECT id, content_id FROM files WHERE state = '{State.PRESENT}' AND content_id IS NOT NULL"
     numbers = itertools.chain.from_iterable(itertools.chain.from_iterable(catalog.pages(sql)))
-    pairs = np.fromiter(numbers, np.int64).reshape(-1, 2)
+    with sensible(catalog.folder):
+        pairs = np.fromiter(numbers, np.int64).reshape(-1, 2)
     return pairs[:, 0].copy(), pairs[:, 1].copy()
 
 
@@ -125,12 +128,13 @@ def _read_vectors(catalog: Catalog, contents: Numbers, into: Float32) -> None:
     found = 0
     for page in _pages(catalog, contents):
         numbers, vectors, checks = zip(*page, strict=True)
-        if not _all_right(vectors, checks, catalog.dim):
+        rows = np.frombuffer(b"".join(vectors), "<f4").reshape(-1, catalog.dim) if _all_right(vectors, checks, catalog.dim) else None
+        if rows is None or not are_units(rows):
             for content, vector, check in page:
                 check_vector(vector, check, catalog.dim, f"content {content}", catalog.folder)
+            raise no_sense(catalog.folder)
         places = np.searchsorted(contents, numbers).clip(max=len(contents) - 1)
         wanted = contents[places] == numbers  # the others are of files that are missing
-        rows = np.frombuffer(b"".join(vectors), "<f4").reshape(len(page), catalog.dim)
         if not wanted.all():
             places, rows = places[wanted], rows[wanted]
         into[places] = rows
@@ -174,7 +178,7 @@ def records(catalog: Catalog, since: int | None = None) -> Iterator[StoreRecords
         f" JOIN content AS c ON c.id = f.content_id WHERE f.state = '{State.PRESENT}'"
     )
     sql, values = (f"{sql} ORDER BY f.id", ()) if since is None else (f"{sql} AND f.generation > ?", (since,))
-    for page in catalog.pages(sql, values, STORE_BATCH):
+    for page in catalog.pages(sql, values, STORE_BATCH, types=(int, bytes, int, bytes, bytes, str)):
         for number, vector, check, *_ in page:
             check_vector(vector, check, catalog.dim, item_id(number), catalog.folder)
         yield StoreRecords(

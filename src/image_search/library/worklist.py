@@ -7,11 +7,14 @@ worklist.outdated  contents whose vectors older pixel rules made, if these are t
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import os
+import stat
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from ..paths import inside, whole_path
+from ..images.opening import FileInRoot
+from ..paths import from_bytes, inside, whole_path
 from ..types import FileStat
 from .catalog import Catalog
 from .disks import Disks
@@ -30,10 +33,14 @@ class Todo:
 
     root_id: int
     relative: bytes
-    path: str
+    source: FileInRoot
     name: str
     stat: FileStat
     file_id: int | None
+
+    @property
+    def path(self) -> str:
+        return self.source.path
 
 
 class KnownFile(NamedTuple):
@@ -66,14 +73,17 @@ class Gone(NamedTuple):
 class Worklist:
     """Made empty, inside the caller's transaction; filled by the plan, read by the run."""
 
-    def __init__(self, catalog: Catalog, targets: Sequence[Target], *, renew: bool = False) -> None:
+    def __init__(
+        self, catalog: Catalog, targets: Sequence[Target], *, left_out: Callable[[bytes], bool] = lambda _: False, renew: bool = False
+    ) -> None:
         self._catalog = catalog
+        self._left_out = left_out  # does a rule of this run pass by this path below a root?
         self._seen: list[int] = []  # not yet in the table
         self._disks: Disks | None = None
         self.targets = list(targets)
         self.renews = renew
         for table, columns in (
-            ("todo", "n INTEGER PRIMARY KEY, root_id, path BLOB, name TEXT, size, mtime_ns, ctime_ns, inode, file_id"),
+            ("todo", "n INTEGER PRIMARY KEY, root_id, path BLOB, name TEXT, device TEXT, size, mtime_ns, ctime_ns, inode, file_id"),
             ("seen", "file_id INTEGER PRIMARY KEY"),
             *([("outdated", "content_id INTEGER PRIMARY KEY, sha256 BLOB UNIQUE")] if renew else []),
         ):
@@ -138,23 +148,26 @@ class Worklist:
     def rename_class(self, file_id: int, name: str) -> None:
         self._catalog.execute("UPDATE files SET name = ?, generation = ? WHERE id = ?", (name, self._catalog.generation, file_id))
 
-    def add(self, target: Target, relative: bytes, name: str, stat: FileStat, file_id: int | None) -> None:
+    def add(self, target: Target, relative: bytes, name: str, seen: tuple[int, FileStat], file_id: int | None) -> None:
+        """`seen`: device and stat of the file that the walk found."""
+        device, stat = seen
         self._catalog.execute(
-            "INSERT INTO temp.todo VALUES (NULL, ?, ?, ?, ?, ?, ?, ?, ?)",
-            (target.root_id, relative, name, stat.size, stat.mtime_ns, stat.ctime_ns, stat.inode, file_id),
+            "INSERT INTO temp.todo VALUES (NULL, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            (target.root_id, relative, name, str(device), stat.size, stat.mtime_ns, stat.ctime_ns, stat.inode, file_id),
         )
 
     # --- reading ------------------------------------------------------------------------------------------------------------
 
     def __iter__(self) -> Iterator[Todo]:
         """The work, in the order of the walk; read in pages, since rows are written meanwhile."""
-        roots = {t.root_id: t.root for t in self.targets}
+        roots = {t.root_id: from_bytes(t.root) for t in self.targets}
         last = 0
         while page := self._catalog.rows("SELECT * FROM temp.todo WHERE n > ? ORDER BY n LIMIT ?", (last, _PAGE)):
-            for n, root_id, relative, name, size, mtime_ns, ctime_ns, inode, file_id in page:
+            for n, root_id, relative, name, device, size, mtime_ns, ctime_ns, inode, file_id in page:
                 last = n
-                path = whole_path(roots[root_id], relative)
-                yield Todo(root_id, relative, path, name, FileStat(size, mtime_ns, ctime_ns, inode), file_id)
+                stat = FileStat(size, mtime_ns, ctime_ns, inode)
+                source = FileInRoot(roots[root_id], from_bytes(relative), (int(device), stat))
+                yield Todo(root_id, relative, source, name, stat, file_id)
 
     def known_below(self, target: Target) -> list[Gone]:
         """Every file below the target that was there, skipped or excluded, seen again or not."""
@@ -170,7 +183,7 @@ class Worklist:
         where, values = target.where
         states = f"'{State.PRESENT}', '{State.SKIPPED}', '{State.EXCLUDED}'"
         sql = f"SELECT id, path, state FROM files WHERE state IN ({states}) AND {where}{more}"
-        return [Gone(*row) for row in self._catalog.rows(sql, values)]
+        return [Gone(*row) for row in self._catalog.rows(sql, values, types=(int, bytes, str))]
 
     def moved_from(self, content: int) -> int | None:
         """A row with this content whose file is gone: the same image, moved. None: there is none."""
@@ -180,14 +193,28 @@ class Worklist:
             f" WHERE f.content_id = ? AND f.state IN ('{State.PRESENT}', '{State.MISSING}')"
             " AND f.id NOT IN (SELECT file_id FROM temp.seen)",
             (content,),
+            types=(int, int, bytes, bytes, str),
         ):
-            looked_at = any(t.root_id == root_id and t.holds(relative) and not t.hides(relative) for t in self.targets)
-            if state == State.MISSING or looked_at or self._proved_gone(whole_path(root, relative)):
+            if state == State.MISSING or self._is_gone(root_id, relative, whole_path(root, relative)):
                 return int(file_id)
         return None
+
+    def _is_gone(self, root_id: int, relative: bytes, path: str) -> bool:
+        """Of an image that this walk did not see."""
+        if any(t.root_id == root_id and t.holds(relative) and not t.hides(relative) for t in self.targets):
+            return not (self._left_out(relative) and _is_file(path))
+        return self._proved_gone(path)
 
     def _proved_gone(self, path: str) -> bool:
         """Of a file that this walk does not come to: in another folder of the library."""
         if self._disks is None:
             self._disks = Disks(self._catalog)
         return self._disks.proved_gone(path)
+
+
+def _is_file(path: str) -> bool:
+    """A file itself; not a link in its place."""
+    try:
+        return stat.S_ISREG(os.lstat(path).st_mode)
+    except OSError:
+        return False

@@ -12,7 +12,8 @@ from ..images.formats import rules_of
 from ..images.scan import PassedBy
 from ..paths import disk_top, from_bytes, to_bytes
 from ..types import Decoded, FileStat, Float32
-from .catalog import Catalog, checksum
+from .catalog import Catalog
+from .facts import checksum
 from .folders import Target, drop_unused_contents
 from .schema import State, part_of
 from .worklist import Gone, Todo, Worklist
@@ -20,7 +21,6 @@ from .worklist import Gone, Todo, Worklist
 __all__ = [
     "Placed",
     "add_content",
-    "begin_look",
     "cannot_use",
     "known_failure",
     "pass_by",
@@ -34,6 +34,7 @@ __all__ = [
     "set_state",
 ]
 
+_REASONS = frozenset(reason.value for reason in SkipReason)
 Placed = Literal["added", "updated", "moved", "unchanged"]
 
 
@@ -124,7 +125,7 @@ def remember_failure(catalog: Catalog, sha256: bytes, reason: SkipReason, decode
 def known_failure(catalog: Catalog, sha256: bytes, decoder: str) -> SkipReason | None:
     """Why this decoder could not read these bytes, if it has tried."""
     row = catalog.one("SELECT reason FROM failures WHERE sha256 = ? AND decoder = ?", (sha256, decoder))
-    return None if row is None else SkipReason(row[0])
+    return SkipReason(row[0]) if row is not None and row[0] in _REASONS else None  # a later version may know others
 
 
 def set_state(catalog: Catalog, files: Iterable[Gone], state: Literal[State.MISSING, State.EXCLUDED], generation: int) -> None:
@@ -169,13 +170,6 @@ def prune(catalog: Catalog, target: Target, generation: int) -> int:
 
 
 # --- what is not in `files` -------------------------------------------------------------------------------------------------
-
-
-def begin_look(catalog: Catalog, target: Target) -> None:
-    """What an earlier look at this part passed by or could not use is no more; this one tells it anew."""
-    where, values = target.where
-    for table in ("passed", "unusable"):
-        catalog.execute(f"DELETE FROM {table} WHERE ({where}) OR (root_id = ? AND path = ?)", (*values, target.root_id, target.below))
 
 
 def pass_by(catalog: Catalog, target: Target, found: PassedBy) -> None:

@@ -129,7 +129,7 @@ def _if_there(path: Path) -> Path | None:
 def read_json(path: Path) -> dict[str, Any]:
     try:
         content = json.loads(path.read_bytes())
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise ModelDamagedError("this model's configuration cannot be read", path=path, hint="fetch or copy it again") from error
     if not isinstance(content, dict):
         raise ModelDamagedError("this model's configuration is not a JSON object", path=path, hint="fetch or copy it again")
@@ -183,7 +183,7 @@ def _header(path: Path) -> tuple[dict[str, Any], int]:
         if not isinstance(header, dict):
             raise ValueError("no JSON object")
         return header, 8 + length
-    except (OSError, ValueError, TypeError) as error:
+    except (OSError, ValueError, TypeError, RecursionError) as error:
         raise ModelDamagedError("this model file does not load", path=path, hint="fetch or copy it again") from error
 
 

@@ -6,6 +6,7 @@ import importlib.util
 import os
 from pathlib import Path
 
+from .. import given
 from ..advice import Advice, Setting, Verb
 from ..errors import ModelMissingError, UnknownModelError
 from .files import ModelFiles, Weights, files_in
@@ -21,9 +22,9 @@ def resolve(name: str) -> ModelRow:
     """The row of a model: a name of the table, "auto", a hub id "org/name" or a local folder.
 
     Raises:
-        UnknownModelError: none of these.
+        UnknownModelError: none of these. UsageError: it is no text.
     """
-    if name == "auto":
+    if given.text(name, "the model") == "auto":
         name = choose_auto()[0]
     for row in MODELS:
         if name in (row.name, row.source) and name != BUNDLED:
@@ -37,8 +38,10 @@ def resolve(name: str) -> ModelRow:
     if HUB_ID.fullmatch(name) and not looks_like_path:
         return ModelRow(name=name, source=name, about="from the Hugging Face hub")
     rows = ", ".join(row.name for row in MODELS)
+    near = given.guess(name, [row.name for row in MODELS])
     raise UnknownModelError(
-        f"there is no model {name!r}", hint=f"use one of {rows}, a Hugging Face id (org/name) or a folder that holds a model"
+        f"there is no model {name!r}",
+        hint=f"{f'did you mean {near}? ' if near else ''}use one of {rows}, a Hugging Face id (org/name) or a folder that holds a model",
     )
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from ..advice import Advice, Setting
 from ..config import HUB_LISTING_SECONDS
-from ..errors import ModelError, ModelMissingError, UnknownModelError
+from ..errors import ModelError, ModelMissingError, UnknownModelError, in_words
 from .files import PICKLES, SHARD_INDEX, TOKENIZER, TOKENIZER_CONFIG, ModelFiles, Weights, choose_text, choose_weights, files_in
 
 __all__ = ["cached", "fetch", "nothing_to_open"]
@@ -93,4 +93,4 @@ def nothing_to_open(names: list[str], where: str) -> ModelError:
 def _reason(error: Exception) -> str:
     """The first line of a foreign error, or its kind if it says nothing."""
     lines = str(error).strip().splitlines()
-    return lines[0][:200] if lines else type(error).__name__
+    return in_words(lines[0])[:200] if lines else type(error).__name__

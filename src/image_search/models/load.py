@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from .. import given
 from ..advice import Advice, Setting, Verb
-from ..config import available_cpus
+from ..config import MOST_JOBS, available_cpus
 from ..errors import ModelDamagedError, ModelError, ModelMissingError
 from ..types import Embedder, Preprocess
 from .checkpoint import Checkpoint
@@ -37,7 +38,9 @@ def load_model(name: str, *, runtime: str | None = None, threads: int | None = N
         ModelError: an architecture or a file format that is not supported.
         MissingExtraError: it needs torch and transformers, openvino or onnx.
     """
-    return open_row(resolve(name), runtime=runtime, threads=threads, download=download)
+    if threads is not None:
+        threads = given.whole(threads, "threads", most=MOST_JOBS)
+    return open_row(resolve(name), runtime=runtime, threads=threads, download=given.truth(download, "download"))
 
 
 def open_row(row: ModelRow, *, runtime: str | None = None, threads: int | None = None, download: bool = True) -> Embedder:

@@ -21,6 +21,7 @@ from ..advice import Advice, Setting, Verb
 from ..config import SAME_COSINE
 from ..errors import ModelError, ModelMismatchError, UsageError
 from ..types import Embedder, Fingerprint, Float32, TextEmbedder
+from .recipe import check_fingerprint
 from .runtimes import RUNTIMES
 from .vectors import canonical_pictures, check_same_vectors
 from .words import NEUTRAL_PHRASES
@@ -57,6 +58,10 @@ def canonical_vectors(embedder: Embedder) -> Float32:
         ModelError: it gives something else; a library made with it could never be proved.
     """
     made = embedder.fingerprint
+    try:
+        check_fingerprint(made)
+    except ValueError as error:
+        raise ModelError(f"model {made.name} cannot be used ({error})") from error
     found = embedder.embed(canonical_pictures(made.preprocess))
     if not isinstance(found, np.ndarray):
         raise ModelError(f"model {made.name} gives a {type(found).__name__} for eight pictures, not an array")
@@ -64,6 +69,8 @@ def canonical_vectors(embedder: Embedder) -> Float32:
         raise ModelError(f"model {made.name} gives {found.dtype} {found.shape} for eight pictures, not float32 {(8, made.dim)}")
     if not np.allclose(np.linalg.norm(found.astype(np.float64), axis=1), 1, atol=1e-3):  # also where it is NaN
         raise ModelError(f"model {made.name} gives vectors that are not of length 1")
+    if float((found @ found[0]).min()) > 1 - 1e-6:  # as where all its weights are zero but the last ones
+        raise ModelError(f"model {made.name} gives the same vector for eight different pictures")
     return found
 
 

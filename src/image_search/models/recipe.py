@@ -6,13 +6,17 @@ It says what transformers' image processors of the ViT family would do with it, 
 
 from __future__ import annotations
 
+import math
 from typing import Any, cast
 
-from ..config import MODEL_SIDE
-from ..errors import ModelError
-from ..types import Preprocess, Resample
+import numpy as np
 
-__all__ = ["read_recipe"]
+from ..config import MODEL_DIM, MODEL_SIDE
+from ..errors import ModelError
+from ..types import Fingerprint, Preprocess, Resample
+from .vectors import number_table
+
+__all__ = ["check_fingerprint", "check_recipe", "read_recipe"]
 
 _HALF = (0.5, 0.5, 0.5)
 _IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
@@ -59,6 +63,8 @@ def read_recipe(config: dict[str, Any], *, path: str, model_type: str | None = N
     given = {key: value for key, value in config.items() if value is not None}
     asked: dict[str, Any] = {"do_resize": True, "do_rescale": True, "do_normalize": True, "rescale_factor": 1 / 255}
     asked |= _DEFAULTS[kind] | given
+    if odd := [key for key in ("do_resize", "do_rescale", "do_normalize", "do_center_crop") if not isinstance(asked.get(key, True), bool)]:
+        raise ModelError(f"this preprocessing cannot be followed ({odd[0]} is neither true nor false)", path=path)
     if not asked["do_resize"]:
         raise ModelError("this model takes pictures of any size as they are, which is not supported", path=path)
     try:
@@ -73,13 +79,50 @@ def read_recipe(config: dict[str, Any], *, path: str, model_type: str | None = N
             mean=_triple(asked["image_mean"]) if asked["do_normalize"] else (0.0, 0.0, 0.0),
             std=_triple(asked["image_std"]) if asked["do_normalize"] else (1.0, 1.0, 1.0),
         )
-        if 0.0 in recipe.std:
-            raise ValueError("image_std is zero")
-        if edge is not None and crop is None:
-            raise ValueError("shortest_edge without a crop gives pictures of different sizes")
-    except (KeyError, TypeError, ValueError) as error:
+        check_recipe(recipe)
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise ModelError(f"this preprocessing cannot be followed ({error})", path=path) from error
     return recipe
+
+
+def check_recipe(recipe: Preprocess) -> None:
+    """ValueError unless pixels can be made by it: what came from a stranger may be of any kind, infinite, or no number."""
+    for name, sides in (("size", recipe.size), ("crop", recipe.crop)):
+        if sides is not None and not (isinstance(sides, tuple) and len(sides) == 2 and all(map(_is_side, sides))):
+            raise ValueError(f"{name} {sides}")
+    if recipe.shortest_edge is not None and not _is_side(recipe.shortest_edge):
+        raise ValueError(f"a shortest edge of {recipe.shortest_edge} pixels")
+    if (recipe.size is None) == (recipe.shortest_edge is None):
+        raise ValueError("either a size or a shortest edge is needed")
+    if recipe.shortest_edge is not None and recipe.crop is None:
+        raise ValueError("shortest_edge without a crop gives pictures of different sizes")
+    if recipe.resample not in _RESAMPLE.values():
+        raise ValueError(f"resample {recipe.resample}")
+    for name, numbers in (("rescale", (recipe.rescale,)), ("image_mean", recipe.mean), ("image_std", recipe.std)):
+        plain = isinstance(numbers, tuple) and all(isinstance(n, (int, float)) and not isinstance(n, bool) for n in numbers)
+        if not plain or len(numbers) != (1 if name == "rescale" else 3) or not all(map(math.isfinite, numbers)):
+            raise ValueError(f"{name} {numbers}")
+    if 0 in recipe.std:
+        raise ValueError("image_std is zero")
+    with np.errstate(all="ignore"):
+        if not np.isfinite(number_table(recipe)).all():
+            raise ValueError("its numbers are too large")
+
+
+def check_fingerprint(made: Fingerprint) -> None:
+    """ValueError unless it can be that of a model: see `check_recipe`."""
+    for name in ("name", "source", "revision", "weights_sha256", "output"):
+        if not isinstance(getattr(made, name), str):
+            raise ValueError(f"{name} {getattr(made, name)}")
+    if not made.name or type(made.dim) is not int or not 1 <= made.dim <= MODEL_DIM:
+        raise ValueError(f"a model {made.name!r} of {made.dim} dimensions")
+    if not isinstance(made.preprocess, Preprocess):
+        raise ValueError(f"preprocess {made.preprocess}")
+    check_recipe(made.preprocess)
+
+
+def _is_side(value: object) -> bool:
+    return type(value) is int and 1 <= value <= MODEL_SIDE
 
 
 def _processor(config: dict[str, Any], model_type: str | None, path: str) -> str:

@@ -10,8 +10,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal, cast
 
+from .. import given
 from ..advice import Advice, Setting
-from ..errors import UsageError
+from ..errors import ModelError, UsageError
+from ..forks import loaded_before_fork
 from ..types import Embedder, Float32
 from .checkpoint import Checkpoint
 from .files import TextFiles, Weights
@@ -33,6 +35,8 @@ class Runtime:
         opens_text: likewise for a model's words; takes the `Checkpoint`, its `TextFiles` and the number of tokens, returns what maps
             int64 (1, T) to float32 (1, D), and the hex sha256 of its weights.
         needs: "module:function" that raises MissingExtraError where its extra is not installed; "": nothing to ask before a download.
+        forks: a process that was forked from one where it is in use can use it as well. Where threads are kept for the computing it
+            cannot: it would wait for them for ever (torch 2.13 and OpenVINO 2026.4, tried).
     """
 
     name: str
@@ -42,6 +46,7 @@ class Runtime:
     opens_text: str = "onnx_text:open_text"
     numbers: Literal["full", "int8"] = "full"
     needs: str = ""
+    forks: bool = True
 
     def supports(self, row: ModelRow) -> bool:
         """Whether it can run this model: rounded or not as the row wants it, and `mini` is an ONNX file only."""
@@ -53,6 +58,11 @@ class Runtime:
             _function(self.needs)()
 
     def open(self, checkpoint: Checkpoint) -> Embedder:
+        if not self.forks and loaded_before_fork(f"{__package__}.{self.opens.partition(':')[0]}"):
+            raise ModelError(
+                f"{self.name} was in use when this process was forked, and would wait for ever",
+                hint='start the other process with multiprocessing\'s method "spawn", or before a model is used',
+            )
         return cast(Embedder, _function(self.opens)(checkpoint))
 
     def open_text(self, checkpoint: Checkpoint, files: TextFiles, tokens: int) -> tuple[Callable[[Any], Float32], str]:
@@ -62,15 +72,24 @@ class Runtime:
 RUNTIMES: tuple[Runtime, ...] = (
     Runtime("onnx", weights="onnx", opens="onnx:open_onnx", packages=("onnxruntime",)),
     Runtime("onnx", weights="onnx", opens="int8:open_int8", packages=("onnxruntime",), numbers="int8", needs="int8:import_quantiser"),
-    Runtime("openvino", weights="onnx", opens="openvino:open_openvino", packages=("openvino",), needs="openvino:import_openvino"),
-    Runtime("torch", weights="torch", opens="torch:open_torch", packages=("torch", "transformers"), opens_text="torch_text:open_text"),
+    Runtime(
+        "openvino", weights="onnx", opens="openvino:open_openvino", packages=("openvino",), needs="openvino:import_openvino", forks=False
+    ),
+    Runtime(
+        "torch",
+        weights="torch",
+        opens="torch:open_torch",
+        packages=("torch", "transformers"),
+        opens_text="torch_text:open_text",
+        forks=False,
+    ),
 )
 
 
 def check_runtime(name: str) -> None:
     """UsageError unless it is the name of a runtime."""
     names = tuple(dict.fromkeys(runtime.name for runtime in RUNTIMES))
-    if name not in names:
+    if given.text(name, "runtime") not in names:
         raise UsageError(f"there is no runtime {name!r}", hint=f"use one of {', '.join(names)}")
 
 

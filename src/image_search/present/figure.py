@@ -26,12 +26,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from .. import given
 from ..config import COMPARISON_BYTES
-from ..errors import DiskFullError, ImageSearchError, UsageError
+from ..errors import ImageSearchError, UsageError, translated_os_errors
 from ..types import Match, UInt8
 from .canvas import FACT, LINE, PILL_HEIGHT, QUIET, Canvas, Rect
-from .table import marks
-from .text_fit import number
+from .table import marks, measures
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -93,9 +93,7 @@ class Panel:
 
 def match_panel(match: Match, pixels: UInt8 | None, reason: str = "") -> Panel:
     """The panel of a match: "1. Burger", its similarity and distance, and its closeness where there is one."""
-    facts = [f"similarity {number(match.similarity)}", f"distance {number(match.distance)}"]
-    if match.closeness is not None:
-        facts.append(f"closeness {match.closeness:.2f}")
+    facts = [f"{measure} {text}" for measure, text in measures(match).items() if text]
     name = match.name or match.uri.replace("\\", "/").rpartition("/")[2]
     return Panel(pixels, f"{match.rank}. {name}", tuple(facts), ", ".join(marks(match)), reason=reason)
 
@@ -244,6 +242,7 @@ def png_bytes(figure: Figure) -> bytes:
 
 def check_target(path: str | os.PathLike[str]) -> tuple[str, str]:
     """(file to be written, extension) of a picture's name; UsageError if no picture can be saved under it."""
+    path = given.path(path, "the picture's name")
     target = os.path.realpath(path)  # a link keeps pointing at its file
     extension = os.path.splitext(os.fspath(path))[1].lower()
     if extension not in FORMATS:
@@ -275,21 +274,25 @@ def save_comparison(figure: Figure, path: str | os.PathLike[str]) -> None:
     target, extension = check_target(path)
     data = _encoded(figure, extension)
     temporary = os.path.join(os.path.dirname(target), f".{secrets.token_hex(8)}.part")
+    another = "choose another folder or name"
     try:
-        if os.path.exists(target) and not os.access(target, os.W_OK):
-            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), target)
-        with open(temporary, "xb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        if os.path.exists(target):
-            shutil.copymode(target, temporary)
-        os.replace(temporary, target)
-    except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise DiskFullError("no room left for the picture", path=path, hint="free some space or choose another disk") from error
-        reason = (error.strerror or "error").lower()
-        raise ImageSearchError(f"the picture cannot be written ({reason})", path=path, hint="choose another folder or name") from error
+        with translated_os_errors(
+            "the picture",
+            path,
+            failed=lambda said: ImageSearchError(f"the picture cannot be written ({said})", path=path, hint=another),
+            hint=another,
+            room="free some space or choose another disk",
+            refused=ImageSearchError,
+        ):
+            if os.path.exists(target) and not os.access(target, os.W_OK):
+                raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), target)
+            with open(temporary, "xb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            if os.path.exists(target):
+                shutil.copymode(target, temporary)
+            os.replace(temporary, target)
     finally:
         with contextlib.suppress(OSError):  # gone where all went well
             os.remove(temporary)

@@ -16,11 +16,11 @@ if TYPE_CHECKING:
     from ..evaluate.run import Evaluation
     from ..evaluate.words import WordFigures
 
-__all__ = ["evaluation_table", "matches_table", "outdated_line", "passed_lines", "report_table"]
+__all__ = ["evaluation_table", "marks", "matches_table", "measures", "outdated_line", "passed_lines", "report_table"]
 
 NONE = "-"
 GAP = "  "
-NARROWEST_NAME, NARROWEST_URI = 8, 16  # cells; below that a line is longer than the terminal rather than saying nothing
+NARROWEST_NAME, NARROWEST_URI = 8, 16  # cells
 LEFT = {"name", "note", "uri", "model"}
 
 
@@ -28,7 +28,8 @@ def matches_table(matches: Sequence[Match], *, width: int | None = None) -> str:
     """One line a match under a line of headings; "nothing similar" for none.
 
     Args:
-        width: cells of the terminal; uri and name are then shortened in their middle. None: nothing is shortened (pipe, file).
+        width: cells of the terminal; uri and name are then shortened in their middle, and where that leaves too little of them the
+            uri gets a line of its own. None: nothing is shortened (pipe, file).
 
     Control and direction characters are escaped, so that no file name can play with the terminal.
     """
@@ -37,17 +38,25 @@ def matches_table(matches: Sequence[Match], *, width: int | None = None) -> str:
     columns: dict[str, list[str]] = {
         "rank": [str(m.rank) for m in matches],
         "name": [shown(nfc(m.name)) or NONE for m in matches],
-        "similarity": [number(m.similarity) for m in matches],
-        "distance": [number(m.distance) for m in matches],
-        "closeness": [NONE if m.closeness is None else f"{m.closeness:.2f}" for m in matches],
+        **{measure: [measures(m)[measure] or NONE for m in matches] for measure in ("similarity", "distance", "closeness")},
         "note": [", ".join(marks(m)) for m in matches],
         "uri": [shown(m.uri) for m in matches],
     }
     if not any(columns["note"]):
         del columns["note"]
-    if width is not None:
+    if width is None:
+        return "\n".join(_lines(columns))
+    if _of_numbers(columns) + NARROWEST_NAME + len(GAP) + NARROWEST_URI <= width:
         _narrow(columns, width)
-    return "\n".join(_lines(columns))
+        return "\n".join(_lines(columns))
+    return "\n".join(_below(columns, width))
+
+
+def measures(match: Match) -> dict[str, str]:
+    """Similarity, distance and closeness as they are shown; "" where there is none. Similarity and distance add up to 1."""
+    similarity = number(match.similarity)
+    closeness = "" if match.closeness is None else number(match.closeness, 2)
+    return {"similarity": similarity, "distance": f"{1 - float(similarity):.3f}", "closeness": closeness}
 
 
 def marks(match: Match) -> list[str]:
@@ -71,14 +80,33 @@ def _pad(text: str, width: int, title: str) -> str:
     return text + blank if title in LEFT else blank + text
 
 
+def _of_numbers(columns: dict[str, list[str]]) -> int:
+    """Cells of a line that the names and uris do not get."""
+    return sum(_width(t, texts) + len(GAP) for t, texts in columns.items() if t not in ("name", "uri"))
+
+
 def _narrow(columns: dict[str, list[str]], width: int) -> None:
     """Shorten names and uris, the names to half of what the numbers leave them, so that the lines fit `width` cells."""
-    others = sum(_width(t, texts) + len(GAP) for t, texts in columns.items() if t not in ("name", "uri"))
-    room = width - others - len(GAP)
+    room = width - _of_numbers(columns) - len(GAP)
     name = min(_width("name", columns["name"]), max(NARROWEST_NAME, min(room // 2, room - NARROWEST_URI)))
     columns["name"] = [shorten(text, name) for text in columns["name"]]
     uri = max(NARROWEST_URI, room - _width("name", columns["name"]))
     columns["uri"] = [shorten(text, uri) for text in columns["uri"]]
+
+
+def _below(columns: dict[str, list[str]], width: int) -> Iterator[str]:
+    """Each uri in a line below its numbers; what says least goes first until these fit, too."""
+    uris = columns.pop("uri")
+    for least in ("distance", "closeness", "note"):
+        if _of_numbers(columns) + NARROWEST_NAME <= width:
+            break
+        columns.pop(least, None)
+    name = min(_width("name", columns["name"]), max(1, width - _of_numbers(columns)))
+    head, *lines = _lines({t: [shorten(text, name) for text in texts] if t == "name" else texts for t, texts in columns.items()})
+    yield head
+    for line, uri in zip(lines, uris, strict=True):
+        yield line
+        yield GAP + shorten(uri, max(1, width - len(GAP)))
 
 
 def evaluation_table(evaluations: Sequence[Evaluation]) -> str:

@@ -13,9 +13,11 @@ ELLIPSIS = "…"
 _BREAKS = " -_./,"  # a line may end after one of these
 
 
-def number(value: float) -> str:
-    """Three decimals and no "-0.000"; the same in the table and in the picture."""
-    return f"{round(value, 3) + 0.0:.3f}"
+def number(value: float, digits: int = 3) -> str:
+    """The highest number of so many decimals that is not above the value: a limit that is set to what is shown keeps what is shown,
+    and only 1 is 1.000. The same in the table, in the picture and on the page."""
+    text = f"{value + 0.0:.{digits}f}"  # never "-0.000"
+    return text if float(text) <= value else f"{float(text) - 10**-digits:.{digits}f}"
 
 
 def cells(text: str) -> int:

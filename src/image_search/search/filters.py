@@ -12,6 +12,8 @@ from typing import Any
 
 import numpy as np
 
+from ..given import guess
+from ..library.facts import sensible
 from ..library.reading import Reader
 from ..library.vectors import Numbers
 from ..paths import as_text, nfc
@@ -71,11 +73,32 @@ class Sieve:
         """Kept until the library or the filter changes."""
         asked = (self._reader.generation, filters.names, filters.path)
         if self._last is None or self._last[0] != asked:
-            found = self._of_class(filters.names) if filters.path is None else self._on_path(filters.path)
-            if filters.path is not None and filters.names:
-                found = found.only(np.isin(found.files, self._of_class(filters.names).files))
+            with sensible(self._reader.folder):
+                found = self._of_class(filters.names) if filters.path is None else self._on_path(filters.path)
+                if filters.path is not None and filters.names:
+                    found = found.only(np.isin(found.files, self._of_class(filters.names).files))
             self._last = asked, found
         return self._last[1]
+
+    def unknown(self, names: Sequence[str]) -> list[tuple[str, str | None]]:
+        """Those of these classes that the library has not, each with the one that was likely meant."""
+        if not names:
+            return []
+        self._of_class(names)
+        assert self._classes is not None
+        if all(name in self._classes[3] for name in names):  # as nearly always
+            return []
+        known = {nfc(name): name for name in self._classes[3] if name}
+        return [(name, known.get(guess(nfc(name), known) or "")) for name in names if nfc(as_text(name)) not in known]
+
+    def counts(self, filters: Filters) -> dict[str, int]:
+        """How many files of each class pass; classes without any are left out."""
+        numbers = self.passing(filters).files
+        self._of_class(())  # knows the classes of this generation from here on
+        assert self._classes is not None
+        _, everything, classes, known = self._classes
+        found = np.bincount(classes[np.isin(everything.files, numbers)], minlength=len(known))
+        return {name: int(found[code]) for name, code in known.items() if found[code]}
 
     def _of_class(self, names: Sequence[str]) -> Passing:
         """Each file's class is kept as a number until the library changes (60 CPU ms at 100,000): any other class is one comparison."""

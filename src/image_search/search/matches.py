@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, overload
 
 from ..config import PICTURE_SIDE, available_cpus
 from ..errors import DecodeError
+from ..images.opening import FileInRoot
 from ..library.catalog import item_number
 from ..library.library import Library
 from ..types import Match, Preprocess, Region, UInt8
@@ -18,7 +19,7 @@ from .query import Query
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from ..images.pool import DecodePool
+    from ..images.pool import DecodePool, PictureSource
     from ..present.figure import Panel
 
 __all__ = ["Matches"]
@@ -114,13 +115,13 @@ def _query_panel(pool: DecodePool, query: Query) -> Panel:
 def _match_panel(pool: DecodePool, match: Match, small: Callable[[Match], bytes | None]) -> Panel:
     from ..present.figure import match_panel
 
-    pixels, reason = _picture(pool, match.path)
+    pixels, reason = _picture(pool, FileInRoot.of(match.root, match.path) if match.root else match.path)
     if pixels is None and (thumbnail := small(match)) is not None:
         pixels, reason = _picture(pool, thumbnail)
     return match_panel(match, pixels, reason)
 
 
-def _picture(pool: DecodePool, source: str | bytes, region: Region | None = None) -> tuple[UInt8 | None, str]:
+def _picture(pool: DecodePool, source: PictureSource, region: Region | None = None) -> tuple[UInt8 | None, str]:
     """The pixels, or why there are none."""
     try:
         return pool.picture(source, max_side=PICTURE_SIDE, region=region)[0], ""

@@ -7,23 +7,25 @@ import io
 import itertools
 import os
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias, cast
 
 import numpy as np
 
-from ..advice import Advice, Verb
-from ..config import EMBED_ENCODED, EMBED_PATHS, UPLOAD_LIMITS
+from .. import given
+from ..advice import Advice, Setting, Verb
+from ..config import EMBED_ENCODED, EMBED_PATHS, MIB
 from ..embedding import Embedded, embed_each, in_order
-from ..errors import IDS, DecodeError, QueryError, SkipReason
+from ..errors import IDS, DecodeError, QueryError, SkipReason, UsageError
 from ..images.fetch import fetch, is_address
 from ..images.headers import orientation
-from ..images.pool import DecodePool
+from ..images.pool import PictureSource
 from ..library.catalog import item_number
 from ..library.reading import Reader
-from ..types import Embedder, Float32, Region
+from ..types import Embedder, Float32, Preprocess, Region
+from .decoders import Decoders
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -39,7 +41,7 @@ Source: TypeAlias = "str | os.PathLike[str] | bytes | np.ndarray[Any, Any] | Ima
 class Depiction:
     """How a picture that was searched with can be shown: its path or encoded bytes, and the part of it that counted."""
 
-    source: str | bytes
+    source: PictureSource
     region: Region | None = None
 
 
@@ -66,7 +68,7 @@ class _Opened(NamedTuple):
     """A picture that has to be decoded. `trusted`: it came from this machine."""
 
     label: str
-    picture: str | bytes
+    picture: PictureSource
     trusted: bool
 
 
@@ -75,7 +77,8 @@ class QueryReader:
 
     Args:
         reader: None: there is no library, every picture is embedded.
-        pool: of the library's limits; `upload_pool` gets what comes over a network or a pipe.
+        decoders: their limits say how large a picture may be.
+        recipe: of the model.
         embedder: called for the model only when a picture has to be embedded.
     """
 
@@ -83,14 +86,14 @@ class QueryReader:
         self,
         reader: Reader | None,
         *,
-        pool: Callable[[], DecodePool],
-        upload_pool: Callable[[], DecodePool],
+        decoders: Decoders,
+        recipe: Preprocess,
         embedder: Callable[[], Embedder],
         allow_private_urls: bool = False,
     ) -> None:
         self._reader = reader
-        self._pool = pool
-        self._upload_pool = upload_pool
+        self._decoders = decoders
+        self._recipe = recipe
         self._embedder = embedder
         self._allow_private_urls = allow_private_urls
 
@@ -104,6 +107,27 @@ class QueryReader:
             raise query
         return replace(query, less=less)
 
+    def read_all(self, likes: Sequence[Source], lesses: Sequence[Source], region: Region | None = None) -> list[Query]:
+        """All of one question, likes first; what has to be embedded goes through the model together. Raises what `read` raises."""
+        parts = [] if region is None else [self.read(like, region=region) for like in likes]  # a single one
+        queries = [*parts, *self._together([*likes[len(parts) :], *lesses])]
+        return [replace(query, less=place >= len(likes)) for place, query in enumerate(queries)]
+
+    def _together(self, sources: Sequence[Source]) -> list[Query]:
+        opened = [self._open(source) for source in sources]
+        read = {place: one for place, one in enumerate(opened) if isinstance(one, Query)}
+        failed: dict[int, QueryError] = {}
+        for trusted in (True, False):
+            places = [place for place, one in enumerate(opened) if isinstance(one, _Opened) and one.trusted == trusted]
+            for place, query in zip(places, self._embedded([cast(_Opened, opened[p]) for p in places], trusted), strict=True):
+                if isinstance(query, QueryError):
+                    failed[place] = query
+                else:
+                    read[place] = query
+        if failed:
+            raise failed[min(failed)]
+        return [read[place] for place in range(len(opened))]
+
     def read_each(self, sources: Iterable[Source]) -> Iterator[Query | QueryError]:
         """Many, in their order, whole batches at once; for each its query, or the error that `read` would raise."""
         opened = enumerate(map(self._opened_or_error, sources))
@@ -116,12 +140,12 @@ class QueryReader:
     def _embedded(self, opened: Iterable[_Opened], trusted: bool, region: Region | None = None) -> Iterator[Query | QueryError]:
         under_way: deque[_Opened] = deque()
 
-        def pictures() -> Iterator[str | bytes]:
+        def pictures() -> Iterator[PictureSource]:
             for one in opened:
                 under_way.append(one)
                 yield one.picture
 
-        pool = self._pool() if trusted else self._upload_pool()
+        pool = self._decoders.pool(self._recipe, sent=not trusted)
         known = self._is_known if region is None else None
         for result in in_order(pictures(), lambda each: embed_each(each, pool, self._embedder, known, region=region)):
             yield self._query(under_way.popleft(), result, region)
@@ -131,9 +155,7 @@ class QueryReader:
             what = f"this cannot be searched with: {result.reason.value}"
             if result.reason == SkipReason.NO_VECTOR:
                 what = "the model can make nothing of this picture"
-            # A query's limits are fixed: who gives it has no setting to raise.
-            hint = "make it smaller" if result.reason == SkipReason.TOO_MANY_PIXELS else result.hint
-            error = QueryError(what, path=one.label, hint=hint)
+            error = QueryError(what, path=one.label, hint=result.hint)
             error.__cause__ = result
             result.source = None  # a picture is not kept for its error's sake
             return error
@@ -154,20 +176,24 @@ class QueryReader:
             return self._open(source)
         except QueryError as error:
             return error
+        except UsageError as error:  # one of many that is of another kind stops the others no more than a bad file does
+            failed = QueryError(error.what, path=error.path, hint=error.hint)
+            failed.__cause__ = error
+            return failed
 
     def _open(self, source: Any, *, whole: bool = True) -> _Opened | Query:
         """A picture to be decoded, or a query at once: one that was read before, or (`whole`) an image whose vector the library has."""
         if isinstance(source, Query):
-            return source
+            return _usable(source, None if self._reader is None else self._reader.fingerprint.dim)
         if isinstance(source, (bytes, bytearray, memoryview)):
-            return _Opened("bytes", _bounded(bytes(source), "bytes"), trusted=False)
+            return _Opened("bytes", _bounded(bytes(source), "bytes", self._decoders.of_sent.file_bytes), trusted=False)
         if isinstance(source, np.ndarray):
             return _Opened("array", encoded(_from_array(source)), trusted=True)
         if hasattr(source, "save") and hasattr(source, "mode"):
             return _Opened("image", encoded(source), trusted=True)
         text = os.fspath(source) if isinstance(source, (str, os.PathLike)) else None
         if not isinstance(text, str):
-            raise QueryError(
+            raise UsageError(
                 f"a {type(source).__name__} cannot be searched with", hint="give a path, an address, bytes, an array or a PIL image"
             )
         if (number := item_number(text)) is not None:
@@ -176,11 +202,23 @@ class QueryReader:
                 raise QueryError(f"there is no image {text} in the library", hint=IDS)
             assert self._reader is not None
             if not whole:
-                return _Opened(item.path, item.path, trusted=True)
-            return Query(item.path, self._reader.vector(item.content), Depiction(item.path), item.sha256)
+                return _Opened(item.path, item.source, trusted=True)
+            return Query(item.path, self._reader.vector(item.content), Depiction(item.source), item.sha256)
         if is_address(text):
-            return _Opened(text, fetch(text, allow_private=self._allow_private_urls), trusted=False)
+            return _Opened(
+                text, fetch(text, allow_private=self._allow_private_urls, max_bytes=self._decoders.of_sent.file_bytes), trusted=False
+            )
         return _Opened(text, _file(text), trusted=True)
+
+
+def _usable(query: Query, dim: int | None) -> Query:
+    """A query that the caller may have made: UsageError unless its vector can be compared with the library's, float (dim,)."""
+    vector = query.vector
+    is_one = isinstance(vector, np.ndarray) and np.issubdtype(vector.dtype, np.floating) and vector.ndim == 1 and dim in (None, len(vector))
+    if not (is_one and np.isfinite(vector).all() and vector.any()):
+        size = "(D,)" if dim is None else f"({dim},)"
+        raise UsageError(f"the query's vector must be an array of floats {size}, finite and not zero", hint="make it with engine.embed")
+    return query
 
 
 def _run(numbered: tuple[int, _Opened | Query | QueryError]) -> tuple[bool | None, int]:
@@ -193,7 +231,7 @@ def _run(numbered: tuple[int, _Opened | Query | QueryError]) -> tuple[bool | Non
 
 def _file(text: str) -> str:
     """The file that is meant, links followed."""
-    path = str(Path(os.path.expanduser(text)).absolute()) if text else ""
+    path = str(Path(os.path.expanduser(given.path(text, "the image"))).absolute()) if text else ""
     if not os.path.lexists(path):
         raise QueryError("there is no such file", path=text, hint="check the path")
     if os.path.isdir(path):
@@ -202,11 +240,10 @@ def _file(text: str) -> str:
     return os.path.realpath(path)
 
 
-def _bounded(data: bytes, label: str) -> bytes:
-    if len(data) > UPLOAD_LIMITS.file_bytes:
-        raise QueryError(
-            f"the picture is larger than {UPLOAD_LIMITS.file_bytes // 1024**2} MB", path=label, hint="save it as a file and give its path"
-        )
+def _bounded(data: bytes, label: str, most: int) -> bytes:
+    if len(data) > most:
+        hint = Advice("save it as a file and give its path, or raise the limit with ", Setting("max_megabytes"))
+        raise QueryError(f"the picture is larger than {most / MIB:g} MB", path=label, hint=hint)
     return data
 
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import math
 import operator
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, SupportsIndex, get_args
+from typing import Any, cast, get_args
 
+from .. import given
 from ..advice import Advice, Setting
 from ..errors import UsageError
 from ..types import Region
@@ -15,7 +16,7 @@ from .filters import Filters
 from .query import Source
 from .search import How
 
-__all__ = ["Request", "as_list", "as_region", "as_texts"]
+__all__ = ["Request", "as_list", "as_region"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +28,8 @@ class Request:
     n: int
     filters: Filters
     region: Region | None
+    exclude_self: bool
+    group: bool
     how: How
 
     @classmethod
@@ -35,48 +38,52 @@ class Request:
         images: Source | Sequence[Source],
         n_results: int,
         less: Source | Sequence[Source],
-        names: str | Sequence[str],
-        path: str | None,
+        names: str | Sequence[str] | None,
+        path: str | os.PathLike[str] | None,
         min_similarity: float | None,
         min_closeness: float | None,
         region: Region | Sequence[int] | None,
+        exclude_self: bool,
+        group: bool,
         how: How,
     ) -> Request:
         """Arguments as for `ImageSearchEngine.search`, in its order; UsageError for what makes no sense."""
         likes = as_list(images)
         if not likes:
             raise UsageError("no image was given")
-        if how not in get_args(How):
-            raise UsageError(f"search how: auto, exact or store, not {how!r}")
         if region is not None and len(likes) > 1:
             raise UsageError("a region needs a single image")
-        if not isinstance(n_results, SupportsIndex) or (n := operator.index(n_results)) < 1:
-            hint = Advice("use ", Setting("n_results", "1"), " or more")
-            raise UsageError("the number of results must be a whole number, at least 1", hint=hint)
-        if min_similarity is not None and not math.isfinite(min_similarity):
-            hint = Advice("it goes from -1 to 1, for example ", Setting("min_similarity", ".5"))
-            raise UsageError("the least similarity must be a number", hint=hint)
-        if min_closeness is not None and not 0 <= min_closeness <= 1:
-            raise UsageError("closeness goes from 0 to 1", hint=Advice("for example ", Setting("min_closeness", ".5")))
-        filters = Filters(as_texts(names), path, min_similarity, min_closeness)
-        return cls(likes, as_list(less), n, filters, as_region(region), how)
+        more = Advice("use ", Setting("n_results", "1"), " or more")
+        similar = Advice("for example ", Setting("min_similarity", ".5"))
+        close = Advice("for example ", Setting("min_closeness", ".5"))
+        filters = Filters(
+            given.texts(names, "names"),
+            None if path is None else given.path(path, "path"),
+            None if min_similarity is None else given.number(min_similarity, "the least similarity", least=-1, most=1, hint=similar),
+            None if min_closeness is None else given.number(min_closeness, "the least closeness", least=0, most=1, hint=close),
+        )
+        return cls(
+            likes=likes,
+            lesses=as_list(less),
+            n=given.whole(n_results, "the number of results", hint=more),
+            filters=filters,
+            region=as_region(region),
+            exclude_self=given.truth(exclude_self, "exclude_self"),
+            group=given.truth(group, "group"),
+            how=cast(How, given.one_of(how, "how", get_args(How))),
+        )
 
 
 def as_list(images: Source | Sequence[Source]) -> list[Any]:
     return list(images) if isinstance(images, (list, tuple)) else [images]
 
 
-def as_texts(values: str | Sequence[str]) -> tuple[str, ...]:
-    """A single text is meant as one, not as its letters."""
-    return (values,) if isinstance(values, str) else tuple(values)
-
-
 def as_region(region: Region | Sequence[int] | None) -> Region | None:
     """Whole numbers of any kind, NumPy's too."""
-    if region is None or isinstance(region, Region):
+    if region is None:
         return region
     try:
-        x, y, w, h = map(operator.index, region)
+        x, y, w, h = map(operator.index, (region.x, region.y, region.w, region.h) if isinstance(region, Region) else region)
     except (TypeError, ValueError) as error:
         raise UsageError("a region is four whole numbers: x, y, width, height", hint="for example 10, 20, 80, 60") from error
     return Region(x, y, w, h)

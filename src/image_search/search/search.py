@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import os
-import threading
 import time
 from collections.abc import Iterable, Sequence
 from typing import Literal
 
 import numpy as np
 
+from .. import forks
 from ..advice import Advice, Setting, Verb
 from ..config import MIN_CLOSENESS_IMAGES, STORE_ASK_AGAIN_SECONDS, STORE_PAYS_FROM
 from ..errors import SALVAGE, DiskFullError, ImageSearchError, LibraryDamagedError, StoreError, UsageError
@@ -22,12 +22,15 @@ from ..stores.exact import top_k
 from ..stores.replica import StoreReplica
 from ..types import Float32, Match, VectorStore
 from . import closeness
-from .filters import Filters, Sieve
+from .filters import Filters, Passing, Sieve
 
 __all__ = ["How", "Searcher", "combine"]
 
 How = Literal["auto", "exact", "store"]
-_Found = tuple[File, float]  # and its cosine
+_Found = tuple[File, float]  # and its similarity
+
+# A cosine of the same vector is off by some 1e-16; bytes that are the query's own are as near as can be.
+_SAME = 1 - 1e-6
 
 
 def combine(likes: Sequence[Float32], lesses: Sequence[Float32] = ()) -> Float32:
@@ -62,7 +65,8 @@ class Searcher:
         self._store: VectorStore | None = None
         self._store_generation = -1
         self._ask_again = 0.0
-        self._using = threading.RLock()  # a store that answers is not closed under the question
+        self._using = forks.Lock()  # a store that answers is not closed under the question
+        forks.watch(self)
 
     def search(self, query: Float32, n: int, filters: Filters, how: How, same: frozenset[bytes]) -> tuple[list[Match], bool]:
         """The n nearest files that pass the filters.
@@ -72,7 +76,8 @@ class Searcher:
             same: contents (sha256) whose files are "identical".
 
         Returns:
-            matches, nearest first, equal ones by id; and whether every image was compared (True) or the store answered.
+            matches, nearest first, of equal ones the identical first, then by id; and whether every image was compared (True) or the
+            store answered.
 
         Raises:
             UsageError: closeness asked for in a small library. StoreError: the store was demanded and cannot answer.
@@ -87,20 +92,36 @@ class Searcher:
             same_contents = self._contents_of(same)
             left_out = self._contents_of(filters.leave_out)
             store = self._ready_store(how, filters)
-            found = None if store is None else self._from_store_or_none(store, query, n, left_out, how)
+            found = None if store is None else self._from_store_or_none(store, query, n, left_out, how, same_contents)
             exact = found is None
             if found is None:
-                found = self._exactly(query, n, filters, left_out)
-        return _matches(found, filters, same_contents, scale, self.reader), exact
+                found = self._exactly(query, n, filters, left_out, same_contents)
+        return _matches(_nearest(found, n, same_contents), filters, same_contents, scale, self.reader), exact
 
-    def passes(self, filters: Filters) -> bool:
-        """Is there any image that passes the filters, however far it is?"""
+    def unfulfillable(self, filters: Filters) -> list[Advice]:
+        """A line for each class that the library has not, and one where no image passes the filters, however near it is."""
         with self._using, self.reader.snapshot():
-            return len(self._sieve.passing(filters).files) > 0
+            unknown = self._sieve.unknown(filters.names)
+            nothing = not unknown and not len(self._sieve.passing(filters).files)
+        whole = (" (", Setting("names"), ": the whole name)")
+        lines = [
+            Advice(f"No image in the library has the class {name}", *(whole if near is None else (f". Did you mean {near}?",)))
+            for name, near in unknown
+        ]
+        if nothing:
+            which = "this class and path" if filters.names else "this path"
+            said = (Setting("path"), ": the whole path, as '*/2024/*')")
+            lines.append(Advice(f"No image in the library has {which} (", *said))
+        return lines
 
     def close(self) -> None:
         with self._using:
             self._replica.close()  # the store, and the copy of its files that this process reads
+            self._store = None
+            self._ask_again = 0.0
+
+    def after_fork(self, in_child: bool) -> None:
+        if in_child:
             self._store = None
             self._ask_again = 0.0
 
@@ -109,7 +130,7 @@ class Searcher:
 
     # --- exact --------------------------------------------------------------------------------------------------------------
 
-    def _exactly(self, query: Float32, n: int, filters: Filters, left_out: set[int]) -> list[_Found]:
+    def _exactly(self, query: Float32, n: int, filters: Filters, left_out: set[int], same: set[int]) -> list[_Found]:
         self._vectors.refresh()
         contents = self._vectors.contents
         passing = self._sieve.passing(filters) if filters.by_file else None
@@ -119,13 +140,22 @@ class Searcher:
             mask = keep if mask is None else mask & keep
         (rows,), (cosines,) = top_k(self._vectors.rows, query[None, :], n, mask=mask, ties=True)
         similarity = dict(zip(contents[rows].tolist(), cosines.tolist(), strict=True))
+        # A content may be kept of which no file can be found now: missing, or left out by a rule.
+        there = {file.content for file in self.reader.files_with(list(same - left_out))} if same else set()
+        similarity |= self._of_contents(query, there, passing)
         files = self.reader.files_with(list(similarity))
         if {f.content for f in files} != similarity.keys():  # never fewer, silently
             raise LibraryDamagedError("the catalog has lost the files of some images", path=self.reader.folder, hint=SALVAGE)
         if passing is not None:
-            chosen = set(passing.files[np.isin(passing.contents, contents[rows])].tolist())
+            chosen = set(passing.files[np.isin(passing.contents, np.fromiter(similarity, np.int64))].tolist())
             files = [file for file in files if file.number in chosen]
-        return _nearest([(file, similarity[file.content]) for file in files], n)
+        return [(file, similarity[file.content]) for file in files]
+
+    def _of_contents(self, query: Float32, contents: set[int], passing: Passing | None) -> dict[int, float]:
+        """The cosines of these few, as far as they pass: the identical may not miss the first n by its last bit."""
+        if passing is not None:
+            contents = contents & set(passing.contents[np.isin(passing.contents, np.fromiter(contents, np.int64))].tolist())
+        return {content: _cosine(vector, query) for content, vector in self.reader.vectors(contents).items()}
 
     # --- store --------------------------------------------------------------------------------------------------------------
 
@@ -151,10 +181,12 @@ class Searcher:
             )
         return self._store
 
-    def _from_store_or_none(self, store: VectorStore, query: Float32, n: int, left_out: set[int], how: How) -> list[_Found] | None:
+    def _from_store_or_none(
+        self, store: VectorStore, query: Float32, n: int, left_out: set[int], how: How, same: set[int]
+    ) -> list[_Found] | None:
         """None: it failed, and is left alone for a while; the catalog answers unless the store was demanded."""
         try:
-            return self._from_store(store, query, n, left_out)
+            return self._from_store(store, query, n, left_out, same)
         except (StoreError, DiskFullError) as error:  # a store may write also when it is only asked
             if how == "store":
                 raise
@@ -165,35 +197,37 @@ class Searcher:
             self._ask_again = time.monotonic() + STORE_ASK_AGAIN_SECONDS
             return None
 
-    def _from_store(self, store: VectorStore, query: Float32, n: int, left_out: set[int]) -> list[_Found]:
+    def _from_store(self, store: VectorStore, query: Float32, n: int, left_out: set[int], same: set[int]) -> list[_Found]:
         """The store says which; the catalog's vectors say how near."""
         spare = sum(len(self.reader.files_with([content])) for content in left_out)
         (ids,), _ = store.query(query[None, :], n + spare)
-        files = self.reader.files([number for number in map(item_number, ids) if number is not None])
-        found = []
-        for file in files:
-            if file.content not in left_out:
-                _, (cosine,) = top_k(self.reader.vector(file.content)[None, :], query[None, :], 1)
-                found.append((file, float(cosine[0])))
-        return _nearest(found, n)
+        found = self.reader.files([number for number in map(item_number, ids) if number is not None])
+        files = {file.number: file for file in [*found, *self.reader.files_with(list(same))] if file.content not in left_out}
+        return [(file, _cosine(self.reader.vector(file.content), query)) for file in files.values()]
 
 
 _UNFILTERED = Advice("search in another way, or without ", Setting("names"), " and ", Setting("path"))
 
 
-def _nearest(found: list[_Found], n: int) -> list[_Found]:
-    """The n with the highest cosine, equal ones by id."""
-    return sorted(found, key=lambda pair: (-pair[1], pair[0].number))[:n]
+def _cosine(vector: Float32, query: Float32) -> float:
+    """As exact search computes it."""
+    _, (cosines,) = top_k(vector[None, :], query[None, :], 1)
+    return float(cosines[0])
+
+
+def _nearest(found: list[_Found], n: int, same: set[int]) -> list[_Found]:
+    """The n most similar; of equal ones first the identical, then by id. From here on what is sorted, filtered and shown is one number."""
+    rows = [(file, 1.0 if file.content in same and cosine > _SAME else cosine) for file, cosine in found]
+    return sorted(rows, key=lambda row: (-row[1], row[0].content not in same, row[0].number))[:n]
 
 
 def _matches(found: list[_Found], filters: Filters, same: set[int], scale: Float32 | None, reader: Reader) -> list[Match]:
-    """As many of them as are near enough. `found`: files and cosines, nearest first; `scale`: the library's closeness sample."""
+    """As many of them as are near enough. `found`: files and similarities, nearest first; `scale`: the library's closeness sample."""
     matches: list[Match] = []
     disks: Disks | None = None
-    for file, cosine in found:
-        identical = file.content in same
-        close = closeness.percentile(cosine, scale)
-        if (filters.min_similarity is not None and cosine < filters.min_similarity) or (
+    for file, similarity in found:
+        close = closeness.percentile(similarity, scale)
+        if (filters.min_similarity is not None and similarity < filters.min_similarity) or (
             filters.min_closeness is not None and close is not None and close < filters.min_closeness
         ):
             break
@@ -205,13 +239,14 @@ def _matches(found: list[_Found], filters: Filters, same: set[int], scale: Float
             id=item_id(file.number),
             rank=len(matches) + 1,
             name=file.name,
-            similarity=1.0 if identical and cosine > 1 - 1e-6 else cosine,
+            similarity=similarity,
             closeness=close,
             path=file.path,
             uri=uri_of(file.path),
-            identical=identical,
+            identical=file.content in same,
             offline=away,
             gone=absent and not away,
+            root=file.root,
         )
         matches.append(match)
     return matches

@@ -12,6 +12,7 @@ from types import MappingProxyType
 from typing import Any, Literal
 from urllib.parse import urlsplit
 
+from .. import given
 from ..errors import MissingExtraError, StoreError, UsageError
 from ..types import FileStore, ServerStore, VectorStore
 
@@ -107,7 +108,7 @@ class StoreSpec:
 
 def parse_spec(spec: str) -> StoreSpec:
     """What a spec names; UsageError if that is no store."""
-    kind, colon, address = spec.partition(":")
+    kind, colon, address = given.text(spec, "store").partition(":")
     places = STORES[kind].places if kind in STORES else ()
     if colon and "server" in places and _is_server(address):
         return StoreSpec(kind, address)

@@ -21,7 +21,8 @@ from urllib.request import urlopen
 
 from ..advice import Advice, Verb
 from ..config import STORE_ANSWER_SECONDS, STORE_PROBE_SECONDS
-from ..errors import DiskFullError, ImageSearchError, StoreError, UsageError
+from ..errors import DiskFullError, ImageSearchError, StoreError, UsageError, in_words
+from ..forks import loaded_before_fork
 from ..paths import as_text
 from ..types import Float32
 from .exact import check_queries, check_records
@@ -34,6 +35,15 @@ _PAGE = 5000  # ids in one call; beyond 32,766 Chroma runs out of SQL variables
 _QUERIES = 256  # queries in one call
 
 
+def _check_own() -> None:
+    """StoreError in a process that was forked from one that used Chroma: its Rust core waits for threads that only the parent has."""
+    if loaded_before_fork("chromadb_rust_bindings"):  # comes with the first client
+        raise StoreError(
+            "Chroma was in use when this process was forked, and would wait for ever",
+            hint="the next index in a process of its own brings the store up to date",
+        )
+
+
 @contextmanager
 def chroma_errors(where: str) -> Iterator[None]:
     """Around every call into Chroma: whatever it raises becomes one StoreError, or DiskFullError."""
@@ -42,7 +52,7 @@ def chroma_errors(where: str) -> Iterator[None]:
     except (KeyboardInterrupt, SystemExit, GeneratorExit, ImageSearchError):
         raise
     except BaseException as error:  # pyo3's PanicException derives from BaseException alone
-        said = " ".join(str(error).split())[:200]
+        said = in_words(error)[:200]
         if "disk is full" in said or "No space left" in said or "os error 28" in said:
             raise DiskFullError("the disk is full", path=where, hint="make room; the vectors are safe in the catalog") from error
         raise StoreError(
@@ -54,6 +64,7 @@ def chroma_errors(where: str) -> Iterator[None]:
 
 def folder_client(folder: str | os.PathLike[str]) -> Any:
     """A Chroma client over the files in a folder of ours; made if absent. Never call it on files that are not known to be intact."""
+    _check_own()
     with chroma_errors(os.fspath(folder)):
         import chromadb
         from chromadb.config import Settings
@@ -68,13 +79,14 @@ def server_client(url: str) -> Any:
 
     Raises: StoreError if nothing, or something that is not Chroma, answers there.
     """
+    _check_own()
     hint = "start it with: chroma run --path DIR --port PORT"
     try:
         with urlopen(f"{url}/api/v2/heartbeat", timeout=STORE_PROBE_SECONDS) as answer:
             if b"heartbeat" not in answer.read(1000):
                 raise StoreError("this is not a Chroma server", path=url, hint=hint)
     except (URLError, OSError, ValueError) as error:
-        reason = getattr(error, "reason", error)
+        reason = in_words(getattr(error, "reason", error)).lower()
         raise StoreError(f"the vector store does not answer ({reason})", path=url, hint=hint) from error
     parts = urlsplit(url)
     with chroma_errors(url):
@@ -125,6 +137,7 @@ class ChromaStore:
 
     @classmethod
     def version(cls) -> str:
+        _check_own()
         return version("chromadb")
 
     @classmethod

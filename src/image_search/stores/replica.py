@@ -13,7 +13,7 @@ from typing import Protocol
 
 from ..advice import Advice, Verb
 from ..config import DEFAULT_STORE, STORE_MAX_DEAD
-from ..errors import ImageSearchError, StoreError
+from ..errors import ImageSearchError, StoreError, UsageError
 from ..types import StoreRecords, VectorStore
 from . import StoreSpec, parse_spec
 from .manifest import Manifest, Unverified
@@ -43,13 +43,17 @@ class StoreReplica:
     Attributes:
         spec: parsed.
         why: plain words why the last `verified_generation` or `open` said None; "" if it did not.
+        unknown: one line if there is no such store, as a library from a later version or a stranger may say; else empty. Such a one is
+            never verified, and cannot be written.
         needs_rebuild: over 30 % of the records in its index are dead (deleted or replaced), as last verified: rebuild, do not update.
-
-    Raises: UsageError: there is no such store.
     """
 
     def __init__(self, library: Path, *, dim: int, model: str, spec: str = DEFAULT_STORE) -> None:
-        self.spec = parse_spec(spec)
+        self.unknown: list[str] = []
+        try:
+            self.spec = parse_spec(spec)
+        except UsageError as error:
+            self.spec, self.unknown = StoreSpec("exact"), [error.line]
         self.why = ""
         self.needs_rebuild = False
         self._backend = _backend(library, self.spec, dim, model)
@@ -85,10 +89,10 @@ class StoreReplica:
 
         Raises: StoreError: it is not verified (rebuild it), or it failed. DiskFullError, LibraryReadOnlyError, LibraryBusyError.
         """
-        if self._backend is None:
+        if (backend := self._written()) is None:
             return
         try:
-            self._backend.update(generation, upserts, deletes)
+            backend.update(generation, upserts, deletes)
         except Unverified as reason:
             hint = Advice("rebuild it with: ", Verb("rebuild"))
             raise StoreError(f"the vector store cannot be brought up to date: {reason}", hint=hint) from reason
@@ -98,10 +102,10 @@ class StoreReplica:
 
         Raises: StoreError, DiskFullError, LibraryReadOnlyError, LibraryBusyError.
         """
-        if self._backend is None:
+        if (backend := self._written()) is None:
             return
         try:
-            self._backend.rebuild(generation, records)
+            backend.rebuild(generation, records)
         except Unverified as reason:
             raise StoreError(f"the vector store cannot be finished: {reason}", hint="searching works without it") from reason
 
@@ -116,7 +120,14 @@ class StoreReplica:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self.close()
 
+    def _written(self) -> ReplicaBackend | None:
+        if self.unknown:
+            raise StoreError(*self.unknown)
+        return self._backend
+
     def _used(self) -> ReplicaBackend:
+        if self.unknown:
+            raise Unverified(*self.unknown)
         if self._backend is None:
             raise Unverified("this library is searched exactly, without a store")
         return self._backend

@@ -14,6 +14,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from ..errors import StoreError
+from ..forks import keep_for_ever, watch
 from ..library.lock import ProcessLock
 from ..types import ServerStore, StoreRecords, VectorStore
 from . import StoreSpec, name_on_server, open_server
@@ -38,6 +39,7 @@ class ServerBackend:
         self.library = Path(library)
         self.manifest = self.library / "store.server"
         self._reading: ServerStore | None = None
+        watch(self)
 
     def verify(self) -> Manifest:
         mine = self._mine()
@@ -63,6 +65,11 @@ class ServerBackend:
         if self._reading is not None:
             store, self._reading = self._reading, None
             store.close()
+
+    def after_fork(self, in_child: bool) -> None:
+        if in_child and self._reading is not None:  # the parent asks it; closed here it would be gone there
+            keep_for_ever(self._reading)
+            self._reading = None
 
     def update(self, generation: int, upserts: Iterable[StoreRecords], deletes: Iterable[Sequence[str]]) -> None:
         with self._lock("index"):

@@ -27,6 +27,7 @@ from typing import TypeVar
 
 from ..config import STORE_GROWTH, STORE_READER_SECONDS, STORE_SPARE_BYTES, STORE_WRITER_SECONDS
 from ..errors import DiskFullError, ImageSearchError, LibraryBusyError, StoreError, translated_os_errors
+from ..forks import keep_for_ever, watch
 from ..library.lock import ProcessLock
 from ..types import FileStore, StoreRecords, VectorStore
 from . import StoreSpec, open_files
@@ -62,6 +63,7 @@ class FilesBackend:
         self.store = self.library / "store"
         self.old = self.library / "store.old"
         self._reading: tuple[FileStore, Path, ProcessLock] | None = None
+        watch(self)
 
     def verify(self) -> Manifest:
         try:
@@ -109,6 +111,11 @@ class FilesBackend:
             finally:
                 guard.release()
                 remove(copy)
+
+    def after_fork(self, in_child: bool) -> None:
+        if in_child and self._reading is not None:  # the parent asks it; closed here it would be gone there
+            keep_for_ever(self._reading)
+            self._reading = None
 
     def update(self, generation: int, upserts: Iterable[StoreRecords], deletes: Iterable[Sequence[str]]) -> None:
         secret = own_secret()

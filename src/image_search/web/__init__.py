@@ -9,12 +9,13 @@
     hosts.py      under which names the page may be reached
     app.py        the application: routes, errors, life
     door.py       the small page for whoever is not let in, or is at a wrong address
-    routes/       HTTP in, `service` asked, HTTP out: search, images, library, health, the page's own files
+    routes/       HTTP in, `service` asked, HTTP out: search, images, originals, library, health, the page's own files
     schemas.py    what requests and answers look like (the OpenAPI document is made from them)
     problems.py   an error as the page gets it
     service.py    one library behind the page: what there is, the index run
     opened.py     that library, open
     browsing.py   looking through it
+    walls.py      all of it as one wall: order, shapes, classes
     pictures.py   what is shown: its pictures, and those that were given
     searching.py  asking it
     jobs.py       the one index run in the background
@@ -23,6 +24,7 @@
     recent.py     what was used last, up to a weight
     limiter.py    how many may work and wait at once
     archive.py    copies of chosen files as a zip, streamed
+    originals.py  one file: taken along, opened, shown in its folder
     static/       the page: HTML, CSS, ES modules, as they are served
     pages/        the door, and the document of the interface (/api/docs)
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import functools
-import json
 import logging
 from collections.abc import AsyncIterator, Callable
 from typing import Any
@@ -14,9 +13,10 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import HTMLResponse, JSONResponse, Response
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 
 from .. import __version__
-from ..config import PAGE_SWEEP_SECONDS
+from ..config import PAGE_SWEEP_SECONDS, PAGE_WARM_SECONDS
 from ..errors import (
     DecodeError,
     DiskFullError,
@@ -28,8 +28,8 @@ from ..errors import (
 )
 from .door import POLICY, door, prefers_korean
 from .limiter import BusyError
-from .problems import problem_of
-from .routes import Backend, health, images, library, page, search
+from .problems import UnknownIdError, line_of, malformed, problem_of
+from .routes import Backend, health, images, library, originals, page, search
 from .schemas import Problem
 from .service import Service
 
@@ -42,11 +42,12 @@ STATUS: tuple[tuple[type[ImageSearchError], int], ...] = (  # the first that fit
     (LibraryBusyError, 503),
     (DiskFullError, 507),
     (LibraryNotFoundError, 409),
+    (UnknownIdError, 404),
     (QueryError, 422),
     (DecodeError, 422),
     (UsageError, 400),
 )
-CODES = {404: "NotFound", 405: "NotAllowed", 408: "TooLate", 409: "Running", 413: "TooLarge", 503: "Busy"}
+CODES = {404: "NotFound", 405: "NotAllowed", 408: "TooLate", 409: "Running", 410: "Changed", 413: "TooLarge", 503: "Busy"}
 
 COMMON: dict[int | str, dict[str, Any]] = {
     status: {"model": Problem, "description": words}
@@ -54,7 +55,9 @@ COMMON: dict[int | str, dict[str, Any]] = {
         400: "the request asks for something impossible",
         401: "no key and no cookie",
         403: "from another page, or with a key that may only read",
+        404: "no image or given picture has this id",
         409: "there is no library yet, or a run is in work",
+        410: "the library has changed since",
         413: "the body is too large",
         421: "wrong Host",
         422: "not of this form, or a picture that cannot be used",
@@ -84,12 +87,13 @@ def create_app(service: Service, root: str = "") -> FastAPI:
             ImageSearchError: _known,
             HTTPException: _refused,
             RequestValidationError: _malformed,
+            ClientDisconnect: _gone,
             Exception: _unexpected,
         },
     )
     app.state.backend = Backend(service)
     app.state.home = f"{root}/"
-    for subject in (search, images, library, health, page):
+    for subject in (search, images, originals, library, health, page):
         app.include_router(subject.router)
     app.openapi = functools.partial(_described, app.openapi)  # type: ignore[method-assign]
     return app
@@ -116,10 +120,14 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
 
 
 async def _warm(backend: Backend) -> None:
+    """Once the page's own files are out of the way: together they would take turns, and the page would be there later."""
+    with contextlib.suppress(TimeoutError):
+        await asyncio.wait_for(backend.ending.wait(), PAGE_WARM_SECONDS)
+        return
     try:
         await backend.work.run(backend.service.warm_up)
     except ImageSearchError as error:  # the first real question says it to whom it concerns
-        log.warning("%s", problem_of(error).message)
+        log.warning("%s", line_of(error))
 
 
 async def _sweep(backend: Backend) -> None:
@@ -139,7 +147,7 @@ async def _known(_: Request, error: ImageSearchError) -> Response:
     status = next((status for kind, status in STATUS if isinstance(error, kind)), 500)
     problem = problem_of(error)
     if status == 500:
-        log.error("%s", problem.message)
+        log.error("%s", line_of(error))
     return _answer(status, problem, {"Retry-After": "1"} if status == 503 else None)
 
 
@@ -152,9 +160,12 @@ async def _refused(request: Request, error: HTTPException) -> Response:
 
 
 async def _malformed(_: Request, error: RequestValidationError) -> Response:
-    where = [".".join(str(part) for part in one["loc"] if part != "body") for one in error.errors()[:3]]
-    text = json.dumps("; ".join(f"{w}: {one['msg']}" for w, one in zip(where, error.errors(), strict=False)))[1:-1]
-    return _answer(422, Problem(code="Malformed", message=f"the request is not of the documented form ({text})", hint="", reason=""))
+    return _answer(422, malformed(error.errors()))
+
+
+async def _gone(_: Request, __: ClientDisconnect) -> Response:
+    """Who sent it went away in the middle: nobody reads this, and nothing is wrong here."""
+    return Response(status_code=499)
 
 
 async def _unexpected(_: Request, error: Exception) -> Response:

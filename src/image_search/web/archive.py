@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import os
-import stat
 import time
 import zipfile
 from collections.abc import Iterator, Sequence
 
 from ..config import PAGE_ZIP_BLOCK_BYTES
+from ..images.formats import Refused
+from ..images.opening import open_below
 from ..library.reading import Item
 from ..paths import shown
+from .browsing import Whereabouts
 
 __all__ = ["entry_name", "zipped"]
 
 NOT_COPIED = "NOT COPIED.txt"
+CHANGED = "CHANGED.txt"
+_WHY = {"gone": "the file is no longer in its folder", "away": "its folder or disk cannot be reached"}
 _FORBIDDEN = str.maketrans(dict.fromkeys('<>:"/\\|?*', "_"))  # what Windows does not take in a name
 
 
@@ -52,31 +56,31 @@ def _cut(text: str, size: int) -> str:
     return text.encode()[:size].decode(errors="ignore")
 
 
-def zipped(items: Sequence[Item]) -> Iterator[bytes]:
-    """The zip's bytes. A file that is gone, is no regular file or leads out of its folder is left out and named in a list inside."""
+def zipped(items: Sequence[Item], where: Whereabouts) -> Iterator[bytes]:
+    """The zip's bytes. What is left out, and what is no longer the file that was indexed, is named in a list inside, with the reason."""
     sink = _Sink()
-    left_out = []
+    left_out, changed = [], []
     with zipfile.ZipFile(sink, "w", zipfile.ZIP_STORED, allowZip64=True) as archive:
         for position, item in enumerate(items, 1):
+            state = where.of(item)
             try:
                 for _ in _copied(archive, entry_name(position, item), item):
                     yield sink.take()
-            except OSError:
-                left_out.append(shown(item.path))
+                if state == "changed":
+                    changed.append(shown(item.path))
+            except (OSError, Refused) as error:
+                why = error.reason.value if isinstance(error, Refused) else error.strerror or str(error)
+                left_out.append(f"{shown(item.path)}: {_WHY.get(state) or why}")
         if left_out:
             archive.writestr(NOT_COPIED, "\n".join(left_out) + "\n")
+        if changed:
+            archive.writestr(CHANGED, "Copied as they are now; they have changed since they were indexed:\n" + "\n".join(changed) + "\n")
     yield sink.take()
 
 
 def _copied(archive: zipfile.ZipFile, name: str, item: Item) -> Iterator[None]:
-    if not item.lies_in_root:
-        raise OSError("it leads out of its folder")
-    # O_NONBLOCK: a pipe under this name does not stop us; O_NOFOLLOW: a link in its place is not followed.
-    handle = os.open(item.path, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
+    handle, status = open_below(os.fsencode(item.source.root), os.fsencode(item.source.relative))
     with open(handle, "rb") as file:
-        status = os.fstat(file.fileno())
-        if not stat.S_ISREG(status.st_mode):
-            raise OSError("it is no regular file")
         written = time.localtime(max(0, status.st_mtime))[:6]
         info = zipfile.ZipInfo(name, min(max(written, (1980, 1, 1, 0, 0, 0)), (2107, 12, 31, 23, 59, 58)))  # what a zip can say
         info.external_attr = 0o644 << 16

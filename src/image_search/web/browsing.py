@@ -7,13 +7,31 @@ from datetime import UTC, datetime
 
 from ..images.formats import rules_of
 from ..library.catalog import item_id
+from ..library.disks import Disks
 from ..library.reading import Item, Reader, reason_code
 from ..paths import as_text, shown, uri_of
 from .opened import OpenLibrary
 from .problems import plain
-from .schemas import ClassCount, Classes, Facts, ItemRow, Page, SkippedFile, SkippedFiles, SkippedReason
+from .schemas import ClassCount, Classes, Facts, ItemRow, Page, SkippedFile, SkippedFiles, SkippedReason, Where
 
-__all__ = ["classes", "facts", "page", "sample", "skipped", "thumbnail_address", "view_address"]
+__all__ = ["Whereabouts", "classes", "facts", "numbered", "page", "rows", "sample", "skipped", "thumbnail_address", "view_address"]
+
+
+class Whereabouts:
+    """Where files are now, for as long as one question takes: by a look at their folders, nothing is opened."""
+
+    def __init__(self, reader: Reader) -> None:
+        self._reader = reader
+        self._disks: Disks | None = None
+
+    def of(self, item: Item) -> Where:
+        try:
+            seen = os.lstat(item.path)
+        except OSError:
+            if self._disks is None:
+                self._disks = self._reader.disks()
+            return "away" if self._disks.away(item.path) else "gone"
+        return "here" if (seen.st_size, seen.st_mtime_ns) == (item.size, item.mtime_ns) else "changed"
 
 
 def classes(library: OpenLibrary) -> Classes:
@@ -23,27 +41,37 @@ def classes(library: OpenLibrary) -> Classes:
 
 def page(library: OpenLibrary, name: str | None, after: int, limit: int) -> Page:
     found = library.reader.page(name=name, after=after, limit=limit)
-    return Page(items=[_row(item) for item in found], next=found[-1].number if len(found) == limit else None)
+    return Page(items=_rows(library, found), next=found[-1].number if len(found) == limit else None)
+
+
+def rows(library: OpenLibrary, ids: list[str]) -> Page:
+    """These images in this order, without those that are no longer in the library."""
+    return Page(items=_rows(library, library.items(ids)), next=None)
+
+
+def numbered(library: OpenLibrary, numbers: list[int]) -> Page:
+    """Images by their numbers, in this order; None in the place of one that has gone since."""
+    found = library.reader.items(numbers)
+    where = Whereabouts(library.reader)
+    return Page(items=[_row(found[number], where) if number in found else None for number in numbers], next=None)
 
 
 def sample(library: OpenLibrary, n: int) -> Page:
     found = library.now(f"sample {n}", lambda reader: reader.sample(n))
-    return Page(items=[_row(item) for item in found], next=None)
+    return Page(items=_rows(library, found), next=None)
 
 
 def facts(library: OpenLibrary, id: str) -> Facts:
     item = library.item(id)
-    absent = not os.path.lexists(item.path)
-    away = absent and library.reader.disks().away(item.path)
+    row = _row(item, Whereabouts(library.reader))
     return Facts(
-        **_row(item).model_dump(),
-        uri=uri_of(item.path),
+        **row.model_dump(),
         format=item.format,
         bytes=item.size,
         modified=_time(item.mtime_ns),
         copies=library.reader.copies(item),
-        offline=away,
-        gone=absent and not away,
+        offline=row.state == "away",
+        gone=row.state == "gone",
         view=view_address(item),
     )
 
@@ -71,11 +99,18 @@ def _version(item: Item) -> str:
     return f"{item.sha256[:6].hex()}-{item.rules}.{rules_of(item.format)}"
 
 
-def _row(item: Item) -> ItemRow:
+def _rows(library: OpenLibrary, items: list[Item]) -> list[ItemRow | None]:
+    where = Whereabouts(library.reader)
+    return [_row(item, where) for item in items]
+
+
+def _row(item: Item, where: Whereabouts) -> ItemRow:
     return ItemRow(
         id=item_id(item.number),
         name=as_text(item.name),
         path=shown(item.path),
+        uri=uri_of(item.path),
+        state=where.of(item),
         width=item.width,
         height=item.height,
         thumbnail=thumbnail_address(item),

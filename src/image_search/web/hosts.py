@@ -47,7 +47,7 @@ def pattern(text: str) -> Pattern:
     UsageError for what would let in names that are not the owner's: a star alone, one below a top-level domain (anyone can have
     evil.com; only *.localhost is the browser's own), one inside a word, one in an address.
     """
-    hint = Advice("for example ", Setting("allow_host", "photos.example.com"), ", or *.example.com, or localhost:*")
+    hint = Advice("for example ", Setting("hosts", "photos.example.com"), ", or *.example.com, or localhost:*")
     wanted = text.strip().lower()
     if _is_address(wanted):  # ::1 without its brackets, too
         return Pattern(wanted, below=False, port=None)

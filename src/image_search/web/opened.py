@@ -7,12 +7,13 @@ from typing import Any, TypeVar
 
 from ..config import PAGE_MOMENTS
 from ..engine import ImageSearchEngine
-from ..errors import LibraryNotFoundError, QueryError
+from ..errors import LibraryNotFoundError
 from ..library.catalog import item_number
 from ..library.library import Library
 from ..library.reading import Item, Reader
 from ..library.thumbnails import Thumbnails
 from .jobs import Jobs
+from .problems import UnknownIdError
 from .recent import Recent
 
 __all__ = ["OpenLibrary"]
@@ -61,11 +62,11 @@ class OpenLibrary:
         return value
 
     def item(self, id: str) -> Item:
-        """The image "id:12"; QueryError if it is not there."""
+        """The image "id:12"; UnknownIdError if it is not there."""
         number = item_number(id)
         found = None if number is None else self.reader.item(number)
         if found is None:
-            raise QueryError(f"there is no image {id} in the library", hint="it may have been moved or taken out")
+            raise UnknownIdError(f"there is no image {id} in the library", hint="it may have been moved or taken out")
         return found
 
     def items(self, ids: list[str]) -> list[Item]:

@@ -49,6 +49,17 @@ class DeadlineProtocol(H11Protocol):
         if self.conn.their_state is not h11.IDLE:
             self._headers_came()
 
+    def send_400_response(self, msg: str) -> None:
+        """What comes is no HTTP, be it the rest of a body: whoever works on the request is told, for uvicorn does not, and would be
+        answering a connection that it has closed."""
+        if self.conn.our_state not in (h11.IDLE, h11.SEND_RESPONSE):  # the answer is on its way already
+            self.transport.abort()
+            return
+        super().send_400_response(msg)
+        if self.cycle is not None:
+            self.cycle.disconnected = True
+            self.cycle.message_event.set()
+
     def pause_writing(self) -> None:
         super().pause_writing()
         if self._write_timer is None:

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
-from ..config import PAGE_BATCH, PAGE_BATCH_RESULTS, PAGE_PARTS, PAGE_RESULTS
+from ..config import PAGE_BATCH, PAGE_BATCH_RESULTS, PAGE_FULL, PAGE_PARTS, PAGE_RESULTS, PAGE_ROWS
 from ..types import Region
 
 __all__ = [
@@ -15,6 +15,8 @@ __all__ = [
     "BatchRow",
     "ClassCount",
     "Classes",
+    "Columns",
+    "CountsRequest",
     "Facts",
     "FolderChoice",
     "Health",
@@ -27,12 +29,15 @@ __all__ = [
     "Problem",
     "QueryPart",
     "QueryShown",
+    "RowsRequest",
     "SearchAnswer",
     "SearchBatch",
     "SearchRequest",
+    "Section",
     "SkippedFiles",
     "State",
     "Upload",
+    "WallShown",
 ]
 
 ITEM_ID = r"^id:[0-9]{1,18}$"
@@ -45,6 +50,12 @@ class _Schema(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
 
+class _Asked(_Schema):
+    """What comes in: a number is a number, and true is none."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+
 class Problem(_Schema):
     """Every answer that is not a success."""
 
@@ -55,7 +66,7 @@ class Problem(_Schema):
 
 
 # `types.Region` for strangers: its ranges are checked before anything is done with it, and the OpenAPI document shows them.
-class Box(_Schema):
+class Box(_Asked):
     """Part of a picture, in pixels of the upright picture."""
 
     x: int = Field(ge=0, le=10**6)
@@ -67,7 +78,7 @@ class Box(_Schema):
         return Region(self.x, self.y, self.w, self.h)
 
 
-class QueryPart(_Schema):
+class QueryPart(_Asked):
     """One picture to search with."""
 
     id: str = Field(pattern=ANY_ID, description="a library item (id:12) or an upload (up:...)")
@@ -75,15 +86,24 @@ class QueryPart(_Schema):
     region: Box | None = Field(None, description="only this part of it")
 
 
-class SearchRequest(_Schema):
+class SearchRequest(_Asked):
     queries: list[QueryPart] = Field(min_length=1, max_length=PAGE_PARTS, description="their mean; those with `less` count against")
     n: int = Field(60, ge=1, le=PAGE_RESULTS)
     names: list[Annotated[str, StringConstraints(max_length=1000)]] = Field([], max_length=100, description="only these classes")
     path: str = Field(
-        "", max_length=1000, description='glob on the absolute path ("*" crosses folders); text without * or ? may stand anywhere'
+        "", max_length=2000, description='glob on the whole absolute path, as in the shell ("*" crosses folders): "*/2024/*"; "": any path'
     )
-    min_similarity: float | None = Field(None, ge=-1, le=1)
+    min_similarity: float | None = Field(None, ge=-1, le=1, description="only matches with at least this similarity")
+    min_closeness: float | None = Field(
+        None, ge=0, le=1, description="only matches with at least this closeness; 400 in a library of fewer than 50 images, which has none"
+    )
     exclude_self: bool = Field(False, description="leave out files identical to a query")
+    full: int = Field(PAGE_FULL, ge=0, le=PAGE_RESULTS, description="so many matches with all that is known; those after them in `rest`")
+
+
+# Where a picture's file is now: there; its folder is there without it; its folder or disk cannot be reached; it is another file.
+Where = Literal["here", "gone", "away", "changed"]
+_WHERE = "where its file is: here, gone (its folder is there), away (its folder or disk is not), changed (since it was indexed)"
 
 
 class Hit(_Schema):
@@ -101,6 +121,7 @@ class Hit(_Schema):
     identical: bool
     offline: bool = Field(description="its disk or folder cannot be reached now")
     gone: bool = Field(description="its folder can be reached, and the file is no longer there")
+    state: Where = Field(description=_WHERE)
     width: int
     height: int
     same_as: int | None = Field(description="rank of an earlier match that shows the same picture")
@@ -116,9 +137,21 @@ class QueryShown(_Schema):
     view: str = Field(description="address of the picture, at most 1600 pixels wide or high; relative to that of the page")
 
 
+class Columns(_Schema):
+    """The matches after the first ones, an entry each in every list; `POST /api/rows` tells the rest of one."""
+
+    ids: list[int] = Field(description="12 is id:12")
+    similarity: list[float]
+    closeness: list[float] | None
+    shape: str = Field(description="base64 of a byte each, the picture's shape: 128 + 32 log2(width / height)")
+    heights: str | None = Field(description="base64 of a byte each: half the height in pixels, at most 255; null: none is that small")
+    same_as: list[int | None]
+
+
 class SearchAnswer(_Schema):
     queries: list[QueryShown]
     matches: list[Hit]
+    rest: Columns | None = Field(None, description="matches beyond those that were asked for in full; null: there are none")
     model: str
     exact: bool = Field(description="every image was compared; false: the vector store answered")
     complete: bool = Field(description="there are no more matches than these")
@@ -127,7 +160,7 @@ class SearchAnswer(_Schema):
     )
 
 
-class SearchBatch(_Schema):
+class SearchBatch(_Asked):
     searches: list[SearchRequest] = Field(min_length=1, max_length=PAGE_BATCH, description="each is answered by itself")
 
     @model_validator(mode="after")
@@ -152,12 +185,12 @@ class BatchAnswer(_Schema):
 
 class Upload(_Schema):
     id: str = Field(description="good for a week after its last use, unless many newer pictures come; also after a restart")
-    width: int
+    width: int = Field(description="of the original, upright; regions count in its pixels")
     height: int
     view: str
 
 
-class Address(_Schema):
+class Address(_Asked):
     url: str = Field(min_length=1, max_length=2000)
 
 
@@ -165,18 +198,41 @@ class ItemRow(_Schema):
     id: str
     name: str
     path: str
+    uri: str
+    state: Where = Field(description=_WHERE)
     width: int
     height: int
     thumbnail: str
 
 
 class Page(_Schema):
-    items: list[ItemRow]
+    items: list[ItemRow | None] = Field(description="null, in the order of a wall: it has gone since")
     next: int | None = Field(description="give it as `after` for the next page; null: this was the last")
 
 
+class RowsRequest(_Asked):
+    ids: list[ItemId] = Field(max_length=PAGE_ROWS)
+
+
+class Section(_Schema):
+    """One class of the wall."""
+
+    name: str
+    start: int = Field(description="its first image's place")
+    images: int
+
+
+class WallShown(_Schema):
+    """The library's images by class, then by path: the shape of each, so that they can be laid out before any is asked for."""
+
+    generation: int = Field(description="give it to GET /api/images with `start`: rows of this very order")
+    images: int
+    sections: list[Section]
+    shapes: str = Field(description="base64 of a byte each: 128 + 32 log2(width / height)")
+    heights: str | None = Field(description="base64 of a byte each: half the height in pixels, at most 255; null: none is that small")
+
+
 class Facts(ItemRow):
-    uri: str
     format: str
     bytes: int
     modified: str = Field(description="ISO 8601, UTC, of the file when it was indexed")
@@ -193,6 +249,14 @@ class ClassCount(_Schema):
 
 class Classes(_Schema):
     classes: list[ClassCount]
+
+
+class CountsRequest(_Asked):
+    """The filters beside the class; with `queries` and a least similarity, of the matches that a search would show."""
+
+    queries: list[QueryPart] = Field([], max_length=PAGE_PARTS)
+    path: str = Field("", max_length=1000)
+    min_similarity: float | None = Field(None, ge=-1, le=1)
 
 
 class FolderChoice(_Schema):
@@ -242,6 +306,9 @@ class State(_Schema):
     urls_allowed: bool
     upload_bytes: int
     upload_megapixels: float
+    query_width: int = Field(description="pixels that a query keeps for the model when it is decoded; 0: there is no library yet")
+    query_height: int
+    on_this_machine: bool = Field(description="the page is used where the files lie, and there is a desktop: they can be opened")
     job: JobState
     read_only: bool = Field(description="the key that was given may look and search, and change nothing")
 
@@ -250,7 +317,7 @@ class Health(_Schema):
     status: Literal["ok"]
 
 
-class IndexRequest(_Schema):
+class IndexRequest(_Asked):
     folder: int = Field(ge=0, le=10_000, description="number of one of the folders in the state")
 
 

@@ -3,30 +3,46 @@
 from __future__ import annotations
 
 import os
+import threading
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, NamedTuple
 
-from ..config import PAGE_QUERIES
+import numpy as np
+
+from ..config import PAGE_FOLDED, PAGE_QUERIES, PAGE_RESULTS
 from ..library.catalog import item_number
-from ..library.reading import Reader
+from ..library.reading import Item, Reader
 from ..models import near_identical
-from ..paths import shown
+from ..paths import as_text, shown
 from ..present.json import matches_json
+from ..search.filters import Filters, Sieve
 from ..search.matches import Matches
 from ..search.query import Query
 from ..search.same_picture import same_picture
-from ..types import Region
-from .browsing import thumbnail_address, view_address
+from ..types import Match, Region
+from .browsing import Whereabouts, thumbnail_address, view_address
 from .opened import OpenLibrary
 from .pictures import Pictures, upload_address
 from .recent import Recent
-from .schemas import Hit, QueryPart, QueryShown, SearchAnswer, SearchRequest
+from .schemas import ClassCount, Classes, Columns, CountsRequest, Hit, QueryPart, QueryShown, SearchAnswer, SearchRequest
+from .walls import as_text_of, heights, shapes, small_heights
 
 __all__ = ["Searching"]
 
-# What a question is made of. The reader, because a replaced library may have vectors of another model; the content, because the
-# same id may get another picture.
+# What a question is made of. The reader, because a replaced library may have vectors of another model; the content (of what was sent:
+# its size, negative), because the same id may get another picture.
 _Key = tuple[Reader, str, Region | None, int]
+
+
+class _Found(NamedTuple):
+    """A match as the page counts it; `same_as`: rank of an earlier one that shows the same picture."""
+
+    rank: int
+    item: Item
+    match: Match
+    same_as: int | None
 
 
 class Searching:
@@ -36,6 +52,8 @@ class Searching:
         self._library = library
         self._pictures = pictures
         self._queries: Recent[_Key, Query] = Recent(PAGE_QUERIES)
+        self._sieve: tuple[Reader, Sieve] | None = None
+        self._sifting = threading.Lock()
 
     def search(self, request: SearchRequest) -> SearchAnswer:
         self._library.must_exist()
@@ -45,19 +63,50 @@ class Searching:
             request.n,
             less=[query for part, query, _ in read if part.less],
             names=request.names,
-            path=_glob(request.path),
+            path=request.path or None,
             min_similarity=request.min_similarity,
+            min_closeness=request.min_closeness,
             exclude_self=request.exclude_self,
         )
         threshold = self.threshold(matches.model)
+        found = self._found(matches, threshold)
+        where = Whereabouts(self._library.reader)
         return SearchAnswer(
             queries=[shown_query for _, _, shown_query in read],
-            matches=self._hits(matches, threshold),
+            matches=[_hit(one, where) for one in found[: request.full]],
+            rest=_columns(found[request.full :]) if len(found) > request.full else None,
             model=shown(matches.model),
             exact=matches.exact,
             complete=len(matches) < request.n,
             near_identical=threshold,
         )
+
+    def class_counts(self, request: CountsRequest) -> Classes:
+        """How many images of each class pass the other filters: of the whole library, or of the matches that are near enough."""
+        self._library.must_exist()
+        path = request.path or None
+        if request.queries and request.min_similarity is not None:
+            read = [(part, self._query(part)[0]) for part in request.queries]
+            matches = self._library.engine.search(
+                [query for part, query in read if not part.less],
+                PAGE_RESULTS,
+                less=[query for part, query in read if part.less],
+                path=path,
+                min_similarity=request.min_similarity,
+            )
+            counts = dict(Counter(match.name for match in matches))
+        else:
+            counts = self._passing(self._library.reader, path)
+        return Classes(classes=[ClassCount(name=as_text(name), images=images) for name, images in sorted(counts.items())])
+
+    def _passing(self, reader: Reader, path: str | None) -> dict[str, int]:
+        if path is None:
+            return dict(reader.classes())
+        with self._sifting:
+            if self._sieve is None or self._sieve[0] is not reader:
+                self._sieve = reader, Sieve(reader)
+            with reader.snapshot():
+                return self._sieve[1].counts(Filters(path=path))
 
     @staticmethod
     def threshold(model: str) -> float | None:
@@ -66,16 +115,19 @@ class Searching:
 
     def _query(self, part: QueryPart) -> tuple[Query, QueryShown]:
         """The vector (kept between searches) and what the page shows of it."""
-        source: str | bytes
+        source: str | bytes | Query
+        region = None if part.region is None else part.region.region()
         if part.id.startswith("up:"):
             upload = self._pictures.uploaded(part.id)
-            source, content, label, view = upload.data, 0, "", upload_address(part.id)
+            source, content, label, view = upload.data, -len(upload.data), "", upload_address(upload)
             width, height = upload.width, upload.height
+            if upload.original and region is None and (known := self._library.reader.content_of(bytes.fromhex(upload.original))):
+                source, content = Query(part.id, self._library.reader.vector(known), sha256=bytes.fromhex(upload.original)), known
+            region = None if region is None else upload.on_data(region)
         else:
             item = self._library.item(part.id)
             source, content, label, view = part.id, item.content, os.path.basename(item.path), view_address(item)
             width, height = item.width, item.height
-        region = None if part.region is None else part.region.region()
         key = (self._library.reader, part.id, region, content)
         query = self._queries.get(key)
         if query is None:
@@ -84,38 +136,54 @@ class Searching:
             self._queries.put(key, query)
         return query, QueryShown(id=part.id, label=shown(label), less=part.less, width=width, height=height, view=view)
 
-    def _hits(self, matches: Matches, threshold: float | None) -> list[Hit]:
+    def _found(self, matches: Matches, threshold: float | None) -> list[_Found]:
         reader = self._library.reader
         numbers = [number for match in matches if (number := item_number(match.id)) is not None]
-        found = reader.items(numbers)
-        rows = [(found[n], match) for n, match in zip(numbers, _as_json(matches), strict=True) if n in found]
-        leaders = same_picture(reader, [item.content for item, _ in rows], threshold)
+        items = reader.items(numbers)
+        there = [(items[number], match) for number, match in zip(numbers, matches, strict=True) if number in items]
+        leaders = same_picture(reader, [item.content for item, _ in there], threshold, most=PAGE_FOLDED)
         return [
-            Hit(
-                id=match["id"],
-                rank=position + 1,
-                name=match["name"],
-                similarity=match["similarity"],
-                closeness=match["closeness"],
-                path=shown(item.path),
-                uri=match["uri"],
-                identical=match["identical"],
-                offline=match["offline"],
-                gone=match["gone"],
-                width=item.width,
-                height=item.height,
-                same_as=None if leader == position else leader + 1,
-                thumbnail=thumbnail_address(item),
-            )
-            for position, ((item, match), leader) in enumerate(zip(rows, leaders, strict=True))
+            _Found(position + 1, item, match, None if leader == position else leader + 1)
+            for position, ((item, match), leader) in enumerate(zip(there, leaders, strict=True))
         ]
 
 
-def _as_json(matches: Matches) -> list[dict[str, Any]]:
-    rows: list[dict[str, Any]] = matches_json(list(matches), query="", model="", exact=True)["matches"]
-    return rows
+def _hit(found: _Found, where: Whereabouts) -> Hit:
+    item = found.item
+    match = _as_json(found.match)
+    return Hit(
+        id=match["id"],
+        rank=found.rank,
+        name=match["name"],
+        similarity=match["similarity"],
+        closeness=match["closeness"],
+        path=shown(item.path),
+        uri=match["uri"],
+        identical=match["identical"],
+        offline=match["offline"],
+        gone=match["gone"],
+        state=where.of(item),
+        width=item.width,
+        height=item.height,
+        same_as=found.same_as,
+        thumbnail=thumbnail_address(item),
+    )
 
 
-def _glob(text: str) -> str | None:
-    """A pattern as it is; plain text may stand anywhere in the path."""
-    return None if not text else text if any(c in text for c in "*?[") else f"*{text}*"
+def _columns(found: Sequence[_Found]) -> Columns:
+    """Rounded to what is shown of them: that halves what is sent."""
+    sizes = np.array([(one.item.width, one.item.height) for one in found], np.float64)
+    scored = found[0].match.closeness is not None
+    return Columns(
+        ids=[one.item.number for one in found],
+        similarity=[round(max(-1.0, min(1.0, float(one.match.similarity))), 4) for one in found],
+        closeness=[round(one.match.closeness or 0.0, 3) for one in found] if scored else None,
+        shape=as_text_of(shapes(sizes)),
+        heights=small_heights(heights(sizes)),
+        same_as=[one.same_as for one in found],
+    )
+
+
+def _as_json(match: Match) -> dict[str, Any]:
+    row: dict[str, Any] = matches_json([match], query="", model="", exact=True)["matches"][0]
+    return row

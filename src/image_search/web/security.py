@@ -37,7 +37,7 @@ PAGES = frozenset({"/", "/api/docs"})  # what a person opens, with the key in th
 NO_KEY = frozenset({"/api/health"})
 # What a key that may only read may POST: it asks, with more than fits an address. All else that is no GET is refused to it, so a new route
 # that changes something is closed to it from the beginning.
-READING = frozenset({"/api/search", "/api/search/batch", "/api/uploads", "/api/addresses", "/api/classes"})
+READING = frozenset({"/api/search", "/api/search/batch", "/api/uploads", "/api/addresses", "/api/counts", "/api/rows"})
 
 CONTENT_POLICY = "; ".join(
     (
@@ -72,6 +72,9 @@ class _Refusal(NamedTuple):
     hint: str
 
 
+_AMBIGUOUS = _Refusal(400, "Malformed", "a body has either Transfer-Encoding or Content-Length", "send one of them")
+
+
 class Guard:
     """ASGI middleware around the whole application.
 
@@ -79,15 +82,17 @@ class Guard:
         keys: that open it.
         hosts: under which it may be reached.
         root: the path below which a proxy shows it, "" or "/photos". Requests may come with it or without it: some proxies take it away.
+        upload_bytes: of a picture that is sent.
     """
 
     body_seconds = PAGE_BODY_SECONDS
 
-    def __init__(self, app: App, keys: Keys, *, hosts: Hosts, root: str = "") -> None:
+    def __init__(self, app: App, keys: Keys, *, hosts: Hosts, root: str = "", upload_bytes: int = UPLOAD_LIMITS.file_bytes) -> None:
         self._app = app
         self._keys = keys
         self._hosts = hosts
         self._root = root
+        self.upload_bytes = upload_bytes
         self._buffered = 0
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
@@ -106,7 +111,8 @@ class Guard:
         changes = scope["method"] not in ("GET", "HEAD")
         by_token = self._key_in_header(headers)
         wrong: _Refusal | bool | None = (
-            self._wrong_host(headers)
+            (body.ambiguous and _AMBIGUOUS)
+            or self._wrong_host(headers)
             or self._wrong_origin(headers, changes, by_token is not None)
             or self._wrong_site(scope, headers)
             or (body.too_large and _Refusal(413, "TooLarge", f"more than {body.limit // MIB or 1} MB are not taken", "save it smaller"))
@@ -203,7 +209,7 @@ class Guard:
     def take(self, count: int) -> bool:
         """Room for these bytes among all that are being received?"""
         self._buffered += count
-        return self._buffered <= PAGE_BUFFERED_BYTES
+        return self._buffered <= max(PAGE_BUFFERED_BYTES, self.upload_bytes)
 
 
 class _Body:
@@ -212,11 +218,14 @@ class _Body:
     def __init__(self, guard: Guard, scope: Message, headers: dict[str, list[str]], receive: Receive) -> None:
         self._guard = guard
         self._receive = receive
-        self._deadline = time.monotonic() + guard.body_seconds
-        self.limit = UPLOAD_LIMITS.file_bytes if scope["path"] == UPLOAD_PATH else PAGE_JSON_BYTES
+        self.limit = guard.upload_bytes if scope["path"] == UPLOAD_PATH else PAGE_JSON_BYTES
+        longer = max(1.0, self.limit / UPLOAD_LIMITS.file_bytes)  # what may be larger may take as much longer
+        self._deadline = time.monotonic() + guard.body_seconds * longer
         length = headers.get("content-length", ["0"])[0]
         self.expected = "transfer-encoding" in headers or length != "0"
         self.too_large = length.isascii() and length.isdigit() and int(length[:18]) > self.limit
+        # A proxy in front of us may believe the one and we the other: what is the rest of a body here would be a request there.
+        self.ambiguous = "transfer-encoding" in headers and "content-length" in headers
         self.counted = 0
         self.complete = not self.expected
 
@@ -241,7 +250,7 @@ class _Body:
 
     async def drain(self) -> None:
         """Take a small body off the line: closing with it unread would reset the connection, and the answer would be lost."""
-        if self.too_large:
+        if self.too_large or self.ambiguous:
             return
         self._deadline = min(self._deadline, time.monotonic() + PAGE_DRAIN_SECONDS)
         self.limit = PAGE_JSON_BYTES

@@ -11,6 +11,7 @@ from types import FrameType
 from typing import TYPE_CHECKING
 
 from ..paths import shown
+from ..signals import Patience
 from .start import PageSettings, Start
 
 if TYPE_CHECKING:
@@ -58,8 +59,10 @@ class _Ending:
     def __init__(self) -> None:
         self.told = False
         self.server: PageServer | None = None
+        self._patience = Patience()
 
-    def _hear(self, _number: int, _frame: FrameType | None) -> None:
+    def _hear(self, number: int, _frame: FrameType | None) -> None:
+        self._patience.asked_before(number)
         self.told = True
         if self.server is not None:
             self.server.stop()

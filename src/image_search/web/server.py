@@ -15,6 +15,7 @@ from typing import cast
 import uvicorn
 
 from ..config import PAGE_ENDING_SECONDS, PAGE_IDLE_SECONDS
+from ..signals import Patience
 from .app import create_app
 from .kept import forget_all, sweep_others, uploads_folder
 from .keys import place_name, uploads_key
@@ -33,8 +34,11 @@ class _Server(uvicorn.Server):
     def __init__(self, config: uvicorn.Config, ending: asyncio.Event) -> None:
         super().__init__(config)
         self._ending = ending
+        self._told = Patience()
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        if self._told.asked_before(sig):  # to uvicorn a second one means: cut everything off, with a trace
+            return
         self._ending.set()  # pages that watch the progress are let go: they would hold the server open
         super().handle_exit(sig, frame)
 
@@ -74,9 +78,11 @@ class PageServer:
         self.engine, self.port, self.keys, self.address = start.engine, start.port, start.keys, start.address
         demo_folder = self.engine.library.parent / "sample-gallery"
         shared = Shared(folders=start.folders, urls=start.settings.urls, demo_folder=demo_folder)
-        self.service = Service(self.engine, shared, _uploads(self.engine.library, start.secret, start.settings.new_key))
+        upload_bytes = self.engine.decoders.of_sent.file_bytes
+        uploads = _uploads(self.engine.library, start.secret, start.settings.new_key, upload_bytes)
+        self.service = Service(self.engine, shared, uploads)
         self.app = create_app(self.service, start.root)
-        self.guard = Guard(cast(App, self.app), self.keys, hosts=start.hosts, root=start.root)
+        self.guard = Guard(cast(App, self.app), self.keys, hosts=start.hosts, root=start.root, upload_bytes=upload_bytes)
         self._ending: asyncio.Event = self.app.state.backend.ending
         logging.getLogger("uvicorn.error").setLevel(logging.ERROR)  # one line for each malformed request would be a flood
         self._server = _Server(_configured(self.guard, protocol), self._ending)
@@ -112,13 +118,13 @@ def _configured(guard: Guard, protocol: type[DeadlineProtocol]) -> uvicorn.Confi
     )
 
 
-def _uploads(library: Path, secret: bytes | None, renewed: bool) -> Uploads:
+def _uploads(library: Path, secret: bytes | None, renewed: bool, largest: int) -> Uploads:
     """Pictures that are given are kept as long as the key is."""
     if secret is None:
-        return Uploads()
+        return Uploads(largest=largest)
     folders = uploads_folder()
     folder = folders / place_name(library)
     if renewed:
         forget_all(folder)
     sweep_others(folders)
-    return Uploads(uploads_key(secret), folder)
+    return Uploads(uploads_key(secret), folder, largest)

@@ -9,18 +9,19 @@ from typing import Any
 
 from .. import __version__
 from ..advice import Advice, Setting, Verb
-from ..config import UPLOAD_LIMITS
 from ..engine import ImageSearchEngine
 from ..errors import UsageError
 from ..library.catalog import item_id
 from ..paths import shown
 from .jobs import Jobs
 from .opened import OpenLibrary
+from .originals import can_open
 from .pictures import Pictures, flat_picture
 from .problems import plain, problem_of
 from .schemas import FolderChoice, JobState, LibraryState, State
 from .searching import Searching
 from .uploads import Uploads
+from .walls import Walls
 
 __all__ = ["Service", "Shared"]
 
@@ -39,6 +40,7 @@ class Service:
 
     Attributes:
         library: to look things up in (`browsing`).
+        walls: all of it, in its order.
         pictures, searching: what is shown of it, and asked.
         jobs: the index run in the background.
         uploads: the pictures that were given.
@@ -49,6 +51,7 @@ class Service:
         self._shared = shared
         self.jobs = Jobs(engine)
         self.library = OpenLibrary(engine, self.jobs)
+        self.walls = Walls(self.library)
         self.uploads = uploads or Uploads()
         self.pictures = Pictures(self.library, shared.urls, self.uploads)
         self.searching = Searching(self.library, self.pictures)
@@ -68,19 +71,33 @@ class Service:
 
     # --- what there is ------------------------------------------------------------------------------------------------------
 
-    def state(self, *, read_only: bool = False) -> State:
-        """`read_only`: for one who may only look and search."""
+    def state(self, *, here: bool = False, read_only: bool = False) -> State:
+        """`here`: for one who sits at this machine; `read_only`: for one who may only look and search."""
         facts = self._facts()
+        width, height = self._query_pixels(facts)
         return State(
             version=__version__,
             library=None if facts is None else _library_state(facts),
             folders=self._choices(facts),
             urls_allowed=self._shared.urls,
-            upload_bytes=UPLOAD_LIMITS.file_bytes,
-            upload_megapixels=UPLOAD_LIMITS.megapixels,
+            upload_bytes=self._engine.decoders.of_sent.file_bytes,
+            upload_megapixels=self._engine.decoders.of_sent.megapixels,
+            query_width=width,
+            query_height=height,
+            on_this_machine=here and not read_only and can_open(),
             job=self.job_state(),
             read_only=read_only,
         )
+
+    def _query_pixels(self, facts: dict[str, Any] | None) -> tuple[int, int]:
+        """(width, height) that a decoder's reduced size keeps of a query, or more: below them the model sees another picture."""
+        if facts is None:
+            return 0, 0
+        from ..images.pixels import DRAFT_MARGIN
+
+        recipe = self.library.reader.fingerprint.preprocess
+        height, width = recipe.size or (recipe.shortest_edge, recipe.shortest_edge)
+        return DRAFT_MARGIN * (width or 0), DRAFT_MARGIN * (height or 0)
 
     def _facts(self) -> dict[str, Any] | None:
         """`engine.status()`; None: there is no library."""
@@ -145,6 +162,6 @@ def _library_state(facts: dict[str, Any]) -> LibraryState:
         model=shown(facts["model"]),
         dimensions=facts["dimensions"],
         store=shown(facts["store"]),
-        store_ready=facts["store_ready"],
+        store_ready=facts["store_ready"] or facts["store"] == "exact",  # where none is kept, none has to be made ready
         store_note=plain(facts["store_note"]),
     )

@@ -14,11 +14,12 @@ import re
 import secrets
 import socket
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+from .. import given
 from ..advice import Advice, Setting
-from ..config import PAGE_BACKLOG, PAGE_PORT
+from ..config import OWN_MEGABYTES, OWN_MEGAPIXELS, PAGE_BACKLOG, PAGE_PORT
 from ..engine import ImageSearchEngine
 from ..errors import ImageSearchError, UsageError
 from ..paths import from_bytes, place_of, shown
@@ -39,6 +40,8 @@ class PageSettings:
         folders: may be indexed from the page, beside those in the library.
         urls: pictures may be fetched from public addresses.
         hosts: further names under which a proxy or a container in front of it is reached, as `hosts.pattern` reads them.
+        max_megapixels, max_megabytes: as in `ImageSearchEngine`; None: 200 each for the page of one's own machine; where others may reach
+            it, the engine's.
         root_path: below which a proxy shows it, such as "/photos".
         key_file: a file of named keys, which then are the only ones; made with two keys if it is not there.
         new_key: renew the library's own key: the address printed before opens nothing any more.
@@ -58,6 +61,8 @@ class PageSettings:
     model: str | None = None
     runtime: str | None = None
     store: str | None = None
+    max_megapixels: float | None = None
+    max_megabytes: float | None = None
 
 
 class Start:
@@ -71,12 +76,13 @@ class Start:
     """
 
     def __init__(self, settings: PageSettings, notify: Callable[[str], None] | None = None) -> None:
-        self.settings = settings
+        self.settings = settings = _checked(settings)
         self.root = _root_path(settings.root_path)
         named = _named_keys(settings, notify)
-        given = tuple(pattern(host) for host in settings.hosts)
+        others = tuple(pattern(host) for host in settings.hosts)
         self.folders = tuple(_folder(folder) for folder in settings.folders)
         self.socket = _listen(settings.host, settings.port)
+        own = self.local and not others
         try:
             self.port = int(self.socket.getsockname()[1])
             self.engine = ImageSearchEngine(
@@ -84,6 +90,8 @@ class Start:
                 model=settings.model,
                 runtime=settings.runtime,
                 store=settings.store,
+                max_megapixels=OWN_MEGAPIXELS if settings.max_megapixels is None and own else settings.max_megapixels,
+                max_megabytes=OWN_MEGABYTES if settings.max_megabytes is None and own else settings.max_megabytes,
                 long_lived=True,
                 notify=notify,
             )
@@ -94,17 +102,17 @@ class Start:
         self.secret = _secret(settings, self.engine.library, notify)
         keys = named or [owners_key(self.secret or secrets.token_bytes(32))]
         self.keys = Keys(keys, self.port, path=self.root, lasting=bool(named or self.secret))
-        self.hosts = self._hosts(given)
+        self.hosts = self._hosts(others)
 
     @property
     def local(self) -> bool:
         """Only this machine reaches it."""
         return _is_local(self.settings.host)
 
-    def _hosts(self, given: tuple[Pattern, ...]) -> Hosts:
+    def _hosts(self, others: tuple[Pattern, ...]) -> Hosts:
         everywhere = not self.local
         names = LOCAL | {self.settings.host.lower()} | ({socket.gethostname().lower()} if everywhere else set())
-        return Hosts(names, self.port, everywhere, given)
+        return Hosts(names, self.port, everywhere, others)
 
     @property
     def address(self) -> str:
@@ -116,6 +124,22 @@ class Start:
         """Without the key."""
         host = "127.0.0.1" if self.settings.host in ("0.0.0.0", "::", "") else self.settings.host
         return f"http://{f'[{host}]' if ':' in host else host}:{self.port}{self.root}/"
+
+
+def _checked(settings: PageSettings) -> PageSettings:
+    """Each of its kind; what is the engine's is left to the engine."""
+    return replace(
+        settings,
+        host=given.text(settings.host, "host"),
+        port=None if settings.port is None else given.whole(settings.port, "port", least=0, most=65535),
+        folders=given.paths(settings.folders, "the folder"),
+        urls=given.truth(settings.urls, "urls"),
+        hosts=given.texts(settings.hosts, "hosts"),
+        root_path=given.text(settings.root_path, "root_path"),
+        key_file=None if settings.key_file is None else given.path(settings.key_file, "key_file"),
+        new_key=given.truth(settings.new_key, "new_key"),
+        fresh_key=given.truth(settings.fresh_key, "fresh_key"),
+    )
 
 
 def _is_local(host: str) -> bool:
@@ -182,7 +206,7 @@ def _secret(settings: PageSettings, library: Path, notify: Callable[[str], None]
 def _listen(host: str, port: int | None) -> socket.socket:
     try:
         family, _, _, _, address = socket.getaddrinfo(host, PAGE_PORT if port is None else port, type=socket.SOCK_STREAM)[0]
-    except (OSError, UnicodeError) as error:
+    except (OSError, UnicodeError, OverflowError) as error:
         raise UsageError(
             f"there is no address {host!r} to listen on", hint=Advice("leave out ", Setting("host"), ", or give an address of this machine")
         ) from error

@@ -50,7 +50,7 @@ async function start() {
     if (!response.ok) throw new Error(String(response.status));
     api = await response.json();
   } catch {
-    fill(main, h("div", { class: "notice", role: "alert" }, h("strong", {}, words.nothing), h("a", { href: "../" }, words.page)));
+    fill(main, h("div", { class: "state", role: "alert" }, h("strong", {}, words.nothing), h("a", { href: "../" }, words.page)));
     return;
   }
   draw(api);

@@ -13,9 +13,10 @@ from starlette.exceptions import HTTPException
 from ...config import PAGE_BEAT_SECONDS, PAGE_STREAMS, PAGE_TICK_SECONDS
 from .. import browsing
 from ..limiter import BusyError
-from ..schemas import Classes, IndexRequest, JobState, SkippedFiles, State
+from ..schemas import Classes, CountsRequest, IndexRequest, JobState, SkippedFiles, State
 from ..service import Service
 from . import NOT_KEPT, Backend, Behind, of_bytes
+from .originals import at_this_machine
 
 __all__ = ["router"]
 
@@ -25,13 +26,20 @@ router = APIRouter(tags=["library"])
 @router.get("/api/library")
 async def state(request: Request, behind: Behind) -> State:
     """The library, the folders that may be indexed, what is going on."""
-    return await behind.lookups.run(behind.service.state, read_only=request.state.read_only)
+    here, read_only = at_this_machine(request), request.state.read_only
+    return await behind.lookups.run(behind.service.state, here=here, read_only=read_only)
 
 
 @router.get("/api/classes")
 async def classes(behind: Behind) -> Classes:
     """Every class with the number of its images."""
     return await behind.lookups.run(browsing.classes, behind.service.library)
+
+
+@router.post("/api/counts")
+async def class_counts(request: CountsRequest, behind: Behind) -> Classes:
+    """Every class with the number of its images that pass the other filters."""
+    return await behind.work.run(behind.service.searching.class_counts, request)
 
 
 @router.get("/api/skipped")

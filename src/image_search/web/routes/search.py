@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from fastapi import APIRouter, Request
+from typing import Annotated
+
+from fastapi import APIRouter, Header, Query, Request
 from fastapi.responses import Response
 
 from ...errors import ImageSearchError
+from ..pictures import Original
 from ..problems import problem_of
 from ..schemas import Address, BatchAnswer, SearchAnswer, SearchBatch, SearchRequest, Upload
 from . import FOR_EVER, Backend, Behind, of_bytes
@@ -42,17 +45,29 @@ async def search_batch(batch: SearchBatch, request: Request, behind: Behind) -> 
 
 
 def _answered(behind: Backend, request: SearchRequest) -> str:
-    """Written as JSON in the same thread; FastAPI would build the 500 matches a second time, on the loop (20 ms)."""
+    """Written as JSON in the same thread; FastAPI would build the matches a second time, on the loop (20 ms)."""
     return behind.service.searching.search(request).model_dump_json()
 
 
 @router.post("/api/uploads", openapi_extra={"requestBody": _A_FILE})
-async def upload(request: Request, behind: Behind) -> Upload:
-    """A picture to search with: the file's bytes as the body, at most 20 MB and 50 megapixels. The answer's id goes into a search."""
+async def upload(
+    request: Request,
+    behind: Behind,
+    x_original_sha256: Annotated[str | None, Header(pattern="^[0-9a-fA-F]{64}$", description="the body is a copy of this file")] = None,
+    x_original_size: Annotated[str | None, Header(pattern="^[1-9][0-9]{0,5}x[1-9][0-9]{0,5}$", description="its pixels: 4032x3024")] = None,
+) -> Upload:
+    """A picture to search with: the file's bytes as the body, as large as `/api/library` says. The answer's id goes into a search.
+
+    Or a smaller copy of it, with both headers: where the library has the original, it is searched with that one's vector, and marked.
+    """
     data = bytearray()
     async for chunk in request.stream():
         data += chunk
-    return await behind.work.run(behind.service.pictures.upload, bytes(data))
+    original = None
+    if x_original_sha256 is not None and x_original_size is not None:
+        width, height = map(int, x_original_size.split("x"))
+        original = Original(bytes.fromhex(x_original_sha256), width, height)
+    return await behind.work.run(behind.service.pictures.upload, bytes(data), original)
 
 
 @router.post("/api/addresses")
@@ -62,7 +77,9 @@ async def address(request: Address, behind: Behind) -> Upload:
 
 
 @router.get("/api/uploads/{id}/view", response_class=Response, responses=of_bytes("image/jpeg"))
-async def upload_view(id: str, behind: Behind) -> Response:
-    """The picture that was given, re-encoded, at most 1600 pixels wide or high."""
-    kept = await behind.lookups.run(behind.service.pictures.uploaded, id)
-    return Response(kept.view, media_type="image/jpeg", headers=FOR_EVER)
+async def upload_view(
+    id: str, behind: Behind, full: Annotated[bool, Query(description="all its pixels, up to 24 million")] = False
+) -> Response:
+    """A picture that was sent, re-encoded, at most 1600 pixels wide or high."""
+    view = await behind.work.run(behind.service.pictures.upload_view, id, full=full)
+    return Response(view, media_type="image/jpeg", headers=FOR_EVER)

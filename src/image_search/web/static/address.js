@@ -47,19 +47,65 @@ function written(at) {
 
 export const link = (change) => written({ ...place, ...change });
 
+// Where each step of the history was scrolled to. The browser cannot know: what it would scroll comes later, from the server.
+history.scrollRestoration = "manual";
+const KEPT = 60;
+let step = history.state?.step ?? newStep();
+let arrived = true; // by Back, Forward or a reload: there may be a place to go back to
+history.replaceState({ step }, "");
+
+function newStep() {
+  return `${Date.now().toString(36)}${Math.floor(Math.random() * 1e6).toString(36)}`;
+}
+
+function places() {
+  try {
+    return JSON.parse(sessionStorage.getItem("places")) ?? {};
+  } catch {
+    return {};
+  }
+}
+
+/** Remember where this step stands: { at, by } of a wall, or null for its top. */
+export function keepPlace(anchor) {
+  const all = places();
+  delete all[step];
+  if (anchor) all[step] = anchor;
+  try {
+    sessionStorage.setItem("places", JSON.stringify(Object.fromEntries(Object.entries(all).slice(-KEPT))));
+  } catch {
+    // without storage Back leads to the top
+  }
+}
+
+/** Where this step stood when it was left, once; null if it is a new one. */
+export function keptPlace() {
+  const found = arrived ? (places()[step] ?? null) : null;
+  arrived = false;
+  return found;
+}
+
 /** Go there: a new step in the history, or instead of this one. */
 export function go(change, { replace = false } = {}) {
   const before = place;
   place = { ...place, ...change };
+  arrived = false;
   const address = written(place);
   if (address !== written(before) || unwritten) write(address, replace);
   for (const listener of listeners) listener(place, before);
 }
 
+let leaving = () => {};
+/** Called before a new step is written. */
+export const onLeave = (tell) => (leaving = tell);
+
 let unwritten = false;
 function write(address, replace) {
+  if (!replace) leaving();
   try {
-    history[replace ? "replaceState" : "pushState"](null, "", address);
+    const next = replace ? step : newStep();
+    history[replace ? "replaceState" : "pushState"]({ step: next }, "", address);
+    step = next;
     unwritten = false;
   } catch {
     unwritten = true; // Safari allows a hundred in half a minute, and a slider makes more: the next one writes it
@@ -73,10 +119,12 @@ export function onGo(listener) {
 addEventListener("popstate", () => {
   const before = place;
   place = read(location.search);
+  step = history.state?.step ?? newStep();
+  arrived = true;
   for (const listener of listeners) listener(place, before);
 });
 
 /** The key in the opened address is a cookie by now: it has no business in the history. */
 export function forgetKey() {
-  if (new URLSearchParams(location.search).has("token")) history.replaceState(null, "", written(place));
+  if (new URLSearchParams(location.search).has("token")) history.replaceState({ step }, "", written(place));
 }

@@ -27,7 +27,7 @@ async function ask(path, options = {}, tries = 3) {
     return ask(path, options, tries - 1);
   }
   if (!response.ok) throw new Problem(await response.json().catch(() => ({})), response.status);
-  return response.json();
+  return options.as === "blob" ? response.blob() : response.status === 204 ? null : response.json();
 }
 
 const post = (path, data, signal) =>
@@ -35,6 +35,7 @@ const post = (path, data, signal) =>
 
 export const state = () => ask("api/library");
 export const classes = () => ask("api/classes").then((answer) => answer.classes);
+export const counts = (request, signal) => post("api/counts", request, signal).then((answer) => answer.classes);
 export const sample = (n) => ask(`api/images/sample?n=${n}`).then((answer) => answer.items);
 export const facts = (id) => ask(`api/images/${encodeURIComponent(id)}`);
 export const skipped = () => ask("api/skipped");
@@ -44,16 +45,20 @@ export const index = (folder) => post("api/index", { folder });
 export const demo = () => post("api/demo", {});
 export const stop = () => post("api/index/stop", {});
 
-export function page(name, after, limit = 100) {
-  const query = new URLSearchParams({ after, limit });
+/** The library as a wall: what it holds, in its order. */
+export const wall = (name) => ask(`api/images/wall${name === null ? "" : `?${new URLSearchParams({ name })}`}`);
+
+/** On the machine where the file lies: with its program ("open"), or in its folder ("reveal"). */
+export const open = (id, how) => post(`api/images/${encodeURIComponent(id)}/${how}`, {});
+export const blob = (path) => ask(path, { as: "blob" });
+
+export function rowsOfWall(generation, name, start, limit) {
+  const query = new URLSearchParams({ generation, start, limit });
   if (name !== null) query.set("name", name);
-  return ask(`api/images?${query}`);
+  return ask(`api/images?${query}`).then((answer) => answer.items);
 }
 
-export function upload(file, limits) {
-  if (limits && file.size > limits.upload_bytes) return Promise.reject(new Problem({ code: "TooLarge" }, 413));
-  return ask("api/uploads", { method: "POST", headers: { "Content-Type": "application/octet-stream" }, body: file });
-}
+export const rows = (ids) => post("api/rows", { ids }).then((answer) => answer.items);
 
 /** Calls back with each JobState while the page is seen. A browser has six connections to a server for all its tabs: hidden ones keep none. */
 export function watchJob(callback) {

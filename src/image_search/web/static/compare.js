@@ -1,24 +1,29 @@
-// One match large beside the query: side by side, under a slider, or flickering; with its facts.
+// One match large beside the query, with its facts: a dialog that is stepped through with the arrow keys.
 
 import * as api from "./api.js";
 import { go, place } from "./address.js";
-import { button, reducedMotion, fill, h, iconButton, letter, toast } from "./dom.js";
-import { bar } from "./grid.js";
-import { bytes, cosine, day, percent, t } from "./words.js";
+import { fill, h, iconButton, letter, toast } from "./dom.js";
+import { makeDetails } from "./details.js";
+import { WAYS, makeStage } from "./stage.js";
+import { ensureFull } from "./upload.js";
+import { t } from "./words.js";
 
-const WAYS = ["side", "slider", "flicker"];
-const FLICKER_MS = 700; // under three changes a second, which is what is safe to look at
-
-export function makeCompare({ selection, onMore, onLike, onLess }) {
-  const stage = h("div", { class: "stage" });
+/**
+ * selection: has(match), toggle(match). onMore(id) searches with a match, onLike(id) and onLess(id) add it to the query.
+ * onThisMachine: see details.js.
+ */
+export function makeCompare({ selection, onMore, onLike, onLess, onThisMachine = false }) {
+  const stage = makeStage({ onStep: step });
+  const details = makeDetails({ selection, onMore, onLike, onLess, onThisMachine });
   const tabs = h("div", { class: "ways", role: "radiogroup", "aria-label": t("compare") });
   const position = h("span", { class: "position" });
-  const sheet = h("div", { class: "sheet" });
+  const back = iconButton("left", t("previous"), () => step(-1));
+  const forth = iconButton("right", t("next"), () => step(1));
   const dialog = h(
     "dialog",
-    { class: "compare", "aria-label": t("compare"), tabindex: "-1", onkeydown: keys, onclose: () => match && place.open && go({ open: null }) },
-    h("div", { class: "head" }, iconButton("left", t("previous"), () => step(-1)), position, iconButton("right", t("next"), () => step(1)), tabs, iconButton("close", t("close"), () => dialog.close())),
-    h("div", { class: "body" }, stage, sheet),
+    { class: "compare", "aria-label": t("compare"), tabindex: "-1", onkeydown: keys, onclose: closed },
+    h("div", { class: "head" }, back, position, forth, tabs, iconButton("close", t("close"), () => dialog.close())),
+    h("div", { class: "body" }, stage.element, details.element),
   );
   document.body.append(dialog);
 
@@ -26,7 +31,6 @@ export function makeCompare({ selection, onMore, onLike, onLess }) {
   let query = null;
   let matches = [];
   let match = null;
-  let timer = 0;
   const known = new Map(); // id -> facts
 
   function show(queries, shown) {
@@ -38,18 +42,26 @@ export function makeCompare({ selection, onMore, onLike, onLess }) {
       return;
     }
     if (match?.id === wanted.id && dialog.open) {
-      marks();
+      details.marks();
       return;
     }
     match = wanted;
     paint(); // before it opens: it looks for a button that is not disabled to put the focus on
-    if (!dialog.open) dialog.showModal();
+    if (!dialog.open) {
+      dialog.showModal();
+      paintStage(); // only now it has a size
+    }
   }
 
   function close() {
-    clearInterval(timer);
     match = null;
     if (dialog.open) dialog.close();
+  }
+
+  function closed() {
+    stage.end();
+    stage.reset();
+    if (match && place.open) go({ open: null });
   }
 
   function step(by) {
@@ -60,29 +72,29 @@ export function makeCompare({ selection, onMore, onLike, onLess }) {
   function paint() {
     const at = matches.findIndex((one) => one.id === match.id);
     position.textContent = t("of", { n: at + 1, all: matches.length });
-    dialog.querySelector(".head > .icon-button").disabled = at === 0;
-    dialog.querySelectorAll(".head > .icon-button")[1].disabled = at === matches.length - 1;
+    back.disabled = at === 0;
+    forth.disabled = at === matches.length - 1;
     fill(
       tabs,
       WAYS.map((one) => h("button", { type: "button", role: "radio", "aria-checked": String(one === way), tabindex: one === way ? "0" : "-1", onclick: () => choose(one) }, t(one))),
     );
     paintStage();
-    paintSheet(known.get(match.id));
-    if (!known.has(match.id)) {
-      const id = match.id;
-      api.facts(id).then(
-        (facts) => {
-          known.set(id, facts);
-          if (match?.id === id) {
-            paintSheet(facts);
-            const large = stage.querySelector(".theirs img");
-            if (large) large.src = facts.view;
-          }
-        },
-        (error) => toast(error.text ?? error.message, true),
-      );
-    }
+    details.show(match, known.get(match.id));
     keepFocus();
+    if (!known.has(match.id)) void learn(match.id);
+  }
+
+  async function learn(id) {
+    try {
+      const facts = await api.facts(id);
+      known.set(id, facts);
+      if (match?.id !== id) return;
+      details.show(match, facts);
+      stage.better("theirs", facts.view);
+      keepFocus();
+    } catch (error) {
+      toast(error.text ?? error.message, true);
+    }
   }
 
   /** The focused button was disabled or drawn anew: keys must not go elsewhere. */
@@ -97,111 +109,31 @@ export function makeCompare({ selection, onMore, onLike, onLess }) {
   }
 
   function paintStage() {
-    clearInterval(timer);
-    const ours = figure("ours", query.view, t("query"), query);
-    const theirs = figure("theirs", known.get(match.id)?.view ?? match.thumbnail, match.name || t("nameless"), match);
-    stage.className = `stage ${way}`;
-    if (way === "side") fill(stage, ours, theirs);
-    else if (way === "slider") {
-      const cut = h("input", { type: "range", min: "0", max: "100", value: "50", "aria-label": t("slider_label"), oninput: () => stage.style.setProperty("--cut", `${cut.value}%`) });
-      stage.style.setProperty("--cut", "50%");
-      fill(stage, h("div", { class: "overlaid" }, theirs, ours, h("div", { class: "divider" }), cut));
-    } else {
-      const words = h("span", { class: "which", "aria-live": "off" }, t("showing_query"));
-      const overlaid = h("div", { class: "overlaid" }, theirs, ours, words);
-      fill(stage, overlaid, button(t("swap"), swap, {}, "swap"));
-      if (!reducedMotion.matches) timer = setInterval(() => flip(), FLICKER_MS);
-    }
-  }
-
-  function flip() {
-    const overlaid = stage.querySelector(".overlaid");
-    const theirs = overlaid.classList.toggle("flipped");
-    overlaid.querySelector(".which").textContent = theirs ? t("showing_match") : t("showing_query");
-  }
-
-  /** By hand from here on. */
-  function swap() {
-    clearInterval(timer);
-    flip();
-  }
-
-  function figure(kind, source, words, of) {
-    const image = h("img", { src: source, alt: words, width: of.width, height: of.height });
-    image.style.setProperty("--ratio", String(of.width / of.height));
-    return h("figure", { class: kind }, image, h("figcaption", {}, kind === "ours" ? t("query") : words));
-  }
-
-  function paintSheet(facts) {
-    const row = (name, value) => value && [h("dt", {}, name), h("dd", {}, value)];
-    const pathText = h("code", { class: "path", tabindex: "0" }, facts?.path ?? match.path);
-    fill(
-      sheet,
-      h("div", { class: "big" }, h("strong", {}, cosine(match.similarity)), h("span", {}, t("similarity")), bar(match.similarity)),
-      match.closeness === null ? null : h("p", { class: "hint" }, `${t("closeness")} ${percent(match.closeness)}: ${t("closeness_is", { x: percent(match.closeness) })}`),
-      h(
-        "dl",
-        {},
-        row(t("facts_class"), match.name),
-        row(t("facts_size"), `${match.width} × ${match.height}`),
-        facts && row(t("facts_file"), `${facts.format}, ${bytes(facts.bytes)}`),
-        facts?.modified && row(t("facts_date"), day(facts.modified)),
-        facts?.copies ? row(t("facts_copies"), t("copies", { n: facts.copies })) : null,
-        (facts?.offline || facts?.gone) && row("", t(facts.gone ? "gone" : "offline")),
-      ),
-      h("div", { class: "where" }, pathText, iconButton("copy", t("copy_path"), () => copy(facts?.uri ?? match.uri, pathText))),
-      h(
-        "div",
-        { class: "actions" },
-        button(t("drop_new"), () => onMore(match.id), { class: "button primary" }, "similar"),
-        button(t("drop_like"), () => onLike(match.id), {}, "plus"),
-        button(t("less"), () => onLess(match.id), {}, "minus"),
-        button(t("choose_it"), () => pick(), { class: "button pick" }, "check"),
-      ),
-    );
-    marks();
-    keepFocus();
-  }
-
-  function marks() {
-    const node = sheet.querySelector(".pick");
-    if (!node || !match) return;
-    const on = selection.has(match);
-    node.setAttribute("aria-pressed", String(on));
-    node.lastChild.textContent = on ? t("chosen_it") : t("choose_it");
-  }
-
-  function pick() {
-    selection.toggle(match);
-    marks();
+    const theirs = { view: known.get(match.id)?.view ?? match.thumbnail, words: match.name || t("nameless"), width: match.width, height: match.height };
+    stage.show({ view: query.view, words: t("query"), width: query.width, height: query.height }, theirs, way);
+    void ensureFull(query.id).then((view) => view && stage.better("ours", view)); // a small copy is enough to search, not to look at
   }
 
   function keys(event) {
     if (event.ctrlKey || event.metaKey || event.altKey) return; // copying, going back
     if (event.target.type === "range" && event.key.startsWith("Arrow")) return;
     const key = letter(event);
+    const aside = { ArrowLeft: [1, 0], ArrowRight: [-1, 0], ArrowUp: [0, 1], ArrowDown: [0, -1] }[event.key];
     if (event.target.getAttribute("role") === "radio" && (event.key === "ArrowLeft" || event.key === "ArrowRight")) {
       choose(WAYS[(WAYS.indexOf(way) + (event.key === "ArrowRight" ? 1 : WAYS.length - 1)) % WAYS.length]);
-    } else if (event.key === "ArrowLeft") step(-1);
+    } else if (aside && event.shiftKey) stage.move(...aside);
+    else if (event.key === "ArrowLeft") step(-1);
     else if (event.key === "ArrowRight") step(1);
     else if (key === "c") choose(WAYS[(WAYS.indexOf(way) + 1) % WAYS.length]);
-    else if (key === "m") onMore(match.id);
-    else if (key === "x") pick();
-    else if (event.key === " " && way === "flicker" && (event.target.tagName !== "BUTTON" || event.target.getAttribute("role") === "radio")) swap();
-    else return;
+    else if (key === "s") onMore(match.id);
+    else if (key === "m") onLike(match.id);
+    else if (key === "l") onLess(match.id);
+    else if (key === "x") details.pick();
+    else if (event.key === " " && way === "flicker" && (event.target.tagName !== "BUTTON" || event.target.getAttribute("role") === "radio")) stage.swap();
+    else if (!stage.key(event.key)) return;
     event.preventDefault();
     event.stopPropagation();
   }
 
   return { show, close };
-}
-
-async function copy(text, node) {
-  try {
-    await navigator.clipboard.writeText(text);
-    toast(t("copied"));
-  } catch {
-    getSelection().selectAllChildren(node);
-    toast(t("copy_by_hand"));
-  }
 }

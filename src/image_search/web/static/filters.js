@@ -1,34 +1,50 @@
-// Similarity, class and path. The cut-off works on what is loaded, at once; class and path ask the server.
+// Similarity, class and path, in one panel. The cut-off works on what is loaded, at once; class and path ask the server.
 
+import * as api from "./api.js";
 import { go, place } from "./address.js";
-import { button, fill, h } from "./dom.js";
+import { makeClassList } from "./classlist.js";
+import { button, fill, h, report } from "./dom.js";
 import { t } from "./words.js";
 
 const BINS = 50;
-const CLASSES_SHOWN = 40;
+
+/** What was typed, as the whole path's pattern: plain text may stand anywhere in it. */
+export const pathPattern = (text) => (!text || /[*?]/.test(text) ? text : `*${text.replaceAll("[", "[[]")}*`);
+
+export const NONE = { names: [], path: "", min: null };
+
+/** Which filters are on, as words, each with what takes it away. */
+export function filtersOn() {
+  const on = place.names.map((name) => [t("on_class", { x: name || t("no_class") }), { names: place.names.filter((one) => one !== name), open: null }]);
+  if (place.path) on.push([t("on_path", { x: place.path }), { path: "", open: null }]);
+  if (place.min !== null) on.push([t("on_min", { x: place.min.toFixed(2) }), { min: null, open: null }]);
+  return on;
+}
 
 export function makeFilters() {
   const slider = h("input", { type: "range", min: "0", max: "1", step: "0.01", value: "0", id: "cut", oninput: () => cut(false), onchange: () => cut(true) });
   const value = h("output", { for: "cut" });
-  const count = h("p", { class: "hint", "aria-live": "polite" });
   const histogram = h("svg", { class: "histogram", viewBox: `0 0 ${BINS} 20`, preserveAspectRatio: "none", "aria-hidden": "true" });
   const path = h("input", { type: "search", id: "path", value: place.path, placeholder: t("path_hint"), maxlength: "500", autocomplete: "off", spellcheck: "false", oninput: later, onchange: later });
-  const find = h("input", { type: "search", class: "find", placeholder: t("find_class"), "aria-label": t("find_class"), oninput: () => list() });
-  const names = h("ul", { class: "names" });
-  const clear = button(t("filters_clear"), () => { takePath(""); go({ names: [], path: "", min: null }); }, { class: "button quiet" });
-  const classBox = h("fieldset", {}, h("legend", {}, t("classes")), find, names);
+  const classes = makeClassList({ several: true, onChoose: (name, on) => go({ names: on ? [...place.names, name] : place.names.filter((one) => one !== name), open: null }) });
+  const cutBox = h("section", { class: "filter" }, h("label", { for: "cut" }, t("similarity"), value), histogram, slider);
+  const classBox = h("section", { class: "filter" }, h("h3", {}, t("classes")), classes.element);
+  const clear = button(t("filters_clear"), () => { takePath(""); go({ ...NONE, open: null }); }, { class: "button" });
   const element = h(
-    "details",
-    { class: "filters", open: matchMedia("(min-width: 900px)").matches },
-    h("summary", {}, t("filters")),
-    h("div", { class: "filter" }, h("label", { for: "cut" }, t("similarity"), value), histogram, slider, count),
+    "div",
+    { class: "filters" },
+    cutBox,
     classBox,
-    h("div", { class: "filter" }, h("label", { for: "path" }, t("path")), path),
+    h("section", { class: "filter" }, h("label", { for: "path" }, t("path")), path),
     clear,
   );
-  let classes = [];
   let waiting = 0;
   let typed = place.path; // what the address has of what was written
+  let all = null; // every class of the library
+  let counted = ""; // for which other filters
+  let running = null;
+  let drawn = null;
+  let counting = 0;
 
   function takePath(text) {
     clearTimeout(waiting);
@@ -49,54 +65,55 @@ export function makeFilters() {
     }, 250);
   }
 
-  function list() {
-    const wanted = find.value.trim().toLowerCase();
-    const chosen = new Set(place.names);
-    const fitting = classes.filter((one) => chosen.has(one.name) || one.name.toLowerCase().includes(wanted));
-    fitting.sort((a, b) => chosen.has(b.name) - chosen.has(a.name));
-    const focused = names.contains(document.activeElement) ? document.activeElement.value : null;
-    fill(
-      names,
-      fitting.slice(0, CLASSES_SHOWN).map((one) =>
-        h(
-          "li",
-          {},
-          h(
-            "label",
-            {},
-            h("input", { type: "checkbox", value: one.name, checked: chosen.has(one.name), onchange: (event) => toggle(one.name, event.target.checked) }),
-            h("span", { class: "name" }, one.name || t("no_class")),
-            h("small", {}, one.images.toLocaleString()),
-          ),
-        ),
-      ),
-      fitting.length > CLASSES_SHOWN ? h("li", { class: "hint" }, t("more_classes", { n: fitting.length - CLASSES_SHOWN })) : null,
-    );
-    if (focused !== null) [...names.querySelectorAll("input")].find((input) => input.value === focused)?.focus();
+  /** Each class with as many images as the other filters let through. */
+  async function count() {
+    const request = { path: pathPattern(place.path), min_similarity: place.min, queries: place.min === null ? [] : place.parts.map(({ id, less, region }) => (region ? { id, less, region } : { id, less })) };
+    const key = JSON.stringify(request);
+    if (key === counted) return;
+    counted = key;
+    running?.abort();
+    running = new AbortController();
+    try {
+      const [found, every] = await Promise.all([api.counts(request, running.signal), all ?? api.classes()]);
+      if (key !== counted) return;
+      const images = new Map(found.map((one) => [one.name, one.images]));
+      all = every.map((one) => ({ name: one.name, images: images.get(one.name) ?? 0 }));
+      show();
+    } catch (error) {
+      counted = "";
+      report(error);
+    }
   }
 
-  const toggle = (name, on) => go({ names: on ? [...place.names, name] : place.names.filter((one) => one !== name), open: null });
+  function show() {
+    classes.show(all ?? [], place.names);
+    classBox.hidden = classes.element.hidden;
+  }
 
   return {
     element,
     path,
     leave: () => clearTimeout(waiting),
-    setClasses(found) {
-      classes = found;
-      classBox.hidden = found.length < 2;
-      find.hidden = found.length < 16;
-      list();
+    /** The library has changed. */
+    renew() {
+      counted = "";
+      all = null;
+      if (place.parts.length) void count();
     },
-    /** matches: all that are loaded; shown: how many of them pass; complete: there are no others. */
-    show(matches, shown, complete) {
+    /** matches: all that are loaded. */
+    show(matches) {
       slider.value = String(place.min ?? 0);
-      slider.setAttribute("aria-valuetext", place.min === null ? t("any") : t("at_least", { x: place.min.toFixed(2) }));
-      value.value = place.min === null ? t("any") : t("at_least", { x: place.min.toFixed(2) });
-      count.textContent = t("cut_count", { n: shown, all: complete ? matches.length : `${matches.length}+` });
+      const words = place.min === null ? t("any") : t("at_least", { x: place.min.toFixed(2) });
+      slider.setAttribute("aria-valuetext", words);
+      value.value = words;
       if (place.path !== typed) takePath(place.path); // by Back, or cleared: what is being written goes
-      clear.hidden = !(place.names.length || place.path || place.min !== null);
-      draw(matches);
-      list();
+      clear.hidden = !filtersOn().length;
+      cutBox.hidden = !matches.length; // it can do nothing
+      if (drawn?.matches !== matches || drawn.min !== place.min) draw(matches);
+      drawn = { matches, min: place.min };
+      clearTimeout(counting);
+      counting = setTimeout(() => void count(), place.min === null ? 0 : 200); // not for each step of the slider
+      show();
     },
   };
 
@@ -106,8 +123,7 @@ export function makeFilters() {
     const top = Math.max(1, ...bins);
     fill(
       histogram,
-      bins.map((n, at) => n > 0 && h("rect", { x: at + 0.1, width: 0.8, y: 20 - Math.max(1.5, (20 * n) / top), height: 20, class: place.min !== null && (at + 1) / BINS <= place.min ? "out" : "in" })),
+      bins.map((n, at) => n > 0 && h("rect", { x: at + 0.1, width: 0.8, y: 20 - Math.max(1.5, 20 * Math.sqrt(n / top)), height: 20, class: place.min !== null && (at + 1) / BINS <= place.min ? "out" : "in" })),
     );
   }
 }
-

@@ -1,43 +1,50 @@
 // The index run: how far it is, and the button that stops it.
 
 import * as api from "./api.js";
-import { button, fill, h, iconButton, toast } from "./dom.js";
+import { button, fill, h, iconButton, report } from "./dom.js";
 import { problemText, reasonText, t } from "./words.js";
 
 export const RUNNING = ["drawing", "scanning", "indexing", "finishing"];
 
-export function makeJob() {
+/** folderOf(job): the number of the folder that a run was about, or -1 if it may not be run from here. */
+export function makeJob(folderOf, readOnly) {
   const element = h("section", { class: "job", hidden: true, "aria-label": t("job_indexing") });
   const words = h("strong", { role: "status" });
   const folder = h("code", {});
   const meter = h("progress", { max: "1", "aria-label": t("job_indexing") });
   const line = h("p", { class: "hint" }); // changes four times a second: nothing to be read aloud
-  const stop = button(t("stop"), () => api.stop().catch((error) => toast(error.text, true)), {}, "stop");
-  const which = h("button", { type: "button", class: "link", onclick: () => showSkipped().catch((error) => toast(error.text, true)) }, t("skipped_show"));
+  const stop = button(t("stop"), () => api.stop().catch(report), {}, "stop");
+  const which = h("button", { type: "button", class: "link", onclick: () => showSkipped().catch(report) }, t("skipped_show"));
   const dismiss = iconButton("close", t("dismiss"), () => {
     hidden = true;
     element.hidden = true;
   });
+  const goOn = button(t("go_on"), () => api.index(number).catch(report), { class: "button primary" }, "right");
   let hidden = false;
-  fill(element, h("header", {}, h("div", {}, words, folder), stop, dismiss), meter, line, which);
+  let number = -1;
+  fill(element, h("header", {}, h("div", {}, words, folder), goOn, stop, dismiss), meter, line, which);
 
+  let running = false;
   return {
     element,
+    running: () => running,
     show(job) {
-      const running = RUNNING.includes(job.state);
+      running = RUNNING.includes(job.state);
       if (running) hidden = false;
       element.hidden = hidden || job.state === "none";
       dismiss.hidden = running;
       element.classList.toggle("failed", job.state === "failed");
       element.classList.toggle("running", running);
-      const said = t(`job_${job.state}`, job);
+      const said = job.state === "stopped" && job.total ? t("job_stopped_at", job) : t(`job_${job.state}`, job);
       if (words.textContent !== said) words.textContent = said;
       folder.textContent = job.folder;
-      stop.hidden = !running || job.state === "finishing";
-      meter.hidden = !running;
+      stop.hidden = !running || readOnly() || job.state === "finishing";
+      number = folderOf(job);
+      goOn.hidden = !["stopped", "failed"].includes(job.state) || number < 0;
+      meter.hidden = !running && job.state !== "stopped";
       if (job.total > 0) meter.value = job.done / job.total;
       else meter.removeAttribute("value");
-      line.textContent = job.problem ? problemText(job.problem) : running && job.total ? progress(job) : job.skipped ? t("skipped", { n: job.skipped }) : "";
+      line.textContent = job.problem ? problemText(job.problem) : running && job.total ? progress(job) : job.state === "stopped" ? t("job_stopped_hint") : job.skipped ? t("skipped", { n: job.skipped }) : "";
       which.hidden = !job.skipped || job.state === "drawing";
       line.hidden = !running && !line.textContent;
     },

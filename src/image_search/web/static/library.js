@@ -1,126 +1,148 @@
-// The library: what it holds, by class; its folders, brought up to date from here; how a run goes.
+// The library: all of it as one wall, by class; its folders are a button away; how a run goes.
 
 import * as api from "./api.js";
-import { go, place } from "./address.js";
-import { button, fill, h, iconButton, toast } from "./dom.js";
-import { moreLike } from "./upload.js";
-import { makeGrid } from "./grid.js";
-import { RUNNING, showSkipped } from "./job.js";
+import { go, keptPlace, place } from "./address.js";
+import { makeClassList } from "./classlist.js";
+import { makeDrawer } from "./drawer.js";
+import { fill, h, report } from "./dom.js";
+import { makeFolders } from "./folders.js";
+import { RUNNING } from "./job.js";
+import { limitsOf, ratiosOf } from "./layout.js";
+import { makeState } from "./states.js";
+import { moreLike, take } from "./upload.js";
+import { makeView } from "./view.js";
+import { listed, makeWall } from "./wall.js";
 import { t } from "./words.js";
 
-export function makeLibrary(server, job) {
-  const facts = h("dl", { class: "facts" });
-  const folders = h("ul", { class: "folders" });
-  const find = h("input", { type: "search", placeholder: t("find_class"), "aria-label": t("find_class"), oninput: () => paintClasses() });
-  const names = h("ul", { class: "names", "aria-label": t("classes") });
+const ROWS = 100; // asked for together
+
+export function makeLibrary(server, job, tray) {
+  const wall = makeWall({ label: t("library"), act, isPicked: (item) => tray.has(item), onSection: (section) => (here.textContent = section && place.names.length === 0 ? section.name || t("no_class") : "") });
+  const classes = makeClassList({ several: false, all: t("all_images"), onChoose: (name) => { drawer.close(); go({ names: name === null ? [] : [name] }); } });
+  const drawer = makeDrawer({ title: t("classes"), content: classes.element, kept: "classes", picture: "filter" });
+  const folders = makeFolders(server);
+  const view = makeView({ onSize: wall.resize });
   const title = h("h1", { tabindex: "-1" });
-  const grid = makeGrid({ label: t("library"), onOpen: (item) => moreLike(item.id), onMore: (item) => moreLike(item.id) });
-  const end = h("div", { class: "end", "aria-hidden": "true" });
+  const here = h("p", { class: "here", "aria-hidden": "true" });
+  const runs = h("div", { class: "runs" });
+  const state = h("div", {});
   const element = h(
     "div",
     { class: "library" },
-    h("aside", {}, h("section", { class: "classes" }, h("h2", {}, t("classes")), find, names), h("section", {}, h("h2", {}, t("folders")), folders), h("section", {}, facts)),
-    h("section", { class: "results" }, job.element, h("header", { class: "toolbar" }, title), grid.element, end),
+    h("div", { class: "bar" }, h("div", { class: "where-am-i" }, title, here), h("div", { class: "tools" }, drawer.button, folders.button, view.button)),
+    h("div", { class: "columns" }, drawer.element, h("section", { class: "results" }, runs, state, wall.element)),
   );
 
-  let classes = [];
-  let next = 0;
-  let loading = false;
-  let of = undefined; // which class the grid shows; null: all
+  let of; // which class the wall shows; null: all; undefined: nothing yet
   let shownImages = -1;
+  let found = []; // the classes
+  let turn = 0;
 
-  const observer = new IntersectionObserver((entries) => entries.some((entry) => entry.isIntersecting) && void more(), { rootMargin: "1200px" });
-  observer.observe(end);
+  function act(what, item) {
+    if (!item) return;
+    if (what === "open" || what === "search") moreLike(item.id);
+    else if (what === "more" || what === "less") take([item.id], what === "more" ? "like" : "less");
+    else if (what === "choose" || what === "range") tray.toggle(item);
+  }
 
-  async function more() {
-    if (loading || next === null || of === undefined || !element.isConnected) return;
-    loading = true;
-    const wanted = of;
+  /** The wall's shapes at once, its rows as they are scrolled to. */
+  async function load(name) {
+    const mine = ++turn;
+    const back = keptPlace();
     try {
-      const page = await api.page(wanted, next);
-      if (wanted !== of) return;
-      grid.append(page.items);
-      next = page.next;
+      const shape = await api.wall(name);
+      if (mine !== turn) return;
+      const rows = new Array(shape.images);
+      const asked = new Set();
+      const places = new Map();
+      const fetchPart = async (part) => {
+        asked.add(part);
+        try {
+          const items = await api.rowsOfWall(shape.generation, name, part * ROWS, ROWS);
+          if (mine !== turn) return;
+          items.forEach((item, at) => {
+            rows[part * ROWS + at] = item ?? undefined;
+            if (item) places.set(item.id, part * ROWS + at);
+          });
+          wall.draw();
+        } catch (error) {
+          asked.delete(part);
+          if (error.code === "Changed") void load(name);
+          else report(error);
+        }
+      };
+      let waiting = 0;
+      wall.show({
+        count: shape.images,
+        ratios: ratiosOf(shape.shapes),
+        limits: limitsOf(shape.heights),
+        sections: shape.sections.length > 1 || (shape.sections[0]?.name && name === null) ? (name === null ? shape.sections : []) : [],
+        at: (index) => rows[index] ?? null,
+        key: (index) => rows[index]?.id ?? `#${index}`,
+        indexOf: (id) => places.get(id) ?? -1,
+        want(from, to, fast) {
+          clearTimeout(waiting);
+          waiting = setTimeout(() => {
+            for (let part = Math.floor(from / ROWS); part * ROWS < to; part += 1) if (!asked.has(part)) void fetchPart(part);
+          }, fast ? 60 : 0);
+        },
+      });
+      if (back) wall.toAnchor(back);
+      fill(state, shape.images ? null : makeState({ picture: "folder", title: t("empty_library"), text: t("empty_hint"), actions: [[t("folders"), () => folders.open(), "folder"]] }));
     } catch (error) {
-      next = null;
-      toast(error.text, true);
-    } finally {
-      loading = false;
+      if (mine === turn) report(error);
     }
-    if (next !== null && end.getBoundingClientRect().top < innerHeight + 1200) void more();
   }
 
   function show() {
-    const state = server();
+    const now = server();
     const name = place.names[0] ?? null;
-    const images = state.library?.images ?? 0;
-    // While a run goes on the grid stays as it is, once there is something in it.
-    if (name !== of || (images !== shownImages && (shownImages <= 0 || !RUNNING.includes(state.job.state)))) {
+    const images = now.library?.images ?? 0;
+    runs.append(job.element);
+    element.classList.toggle("without", !now.library);
+    if (!now.library) {
+      of = undefined;
+      shownImages = -1;
+      wall.show(listed([]));
+      fill(state, job.running() ? null : makeState({ picture: "folder", title: t("no_library"), text: t("no_library_hint"), actions: [[t("folders"), () => folders.open(), "folder"]] }));
+    } else if (name !== of || (images !== shownImages && (shownImages <= 0 || !RUNNING.includes(now.job.state)))) {
+      // While a run goes on the wall stays as it is, once there is something in it.
+      if (name !== of && of !== undefined) scrollTo({ top: 0, behavior: "instant" });
       of = name;
       shownImages = images;
-      next = state.library ? 0 : null;
-      loading = false;
-      grid.show([]);
-      void more();
-      if (state.library) api.classes().then((found) => { classes = found; paintClasses(); }, () => {});
+      void load(name);
+      api.classes().then((all) => { found = all; paint(); }, () => {});
     }
-    paintFacts(state);
-    paintFolders(state);
-    paintClasses();
+    folders.show();
+    paint();
   }
 
-  function paintClasses() {
-    const state = server();
-    const wanted = find.value.trim().toLowerCase();
-    const fitting = classes.filter((one) => one.name.toLowerCase().includes(wanted));
-    const entry = (name, words, images) => h("li", {}, h("button", { type: "button", "aria-pressed": String(of === name), onclick: () => go({ names: name === null ? [] : [name] }) }, h("span", { class: "name" }, words), h("small", {}, images.toLocaleString())));
-    find.hidden = classes.length < 16;
-    const focused = names.contains(document.activeElement) ? [...names.querySelectorAll("button")].indexOf(document.activeElement) : -1;
-    fill(names, entry(null, t("all_images"), state.library?.images ?? 0), fitting.slice(0, 300).map((one) => entry(one.name, one.name || t("no_class"), one.images)), fitting.length > 300 ? h("li", { class: "hint" }, t("more_classes", { n: fitting.length - 300 })) : null);
-    if (focused >= 0) names.querySelectorAll("button")[focused]?.focus();
-    const count = of === null ? (state.library?.images ?? 0) : (classes.find((one) => one.name === of)?.images ?? 0);
-    fill(title, of === null ? t("library") : of || t("no_class"), " ", h("small", {}, t("images", { n: count })));
+  function paint() {
+    const images = server().library?.images ?? 0;
+    const count = of === null || of === undefined ? images : (found.find((one) => one.name === of)?.images ?? 0);
+    fill(title, of === null || of === undefined ? t("library") : of || t("no_class"), " ", h("small", {}, t("images", { n: count })));
+    classes.show(found, place.names.slice(0, 1), images);
+    drawer.element.classList.toggle("empty", found.length < 2);
+    drawer.button.hidden = found.length < 2;
   }
 
-  function paintFacts(state) {
-    const library = state.library;
-    const row = (name, ...value) => [h("dt", {}, name), h("dd", {}, value)];
-    if (!library) {
-      fill(facts);
-      return;
-    }
-    fill(
-      facts,
-      row(t("model"), library.model, " ", h("small", {}, t("dimensions", { n: library.dimensions }))),
-      row(t("store"), library.store, " ", h("small", { title: library.store_note }, library.store_ready ? t("store_ready") : t("store_not"))),
-      library.skipped ? row(t("skipped", { n: library.skipped }), h("button", { type: "button", class: "link", onclick: () => showSkipped().catch((error) => toast(error.text, true)) }, t("skipped_show"))) : null,
-      library.missing ? row(t("missing", { n: library.missing }), "") : null,
-      row(t("kept_at"), h("code", {}, library.path)),
-    );
-  }
+  tray.onChange(() => wall.marks());
 
-  function paintFolders(state) {
-    const busy = RUNNING.includes(state.job.state);
-    fill(
-      folders,
-      state.folders.map((folder) =>
-        h(
-          "li",
-          {},
-          h("code", { title: folder.path }, folder.path),
-          h("small", {}, folder.offline ? t("offline") : folder.known ? t("images", { n: folder.images }) : t("new_folder")),
-          folder.known
-            ? iconButton("refresh", `${t("update")}: ${folder.path}`, () => api.index(folder.number).catch((error) => toast(error.text, true)), { disabled: busy || folder.offline })
-            : button(t("index"), () => api.index(folder.number).catch((error) => toast(error.text, true)), { disabled: busy || folder.offline }),
-        ),
-      ),
-    );
-  }
-
-  /** The library has changed, perhaps in nothing but its classes. */
-  function refresh() {
-    shownImages = -1;
-  }
-
-  return { element, show, refresh, focusFind: () => find.focus() };
+  return {
+    element,
+    show,
+    wall,
+    /** The library has changed, perhaps in nothing but its classes. */
+    refresh: () => (shownImages = -1),
+    focusFind() {
+      drawer.open();
+      classes.focus();
+    },
+    toggleFilters: () => drawer.toggle(),
+    enter() {
+      if (of !== (place.names[0] ?? null)) return; // loads, and goes there by itself
+      const kept = keptPlace();
+      if (kept) wall.toAnchor(kept);
+    },
+  };
 }

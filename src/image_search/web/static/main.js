@@ -1,48 +1,80 @@
 // Starts the page: reads the address and the server's state, and shows the view that belongs to them.
 
 import * as api from "./api.js";
-import { EMPTY, forgetKey, go, link, onGo, place } from "./address.js";
-import { button, fill, h, iconButton, isWriting } from "./dom.js";
+import { EMPTY, forgetKey, go, keepPlace, link, onGo, onLeave, place } from "./address.js";
+import { fill, h, icon, iconButton, isWriting, letter, onGone } from "./dom.js";
 import { install } from "./upload.js";
 import { showKeys } from "./help.js";
 import { RUNNING, makeJob } from "./job.js";
 import { makeLibrary } from "./library.js";
-import { makeSearch } from "./search.js";
 import { makeStart } from "./start.js";
+import { makeState } from "./states.js";
+import { makeTray } from "./tray.js";
 import { language, switchLanguage, t } from "./words.js";
 
 const main = document.getElementById("main");
+const mark = h("img", { src: "static/icon.svg", alt: "", width: 24, height: 24 }); // one node: it is fetched once
+// What only a search needs is fetched when somebody is about to begin one: all at once, not one after the other as they import each other.
+const SEARCH = ["compare", "details", "filters", "querybar", "region", "results", "search", "stage", "zoom"];
 const THEMES = ["auto", "light", "dark"];
+const AGAIN_MS = 2000; // a server that is gone is asked again
 let state = null;
 let views = null;
 let job = null;
+let tray = null;
 let shown = null;
+let seen = ""; // the milestone of a run that was shown last
+let turn = 0;
+let waiting = 0; // for a server that is gone
+let staying = 0;
 
 document.documentElement.lang = language;
 document.title = t("title");
 document.querySelector(".skip").textContent = t("skip");
 forgetKey();
 drawHeader();
+onGone(gone);
 void start();
 
 async function start() {
   try {
     state = await api.state();
   } catch (error) {
-    fill(main, h("div", { class: "notice" }, h("strong", {}, error.text ?? error.message), button(t("retry"), () => location.reload())));
+    if (error.code === "Gone") gone();
+    else fill(main, makeState({ picture: "unplugged", title: error.text ?? error.message, actions: [[t("retry"), () => location.reload(), "refresh"]] }));
     return;
   }
   install(state);
-  job = makeJob();
-  views = { start: makeStart(() => state, job), library: makeLibrary(() => state, job), search: null };
+  tray = makeTray();
+  job = makeJob((run) => (state.read_only ? -1 : (state.folders.find((folder) => folder.path === run.folder)?.number ?? -1)), () => Boolean(state.read_only));
+  views = { start: makeStart(() => state, job), library: makeLibrary(() => state, job, tray), search: null };
+  for (const sign of ["pointermove", "pointerdown", "keydown", "dragenter"]) addEventListener(sign, () => void searching(), { once: true, passive: true });
   onGo(show);
+  onLeave(stay);
   show();
   job.show(state.job);
   api.watchJob(watch);
 }
 
-let seen = "";
-let turn = 0;
+/** The server does not answer: said once, until it does. */
+function gone() {
+  if (waiting) return;
+  const note = h("div", { id: "gone", role: "alert" }, icon("unplugged"), h("span", {}, h("strong", {}, t("e_Gone")), " ", t("gone_hint")));
+  document.body.prepend(note);
+  waiting = setInterval(async () => {
+    try {
+      await api.state();
+    } catch (error) {
+      if (error.code === "Gone") return;
+    }
+    clearInterval(waiting);
+    waiting = 0;
+    note.remove();
+    if (!state || document.querySelector(".state")) location.reload();
+    else show();
+  }, AGAIN_MS);
+}
+
 async function watch(now) {
   const before = state.job.state;
   state.job = now;
@@ -70,38 +102,65 @@ async function watch(now) {
   if (!running || shown !== "search") show(); // an answer stays as it is until the run's end
 }
 
+let loading = null;
+function searching() {
+  if (!loading) {
+    for (const name of SEARCH) document.head.append(h("link", { rel: "modulepreload", href: `static/${name}.js` }));
+    loading = import("./search.js").then(({ makeSearch }) => (views.search = makeSearch(() => state, tray)));
+    loading.catch(() => (loading = null)); // the server was gone: again, when it is needed
+  }
+  return loading;
+}
+
 function show() {
   const name = place.view === "library" ? "library" : place.parts.length && state.library ? "search" : "start";
-  if (name === "search" && !views.search) views.search = makeSearch();
+  if (name === "search" && !views.search) {
+    searching().then(show, gone);
+    return;
+  }
   const view = views[name];
-  if (shown !== name) {
+  const entered = shown !== name;
+  if (entered) {
     if (shown === "search") views.search.leave();
     shown = name;
     document.body.dataset.view = name;
-    if (name !== "search") {
-      const holder = name === "library" ? view.element.querySelector(".results") : view.element;
-      holder.prepend(job.element);
-    }
     main.replaceChildren(view.element);
     drawHeader();
+    if (name === "start") scrollTo({ top: 0, behavior: "instant" });
   }
   void view.show();
+  if (entered) view.enter?.();
 }
+
+/** Where the window stands belongs to this step of the history. */
+function stay() {
+  const wall = views?.[shown]?.wall;
+  if (wall?.count) keepPlace(wall.anchor());
+}
+addEventListener(
+  "scroll",
+  () => {
+    clearTimeout(staying);
+    staying = setTimeout(stay, 90);
+  },
+  { passive: true },
+);
+addEventListener("pagehide", stay);
 
 function drawHeader() {
   const tab = (name, view) => h("a", { href: link({ ...EMPTY, view }), "aria-current": (place.view === view && "page") || null, onclick: (event) => follow(event, view) }, t(name));
   const theme = currentTheme();
   fill(
     document.getElementById("top"),
-    h("a", { class: "brand", href: "./", "aria-label": t("title"), onclick: (event) => follow(event, "search") }, h("img", { src: "static/icon.svg", alt: "", width: 28, height: 28 }), h("span", {}, t("title"))),
+    h("a", { class: "brand", href: "./", "aria-label": t("title"), onclick: (event) => follow(event, "search") }, mark, h("span", {}, t("title"))),
     h("nav", { "aria-label": t("title") }, tab("search", "search"), tab("library", "library")),
-    h("a", { class: "chip", id: "chip", href: link({ ...EMPTY, view: "library" }), hidden: true, onclick: (event) => follow(event, "library") }),
+    h("a", { class: "progress-chip", id: "chip", href: link({ ...EMPTY, view: "library" }), hidden: true, onclick: (event) => follow(event, "library") }),
     h(
       "div",
       { class: "right" },
       h("button", { type: "button", class: "button quiet language", lang: language === "ko" ? "en" : "ko", onclick: switchLanguage }, t("language")),
       iconButton({ auto: "half", light: "sun", dark: "moon" }[theme], t(`theme_${theme}`), nextTheme, { id: "theme" }),
-      iconButton("help", t("help"), showKeys, { id: "help" }),
+      iconButton("keys", t("help"), showKeys, { id: "help" }),
     ),
   );
   if (state) chip(state.job);
@@ -143,15 +202,19 @@ addEventListener("keydown", (event) => {
     if (event.key === "Escape" && isWriting(event.target)) event.target.blur();
     return;
   }
-  if (event.key === "?") showKeys();
-  else if (event.key === "/") {
+  const key = letter(event);
+  const view = views?.[shown];
+  if (key === "?") showKeys();
+  else if (key === "/") {
     event.preventDefault();
-    if (shown === "search") views.search.focusPath();
-    else if (shown === "library") views.library.focusFind();
+    if (shown === "search") view.focusPath();
+    else if (shown === "library") view.focusFind();
     else document.querySelector(".target")?.focus();
-  } else if (event.key === "Escape" && shown === "search") views.search.leaveOff();
-  else if (event.key === "ArrowDown" && (event.target === document.body || event.target.tagName === "H1")) {
+  } else if (key === "f") view?.toggleFilters?.();
+  else if (key === "Escape" && tray?.size) tray.clear();
+  else if (key === "Escape" && shown === "search") view.leaveOff();
+  else if (key === "ArrowDown" && (event.target === document.body || event.target.tagName === "H1" || event.target === main)) {
     event.preventDefault();
-    main.querySelector(".card.current .face")?.focus();
+    view?.wall?.focus();
   }
 });

@@ -1,0 +1,61 @@
+"""What an index run is asked, checked before anything is opened or read."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from .. import given
+from ..config import Limits
+from ..errors import UsageError
+from ..images.pool import decoder_name
+from ..images.scan import Excluder
+from .plan import Rules
+from .run import Progress
+
+__all__ = ["Request"]
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One run: folders, how their files are looked at, what one may cost, whether it is a trial, who is told how far it is."""
+
+    folders: list[str]
+    rules: Rules
+    limits: Limits
+    dry_run: bool
+    progress: bool | Progress
+
+    @classmethod
+    def checked(
+        cls,
+        folders: str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
+        name_from: str | None,
+        exclude: str | Sequence[str],
+        max_megapixels: float | None,
+        verify: bool,
+        prune: bool,
+        reread: bool,
+        any_name: bool,
+        dry_run: bool,
+        progress: bool | Progress,
+        limits: Limits,
+    ) -> Request:
+        """Arguments as for `ImageSearchEngine.index`, in its order, and the engine's limits; UsageError for what makes no sense."""
+        chosen = given.paths(folders, "the folder")
+        if not chosen:
+            raise UsageError("no folder was given")
+        if max_megapixels is not None:
+            limits = replace(limits, megapixels=given.number(max_megapixels, "max_megapixels"))
+        rules = Rules(
+            Excluder(given.texts(exclude, "exclude")),
+            decoder_name(limits.megapixels),
+            None if name_from is None else given.one_of(name_from, "name_from", ("folder", "none")),
+            verify=given.truth(verify, "verify"),
+            prune=given.truth(prune, "prune"),
+            reread=given.truth(reread, "reread"),
+            any_name=given.truth(any_name, "any_name"),
+        )
+        told = progress if callable(progress) else given.truth(progress, "progress")
+        return cls(chosen, rules, limits, given.truth(dry_run, "dry_run"), told)
