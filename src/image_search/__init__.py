@@ -37,7 +37,7 @@ if TYPE_CHECKING:
         UsageError,
     )
     from .search.matches import Matches
-    from .types import IndexReport, Match, Region, Skipped
+    from .types import IndexReport, Match, Region, Skipped, Text
 
 __version__ = "0.2.0"
 
@@ -65,7 +65,7 @@ _ROOMS = {
         "UnknownModelError",
         "UsageError",
     ),
-    "types": ("IndexReport", "Match", "Region", "Skipped"),
+    "types": ("IndexReport", "Match", "Region", "Skipped", "Text"),
     "search.matches": ("Matches",),
     "engine": ("ImageSearchEngine",),
 }
@@ -95,6 +95,7 @@ __all__ = [
     "SkipReason",
     "Skipped",
     "StoreError",
+    "Text",
     "UnknownModelError",
     "UsageError",
     "__version__",

@@ -32,13 +32,15 @@ from .library.model import LibraryModel
 from .library.reading import Reader
 from .library.salvage import find_damage
 from .library.thumbnails import Thumbnails
+from .models import checked_phrase
 from .search import closeness
+from .search.blend import blended
 from .search.decoders import Decoders
 from .search.matches import Matches
 from .search.query import Query, QueryReader, Source
 from .search.request import Request, as_list, as_region
 from .search.same_picture import one_of_each
-from .search.search import How, Searcher, combine
+from .search.search import How, Searcher
 from .stores import parse_spec, sync
 from .stores.replica import StoreReplica
 from .types import Embedder, Float32, IndexReport, Picture, Region
@@ -247,7 +249,8 @@ class ImageSearchEngine:
         """The images of the library that are most similar to one image, or to the mean of several.
 
         Args:
-            images: path, http(s) address, bytes of an image file, array, PIL image, id of a library item, or a list of these.
+            images: path, http(s) address, bytes of an image file, array, PIL image, id of a library item, `Text` (words), or a list of
+                these; each may come with its weight: ("a.jpg", .5).
             n_results: how many, >= 1; more than the library holds gives all of it.
             less: images that the results should not resemble: half their mean is subtracted.
             names: only these classes. path: only paths that match this glob.
@@ -262,8 +265,9 @@ class ImageSearchEngine:
         """
         asked = Request.checked(images, n_results, less, names, path, min_similarity, min_closeness, region, exclude_self, group, how)
         searcher = self._open()
-        queries = self._reader(searcher.reader).read_all(asked.likes, asked.lesses, asked.region)
-        wanted = combine([q.vector for q in queries if not q.less], [q.vector for q in queries if q.less])
+        reader = self._reader(searcher.reader)
+        queries = reader.read_all(asked.likes, asked.lesses, asked.region)
+        wanted = blended(queries, searcher, reader)
         same = frozenset(q.sha256 for q in queries if q.sha256 is not None and not q.less)
         filters = replace(asked.filters, leave_out=same if asked.exclude_self else frozenset())
         if asked.group:
@@ -299,6 +303,11 @@ class ImageSearchEngine:
         found = reader.read_each(images)
         return (query if isinstance(query, QueryError) else query.vector for query in found)
 
+    def embed_text(self, texts: str | Sequence[str]) -> Float32:
+        """Vectors of words, float32 (N, D), each of unit length. Raises ModelError where the model knows no words, QueryError for none."""
+        reader = self._reader(self._open().reader if self._library.exists else None)
+        return reader.words().embed_text([checked_phrase(text) for text in ([texts] if isinstance(texts, str) else texts)])
+
     def query(self, image: Source, *, region: Region | Sequence[int] | None = None) -> Query:
         """A picture read and embedded once, to be searched with as often as you like: `search` takes it wherever it takes an image.
 
@@ -331,7 +340,8 @@ class ImageSearchEngine:
     def _reader(self, reader: Reader | None) -> QueryReader:
         model = self._model.for_a_new_library if reader is None else functools.partial(self._model.of, reader.fingerprint, reader.canonical)
         recipe = (model() if reader is None else reader).fingerprint.preprocess
-        return QueryReader(reader, decoders=self.decoders, recipe=recipe, embedder=model, allow_private_urls=self._allow_private_urls)
+        private = self._allow_private_urls
+        return QueryReader(reader, decoders=self.decoders, recipe=recipe, embedder=model, notify=self._notify, allow_private_urls=private)
 
     # --- the library --------------------------------------------------------------------------------------------------------
 

@@ -33,6 +33,7 @@ __all__ = [
     "Region",
     "Skipped",
     "StoreRecords",
+    "Text",
     "TextEmbedder",
     "UInt8",
     "VectorStore",
@@ -293,6 +294,13 @@ class ServerStore(VectorStore, Protocol):
     def replace(self, name: str) -> None:
         """Take this name, and remove the store that bears it, if there is one."""
         ...
+
+
+@dataclass(frozen=True, slots=True)
+class Text:
+    """Words to search with, wherever a search takes a picture; for libraries whose model knows words."""
+
+    words: str
 
 
 @dataclass(frozen=True, slots=True)

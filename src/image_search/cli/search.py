@@ -10,6 +10,7 @@ from typing import Any
 import click
 
 from ..errors import UsageError
+from ..types import Text
 from . import console
 from .console import note, print_json, print_matches
 from .options import (
@@ -49,10 +50,12 @@ def _region(text: str) -> tuple[int, ...]:
     "images",
     metavar="IMAGE...",
     nargs=-1,
-    required=True,
     help="A path, an http(s) address, the id of a library item, or - for stdin. Several are searched for by their mean.",
 )
 @click.option("--less", metavar="IMAGE", multiple=True, help="Less like this image; may be repeated.")
+@click.option("--text", "texts", metavar="WORDS", multiple=True, help="What the picture shows, in words; for models that know words.")
+@click.option("--less-text", "less_texts", metavar="WORDS", multiple=True, help="Less like these words; may be repeated.")
+@click.option("--text-weight", type=float, metavar="N", default=1.0, show_default=True, help="How much words count beside an image's 1.")
 @n_option
 @click.option("--name", "names", metavar="CLASS", multiple=True, help="Only this class; may be repeated.")
 @click.option("--path", metavar="GLOB", help="Only paths like this one, such as '*/2024/*'.")
@@ -78,6 +81,9 @@ def search(
     *,
     images: tuple[str, ...],
     less: tuple[str, ...],
+    texts: tuple[str, ...],
+    less_texts: tuple[str, ...],
+    text_weight: float,
     exact: bool,
     store_only: bool,
     save: Path | None,
@@ -93,6 +99,7 @@ def search(
       image-search search burger.jpg -n 12 --save compare.png
       image-search search a.jpg b.jpg --less c.jpg --name Burger --min-closeness .5
       image-search search photo.jpg --region 120,80,300,300 --json
+      image-search search --text "a red bicycle in the snow"
       curl -s https://example.org/cat.jpg | image-search search -
     """
     if exact and store_only:
@@ -101,11 +108,13 @@ def search(
         from ..present.figure import check_target
 
         check_target(save)
+    if not images and not texts:
+        raise UsageError("nothing was given to search with", hint="give an image, or words with --text")
     stdin = functools.cache(functools.partial(console.bytes_from_stdin, given["max_megabytes"]))
     with open_engine(given) as engine:
         matches = engine.search(
-            [stdin() if image == "-" else image for image in images],
-            less=[stdin() if image == "-" else image for image in less],
+            [*(stdin() if image == "-" else image for image in images), *((Text(text), text_weight) for text in texts)],
+            less=[*(stdin() if image == "-" else image for image in less), *((Text(text), text_weight) for text in less_texts)],
             how="exact" if exact else "store" if store_only else "auto",
             **given,
         )

@@ -2,27 +2,32 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from pathlib import Path
 
 from .. import forks
 from ..advice import Advice, Setting, Verb
-from ..errors import ModelMismatchError, UnknownModelError, UsageError
+from ..errors import ModelMismatchError, ModelMissingError, UnknownModelError, UsageError
 from ..models import (
     canonical_vectors,
     check_embedder,
     check_runtime,
     choose_auto,
+    knowing_words,
     load_model,
     loss_in_int8,
     prove,
     remember,
     resolve,
+    words_record,
 )
 from ..types import Embedder, Fingerprint, Float32
 from .catalog import Catalog
 
-__all__ = ["LibraryModel"]
+__all__ = ["WORDS", "LibraryModel"]
+
+WORDS = "words"  # as the catalog calls what `words_record` says
 
 
 class LibraryModel:
@@ -112,6 +117,9 @@ class LibraryModel:
         canonical = self._canonical
         catalog = Catalog.create(self._folder, model.fingerprint, canonical)
         catalog.set_meta("runtime", model.runtime)  # of the one that made it, for people who look
+        with contextlib.suppress(ModelMissingError):  # pictures can be indexed without the files of its words
+            if hasattr(model, "embed_text"):
+                catalog.set_meta(WORDS, words_record(knowing_words(model)))
         self._proved_for = catalog.fingerprint
         if self._given is None:
             remember(model, canonical)

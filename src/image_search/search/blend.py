@@ -9,9 +9,12 @@ import numpy as np
 import numpy.typing as npt
 
 from ..errors import UsageError
+from ..models import NEUTRAL_PHRASES
 from ..types import Float32
+from .query import Query, QueryReader
+from .search import Searcher
 
-__all__ = ["Part", "blend"]
+__all__ = ["Part", "blend", "blended"]
 
 _AGAINST = 0.5  # of what counts against, relative to what counts for (Rocchio 1971: 1 and .5)
 
@@ -50,6 +53,15 @@ def blend(parts: Sequence[Part], centres: Callable[[], tuple[Float32, Float32]])
     if length < 1e-6:
         raise UsageError("these queries cancel each other out", hint="leave some of them out")
     return np.asarray(wanted / length, np.float32)
+
+
+def blended(queries: Sequence[Query], searcher: Searcher, reader: QueryReader) -> Float32:
+    """`blend` for queries of one library."""
+
+    def centres() -> tuple[Float32, Float32]:
+        return searcher.centre(), np.mean(reader.words().embed_text(NEUTRAL_PHRASES), axis=0, dtype=np.float64)
+
+    return blend([Part(query.vector, query.words, query.less, query.weight) for query in queries], centres)
 
 
 def _mean(parts: Sequence[Part], vectors: Sequence[npt.NDArray[np.float64]], *, less: bool) -> npt.NDArray[np.float64]:

@@ -23,8 +23,10 @@ from ..images.fetch import fetch, is_address
 from ..images.headers import orientation
 from ..images.pool import PictureSource
 from ..library.catalog import item_number
+from ..library.model import WORDS
 from ..library.reading import Reader
-from ..types import Embedder, Float32, Preprocess, Region
+from ..models import checked_phrase, knowing_words, prove_words
+from ..types import Embedder, Float32, Preprocess, Region, Text, TextEmbedder
 from .decoders import Decoders
 
 if TYPE_CHECKING:
@@ -34,7 +36,7 @@ _ORIENTATION = 0x0112  # Exif
 
 __all__ = ["Depiction", "Query", "QueryReader", "Source", "encoded"]
 
-Source: TypeAlias = "str | os.PathLike[str] | bytes | np.ndarray[Any, Any] | Image | Query"
+Source: TypeAlias = "str | os.PathLike[str] | bytes | np.ndarray[Any, Any] | Image | Text | Query | tuple[Any, float]"
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +57,8 @@ class Query:
         show: how it can be shown; None: by its label alone.
         sha256: of the file's bytes; None where there is no file (arrays, regions).
         less: it counts against.
+        words: the label is words, and the vector theirs.
+        weight: above 0; how much it counts beside the others.
     """
 
     label: str
@@ -62,6 +66,8 @@ class Query:
     show: Depiction | None = None
     sha256: bytes | None = None
     less: bool = False
+    words: bool = False
+    weight: float = 1.0
 
 
 class _Opened(NamedTuple):
@@ -80,6 +86,7 @@ class QueryReader:
         decoders: their limits say how large a picture may be.
         recipe: of the model.
         embedder: called for the model only when a picture has to be embedded.
+        notify: gets one plain line for each thing worth knowing.
     """
 
     def __init__(
@@ -89,12 +96,14 @@ class QueryReader:
         decoders: Decoders,
         recipe: Preprocess,
         embedder: Callable[[], Embedder],
+        notify: Callable[[str], None],
         allow_private_urls: bool = False,
     ) -> None:
         self._reader = reader
         self._decoders = decoders
         self._recipe = recipe
         self._embedder = embedder
+        self._notify = notify
         self._allow_private_urls = allow_private_urls
 
     def read(self, source: Source, *, region: Region | None = None, less: bool = False) -> Query:
@@ -109,9 +118,11 @@ class QueryReader:
 
     def read_all(self, likes: Sequence[Source], lesses: Sequence[Source], region: Region | None = None) -> list[Query]:
         """All of one question, likes first; what has to be embedded goes through the model together. Raises what `read` raises."""
-        parts = [] if region is None else [self.read(like, region=region) for like in likes]  # a single one
-        queries = [*parts, *self._together([*likes[len(parts) :], *lesses])]
-        return [replace(query, less=place >= len(likes)) for place, query in enumerate(queries)]
+        sources, weights = zip(*map(_weighed, [*likes, *lesses]), strict=True)
+        parts = [] if region is None else [self.read(like, region=region) for like in sources[: len(likes)]]  # a single one
+        queries = [*parts, *self._together(sources[len(parts) :])]
+        weighed = enumerate(zip(queries, weights, strict=True))
+        return [replace(query, less=place >= len(likes), weight=weight) for place, (query, weight) in weighed]
 
     def _together(self, sources: Sequence[Source]) -> list[Query]:
         opened = [self._open(source) for source in sources]
@@ -168,6 +179,21 @@ class QueryReader:
             vector = self._reader.vector(content)
         return Query(one.label, vector, Depiction(one.picture, region), sha256 if region is None else None)
 
+    def _of_words(self, text: Text) -> Query:
+        phrase = checked_phrase(text.words)
+        model = self.words()
+        if (read := model.cuts(phrase)) is not None:
+            self._notify(f"Only the first {read} pieces of these words are read by model {model.fingerprint.name}: {phrase[:60]}…")
+        return Query(phrase, model.embed_text([phrase])[0], words=True)
+
+    def words(self) -> TextEmbedder:
+        """The model, proved to have the words that the library was made with. ModelError: it knows none, or others."""
+        model = knowing_words(self._embedder())
+        record = None if self._reader is None else self._reader.meta(WORDS)
+        if record is not None:
+            prove_words(model, record)
+        return model
+
     def _is_known(self, sha256: bytes) -> bool:
         return self._reader is not None and self._reader.content_of(sha256) is not None
 
@@ -185,6 +211,8 @@ class QueryReader:
         """A picture to be decoded, or a query at once: one that was read before, or (`whole`) an image whose vector the library has."""
         if isinstance(source, Query):
             return _usable(source, None if self._reader is None else self._reader.fingerprint.dim)
+        if isinstance(source, Text):
+            return self._of_words(source)
         if isinstance(source, (bytes, bytearray, memoryview)):
             return _Opened("bytes", _bounded(bytes(source), "bytes", self._decoders.of_sent.file_bytes), trusted=False)
         if isinstance(source, np.ndarray):
@@ -209,6 +237,13 @@ class QueryReader:
                 text, fetch(text, allow_private=self._allow_private_urls, max_bytes=self._decoders.of_sent.file_bytes), trusted=False
             )
         return _Opened(text, _file(text), trusted=True)
+
+
+def _weighed(source: Any) -> tuple[Any, float]:
+    """What was given, or what was given with its weight: ("a.jpg", .5)."""
+    if isinstance(source, tuple) and len(source) == 2 and not isinstance(source[1], (str, bytes)):
+        return source[0], given.number(source[1], "the weight of a query", least=0.001, most=1000)
+    return source, 1.0
 
 
 def _usable(query: Query, dim: int | None) -> Query:

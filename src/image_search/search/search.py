@@ -5,14 +5,14 @@ from __future__ import annotations
 import contextlib
 import os
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import Literal
 
 import numpy as np
 
 from .. import forks
 from ..advice import Advice, Setting, Verb
-from ..config import MIN_CLOSENESS_IMAGES, STORE_ASK_AGAIN_SECONDS, STORE_PAYS_FROM
+from ..config import CLOSENESS_SAMPLE, MIN_CLOSENESS_IMAGES, STORE_ASK_AGAIN_SECONDS, STORE_PAYS_FROM
 from ..errors import SALVAGE, DiskFullError, ImageSearchError, LibraryDamagedError, StoreError, UsageError
 from ..library.catalog import item_id, item_number
 from ..library.disks import Disks
@@ -24,29 +24,13 @@ from ..types import Float32, Match, VectorStore
 from . import closeness
 from .filters import Filters, Passing, Sieve
 
-__all__ = ["How", "Searcher", "combine"]
+__all__ = ["How", "Searcher"]
 
 How = Literal["auto", "exact", "store"]
 _Found = tuple[File, float]  # and its similarity
 
 # A cosine of the same vector is off by some 1e-16; bytes that are the query's own are as near as can be.
 _SAME = 1 - 1e-6
-
-
-def combine(likes: Sequence[Float32], lesses: Sequence[Float32] = ()) -> Float32:
-    """Mean of the first minus half the mean of the others (Rocchio 1971, with 1 and .5), float32 (D,) of unit length.
-
-    Raises UsageError if nothing is left, that is if the pictures cancel each other out.
-    """
-    if len(likes) == 1 and not lesses:
-        return likes[0]
-    wanted = np.mean(np.asarray(likes, np.float64), axis=0)
-    if lesses:
-        wanted = wanted - 0.5 * np.mean(np.asarray(lesses, np.float64), axis=0)
-    length = float(np.linalg.norm(wanted))
-    if length < 1e-6:
-        raise UsageError("these pictures cancel each other out", hint="leave some of them out")
-    return np.asarray(wanted / length, np.float32)
 
 
 class Searcher:
@@ -97,6 +81,14 @@ class Searcher:
             if found is None:
                 found = self._exactly(query, n, filters, left_out, same_contents)
         return _matches(_nearest(found, n, same_contents), filters, same_contents, scale, self.reader), exact
+
+    def centre(self) -> Float32:
+        """float32 (D,): the mean of the vectors of up to 1,000 images from all over the library."""
+        with self._using, self.reader.snapshot():
+            self._vectors.refresh()
+            rows = self._vectors.rows
+            mean: Float32 = rows[:: max(1, len(rows) // CLOSENESS_SAMPLE)].mean(axis=0, dtype=np.float64).astype(np.float32)
+            return mean
 
     def unfulfillable(self, filters: Filters) -> list[Advice]:
         """A line for each class that the library has not, and one where no image passes the filters, however near it is."""
