@@ -64,7 +64,7 @@ def test_an_index_run_notices(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, h
         happens(library)
 
     if moment == "store":
-        monkeypatch.setattr(image_search.engine.sync, "bring_up_to_date", refresh)
+        monkeypatch.setattr(image_search.stores.sync, "bring_up_to_date", refresh)
     engine = quick_engine(library, store="exact" if moment == "commit" else "chroma", notify=said.append)
     with engine, pytest.raises(LibraryError, match="removed or replaced while it was written to"):
         engine.index(more, progress=progress)
@@ -77,13 +77,13 @@ def test_a_failing_store_is_not_called_harmless_where_the_library_is_gone(tmp_pa
     """The store's own step fails first, since its folder is gone."""
     said: list[str] = []
     fill(tmp_path / "photos", 1)
-    real = image_search.engine.sync.bring_up_to_date
+    real = image_search.stores.sync.bring_up_to_date
 
     def removed(*given: object) -> None:
         shutil.rmtree(tmp_path / "library")
         real(*given)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(image_search.engine.sync, "bring_up_to_date", removed)
+    monkeypatch.setattr(image_search.stores.sync, "bring_up_to_date", removed)
     engine = quick_engine(tmp_path / "library", store="chroma", notify=said.append)
     with engine, pytest.raises(LibraryError, match="removed or replaced"):
         engine.index(tmp_path / "photos")

@@ -15,9 +15,8 @@ from typing import Any
 import numpy as np
 
 from . import given
-from .advice import Advice, Setting, Verb
-from .config import DEFAULT_STORE, MOST_JOBS, MOST_SIDE, THUMBNAIL_SIDE, available_cpus, default_library
-from .errors import SALVAGE, LibraryDamagedError, LibraryError, MissingExtraError, QueryError, StoreError, UsageError
+from .config import MOST_JOBS, MOST_SIDE, THUMBNAIL_SIDE, available_cpus, default_library
+from .errors import SALVAGE, LibraryDamagedError, QueryError, UsageError
 from .forks import Lock
 from .images.opening import FileInRoot
 from .images.pool import DecodePool, PictureSource
@@ -41,8 +40,8 @@ from .search.query import Query, QueryReader, Source
 from .search.request import Request, as_list, as_region
 from .search.same_picture import one_of_each
 from .search.search import How, Searcher
-from .stores import parse_spec, sync
-from .stores.replica import StoreReplica
+from .stores import parse_spec
+from .stores.library_store import LibraryStore
 from .types import Embedder, Float32, IndexReport, Picture, Region
 
 __all__ = ["ImageSearchEngine"]
@@ -92,7 +91,7 @@ class ImageSearchEngine:
         self._notify = log.warning if notify is None else given.function(notify, "notify")
         self._model = LibraryModel(self.library, model, runtime=runtime, threads=self.jobs, notify=self._notify)
         self._library = Library(self.library)
-        self._store = store
+        self._store = LibraryStore(self.library, store, self._notify)
         self._long_lived = given.truth(long_lived, "long_lived")
         self._allow_private_urls = given.truth(allow_private_urls, "allow_private_urls")
         self._searcher: Searcher | None = None
@@ -210,24 +209,14 @@ class ImageSearchEngine:
             self._model.for_a_new_library(proved=True)
         with self._library.writing(self._model.create_library if make else None) as catalog:
             self._model.check(catalog.fingerprint)
-            if self._store is not None and choose_store:
-                catalog.set_meta("store", self._store)
+            if choose_store:
+                self._store.choose(catalog)
             yield catalog
 
     def _refresh_store(self, catalog: Catalog) -> None:
-        """The store comes second: whatever becomes of it, the catalog answers."""
         if self._searcher is not None:
             self._searcher.close()
-        try:
-            with self._replica(catalog) as replica:
-                # A library from somebody else may name a server: nothing is sent to one that the user did not name.
-                if self._store is None and replica.spec.place == "server" and replica.verified_generation() is None:
-                    again = Verb("rebuild", (Setting("store", str(replica.spec)),))
-                    raise StoreError(Advice(replica.why, "; to use it again, name it: ", again))
-                sync.bring_up_to_date(catalog, replica)
-        except (StoreError, LibraryError, MissingExtraError) as error:
-            catalog.must_be_in_place()  # else they are not
-            self._notify(Advice("The images are safe and can be searched (exactly), but the store is not up to date: ", error.line))
+        self._store.follow(catalog)
 
     # --- search -------------------------------------------------------------------------------------------------------------
 
@@ -334,7 +323,7 @@ class ImageSearchEngine:
                 self._model.check(reader.fingerprint)
                 if self._searcher is not None:
                     self._searcher.close()
-                self._searcher = Searcher(reader, self._replica(reader), long_lived=self._long_lived)
+                self._searcher = Searcher(reader, self._store.replica(reader), long_lived=self._long_lived)
             return self._searcher
 
     def _reader(self, reader: Reader | None) -> QueryReader:
@@ -348,7 +337,7 @@ class ImageSearchEngine:
     def status(self) -> dict[str, Any]:
         """What the library holds: counts, model, store, roots. Plain data."""
         reader = self._open().reader
-        with self._replica(reader) as replica:
+        with self._store.replica(reader) as replica:
             ready = replica.verified_generation() == reader.generation
             why = "" if ready else replica.why or "the library has changed since"
         return {
@@ -356,7 +345,7 @@ class ImageSearchEngine:
             **reader.facts(),
             "model": reader.fingerprint.name,
             "dimensions": reader.fingerprint.dim,
-            "store": self._store_spec(reader),
+            "store": self._store.spec(reader),
             "store_ready": ready,
             "store_note": why,
         }
@@ -384,7 +373,7 @@ class ImageSearchEngine:
 
     def verify(self) -> list[str]:
         """Read the whole catalog and say what is damaged in it, a line each (see `library.salvage.find_damage`); empty: nothing."""
-        return find_damage((reader := self._open().reader).catalog) + self._replica(reader).unknown
+        return find_damage((reader := self._open().reader).catalog) + self._store.replica(reader).unknown
 
     def rebuild(self) -> int:
         """Rebuild the store from the catalog, without the model. Returns the number of images in it.
@@ -396,14 +385,5 @@ class ImageSearchEngine:
                 raise LibraryDamagedError(f"the catalog is damaged ({damage[0]})", path=self.library, hint=SALVAGE)
             if self._searcher is not None:
                 self._searcher.close()
-            with self._replica(catalog) as replica:
-                sync.rebuild(catalog, replica)
-            if self._store is not None:  # a store that cannot be made does not replace the one that is there
-                catalog.set_meta("store", self._store)
+            self._store.rebuild(catalog)
             return Reader(catalog).images()
-
-    def _store_spec(self, library: Catalog | Reader) -> str:
-        return self._store or library.meta("store") or DEFAULT_STORE
-
-    def _replica(self, library: Catalog | Reader) -> StoreReplica:
-        return StoreReplica(self.library, dim=library.fingerprint.dim, model=library.fingerprint.short, spec=self._store_spec(library))

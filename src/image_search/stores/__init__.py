@@ -14,7 +14,8 @@ from urllib.parse import urlsplit
 
 from .. import given
 from ..errors import MissingExtraError, StoreError, UsageError
-from ..types import FileStore, ServerStore, VectorStore
+from ..types import VectorStore
+from .protocols import FileStore, ServerStore
 
 __all__ = ["STORES", "Place", "StoreRow", "StoreSpec", "name_on_server", "open_files", "open_server", "open_store", "parse_spec"]
 
@@ -29,8 +30,8 @@ class StoreRow:
     Attributes:
         name: what people call it by, and the part of a spec before ":".
         title: its own name, for messages.
-        opened_by: "module:Class", imported when a store is opened. The class keeps `types.FileStore` where it has files,
-            `types.ServerStore` where it is on a server; one in memory is a `types.VectorStore`, made as Class(dim).
+        opened_by: "module:Class", imported when a store is opened. The class keeps `protocols.FileStore` where it has files,
+            `protocols.ServerStore` where it is on a server; one in memory is a `types.VectorStore`, made as Class(dim).
         places: where it can be: "memory" (nothing is kept) or "files" (in the library), which is what its name alone means, and
             "server", which is what its name with an address means.
         package: the distribution that it needs, "" for none. extra: the extra of ours that installs it; "": every installation has it.

@@ -16,9 +16,10 @@ from pathlib import Path
 from ..errors import StoreError
 from ..forks import keep_for_ever, watch
 from ..library.lock import ProcessLock
-from ..types import ServerStore, StoreRecords, VectorStore
+from ..types import StoreRecords, VectorStore
 from . import StoreSpec, name_on_server, open_server
 from .manifest import MANIFEST_NAME, Manifest, Unverified, own_secret, read_manifest, write_manifest
+from .protocols import ServerStore
 from .verified import file_errors, is_folder, remove, write
 
 __all__ = ["ServerBackend"]

@@ -29,7 +29,7 @@ from ..config import STORE_GROWTH, STORE_READER_SECONDS, STORE_SPARE_BYTES, STOR
 from ..errors import DiskFullError, ImageSearchError, LibraryBusyError, StoreError, translated_os_errors
 from ..forks import keep_for_ever, watch
 from ..library.lock import ProcessLock
-from ..types import FileStore, StoreRecords, VectorStore
+from ..types import StoreRecords, VectorStore
 from . import StoreSpec, open_files
 from .manifest import (
     MANIFEST_NAME,
@@ -43,6 +43,7 @@ from .manifest import (
     verify_files,
     write_manifest,
 )
+from .protocols import FileStore
 
 __all__ = ["FilesBackend", "file_errors", "is_folder", "remove", "write"]
 
