@@ -140,14 +140,18 @@ def test_save(run: Callable[..., Answer], indexed: Path, tmp_path: Path) -> None
         (("search", "id:1", "--store-only"), 1, "store cannot answer"),
         (("search", "id:1", "--model", "dino"), 1, "mini"),
         (("search", "id:1", "--no-such-option"), 2, "No such option"),
-        (("search",), 2, "Missing argument"),
+        (("search",), 2, "nothing was given to search with"),
         (("search", "http://127.0.0.1:1/a.png"), 1, "--allow-private-urls"),
         (("index", "absent"), 2, "no such folder"),
         (("index", __file__), 2, "is a file"),
         (("index", ".", "--runtime", "foo"), 2, "there is no runtime"),
         (("search", "id:1", "--library", "x" * 300), 1, "file name too long"),
         (("search", __file__, "--save", "photo.png"), 2, "is no comparison"),
-        (("index", ".", "--model", "no-such-model", "--library", "other"), 2, "mini, dino, dinov2-s, vit-in21k, dino-int8"),
+        (
+            ("index", ".", "--model", "no-such-model", "--library", "other"),
+            2,
+            "mini, dino, dinov2-s, vit-in21k, siglip2, clip-b32, dino-int8",
+        ),
         (("index", ".", "--store", "cassandra", "--library", "other"), 2, "no store"),
         (("status", "--library", "nowhere"), 1, "image-search index FOLDER"),
         (("forget", "nothing.jpg"), 2, "not in the library"),
@@ -241,7 +245,7 @@ def test_stdin_and_the_other_commands(
     indexed.rename(tmp_path / "moved")
     assert "11 images" in run("relocate", indexed, tmp_path / "moved").out
     assert "dino" in run("models").out
-    assert [m["here"] for m in json.loads(run("models", "--json").out)] == [True, False, False, False, False]
+    assert [m["here"] for m in json.loads(run("models", "--json").out)] == [True, False, False, False, False, False, False]
 
 
 def test_ask_asks_again_after_a_mistake(run: Callable[..., Answer], indexed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -88,7 +88,7 @@ def file_of(module: Path) -> Path | None:
 @pytest.mark.parametrize(
     ("package", "home"),
     [
-        ("torch", "models/torch.py"),
+        ("torch", "models/torch"),
         ("chromadb", "stores/chroma.py"),
         ("tqdm", "present/progress.py"),
         ("tokenizers", "models/tokenizer.py"),

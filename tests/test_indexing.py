@@ -14,6 +14,7 @@ from pictures import fill, picture
 import image_search.engine
 import image_search.images.pool
 import image_search.index.request
+import image_search.stores.sync
 from image_search import ImageSearchEngine, ImageSearchError, UsageError
 from image_search.library.catalog import Catalog
 from image_search.testing import quick_engine
@@ -494,7 +495,7 @@ def test_forget_can_be_given_again_after_a_kill(tmp_path: Path, monkeypatch: pyt
         number = next(match.id for match in engine.search(paths[0], 1))
     for what in (paths[0], tmp_path / "photos" / "square", number):
         with monkeypatch.context() as patch, quick_engine(tmp_path / "library", store="chroma") as engine:
-            patch.setattr(image_search.engine.sync, "bring_up_to_date", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+            patch.setattr(image_search.stores.sync, "bring_up_to_date", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
             with pytest.raises(KeyboardInterrupt):
                 engine.forget(what)
             assert what == number or not engine.status()["store_ready"]

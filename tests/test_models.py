@@ -46,7 +46,7 @@ def test_importing_the_table_imports_no_runtime() -> None:
 
 
 def test_rows_are_told_apart_and_complete() -> None:
-    assert [row.name for row in MODELS] == ["mini", "dino", "dinov2-s", "vit-in21k", "dino-int8"]
+    assert [row.name for row in MODELS] == ["mini", "dino", "dinov2-s", "vit-in21k", "siglip2", "clip-b32", "dino-int8"]
     for row in MODELS:
         assert row.licence and row.megabytes and row.about
         assert (row.onnx_repo is None) or row.onnx_file
@@ -55,7 +55,15 @@ def test_rows_are_told_apart_and_complete() -> None:
 def test_a_runtime_is_a_row() -> None:
     able = {row.name: [runtime.opens.split(":")[0] for runtime in models.RUNTIMES if runtime.supports(row)] for row in MODELS}
     full = ["onnx", "openvino", "torch"]
-    assert able == {"mini": full[:2], "dino": full, "dinov2-s": full, "vit-in21k": full, "dino-int8": ["int8"]}
+    assert able == {
+        "mini": full[:2],
+        "dino": full,
+        "dinov2-s": full,
+        "vit-in21k": full,
+        "siglip2": full,
+        "clip-b32": full,
+        "dino-int8": ["int8"],
+    }
 
 
 def test_resolve(tmp_path: Path) -> None:
@@ -246,7 +254,7 @@ def test_recipes_in_old_and_new_spelling() -> None:
 @pytest.mark.parametrize(
     "change",
     [
-        {"feature_extractor_type": "CLIPFeatureExtractor"},
+        {"feature_extractor_type": "FlavaFeatureExtractor"},
         {"do_resize": False},
         {"size": {"longest_edge": 224}},
         {"size": {"shortest_edge": 224}},

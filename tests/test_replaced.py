@@ -12,6 +12,7 @@ import pytest
 from pictures import fill
 
 import image_search.engine
+import image_search.stores.sync
 from image_search import LibraryError
 from image_search.index import run
 from image_search.library.catalog import CATALOG_NAME, Catalog

@@ -34,9 +34,10 @@ from image_search import (
 )
 from image_search.library.catalog import Catalog
 from image_search.present.table import matches_table
+from image_search.search.blend import Part, blend
 from image_search.search.closeness import percentile, sample
 from image_search.search.decoders import Decoders
-from image_search.search.search import How, combine
+from image_search.search.search import How
 from image_search.testing import InProcessPool, quick_engine
 from image_search.types import Embedder
 
@@ -154,7 +155,7 @@ def test_several_images_and_less(big: ImageSearchEngine) -> None:
     mean = (va + vb) / 2 - vc / 2
     assert match.similarity == pytest.approx(float(big.embed(match.path)[0] @ (mean / np.linalg.norm(mean))), abs=1e-6)
     with pytest.raises(UsageError, match="cancel"):
-        combine([va, -va])
+        blend([Part(va), Part(-va)], lambda: (va, va))
 
 
 def test_the_images_of_one_search_go_through_the_model_together(

@@ -11,7 +11,7 @@ import pytest
 from checkpoints import colour_words
 from PIL import Image
 
-from image_search import ImageSearchEngine, ModelError, QueryError, Text
+from image_search import ImageSearchEngine, ModelError, QueryError, Text, UsageError
 from image_search.testing import InProcessPool
 
 SHADES = {"red": (220, 30, 20), "green": (30, 200, 40), "blue": (20, 40, 230), "violet": (200, 20, 210)}
@@ -90,3 +90,14 @@ def test_another_tokenizer_is_another_model(engine: ImageSearchEngine, place: Pa
     finally:
         (place / "model").rename(tmp_path / "away")
         (place / "kept").rename(place / "model")
+
+
+def test_words_have_no_closeness_and_are_drawn(engine: ImageSearchEngine, tmp_path: Path) -> None:
+    matches = engine.search(Text("빨간"), 2)
+    assert [match.closeness for match in matches] == [None, None]
+    assert matches.to_dict()["query"] == "빨간"
+    matches.plot(tmp_path / "words.png")
+    with Image.open(tmp_path / "words.png") as drawn:
+        assert drawn.width > drawn.height
+    with pytest.raises(UsageError, match="closeness compares pictures"):
+        engine.search(Text("red"), min_closeness=0.5)

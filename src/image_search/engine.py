@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from . import given
+from .advice import Advice, Setting
 from .config import MOST_JOBS, MOST_SIDE, THUMBNAIL_SIDE, available_cpus, default_library
 from .errors import SALVAGE, LibraryDamagedError, QueryError, UsageError
 from .forks import Lock
@@ -257,12 +258,17 @@ class ImageSearchEngine:
         reader = self._reader(searcher.reader)
         queries = reader.read_all(asked.likes, asked.lesses, asked.region)
         wanted = blended(queries, searcher, reader)
+        words = any(query.words for query in queries)
+        if words and asked.filters.min_closeness is not None:
+            raise UsageError("closeness compares pictures, and these are words", hint=Advice("use ", Setting("min_similarity")))
         same = frozenset(q.sha256 for q in queries if q.sha256 is not None and not q.less)
         filters = replace(asked.filters, leave_out=same if asked.exclude_self else frozenset())
         if asked.group:
             found, exact = one_of_each(lambda n: searcher.search(wanted, n, filters, asked.how, same), searcher.reader, asked.n)
         else:
             found, exact = searcher.search(wanted, asked.n, filters, asked.how, same)
+        if words:  # it is what is usual between pictures
+            found = [replace(match, closeness=None) for match in found]
         self._say(searcher.unfulfillable(filters) if filters.by_file else ())
         return Matches(found, queries=queries, model=searcher.reader.fingerprint.name, exact=exact, library=self.library)
 
@@ -294,8 +300,10 @@ class ImageSearchEngine:
 
     def embed_text(self, texts: str | Sequence[str]) -> Float32:
         """Vectors of words, float32 (N, D), each of unit length. Raises ModelError where the model knows no words, QueryError for none."""
-        reader = self._reader(self._open().reader if self._library.exists else None)
-        return reader.words().embed_text([checked_phrase(text) for text in ([texts] if isinstance(texts, str) else texts)])
+        phrases = [checked_phrase(text) for text in given.texts(texts, "texts")]
+        if not phrases:
+            raise UsageError("no words were given")
+        return self._reader(self._open().reader if self._library.exists else None).words().embed_text(phrases)
 
     def query(self, image: Source, *, region: Region | Sequence[int] | None = None) -> Query:
         """A picture read and embedded once, to be searched with as often as you like: `search` takes it wherever it takes an image.

@@ -10,7 +10,6 @@ from typing import Any
 import click
 
 from ..errors import UsageError
-from ..types import Text
 from . import console
 from .console import note, print_json, print_matches
 from .options import (
@@ -108,6 +107,8 @@ def search(
         from ..present.figure import check_target
 
         check_target(save)
+    from ..types import Text
+
     if not images and not texts:
         raise UsageError("nothing was given to search with", hint="give an image, or words with --text")
     stdin = functools.cache(functools.partial(console.bytes_from_stdin, given["max_megabytes"]))

@@ -93,6 +93,8 @@ def evaluate(
     workers = available_cpus() if jobs is None else given.whole(jobs, "jobs", most=MOST_JOBS)
     if runtime is not None:
         check_runtime(runtime)
+    if template is not None:
+        phrases_of(["name"], given.text(template, "template"))
     say = (lambda *_: None) if progress is None else given.function(progress, "progress")
     root = os.path.realpath(os.path.expanduser(given.path(folder, "the folder")))
     if not os.path.isdir(root):
