@@ -108,7 +108,8 @@ class Matches(Sequence[Match]):
 def _query_panel(pool: DecodePool, query: Query) -> Panel:
     from ..present.figure import LESS_LIKE, Panel
 
-    pixels, reason = (None, "") if query.show is None else _picture(pool, query.show.source, query.show.region)
+    said = f"“{query.label}”" if query.words else ""
+    pixels, reason = (None, said) if query.show is None else _picture(pool, query.show.source, query.show.region)
     return Panel(pixels, Path(query.label).name, badge=LESS_LIKE if query.less else "", query=True, reason=reason)
 
 
