@@ -110,7 +110,8 @@ def _query_panel(pool: DecodePool, query: Query) -> Panel:
 
     said = f"“{query.label}”" if query.words else ""
     pixels, reason = (None, said) if query.show is None else _picture(pool, query.show.source, query.show.region)
-    return Panel(pixels, Path(query.label).name, badge=LESS_LIKE if query.less else "", query=True, reason=reason)
+    title = query.label if query.words else Path(query.label).name
+    return Panel(pixels, title, badge=LESS_LIKE if query.less else "", query=True, reason=reason)
 
 
 def _match_panel(pool: DecodePool, match: Match, small: Callable[[Match], bytes | None]) -> Panel:
