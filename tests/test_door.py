@@ -31,6 +31,7 @@ def test_the_door_is_as_promised() -> None:
         "SkipReason",
         "Skipped",
         "StoreError",
+        "Text",
         "UnknownModelError",
         "UsageError",
         "__version__",
