@@ -21,24 +21,18 @@ __all__ = ["check_fingerprint", "check_recipe", "read_recipe"]
 _HALF = (0.5, 0.5, 0.5)
 _IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 _CLIP = ((0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711))
+_SHORTER_SIDE: dict[str, Any] = {
+    "size": {"shortest_edge": 224},
+    "crop_size": 224,
+    "do_center_crop": True,
+    "resample": 3,
+    "image_mean": _CLIP[0],
+    "image_std": _CLIP[1],
+}
 _DEFAULTS: dict[str, dict[str, Any]] = {
     "ViT": {"size": 224, "resample": 2, "image_mean": _HALF, "image_std": _HALF},
-    "Bit": {
-        "size": {"shortest_edge": 224},
-        "crop_size": 224,
-        "do_center_crop": True,
-        "resample": 3,
-        "image_mean": _CLIP[0],
-        "image_std": _CLIP[1],
-    },
-    "CLIP": {
-        "size": {"shortest_edge": 224},
-        "crop_size": 224,
-        "do_center_crop": True,
-        "resample": 3,
-        "image_mean": _CLIP[0],
-        "image_std": _CLIP[1],
-    },
+    "Bit": _SHORTER_SIDE,
+    "CLIP": _SHORTER_SIDE,
     "Siglip": {"size": {"height": 224, "width": 224}, "resample": 3, "image_mean": _HALF, "image_std": _HALF},
     # Its reference resizes in float; we resize the bytes, so a number may differ by half a grey level.
     "DINOv3ViT": {"size": 224, "resample": 2, "image_mean": _IMAGENET[0], "image_std": _IMAGENET[1]},

@@ -13,13 +13,13 @@ from ..images.opening import open_below
 from ..library.reading import Item
 from ..paths import shown
 from .browsing import Whereabouts
+from .originals import cut, harmless
 
 __all__ = ["entry_name", "zipped"]
 
 NOT_COPIED = "NOT COPIED.txt"
 CHANGED = "CHANGED.txt"
 _WHY = {"gone": "the file is no longer in its folder", "away": "its folder or disk cannot be reached"}
-_FORBIDDEN = str.maketrans(dict.fromkeys('<>:"/\\|?*', "_"))  # what Windows does not take in a name
 
 
 class _Sink:
@@ -45,15 +45,9 @@ class _Sink:
 
 def entry_name(position: int, item: Item) -> str:
     """A name that is unique, in the order chosen, and harmless in any file system: "001 Cat - 8.jpg"."""
-    base = shown(os.path.basename(item.path)).translate(_FORBIDDEN).strip(". ")
-    stem, dot = os.path.splitext(base)
-    name = f"{_cut(shown(item.name).translate(_FORBIDDEN), 80)} - " if item.name else ""
-    return f"{position:03d} {name}{_cut(stem, 120)}{_cut(dot, 10)}"
-
-
-def _cut(text: str, size: int) -> str:
-    """At most so many bytes: file systems allow 255 for a name, and a Korean syllable is three."""
-    return text.encode()[:size].decode(errors="ignore")
+    stem, dot = os.path.splitext(harmless(os.path.basename(item.path)).strip(". "))
+    name = f"{cut(harmless(item.name), 80)} - " if item.name else ""
+    return f"{position:03d} {name}{cut(stem, 120)}{cut(dot, 10)}"
 
 
 def zipped(items: Sequence[Item], where: Whereabouts) -> Iterator[bytes]:

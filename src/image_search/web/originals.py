@@ -25,7 +25,7 @@ from ..library.reading import Item
 from ..paths import shown
 from .opened import OpenLibrary
 
-__all__ = ["Original", "attachment", "can_open", "open_in_program", "original", "show_in_folder"]
+__all__ = ["Original", "attachment", "can_open", "cut", "harmless", "open_in_program", "original", "show_in_folder"]
 
 _FORBIDDEN = str.maketrans(dict.fromkeys('<>:"/\\|?*', "_"))  # what Windows does not take in a name
 _NAME_BYTES = 200  # file systems allow 255 for a name, and browsers add " (1)"
@@ -53,9 +53,19 @@ def attachment(name: str) -> str:
     return f"attachment; filename=\"{plain}\"; filename*=UTF-8''{quote(name, safe='')}"
 
 
+def harmless(text: str) -> str:
+    """What may be part of a file's name in any file system."""
+    return shown(text).translate(_FORBIDDEN)
+
+
+def cut(text: str, size: int) -> str:
+    """At most so many bytes: file systems allow 255 for a name, and a Korean syllable is three."""
+    return text.encode()[:size].decode(errors="ignore")
+
+
 def _name(item: Item) -> str:
-    stem, ending = os.path.splitext(shown(os.path.basename(item.path)).translate(_FORBIDDEN).strip(". "))
-    return f"{stem.encode()[:_NAME_BYTES].decode(errors='ignore')}{ending[:10]}" or "image"
+    stem, ending = os.path.splitext(harmless(os.path.basename(item.path)).strip(". "))
+    return f"{cut(stem, _NAME_BYTES)}{ending[:10]}" or "image"
 
 
 def _proved(item: Item) -> BinaryIO:
