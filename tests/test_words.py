@@ -101,3 +101,62 @@ def test_words_have_no_closeness_and_are_drawn(engine: ImageSearchEngine, tmp_pa
         assert drawn.width > drawn.height
     with pytest.raises(UsageError, match="closeness compares pictures"):
         engine.search(Text("red"), min_closeness=0.5)
+
+
+def test_a_phrase_has_the_probability_that_was_trained(engine: ImageSearchEngine, place: Path) -> None:
+    matches = engine.search(Text("red"), 12)
+    for match in matches:  # the checkpoint's scale and bias are 10 and -8
+        assert match.probability == pytest.approx(1 / (1 + np.exp(8 - 10 * match.similarity)), rel=1e-5)
+    row = matches.to_dict()["matches"][0]
+    assert row["probability"] == matches[0].probability and row["closeness"] is None
+    head, first = str(matches).splitlines()[:2]
+    assert head.split()[2:5] == ["similarity", "distance", "probability"] and f"{int(matches[0].probability * 1000) / 1000:.3f}" in first
+    least = float(first.split()[4])  # what is shown keeps what is shown
+    assert matches[0].id in {match.id for match in engine.search(Text("red"), 12, min_probability=least)}
+    assert 0 < len(engine.search(Text("red"), 12, min_probability=0.5)) < 12
+    assert str(engine.search(Text("red"), min_probability=1)) == "nothing similar"
+    red = place / "colours" / "red" / "0.png"
+    assert {match.probability for match in engine.search([red, Text("blue")], 12)} == {None}, "of a sum nothing was trained"
+
+
+@pytest.mark.parametrize(
+    ("asked", "less", "says"),
+    [
+        (lambda red: red, (), "given to words, and these are pictures"),
+        (lambda red: [red, Text("red")], (), "one phrase alone"),
+        (lambda _: Text("red"), Text("blue"), "one phrase alone"),
+    ],
+)
+def test_what_has_no_probability(engine: ImageSearchEngine, place: Path, asked: Any, less: Any, says: str) -> None:
+    with pytest.raises(UsageError, match=says):
+        engine.search(asked(place / "colours" / "red" / "0.png"), less=less, min_probability=0.5)
+
+
+def test_a_model_that_was_trained_without_one_gives_none(place: Path, tmp_path: Path) -> None:
+    colour_words(tmp_path / "model", calibrated=False)
+    with ImageSearchEngine(tmp_path / "library", model=str(tmp_path / "model"), store="exact", notify=lambda _: None) as engine:
+        engine._make_pool = InProcessPool
+        engine.index(place / "colours", progress=False)
+        assert engine.search(Text("red"))[0].probability is None
+        with pytest.raises(UsageError, match="trained without a probability"):
+            engine.search(Text("red"), min_probability=0.5)
+
+
+def test_ask_takes_what_is_no_file_as_words(program: Callable[..., Any], engine: ImageSearchEngine, place: Path) -> None:
+    engine.close()
+    said = f"파란\n{place / 'colours' / 'red' / '0.png'}\nnot there.png\nred\x07\n\n"
+    answer = program("ask", "-n", "1", "--library", engine.library, stdin=said.encode())
+    assert answer.returncode == 0
+    assert engine.status()["words"] is True and "or words for what it shows" in answer.stderr
+    assert "no file and no address, so it is taken as words: 파란" in answer.stderr and "blue" in answer.stdout and "red" in answer.stdout
+    assert answer.stderr.count("taken as words") == 1 and "no such file: not there.png" in answer.stderr
+    assert "control characters" in answer.stderr
+
+
+def test_ask_with_a_model_without_words(run: Callable[..., Any], photos: Path) -> None:
+    run("index", photos)
+    answer = run("ask", stdin=b"a red bicycle\n\n")
+    (line,) = [line for line in answer.err.splitlines() if line.startswith("error")]
+    assert "there is no such file: a red bicycle" in line and "mini knows no words; siglip2" in line and "--model siglip2" in line
+    assert "or words" not in answer.err.splitlines()[0]
+    assert "knows words" not in run("status").out

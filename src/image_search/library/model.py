@@ -10,6 +10,7 @@ from .. import forks
 from ..advice import Advice, Setting, Verb
 from ..errors import ModelMismatchError, ModelMissingError, UnknownModelError, UsageError
 from ..models import (
+    MODELS,
     canonical_vectors,
     check_embedder,
     check_runtime,
@@ -91,6 +92,13 @@ class LibraryModel:
         name = self._name if self._given is not None else resolve(self._name).name
         if library is not None and name != library.name:
             raise self._mismatch(self._name, library)
+
+    def knows_words(self, theirs: Fingerprint, *, recorded: bool) -> bool:
+        """Whether the library's model knows words. Loads nothing: by the model, if it is here; by the catalog (`recorded`); by its row."""
+        here = self._given if self._embedder is None else self._embedder
+        if here is not None and here.fingerprint.name == theirs.name:
+            return hasattr(here, "embed_text")
+        return recorded or any(row.name == theirs.name and row.onnx_text is not None for row in MODELS)
 
     def for_a_new_library(self, *, proved: bool = False) -> Embedder:
         """The one that was asked for, or the best that is here. ModelError.

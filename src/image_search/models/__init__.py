@@ -16,7 +16,7 @@ from .proof import canonical_vectors, check_embedder, prove, prove_words, rememb
 from .rows import MODELS, ModelRow, full_precision_of, near_identical
 from .runtimes import RUNTIMES, Runtime, check_runtime
 from .vectors import canonical_pictures, check_same_vectors
-from .words import NEUTRAL_PHRASES, checked_phrase, knowing_words
+from .words import NEUTRAL_PHRASES, chances, checked_phrase, knowing_words
 
 __all__ = [
     "MODELS",
@@ -26,6 +26,7 @@ __all__ = [
     "Runtime",
     "canonical_pictures",
     "canonical_vectors",
+    "chances",
     "check_embedder",
     "check_runtime",
     "check_same_vectors",
