@@ -9,21 +9,17 @@ from typing import Any
 import numpy as np
 import pytest
 from checkpoints import colour_words
+from colours import draw_colours
 from PIL import Image
 
 from image_search import ImageSearchEngine, ModelError, QueryError, Text, UsageError
 from image_search.testing import InProcessPool
 
-SHADES = {"red": (220, 30, 20), "green": (30, 200, 40), "blue": (20, 40, 230), "violet": (200, 20, 210)}
-
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     home = tmp_path_factory.mktemp("words")
-    for name, shade in SHADES.items():
-        (home / "colours" / name).mkdir(parents=True)
-        for n in range(3):
-            Image.new("RGB", (20, 20), tuple(min(255, v + 7 * n) for v in shade)).save(home / "colours" / name / f"{n}.png")
+    draw_colours(home / "colours")
     colour_words(home / "model")
     return home
 

@@ -10,7 +10,6 @@ from .. import forks
 from ..advice import Advice, Setting, Verb
 from ..errors import ModelMismatchError, ModelMissingError, UnknownModelError, UsageError
 from ..models import (
-    MODELS,
     canonical_vectors,
     check_embedder,
     check_runtime,
@@ -22,6 +21,7 @@ from ..models import (
     remember,
     resolve,
     words_record,
+    words_rows,
 )
 from ..types import Embedder, Fingerprint, Float32
 from .catalog import Catalog
@@ -98,7 +98,7 @@ class LibraryModel:
         here = self._given if self._embedder is None else self._embedder
         if here is not None and here.fingerprint.name == theirs.name:
             return hasattr(here, "embed_text")
-        return recorded or any(row.name == theirs.name and row.onnx_text is not None for row in MODELS)
+        return recorded or any(row.name == theirs.name for row in words_rows())
 
     def for_a_new_library(self, *, proved: bool = False) -> Embedder:
         """The one that was asked for, or the best that is here. ModelError.

@@ -15,7 +15,7 @@ from ..advice import Advice, Setting, Verb
 from ..config import PHRASE_LENGTH, PHRASES_KEPT
 from ..errors import ModelError, ModelMismatchError, NoWordsError, UsageError, WordsError
 from ..types import Embedder, Fingerprint, Float32, TextEmbedder, UInt8
-from .rows import MODELS
+from .rows import words_rows
 from .tokenizer import Tokenizer
 from .vectors import unit_row
 
@@ -127,7 +127,7 @@ def knowing_words(model: Embedder) -> TextEmbedder:
     """This model, if it knows words. NoWordsError, which names the rows that do, if not."""
     if hasattr(model, "embed_text"):  # asked plainly, as in embedding.py
         return model  # type: ignore[return-value]
-    able = [row for row in MODELS if row.onnx_text is not None]
+    able = words_rows()
     rows = " or ".join(f"{row.name} ({row.megabytes:,.0f} MB, fetched once)" for row in able)
     index = Verb("index", ("FOLDER", Setting("model", able[0].name), Setting("library", "OTHER")))
     raise NoWordsError(f"model {model.fingerprint.name} knows no words; {rows} does", hint=Advice("make a library with it: ", index))
