@@ -50,7 +50,6 @@ _WRONG = {
     "greater_than_equal": "must be at least {ge}",
     "less_than_equal": "must be at most {le}",
     "less_than": "must be below {lt}",
-    "string_unicode": "is no text: it holds half a character",
     "string_too_short": "is too short",
     "string_too_long": "must have at most {max_length} letters",
     "string_pattern_mismatch": "is no id",
