@@ -15,7 +15,7 @@ export function makePhrase({ hint, act = null, less = false, urls = false, value
   const words = less ? t("words_like") : t("search");
   const element = h(
     "form",
-    { class: "phrase", role: "search", "aria-label": t("words_label") },
+    { class: "phrase", role: "search", "aria-label": t("words_label"), novalidate: true },
     input,
     h("button", { type: "submit", class: less ? "button tight" : "button", "aria-label": words, title: words }, less ? icon("plus") : h("span", {}, words)),
     less && h("button", { type: "button", class: "button tight", "aria-label": t("words_less"), title: t("words_less"), onclick: () => take(true) }, icon("minus")),
