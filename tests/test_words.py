@@ -50,14 +50,16 @@ def test_a_picture_and_words(engine: ImageSearchEngine, place: Path) -> None:
     assert "blue" not in names(engine.search([place / "colours" / "violet" / "0.png"], 3, less=[Text("blue")]))
 
 
-def test_in_the_shell(program: Callable[..., Any], engine: ImageSearchEngine, place: Path) -> None:
+def test_in_the_shell(real_model: None, run: Callable[..., Any], engine: ImageSearchEngine, place: Path) -> None:
     library = ("--library", engine.library)
-    assert "green" in program("search", "--text", "green", *library).stdout
-    both = program("search", place / "colours" / "red" / "0.png", "--text", "blue", "--text-weight", "20", "-n", "1", *library)
-    assert both.returncode == 0 and "blue" in both.stdout
-    for arguments, says in ((["--text", " "], "no words"), ([], "nothing was given")):
-        answer = program("search", *arguments, *library)
-        assert answer.returncode in (1, 2) and says in answer.stderr and len(answer.stderr.strip().splitlines()) == 1
+    assert "green" in run("search", "--text", "green", *library).out
+    likely = run("search", "--text", "green", "-n", 12, "--min-probability", ".5", *library)
+    assert "probability" in likely.out and {line.split()[1] for line in likely.out.splitlines()[1:]} == {"green"}
+    both = run("search", place / "colours" / "red" / "0.png", "--text", "blue", "--text-weight", "20", "-n", "1", *library)
+    assert both.code == 0 and "blue" in both.out
+    for arguments, says in ((["--text", " "], "no words"), ([], "nothing was given"), (["id:1", "--min-probability", "1"], "are pictures")):
+        answer = run("search", *arguments, *library)
+        assert answer.code in (1, 2) and says in answer.err and len(answer.err.strip().splitlines()) == 1
 
 
 def test_a_model_that_knows_no_words_says_which_does(real_engine: ImageSearchEngine, photos: Path) -> None:
@@ -138,15 +140,15 @@ def test_a_model_that_was_trained_without_one_gives_none(place: Path, tmp_path: 
             engine.search(Text("red"), min_probability=0.5)
 
 
-def test_ask_takes_what_is_no_file_as_words(program: Callable[..., Any], engine: ImageSearchEngine, place: Path) -> None:
+def test_ask_takes_what_is_no_file_as_words(real_model: None, run: Callable[..., Any], engine: ImageSearchEngine, place: Path) -> None:
+    assert engine.status()["words"] is True
     engine.close()
     said = f"파란\n{place / 'colours' / 'red' / '0.png'}\nnot there.png\nred\x07\n\n"
-    answer = program("ask", "-n", "1", "--library", engine.library, stdin=said.encode())
-    assert answer.returncode == 0
-    assert engine.status()["words"] is True and "or words for what it shows" in answer.stderr
-    assert "no file and no address, so it is taken as words: 파란" in answer.stderr and "blue" in answer.stdout and "red" in answer.stdout
-    assert answer.stderr.count("taken as words") == 1 and "no such file: not there.png" in answer.stderr
-    assert "control characters" in answer.stderr
+    answer = run("ask", "-n", "1", "--library", engine.library, stdin=said.encode())
+    assert answer.code == 0 and "or words for what it shows" in answer.err
+    assert "no file and no address, so it is taken as words: 파란" in answer.err and "blue" in answer.out and "red" in answer.out
+    assert answer.err.count("taken as words") == 1 and "no such file: not there.png" in answer.err
+    assert "control characters" in answer.err
 
 
 def test_ask_with_a_model_without_words(run: Callable[..., Any], photos: Path) -> None:
