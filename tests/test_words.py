@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -14,6 +16,8 @@ from PIL import Image
 
 from image_search import ImageSearchEngine, ModelError, QueryError, Text, UsageError
 from image_search.testing import InProcessPool
+
+DOCS = Path(__file__).resolve().parents[1] / "docs"
 
 
 @pytest.fixture(scope="module")
@@ -158,3 +162,15 @@ def test_ask_with_a_model_without_words(run: Callable[..., Any], photos: Path) -
     assert "there is no such file: a red bicycle" in line and "mini knows no words; siglip2" in line and "--model siglip2" in line
     assert "or words" not in answer.err.splitlines()[0]
     assert "knows words" not in run("status").out
+
+
+def test_the_lines_of_the_python_documents_run(
+    engine: ImageSearchEngine, place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copy(place / "colours" / "red" / "0.png", tmp_path / "a.jpg")
+    monkeypatch.chdir(tmp_path)
+    documents = [(DOCS / name).read_text("utf-8") for name in ("python.md", "python.ko.md")]
+    english, korean = (re.findall(r"^\| `(engine\..*?)` \|", text, re.MULTILINE) for text in documents)
+    assert len(english) == 5 and english == korean
+    for line in english:
+        assert len(eval(line, {"engine": engine, "Text": Text})) == (2 if "embed_text" in line else 3), line

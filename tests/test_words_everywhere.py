@@ -50,10 +50,10 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 def test_four_ways_have_one_answer(
     place: Path,
     program: Callable[..., Any],
-    browser: Any,
+    browser: Any,  # noqa: F811
     images: tuple[str, ...],
     texts: tuple[str, ...],
-    lesses: tuple[str, ...],  # noqa: F811
+    lesses: tuple[str, ...],
 ) -> None:
     with ImageSearchEngine(place / "library", notify=lambda _: None) as engine:
         matches = engine.search([*images, *map(Text, texts)], FIRST, less=[*map(Text, lesses)])
