@@ -23,6 +23,7 @@ function read(text) {
     for (const value of query.getAll(name)) if (value.trim()) found.parts.push({ text: value.trim(), less });
   }
   found.parts = ordered(found.parts.slice(0, 16));
+  if (!found.parts.some((part) => !part.less)) found.parts = []; // something has to count for
   const box = (query.get("region") ?? "").split(",").map(Number);
   if (found.parts[0]?.id && box.length === 4 && box.every(Number.isInteger) && box[2] > 0 && box[3] > 0 && Math.min(...box) >= 0) {
     found.parts[0].region = { x: box[0], y: box[1], w: box[2], h: box[3] };

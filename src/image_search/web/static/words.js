@@ -24,7 +24,7 @@ const EN = {
   drop_less: "Less like this",
   reading: "Reading the image…",
   fetching: "Fetching the image…",
-  too_many: "At most 16 images can be combined",
+  too_many: "At most 16 images and words can be combined",
   // query panel
   query: "Your image",
   query_region: "Part of your image",
@@ -291,7 +291,7 @@ const KO = {
   drop_less: "덜 비슷하게",
   reading: "이미지를 읽는 중…",
   fetching: "이미지를 가져오는 중…",
-  too_many: "이미지는 16개까지 조합할 수 있습니다",
+  too_many: "이미지와 말은 모두 16개까지 조합할 수 있습니다",
   query: "찾는 이미지",
   query_region: "찾는 이미지의 일부",
   region: "일부만 검색",
