@@ -6,7 +6,7 @@ import contextlib
 import os
 import time
 from collections.abc import Iterable
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
@@ -232,13 +232,15 @@ class _Numbered(NamedTuple):
 def _near_enough(found: list[_Found], filters: Filters, scale: Float32 | None, meaning: Meaning) -> list[_Numbered]:
     """Those from the first on that are. `found`: nearest first; `scale`: the library's closeness sample."""
     numbered: list[_Numbered] = []
-    for file, similarity in found:
-        close = closeness.percentile(similarity, scale)
-        fits = None if meaning.calibration is None else float(chances(similarity, meaning.calibration))
-        least = ((filters.min_similarity, similarity), (filters.min_closeness, close), (filters.min_probability, fits))
-        if any(wanted is not None and has is not None and has < wanted for wanted, has in least):
+    least = (filters.min_similarity, filters.min_closeness, filters.min_probability)
+    limited = any(wanted is not None for wanted in least)
+    similarities = [similarity for _, similarity in found]
+    fits: list[Any] = [None] * len(found) if meaning.calibration is None else chances(similarities, meaning.calibration).tolist()
+    for (file, similarity), fit in zip(found, fits, strict=True):
+        numbers = _Numbered(file, similarity, closeness.percentile(similarity, scale), fit)
+        if limited and any(has is not None and wanted is not None and has < wanted for wanted, has in zip(least, numbers[1:], strict=True)):
             break
-        numbered.append(_Numbered(file, similarity, close, fits))
+        numbered.append(numbers)
     return numbered
 
 
