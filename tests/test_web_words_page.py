@@ -140,6 +140,7 @@ def test_words_that_cannot_be_searched_with(tab: Tab, server: PageServer) -> Non
 
 @pytest.mark.parametrize("tab", [{"viewport": {"width": 390, "height": 780}}], indirect=True)
 def test_on_a_phone_the_field_is_a_sheet(tab: Tab) -> None:
+    tab.page.wait_for_selector(".phrase")
     tab.page.keyboard.press("w")
     tab.page.keyboard.type("red")
     tab.page.keyboard.press("Enter")
