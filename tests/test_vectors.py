@@ -260,6 +260,21 @@ def test_codes_are_written_anew_once_enough_has_changed(coded: Library, monkeypa
     well_coded(from_file(coded), coded)
 
 
+def test_what_was_forgotten_leaves_the_file(coded: Library) -> None:
+    file = coded.catalog.folder / CODES_NAME
+    vectors = from_file(coded)
+    assert vectors.codes is not None
+    code = vectors.codes.numbers[vectors.contents.tolist().index(9)].tobytes()
+    assert code in file.read_bytes()
+    coded.change({9: None}, drop=(9,))
+    renew_codes(coded.catalog, always=True)
+    assert code not in file.read_bytes()
+    well_coded(from_file(coded), coded)
+    coded.change(dict.fromkeys(range(1, 38)), drop=tuple(n for n in range(1, 38) if n != 9))
+    renew_codes(coded.catalog, always=True)
+    assert not file.exists()  # too few are left
+
+
 def cut(data: bytes, place: int) -> bytes:
     return data[:place]
 

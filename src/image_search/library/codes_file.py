@@ -23,7 +23,7 @@ import numpy.typing as npt
 
 from .codes import Codes
 
-__all__ = ["CODES_NAME", "Kept", "kept_generation", "read", "write"]
+__all__ = ["CODES_NAME", "Kept", "kept_generation", "read", "remove", "write"]
 
 CODES_NAME = "codes.bin"
 _DRAFT = "codes.next"
@@ -113,6 +113,11 @@ def write(folder: Path, kept: Kept) -> None:
         with contextlib.suppress(OSError):
             draft.unlink()
         raise
+
+
+def remove(folder: Path) -> None:
+    """Raises OSError."""
+    (folder / CODES_NAME).unlink(missing_ok=True)
 
 
 @dataclass(frozen=True, slots=True)

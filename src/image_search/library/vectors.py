@@ -166,14 +166,23 @@ class Vectors:
             self._codes = Codes(numbers, scale, slack)
 
 
-def renew_codes(catalog: Catalog) -> None:
-    """Write the library's codes anew, if there are none of its history or enough has changed since; by its one writer. Raises OSError."""
+def renew_codes(catalog: Catalog, *, always: bool = False) -> None:
+    """Write the library's codes anew, if there are none of its history or enough has changed since; by its one writer.
+
+    Args:
+        always: also after the smallest change: what was forgotten shall not stay in the file.
+
+    Raises OSError.
+    """
     kept = codes_file.kept_generation(catalog.folder, catalog.dim)
-    if kept is not None and catalog.one("SELECT 1 FROM files WHERE generation = ?", (kept,)) is not None:
+    if kept == catalog.generation:
+        return
+    if not always and kept is not None and catalog.one("SELECT 1 FROM files WHERE generation = ?", (kept,)) is not None:
         files = catalog.value("SELECT coalesce(max(id), 0) FROM files")
         if changed_count(catalog, kept) <= CODES_RENEW_SHARE * files:
             return
     if catalog.value("SELECT count(*) FROM (SELECT 1 FROM content LIMIT ?)", (CODES_FROM,)) < CODES_FROM:
+        codes_file.remove(catalog.folder)
         return
     vectors = Vectors(catalog, coded=True)
     with catalog.snapshot():
