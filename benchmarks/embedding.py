@@ -97,7 +97,7 @@ def int8(folder: Path, numbers: Float32) -> Callable[[int], Float32] | str:
         from image_search.models.onnx import open_session
 
         path = folder / "onnx" / "model.onnx"
-        session = open_session(in_8_bits(path.read_bytes(), path), path)
+        session = open_session((in_8_bits(path.read_bytes(), path),), (path,))
     except ImportError as error:
         return f"not run: {error}"
     return lambda n: np.stack([session.run(None, {"pixel_values": numbers[i : i + 1]})[0][0, 0] for i in range(n)])

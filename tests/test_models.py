@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
-from checkpoints import DINO_PREPROCESSOR, DINOV2_PREPROCESSOR, tiny_onnx
+from checkpoints import DINO_PREPROCESSOR, DINOV2_PREPROCESSOR, onnx_in_two_files, tiny_onnx
 from onnx import TensorProto, helper
 
 from image_search import errors, models
@@ -46,7 +46,19 @@ def test_importing_the_table_imports_no_runtime() -> None:
 
 
 def test_rows_are_told_apart_and_complete() -> None:
-    assert [row.name for row in MODELS] == ["mini", "dino", "dinov2-s", "vit-in21k", "siglip2", "clip-b32", "dino-int8"]
+    assert [row.name for row in MODELS] == [
+        "mini",
+        "dino",
+        "dinov2-s",
+        "dinov2-reg-s",
+        "dinov2-b",
+        "dinov3-s",
+        "dino-b8",
+        "vit-in21k",
+        "siglip2",
+        "clip-b32",
+        "dino-int8",
+    ]
     for row in MODELS:
         assert row.licence and row.megabytes and row.about
         assert (row.onnx_repo is None) or row.onnx_file
@@ -59,6 +71,10 @@ def test_a_runtime_is_a_row() -> None:
         "mini": full[:2],
         "dino": full,
         "dinov2-s": full,
+        "dinov2-reg-s": full,
+        "dinov2-b": full,
+        "dinov3-s": full,
+        "dino-b8": full,
         "vit-in21k": full,
         "siglip2": full,
         "clip-b32": full,
@@ -185,7 +201,7 @@ def test_mini_with_a_flipped_byte_is_refused(tmp_path: Path, monkeypatch: pytest
     content[len(content) // 2] ^= 1
     (tmp_path / "mini").mkdir()
     (tmp_path / "mini" / "mini.onnx").write_bytes(content)
-    onnx_runtime.open_session(bytes(content), tmp_path)  # it does load: only the hash tells
+    onnx_runtime.open_session((bytes(content),), (tmp_path,))  # it does load: only the hash tells
     monkeypatch.setattr(find, "HERE", tmp_path)
     with pytest.raises(errors.ModelDamagedError, match=r"damaged .*mini\.onnx\. Install this package again"):
         load_model("mini")
@@ -290,31 +306,35 @@ def test_a_folder_with_an_onnx_file_and_bad_rows(tmp_path: Path) -> None:
     np.testing.assert_array_equal(found[[0, 2, 4]], whole[[0, 2, 4]])
 
 
-def test_weights_kept_beside_the_onnx_file_are_loaded_and_hashed(tmp_path: Path) -> None:
-    folder = tiny_onnx(tmp_path / "m")
-    weights = helper.make_tensor(
-        "w", TensorProto.FLOAT, [3, 64], np.random.default_rng(0).normal(size=192).astype(np.float32).tobytes(), raw=True
-    )
-    graph = helper.make_graph(
-        [
-            helper.make_node("ReduceMean", ["x"], ["mean"], axes=[2, 3], keepdims=0),
-            helper.make_node("MatMul", ["mean", "w"], ["embedding"]),
-        ],
-        "g",
-        [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["n", 3, 8, 8])],
-        [helper.make_tensor_value_info("embedding", TensorProto.FLOAT, ["n", 64])],
-        [weights],
-    )
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
-    onnx.save_model(model, folder / "model.onnx", save_as_external_data=True, location="model.onnx.data", size_threshold=0)
+@pytest.mark.parametrize("location", ["model.onnx_data", "model.onnx.data"])
+def test_weights_kept_beside_the_onnx_file_are_loaded_and_hashed(tmp_path: Path, location: str) -> None:
+    folder = onnx_in_two_files(tmp_path / "m", location)
     before = load_model(str(folder)).fingerprint
     assert before.dim == 64
-    data = bytearray((folder / "model.onnx.data").read_bytes())
+    data = bytearray((folder / location).read_bytes())
     data[3] ^= 1
-    (folder / "model.onnx.data").write_bytes(data)
+    (folder / location).write_bytes(data)
     assert load_model(str(folder)).fingerprint.weights_sha256 != before.weights_sha256
-    (folder / "model.onnx.data").unlink()
+    (folder / location).unlink()
     with pytest.raises(errors.ModelDamagedError, match=r"does not load: .*model\.onnx"):
+        load_model(str(folder))
+
+
+@pytest.mark.parametrize("named", ["../secret", "other.bin", "{absolute}", "sub/../../secret", "model.onnx_data.bak"])
+@pytest.mark.parametrize("has_data", [True, False])
+def test_an_onnx_file_reads_nothing_but_what_was_hashed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, named: str, has_data: bool
+) -> None:
+    """Neither outside its folder nor in it, nor in the current one: what is not in the fingerprint must not be in the vectors."""
+    folder = onnx_in_two_files(tmp_path / "m", named=named.format(absolute=tmp_path / "secret"))
+    (folder / "sub").mkdir()
+    data = (folder / "model.onnx_data").read_bytes()
+    for place in (tmp_path / "secret", folder / "other.bin", folder / "model.onnx_data.bak"):
+        place.write_bytes(data)
+    if not has_data:
+        (folder / "model.onnx_data").unlink()
+    monkeypatch.chdir(folder)
+    with pytest.raises(errors.ModelDamagedError, match="does not load"):
         load_model(str(folder))
 
 

@@ -33,8 +33,9 @@ __all__ = ["import_quantiser", "in_8_bits", "loss", "open_int8"]
 
 def open_int8(checkpoint: Checkpoint) -> OnnxEmbedder:
     """Round an ONNX model's weights and load what came out. Errors as for `in_8_bits` and `open_onnx`."""
-    rounded = in_8_bits(checkpoint.weights or b"", checkpoint.path)
-    return open_onnx(replace(checkpoint, weights=rounded, weights_sha256=hashlib.sha256(rounded).hexdigest()))
+    rounded = in_8_bits(checkpoint.weights[0], checkpoint.path)
+    files = replace(checkpoint.files, weights=checkpoint.files.weights[:1])  # all in one now
+    return open_onnx(replace(checkpoint, files=files, weights=(rounded,), weights_sha256=hashlib.sha256(rounded).hexdigest()))
 
 
 def import_quantiser() -> tuple[Any, Any]:

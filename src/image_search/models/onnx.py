@@ -79,8 +79,12 @@ class OnnxEmbedder:
             return self._pool
 
 
-def open_session(model: bytes, path: Path) -> Any:
-    """An ONNX Runtime session over these bytes; files beside `path` may hold the weights (ONNX external data)."""
+def open_session(contents: tuple[bytes, ...], files: tuple[Path, ...]) -> Any:
+    """An ONNX Runtime session over what was read: the graph, then the files beside it that hold its weights (ONNX external data).
+
+    ModelDamagedError: it does not load, or names another file than these.
+    """
+    path = files[0]
     # From 1.29 on it reports its use to its maker over the network, with an id of this machine that it keeps in the user's cache folder.
     # Read when it is loaded.
     os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
@@ -93,14 +97,30 @@ def open_session(model: bytes, path: Path) -> Any:
     options.inter_op_num_threads = 1
     options.log_severity_level = 4  # what goes wrong is raised; its own lines would stand beside ours
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # waiting threads must not eat the decoders' cores
-    with contextlib.suppress(TypeError):  # a folder whose name is no Unicode: what lies in it alone is not found there
-        options.add_session_config_entry("session.model_external_initializers_file_folder_path", str(path.parent))
     try:
-        session = ort.InferenceSession(model, options, providers=["CPUExecutionProvider"], enable_fallback=False)  # it prints to stdout
+        _give_weights_beside(options, contents[1:], files)
+        session = ort.InferenceSession(
+            contents[0], options, providers=["CPUExecutionProvider"], enable_fallback=False
+        )  # it prints to stdout
         _ = [(end.name, end.shape) for end in (*session.get_inputs(), *session.get_outputs())]  # names that are no UTF-8 fail here
         return session
     except Exception as error:  # ONNX Runtime raises a dozen unrelated types for a bad file
         raise ModelDamagedError("this model file does not load", path=path, hint="fetch or copy it again") from error
+
+
+def _give_weights_beside(options: Any, contents: tuple[bytes, ...], files: tuple[Path, ...]) -> None:
+    """What was hashed, and nothing else, whatever names the graph holds.
+
+    Asked for paths, ONNX Runtime reads any file of the folder (of the current one, where it is told none), and since 1.24 no link
+    that leads out of it, as every file of the Hugging Face cache is one. A table of contents keeps it from both; it must not be empty.
+    """
+    give = getattr(options, "add_external_initializers_from_files_in_memory", None)
+    if give is not None:
+        beside = {path.name: content for path, content in zip(files[1:], contents, strict=True)} or {"-": b"-"}
+        give(list(beside), list(beside.values()), [len(content) for content in beside.values()])
+        return
+    with contextlib.suppress(TypeError):  # before 1.24, the last for Macs with Intel; a folder whose name is no Unicode: nothing beside it
+        options.add_session_config_entry("session.model_external_initializers_file_folder_path", str(files[0].parent))
 
 
 def run(session: Any, output: str, feed: Mapping[str, npt.NDArray[Any]], path: Path) -> Float32:
@@ -144,7 +164,7 @@ def open_onnx(checkpoint: Checkpoint) -> OnnxEmbedder:
         ModelError: its inputs or outputs are not those of an image model.
     """
     path = checkpoint.path
-    session = open_session(checkpoint.weights or b"", path)
+    session = open_session(checkpoint.weights, checkpoint.files.weights)
     chosen = choose_output(session, checkpoint)
     output = output_name(session, chosen)
     dim = _dimension(session, output, checkpoint.preprocess, path)
