@@ -150,21 +150,25 @@ def tiny_onnx(folder: Path, *, preprocessor: dict[str, object] | None = None, co
     return folder
 
 
-def onnx_in_two_files(folder: Path, location: str = "model.onnx_data", *, named: str | None = None) -> Path:
+def onnx_in_two_files(
+    folder: Path, location: str = "model.onnx_data", *, named: str | None = None, config: dict[str, object] | None = None
+) -> Path:
     """As `tiny_onnx`: mean red, green, blue to 64 numbers by weights at `location`, where the graph looks for them (or at `named`)."""
     import numpy as np
     import onnx
     from onnx import TensorProto, helper, numpy_helper
 
-    tiny_onnx(folder)
+    tiny_onnx(folder, config=config)
     nodes = [
         helper.make_node("ReduceMean", ["x"], ["mean"], axes=[2, 3], keepdims=0),
         helper.make_node("MatMul", ["mean", "w"], ["embedding"]),
+        helper.make_node("Unsqueeze", ["embedding", "one"], ["last_hidden_state"]),
     ]
-    ends = [("x", ["n", 3, 8, 8]), ("embedding", ["n", 64])]
-    feed, found = (helper.make_tensor_value_info(name, TensorProto.FLOAT, shape) for name, shape in ends)
+    ends = [("x", ["n", 3, 8, 8]), ("embedding", ["n", 64]), ("last_hidden_state", ["n", 1, 64])]
+    feed, *found = (helper.make_tensor_value_info(name, TensorProto.FLOAT, shape) for name, shape in ends)
     weights = numpy_helper.from_array(np.random.default_rng(0).normal(size=(3, 64)).astype(np.float32), "w")
-    graph = helper.make_graph(nodes, "g", [feed], [found], [weights])
+    one = helper.make_tensor("one", TensorProto.INT64, [1], [1])
+    graph = helper.make_graph(nodes, "g", [feed], found, [weights, one])
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
     onnx.save_model(model, folder / "model.onnx", save_as_external_data=True, location=location, size_threshold=0)
     if named is not None:

@@ -115,7 +115,7 @@ def reference(checkpoint: Path, images: list[Image.Image], output: str = "cls") 
 
 
 def as_dinov3_sees(images: list[Image.Image]) -> object:
-    """float32 (N, 3, 64, 64), the steps of DINOv3ViTImageProcessor, whose class needs torchvision: scaled, resized as floats, normalised."""
+    """float32 (N, 3, 64, 64), as DINOv3ViTImageProcessor, which needs torchvision: scaled, resized as floats, normalised."""
     mean, std = (torch.tensor(DINOV3_PREPROCESSOR[name]).view(3, 1, 1) for name in ("image_mean", "image_std"))
     scaled = (torch.from_numpy(np.array(image)).permute(2, 0, 1)[None] / 255 for image in images)
     return torch.cat([torch.nn.functional.interpolate(one, (64, 64), mode="bilinear", antialias=True) for one in scaled]).sub(mean).div(std)

@@ -99,9 +99,8 @@ def open_session(contents: tuple[bytes, ...], files: tuple[Path, ...]) -> Any:
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # waiting threads must not eat the decoders' cores
     try:
         _give_weights_beside(options, contents[1:], files)
-        session = ort.InferenceSession(
-            contents[0], options, providers=["CPUExecutionProvider"], enable_fallback=False
-        )  # it prints to stdout
+        providers = ["CPUExecutionProvider"]
+        session = ort.InferenceSession(contents[0], options, providers=providers, enable_fallback=False)  # it prints to stdout
         _ = [(end.name, end.shape) for end in (*session.get_inputs(), *session.get_outputs())]  # names that are no UTF-8 fail here
         return session
     except Exception as error:  # ONNX Runtime raises a dozen unrelated types for a bad file
@@ -111,15 +110,15 @@ def open_session(contents: tuple[bytes, ...], files: tuple[Path, ...]) -> Any:
 def _give_weights_beside(options: Any, contents: tuple[bytes, ...], files: tuple[Path, ...]) -> None:
     """What was hashed, and nothing else, whatever names the graph holds.
 
-    Asked for paths, ONNX Runtime reads any file of the folder (of the current one, where it is told none), and since 1.24 no link
-    that leads out of it, as every file of the Hugging Face cache is one. A table of contents keeps it from both; it must not be empty.
+    ONNX Runtime (1.32, tried) reads any file of the folder it is told, of the current one where it is told none; and no link that leads
+    out of it, as every file of the Hugging Face cache is one. A table of contents keeps it from both; it must not be empty.
     """
     give = getattr(options, "add_external_initializers_from_files_in_memory", None)
     if give is not None:
         beside = {path.name: content for path, content in zip(files[1:], contents, strict=True)} or {"-": b"-"}
         give(list(beside), list(beside.values()), [len(content) for content in beside.values()])
         return
-    with contextlib.suppress(TypeError):  # before 1.24, the last for Macs with Intel; a folder whose name is no Unicode: nothing beside it
+    with contextlib.suppress(TypeError):  # before 1.24 (Macs with Intel); a folder whose name is no Unicode: nothing beside it
         options.add_session_config_entry("session.model_external_initializers_file_folder_path", str(files[0].parent))
 
 
