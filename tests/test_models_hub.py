@@ -131,7 +131,7 @@ HUB = '''
 import glob, hashlib, http.server, json, os, re, sys, tempfile, threading
 repo, name = sys.argv[1], sys.argv[3]
 whole = {path: text.encode("latin-1") for path, text in json.loads(sys.argv[2]).items()}
-files, faults, asked = dict(whole), {}, []
+faults, asked = {}, []
 
 class Hub(http.server.BaseHTTPRequestHandler):
     def do_HEAD(self):
@@ -145,15 +145,15 @@ class Hub(http.server.BaseHTTPRequestHandler):
         pinned = re.search("[0-9a-f]{40}", self.path)
         commit = pinned[0] if pinned else "COMMIT"
         if self.path.startswith("/api/models/" + repo):
-            body = json.dumps({"id": repo, "sha": commit, "siblings": [{"rfilename": n} for n in files]}).encode()
+            body = json.dumps({"id": repo, "sha": commit, "siblings": [{"rfilename": n} for n in whole]}).encode()
             if "/tree/" in self.path:
-                body = json.dumps([{"type": "file", "path": n, "size": len(c), "oid": "0" * 40} for n, c in files.items()]).encode()
+                body = json.dumps([{"type": "file", "path": n, "size": len(c), "oid": "0" * 40} for n, c in whole.items()]).encode()
             return self.send(200, body, {})
         if self.path.startswith(f"/{repo}/resolve/"):
             path = self.path.split("/", 5)[5]
-            if path in files:
+            if path in whole:
                 headers = {"ETag": f'"{hashlib.sha256(whole[path]).hexdigest()}"', "X-Repo-Commit": commit}
-                body = files[path]
+                body = whole[path]
                 fault = None if head else faults.get(path)
                 if fault == "other":
                     body = bytes([body[0] ^ 1]) + body[1:]
@@ -192,11 +192,12 @@ def said(make):
         return f"{type(error).__name__} {error}"
 
 for turn in json.loads(sys.argv[4]):
-    files = {path: content for path, content in whole.items() if path not in turn.get("absent", ())}
     faults = turn.get("faults", {})
     for path in turn.get("deleted", ()):
         (link,) = glob.glob(os.environ["HF_HOME"] + "/hub/*/snapshots/*/" + path)
         os.unlink(os.path.realpath(link))
+        if turn.get("links", False):
+            os.unlink(link)
     del asked[:]
     found = []
     told = said(lambda: found.append(load_model(name)) or found[0].fingerprint.to_json())
@@ -212,8 +213,8 @@ def from_a_hub(
 ) -> tuple[list[dict[str, Any]], str]:
     """What a process says that loads `name` once each round from a hub that it runs itself, and its stderr.
 
-    A round may have: "absent", files that the hub has not yet; "faults", path -> "cut" (the connection ends half-way), "other" (a byte
-    of it), "short" (a byte less than announced); "deleted", files taken out of the cache before; "words", to be embedded, too.
+    A round may have: "faults", path -> "cut" (the connection ends half-way), "other" (a byte of it), "short" (a byte less than announced);
+    "deleted", files taken out of the cache before, and "links", theirs, too; "words": to be embedded as well.
     """
     texts = json.dumps({path: content.decode("latin-1") for path, content in files.items()})
     command = [sys.executable, "-c", HUB.replace("COMMIT", COMMIT), repo, texts, name, json.dumps(rounds)]
@@ -233,22 +234,21 @@ def test_a_model_is_fetched_once_and_only_what_it_needs(tmp_path: Path) -> None:
     assert second["said"] == first["said"] and second["asked"] == 0, "the second time nobody is asked"
 
 
-def test_words_come_when_the_hub_has_them_and_the_line_holds(tmp_path: Path) -> None:
-    """From a hub that has no words yet, then a bad line, then all of it."""
+def test_both_towers_are_fetched_once_and_words_that_are_not_here_when_asked_for(tmp_path: Path) -> None:
+    """All at first; then from a cache that has the pictures alone, as other programs leave it, over a bad line and a good one."""
     files = files_of(colour_words(tmp_path / "src", calibrated=False))
     words = ["onnx/text_model.onnx", "tokenizer.json", "tokenizer_config.json"]
     more = {"onnx/model.onnx": b"both in one", "onnx/text_model_int8.onnx": b"not asked for", "onnx/vision_model_q4.onnx": b"nor this"}
-    rounds = [{"absent": words, "words": 1}, {"faults": {words[0]: "cut"}, "words": 1}, {"words": 1}, {"words": 1}]
-    row = resolve("siglip2")
-    (pictures, cut, whole, again), _ = from_a_hub(files | more, "siglip2", str(row.onnx_repo), rounds)
-    assert pictures["files"] == sorted(set(files) - set(words))
-    assert re.match(r"ModelMissingError the words of model siglip2 are not on this machine.*index", pictures["words"])
-    assert cut["said"] == pictures["said"], "its pictures go on"
-    assert cut["words"].startswith("ModelMissingError the words of model siglip2 are not")
-    assert whole["said"] == cut["said"] and words[0] in whole["files"]
-    assert not {"onnx/vision_model.onnx", *more} & {*cut["files"], *whole["files"]}, "what is here is not fetched again"
-    assert whole["words"][0][0] > 0.99
-    assert (again["words"], again["asked"]) == (whole["words"], 0)
+    rounds = [{}, {"deleted": words, "links": True, "faults": {words[0]: "cut"}}, {}, {}]
+    repo = str(resolve("siglip2").onnx_repo)
+    (whole, cut, mended, again), _ = from_a_hub(files | more, "siglip2", repo, [{"words": 1, **turn} for turn in rounds])
+    assert whole["files"] == sorted(files) and whole["words"][0][0] > 0.99
+    assert cut["said"] == whole["said"], "its pictures go on"
+    assert re.match(r"ModelMissingError the words of model siglip2 are not on this machine.*index", cut["words"])
+    assert {*cut["files"]} <= {*words} and words[0] in mended["files"], "what is here is not fetched again"
+    for right in (mended, again):
+        assert (right["said"], right["words"]) == (whole["said"], whole["words"])
+    assert again["asked"] == 0
 
 
 def test_a_first_download_that_is_cut_is_none(tmp_path: Path) -> None:
