@@ -92,7 +92,7 @@ def open_openvino(checkpoint: Checkpoint) -> OnnxEmbedder:
 
 @contextlib.contextmanager
 def _as_plain_files(checkpoint: Checkpoint) -> Iterator[Path]:
-    """The graph's path, with plain files beside it: OpenVINO follows no link out of a folder, and in the Hugging Face cache all are links."""
+    """The graph's path, with plain files beside it: OpenVINO follows no link out of a folder; in the Hugging Face cache all are links."""
     if len(checkpoint.files.weights) == 1:
         yield checkpoint.path
         return
