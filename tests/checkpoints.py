@@ -341,8 +341,11 @@ def export_two_towers(checkpoint: Path, folder: Path) -> Path:
 COLOURS = {"red": (1, 0, 0), "green": (0, 1, 0), "blue": (0, 0, 1), "빨간": (1, 0, 0), "파란": (0, 0, 1)}
 
 
-def colour_words(folder: Path, *, calibrated: bool = True) -> Path:
-    """A "SigLIP" whose pictures are their mean red, green, blue and whose words are `COLOURS`; made in milliseconds, without torch."""
+def colour_words(folder: Path, *, calibrated: bool = True, unknown: tuple[float, ...] = (0.05, 0.05, 0.05)) -> Path:
+    """A "SigLIP" whose pictures are their mean red, green, blue and whose words are `COLOURS`; made in milliseconds, without torch.
+
+    `unknown`: what any other word is; of another length than 3 its towers do not belong together.
+    """
     import numpy as np
     import onnx
     from onnx import TensorProto, helper, numpy_helper
@@ -354,7 +357,8 @@ def colour_words(folder: Path, *, calibrated: bool = True) -> Path:
     made.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
     made.post_processor = processors.TemplateProcessing(single="$A <eos>", special_tokens=[("<eos>", 1)])
     made.save(str(folder / "tokenizer.json"))
-    table = np.array([(1e-4,) * 3, (1e-4,) * 3, (0.05,) * 3, *COLOURS.values()], np.float32)
+    rows = [(1e-4,) * 3, (1e-4,) * 3, unknown, *COLOURS.values()]
+    table = np.array([(row + (0,) * 9)[: len(unknown)] for row in rows], np.float32)
     graphs = {
         "vision_model": (
             [helper.make_node("ReduceMean", ["pixel_values"], ["pooler_output"], axes=[2, 3], keepdims=0)],
@@ -370,7 +374,7 @@ def colour_words(folder: Path, *, calibrated: bool = True) -> Path:
         ),
     }  # fmt: skip
     for name, (nodes, feed, constants) in graphs.items():
-        out = helper.make_tensor_value_info("pooler_output", TensorProto.FLOAT, ["n", 3])
+        out = helper.make_tensor_value_info("pooler_output", TensorProto.FLOAT, ["n", 3 if name == "vision_model" else len(unknown)])
         graph = helper.make_graph(nodes, name, [feed], [out], constants)
         onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), folder / "onnx" / f"{name}.onnx")
     (folder / "config.json").write_text(json.dumps({"model_type": "siglip", "text_config": {"max_position_embeddings": 64}}))

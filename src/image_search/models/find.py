@@ -9,12 +9,12 @@ from pathlib import Path
 
 from .. import given
 from ..advice import Advice, Setting, Verb
-from ..errors import ModelMissingError, UnknownModelError
+from ..errors import ModelError, ModelMissingError, UnknownModelError
 from .files import TWO_TOWERS, ModelFiles, Weights, files_in, read_json
 from .rows import BUNDLED, HUB_ID, MODELS, ModelRow
 from .runtimes import runtimes_for
 
-__all__ = ["choose_auto", "fetch", "find", "is_available", "lacks_words", "resolve"]
+__all__ = ["choose_auto", "fetch", "find", "has_words", "is_available", "resolve", "words_are_here"]
 
 log = logging.getLogger("image_search")
 
@@ -86,11 +86,20 @@ def find(row: ModelRow, runtime: str | None) -> ModelFiles | None:
     return None
 
 
-def lacks_words(row: ModelRow, files: ModelFiles) -> bool:
-    """Whether files for words, which its hub may have, are not among these: they were put here by another program, or by hand."""
-    if row.is_bundled or row.is_folder or files.text is None or files.config is None or (files.text.weights and files.text.tokenizer):
-        return False
-    return read_json(files.config).get("model_type") in TWO_TOWERS
+def has_words(files: ModelFiles) -> bool | None:
+    """Whether the files of its words are among these, which may have been put here by another program or by hand; None: it knows none."""
+    if files.text is None or files.config is None or read_json(files.config).get("model_type") not in TWO_TOWERS:
+        return None
+    return bool(files.text.weights and files.text.tokenizer)
+
+
+def words_are_here(name: str, runtime: str | None) -> bool | None:
+    """`has_words` of the model of this name; None as well where there is no such model on this machine. Looks, asks nobody."""
+    try:
+        files = find(resolve(name), runtime)
+        return None if files is None else has_words(files)
+    except ModelError:
+        return None
 
 
 def fetch(row: ModelRow, runtime: str | None, download: bool) -> ModelFiles:

@@ -12,7 +12,7 @@ from ..errors import ModelDamagedError, ModelError, ModelMissingError
 from ..types import Embedder, Preprocess
 from .checkpoint import Checkpoint
 from .files import ModelFiles, files_in, has_trained_pooler, read_architecture, read_calibration, read_json, read_whole, weights_digest
-from .find import fetch, find, lacks_words, resolve
+from .find import fetch, find, has_words, resolve
 from .recipe import read_recipe
 from .rows import ModelRow, full_precision_of
 from .runtimes import Runtime, runtimes_for
@@ -63,7 +63,7 @@ def _files(row: ModelRow, runtime: str | None, download: bool) -> ModelFiles:
     files = find(row, runtime)
     if files is None:
         return fetch(row, runtime, download)
-    if download and lacks_words(row, files):
+    if download and not row.is_folder and has_words(files) is False:
         with contextlib.suppress(ModelError):  # no network, no such repository any more: its pictures are here
             return fetch(row, files.kind, download)
     return files
