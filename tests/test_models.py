@@ -21,6 +21,7 @@ from image_search import errors, models
 from image_search.models import MODELS, ModelRow, canonical_pictures, check_same_vectors, find, load_model, resolve
 from image_search.models import onnx as onnx_runtime
 from image_search.models.files import choose_weights
+from image_search.models.graph import OnnxFile, read_onnx
 from image_search.models.recipe import read_recipe
 from image_search.models.vectors import number_table
 from image_search.types import Embedder, Fingerprint, Preprocess
@@ -201,7 +202,7 @@ def test_mini_with_a_flipped_byte_is_refused(tmp_path: Path, monkeypatch: pytest
     content[len(content) // 2] ^= 1
     (tmp_path / "mini").mkdir()
     (tmp_path / "mini" / "mini.onnx").write_bytes(content)
-    onnx_runtime.open_session((bytes(content),), (tmp_path,))  # it does load: only the hash tells
+    onnx_runtime.open_session(OnnxFile(bytes(content)), tmp_path)  # it does load: only the hash tells
     monkeypatch.setattr(find, "HERE", tmp_path)
     with pytest.raises(errors.ModelDamagedError, match=r"damaged .*mini\.onnx\. Install this package again"):
         load_model("mini")
@@ -318,6 +319,37 @@ def test_weights_kept_beside_the_onnx_file_are_loaded_and_hashed(tmp_path: Path,
     (folder / location).unlink()
     with pytest.raises(errors.ModelDamagedError, match=r"does not load: .*model\.onnx"):
         load_model(str(folder))
+
+
+def test_an_onnx_file_is_read_once_and_hashed_whole(tmp_path: Path) -> None:
+    path = MINI / "mini.onnx"
+    read = read_onnx((path,))
+    assert read.digests == (resolve("mini").sha256,)
+    taken = sum(array.nbytes for array in read.arrays.values())
+    assert taken > 0.9 * path.stat().st_size and len(read.content) + taken == pytest.approx(path.stat().st_size, rel=0.01)
+    assert all(array.ctypes.data % 16 == 0 for array in read.arrays.values()), "else ONNX Runtime copies it once more"
+    whole = onnx.load(path)
+    for tensor in whole.graph.initializer:
+        if tensor.name in read.arrays:
+            np.testing.assert_array_equal(read.arrays[tensor.name], onnx.numpy_helper.to_array(tensor))
+
+
+def test_an_onnx_file_of_any_build_is_read_and_the_runtime_judges(tmp_path: Path) -> None:
+    """Cut anywhere, with any byte changed: never an exception, never a wrong hash."""
+    weights = onnx.numpy_helper.from_array(np.ones((3, 120), np.float32), "w")
+    ends = [helper.make_tensor_value_info(name, TensorProto.FLOAT, ["n", side]) for name, side in (("x", 3), ("y", 120))]
+    graph = helper.make_graph([helper.make_node("MatMul", ["x", "w"], ["y"])], "g", ends[:1], ends[1:], [weights])
+    content = helper.make_model(graph).SerializeToString()
+    file, draw = tmp_path / "m.onnx", np.random.default_rng(0)
+    spoiled = [content[:cut] for cut in range(0, len(content), 7)]
+    for place in [*range(60), *draw.integers(60, len(content), 60)]:
+        spoiled.append(content[:place] + bytes([draw.integers(256)]) + content[place + 1 :])
+    for some in (content, *spoiled):
+        file.write_bytes(some)
+        read = read_onnx((file,))
+        assert read.digests == (hashlib.sha256(some).hexdigest(),)
+    with pytest.raises(errors.ModelMissingError, match="cannot be read"):
+        read_onnx((tmp_path / "none.onnx",))
 
 
 @pytest.mark.parametrize("named", ["../secret", "other.bin", "{absolute}", "sub/../../secret", "model.onnx_data.bak"])

@@ -33,7 +33,6 @@ __all__ = [
     "read_architecture",
     "read_calibration",
     "read_json",
-    "read_whole",
     "weights_digest",
 ]
 
@@ -195,27 +194,16 @@ def _header(path: Path) -> tuple[dict[str, Any], int]:
         raise ModelDamagedError("this model file does not load", path=path, hint="fetch or copy it again") from error
 
 
-def read_whole(weights: Iterable[Path], hint: str = "fetch or copy it again") -> tuple[bytes, ...]:
-    """The content of each of these files, so that what is hashed is what is opened. ModelMissingError: one of them cannot be read."""
-    contents: list[bytes] = []
-    for path in weights:
-        try:
-            contents.append(path.read_bytes())
-        except OSError as error:
-            raise ModelMissingError("this model file cannot be read", path=path, hint=hint) from error
-    return tuple(contents)
-
-
-def weights_digest(weights: tuple[Path, ...], contents: tuple[bytes, ...] = ()) -> str:
-    """Hex sha256 of the weights: of the file, or of the digests of its parts in order. `contents`: of all of them, if already read.
+def weights_digest(weights: tuple[Path, ...], known: tuple[str, ...] = ()) -> str:
+    """Hex sha256 of the weights: of the file, or of the digests of its parts in order. `known`: those of all parts, if already read.
 
     Raises:
         ModelDamagedError: a file of the Hugging Face cache whose content is not what its name there says.
     """
     digests: list[str] = []
     for number, path in enumerate(weights):
-        if contents:
-            found = hashlib.sha256(contents[number]).hexdigest()
+        if known:
+            found = known[number]
         else:
             try:
                 with path.open("rb") as file:

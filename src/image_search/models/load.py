@@ -11,8 +11,9 @@ from ..config import MOST_JOBS, available_cpus
 from ..errors import ModelDamagedError, ModelError, ModelMissingError
 from ..types import Embedder, Preprocess
 from .checkpoint import Checkpoint
-from .files import ModelFiles, files_in, has_trained_pooler, read_architecture, read_calibration, read_json, read_whole, weights_digest
+from .files import ModelFiles, files_in, has_trained_pooler, read_architecture, read_calibration, read_json, weights_digest
 from .find import fetch, find, has_words, resolve
+from .graph import read_onnx
 from .recipe import read_recipe
 from .rows import ModelRow, full_precision_of
 from .runtimes import Runtime, runtimes_for
@@ -54,7 +55,7 @@ def open_row(row: ModelRow, *, runtime: str | None = None, threads: int | None =
     chosen = next(one for one in able if one.weights == files.kind)
     checkpoint = _read(row, files, threads or available_cpus())
     pictures = chosen.open(checkpoint)
-    facts = replace(checkpoint, weights=())  # what was read is not kept for the words' sake: 372 MB of SigLIP 2
+    facts = replace(checkpoint, weights=None)  # what was read is not kept for the words' sake: 372 MB of SigLIP 2
     return WordsEmbedder(pictures, lambda: _text_tower(facts, chosen)) if checkpoint.knows_words else pictures
 
 
@@ -108,11 +109,11 @@ def _read(row: ModelRow, files: ModelFiles, threads: int) -> Checkpoint:
     model_type = None if files.config is None else read_architecture(config, files.config)
     recipe = row.preprocess or _recipe(files, model_type)
     repair = "install this package again" if row.is_bundled else "fetch or copy it again"
-    contents = read_whole(files.weights, repair) if files.kind == "onnx" else ()
+    read = read_onnx(files.weights, repair) if files.kind == "onnx" else None
     if files.kind == "torch" and model_type is None:
         raise ModelError("this model does not say what it is (no config.json)", path=files.folder)
-    digest = weights_digest(files.weights, contents)
-    if contents and row.sha256 not in (None, digest):
+    digest = weights_digest(files.weights, () if read is None else read.digests)
+    if read is not None and row.sha256 not in (None, digest):
         raise ModelDamagedError("this model file is damaged (its sha256 is another)", path=files.weights[0], hint=repair)
     return Checkpoint(
         name=row.name,
@@ -120,7 +121,7 @@ def _read(row: ModelRow, files: ModelFiles, threads: int) -> Checkpoint:
         revision=row.revision,
         files=files,
         preprocess=recipe,
-        weights=contents,
+        weights=read,
         weights_sha256=digest,
         output=row.output,
         model_type=model_type,

@@ -11,7 +11,8 @@ import numpy.typing as npt
 from ..errors import ModelError
 from ..types import Float32
 from .checkpoint import Checkpoint
-from .files import TextFiles, read_whole, weights_digest
+from .files import TextFiles, weights_digest
+from .graph import read_onnx
 from .onnx import open_session, run
 
 __all__ = ["open_text"]
@@ -30,9 +31,9 @@ def open_text(checkpoint: Checkpoint, files: TextFiles, tokens: int) -> tuple[Ca
         ModelDamagedError: the file does not load. ModelError: it does not take tokens, or takes another number of them.
     """
     path = files.weights[0]
-    contents = read_whole(files.weights)
-    digest = weights_digest(files.weights, contents)
-    session = open_session(contents, files.weights)
+    read = read_onnx(files.weights)
+    digest = weights_digest(files.weights, read.digests)
+    session = open_session(read, path, soon=True)
     inputs = {end.name: end for end in session.get_inputs()}
     names = [end.name for end in session.get_outputs()]
     if "input_ids" not in inputs or not set(inputs) <= set(_INPUTS):

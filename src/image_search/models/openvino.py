@@ -12,6 +12,7 @@ from __future__ import annotations
 import contextlib
 import importlib
 import queue
+import shutil
 import sys
 import tempfile
 import threading
@@ -93,13 +94,15 @@ def open_openvino(checkpoint: Checkpoint) -> OnnxEmbedder:
 @contextlib.contextmanager
 def _as_plain_files(checkpoint: Checkpoint) -> Iterator[Path]:
     """The graph's path, with plain files beside it: OpenVINO follows no link out of a folder; in the Hugging Face cache all are links."""
-    if len(checkpoint.files.weights) == 1:
+    beside = {} if checkpoint.weights is None else checkpoint.weights.beside
+    if not beside:
         yield checkpoint.path
         return
     with tempfile.TemporaryDirectory(prefix="image-search-") as place:
-        for path, content in zip(checkpoint.files.weights, checkpoint.weights, strict=True):
-            (Path(place) / path.name).write_bytes(content)
-        yield Path(place) / checkpoint.path.name
+        graph = Path(shutil.copyfile(checkpoint.path, Path(place) / checkpoint.path.name))
+        for name, content in beside.items():
+            (Path(place) / name).write_bytes(content)
+        yield graph
 
 
 def _compile(core: Any, path: Path, outputs: Sequence[str], preprocess: Preprocess, precision: str, streams: int) -> Run:
