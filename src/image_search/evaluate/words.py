@@ -16,7 +16,7 @@ from ..embedding import Embedded, embed_each, in_order
 from ..errors import DecodeError, ImageSearchError, UsageError
 from ..images.pool import DecodePool
 from ..images.scan import ImageFile, scan
-from ..models import check_runtime, checked_phrase, knowing_words, load_model
+from ..models import chances, check_runtime, checked_phrase, knowing_words, load_model
 from ..paths import shown
 from ..types import Embedder, Float32, TextEmbedder
 from .metrics import top
@@ -133,9 +133,9 @@ def _labelled(
                     yield Labelled(path, "", 0.0, 0.0, found.reason.value)
                 elif found.vector is not None:
                     cosines = vectors @ found.vector  # (L,)
-                    chances = probabilities(cosines, words.calibration)
-                    best = int(np.argmax(chances))
-                    yield Labelled(path, names[best], float(chances[best]), float(cosines[best]))
+                    fits = probabilities(cosines, words.calibration)
+                    best = int(np.argmax(fits))
+                    yield Labelled(path, names[best], float(fits[best]), float(cosines[best]))
 
 
 def _embedded(paths: Sequence[str], pool: DecodePool, model: TextEmbedder) -> Iterator[tuple[str, Embedded | DecodeError]]:
@@ -145,8 +145,7 @@ def _embedded(paths: Sequence[str], pool: DecodePool, model: TextEmbedder) -> It
 def probabilities(cosines: Float32, calibration: tuple[float, float] | None) -> np.ndarray[Any, np.dtype[np.float64]]:
     """float32 (L,) cosines of one picture with the labels -> float64 (L,), see `Labelled.probability`."""
     if calibration is not None:
-        scale, bias = calibration
-        return 1 / (1 + np.exp(-(scale * cosines.astype(np.float64) + bias)))
+        return chances(cosines, calibration)
     powers = np.exp(_CLIP_SCALE * (cosines.astype(np.float64) - float(cosines.max())))
     shares: np.ndarray[Any, np.dtype[np.float64]] = powers / powers.sum()
     return shares
