@@ -104,6 +104,7 @@ class ImageSearchEngine(OpenLibrary):
             with catalog.transaction():
                 plan = make_plan(catalog, asked.folders, asked.rules)
             report = self._work(catalog, plan, asked)
+            self._model.record_words(catalog)
             closeness.renew(catalog)
             if catalog.generation:  # else there is nothing in it, and nothing may stay behind
                 self._refresh_store(catalog, forgotten=asked.rules.prune)
