@@ -136,6 +136,18 @@ MIN_CLOSENESS_IMAGES = 50  # below it a percentile says nothing
 CLOSENESS_SAMPLE = 1000  # images; sampling error of a percentile is then under .02
 
 
+# --- tidy -------------------------------------------------------------------------------------------------------------------
+
+# That vote on a picture's class. Of 5 % wrong labels among the first tenth of all pictures (mini; grocery, clothing, scenes, tinyimagenet):
+# 10 find 1.00, .58, .96, .45; 20 find 1.00, .68, .96, .54; 30 find .99, .72, .97, .61, and call more right labels wrong.
+LABEL_NEIGHBOURS = 20
+MOST_NEIGHBOURS = 1000  # that anybody asks about: their numbers and similarities are kept for every picture
+MAP_LAID_OUT = (
+    20_000  # pictures that the map's layout itself moves; more are placed between them, at as good places (.974 trustworthy, .971)
+)
+MAP_FEW_LAID_OUT = 0.5  # share of a map below which it is said that a fresh layout would serve better
+
+
 # --- index ------------------------------------------------------------------------------------------------------------------
 
 MOVED_LOOKED_FOR = 100  # images of a folder that are looked for in its new place
@@ -148,6 +160,9 @@ COMMIT_SECONDS = 1.0  # what a kill may cost at most, and how often the bar move
 
 COMPARISON_PIXELS = 16_000_000  # of the whole picture: 50 results take 3 million; above it everything is drawn smaller
 COMPARISON_BYTES = 64 * MIB  # no saved comparison is larger, so a larger file is none and is not replaced
+HTML_BYTES = 256 * MIB  # no page that is saved is larger, so a larger file is none and is not replaced
+CHECK_LISTED = 20  # lines of each kind that a look at labels prints; JSON, CSV and the page have more
+CHECK_PICTURES = 500  # of each kind on the page that is saved: two pictures of some 8 KB each
 SKIPPED_EXAMPLES = 3  # files named per reason in an index run's summary
 
 

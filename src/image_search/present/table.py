@@ -16,12 +16,12 @@ if TYPE_CHECKING:
     from ..evaluate.run import Evaluation
     from ..evaluate.words import WordFigures
 
-__all__ = ["evaluation_table", "marks", "matches_table", "measures", "outdated_line", "passed_lines", "report_table"]
+__all__ = ["columned", "evaluation_table", "marks", "matches_table", "measures", "outdated_line", "passed_lines", "report_table"]
 
 NONE = "-"
 GAP = "  "
 NARROWEST_NAME, NARROWEST_URI = 8, 16  # cells
-LEFT = {"name", "note", "uri", "model"}
+LEFT = {"name", "note", "uri", "model", "other", "neighbours say", "rest goes to"}
 
 
 def matches_table(matches: Sequence[Match], *, width: int | None = None) -> str:
@@ -69,6 +69,12 @@ def _lines(columns: dict[str, list[str]]) -> Iterator[str]:
     widths = {title: _width(title, texts) for title, texts in columns.items()}
     for row in [list(columns), *zip(*columns.values(), strict=True)]:
         yield GAP.join(_pad(text, widths[title], title) for title, text in zip(columns, row, strict=True)).rstrip()
+
+
+def columned(titles: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A small table: numbers to the right, names and paths to the left."""
+    columns = dict(zip(titles, map(list, zip(*rows, strict=True)), strict=True)) if rows else {}
+    return "\n".join(f"  {line}" for line in _lines(columns)) if columns else ""
 
 
 def _width(title: str, texts: Sequence[str]) -> int:
