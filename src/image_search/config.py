@@ -133,6 +133,9 @@ STORE_PAYS_FROM = 100_000  # images: an exact search takes 6 CPU ms there, Chrom
 STORE_ASK_AGAIN_SECONDS = 10.0  # after a store said no: verifying it reads all of it (.2 s at 100,000 images)
 PICTURE_SIDE = 640  # pixels of a picture in the comparison: more than it is printed with, and a 12 MP JPEG decodes to it in 30 ms
 MIN_CLOSENESS_IMAGES = 50  # below it a percentile says nothing
+VOTE_CLOSENESS = 0.05  # of the nearest match: below it the query is like nothing here, and a vote on its class misleads
+VOTE_LEAST = 3  # matches of one class: two of three are right in .60 to .93 of all cases, three of three in .84 to .98
+VOTE_NEAREST = 10  # matches that have a vote
 CLOSENESS_SAMPLE = 1000  # images; sampling error of a percentile is then under .02
 
 

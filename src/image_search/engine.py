@@ -186,7 +186,8 @@ class ImageSearchEngine(OpenLibrary):
         if words:  # it is what is usual between pictures
             found = [replace(match, closeness=None) for match in found]
         self._say(searcher.unfulfillable(filters) if filters.by_file else ())
-        return Matches(found, queries=queries, model=searcher.reader.fingerprint.name, exact=exact, library=self.library)
+        model, narrowed = searcher.reader.fingerprint.name, bool(asked.filters.names or asked.filters.path)
+        return Matches(found, queries=queries, model=model, exact=exact, library=self.library, narrowed=narrowed)
 
     def embed(self, images: Source | Sequence[Source]) -> Float32:
         """Vectors of images, float32 (N, D), each of unit length; with the library's model, or without a library the engine's.

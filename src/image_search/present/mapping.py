@@ -21,8 +21,9 @@ if TYPE_CHECKING:
 
 __all__ = ["draw_map", "thumbnail_places"]
 
-SIDE, MARGIN, LEGEND, HEAD = 1800, 48, 300, 56  # pixels of the map's own square, around it, beside it, above it
-THUMBNAIL, FRAME, DOT = 64, 3, 3  # pixels: longer side, frame of a thumbnail; radius of a dot
+SIDE, MARGIN, LEGEND, HEAD = 1800, 48, 300, 72  # pixels of the map's own square, around it, beside it, above it
+SMALLEST, LARGEST = 56, 128  # pixels of a thumbnail with its frame: of 1,000 pictures and more, of a few
+FRAME, DOT = 3, 3  # pixels: frame of a thumbnail; radius of a dot
 LINE, TITLE, TEXT = 26, 13.0, 10.0  # pixels between lines of the legend; points
 # As many as eyes tell apart beside each other; the other classes are grey. From the tableau palette and darker ones of other hues.
 COLOURS = (
@@ -33,7 +34,12 @@ OTHERS = "#9aa0a8"
 _SEED = 0
 
 
-def thumbnail_places(xy: Float32, side: int = SIDE, size: int = THUMBNAIL) -> list[int]:
+def _size(count: int) -> int:
+    """Pixels of a thumbnail: as large as leaves room for about all of a few."""
+    return int(np.clip(SIDE / np.sqrt(max(1, count)), SMALLEST, LARGEST))
+
+
+def thumbnail_places(xy: Float32) -> list[int]:
     """Which pictures get a thumbnail: as many as fit without covering each other, in an order that is the same each time.
 
     Args:
@@ -42,7 +48,8 @@ def thumbnail_places(xy: Float32, side: int = SIDE, size: int = THUMBNAIL) -> li
     Returns:
         their numbers, in the order in which they are drawn.
     """
-    pixels = xy.astype(np.float64) * (side - size)
+    size = _size(len(xy))
+    pixels = xy.astype(np.float64) * (SIDE - size)
     taken: dict[tuple[int, int], list[int]] = {}  # cells as large as a thumbnail: only those around can hold one that it would cover
     chosen: list[int] = []
     for number in np.random.default_rng(_SEED).permutation(len(xy)).tolist():
@@ -65,15 +72,15 @@ def draw_map(xy: Float32, names: Sequence[str], pictures: Mapping[int, bytes]) -
     """
     colours = _colours(names)
     legend = _legend(names, colours)
-    title = f"{len(xy):,} images, {len(pictures):,} of them shown"
-    canvas = Canvas([title, *(text for text, _ in legend)])
+    shown = f"{len(pictures):,} of them shown"
+    canvas = Canvas([shown, *(text for text, _ in legend)])
     height = max(SIDE + 2 * MARGIN, HEAD + LINE * len(legend) + 2 * MARGIN)
     canvas.open(SIDE + 2 * MARGIN + LEGEND, height)
     axes = canvas.axes(Rect(MARGIN, MARGIN, SIDE, SIDE), "map")
     axes.imshow(_drawn(xy, names, colours, pictures), interpolation="nearest", aspect="auto")
     x = SIDE + 2 * MARGIN
-    for line in canvas.wrap(title, LEGEND - MARGIN, TITLE, bold=True)[:2]:
-        canvas.text(x, MARGIN, line, TITLE, bold=True)
+    canvas.text(x, MARGIN, f"{len(xy):,} images", TITLE, bold=True)
+    canvas.text(x, MARGIN + LINE, shown, TEXT, QUIET)
     for number, (text, colour) in enumerate(legend):
         y = MARGIN + HEAD + LINE * number
         canvas.card(Rect(x, y - 7, 14, 14), colour, radius=3)
@@ -106,10 +113,11 @@ def _drawn(xy: Float32, names: Sequence[str], colours: Mapping[str, str], pictur
 
     image = Image.new("RGB", (SIDE, SIDE), "#fbfbfc")
     draw = ImageDraw.Draw(image)
-    middle = np.stack([xy[:, 0], 1 - xy[:, 1]], axis=1).astype(np.float64) * (SIDE - THUMBNAIL) + THUMBNAIL / 2
+    size = _size(len(xy))
+    middle = np.stack([xy[:, 0], 1 - xy[:, 1]], axis=1).astype(np.float64) * (SIDE - size) + size / 2
     for (x, y), name in zip(middle.tolist(), names, strict=True):
         draw.ellipse((x - DOT, y - DOT, x + DOT, y + DOT), fill=colours.get(name, OTHERS))
-    inside = THUMBNAIL - 2 * FRAME - 2  # and a pixel of the ground around the frame
+    inside = size - 2 * FRAME - 2  # and a pixel of the ground around the frame
     for number, data in pictures.items():
         try:
             with Image.open(io.BytesIO(data)) as opened:

@@ -9,7 +9,7 @@ from ..advice import Advice, Named, Setting, in_python, told
 from ..config import SKIPPED_EXAMPLES
 from ..images.formats import extra_for, unread_extensions
 from ..paths import nfc, shown
-from ..types import IndexReport, Match, Passed, Skipped
+from ..types import IndexReport, Match, Passed, Skipped, Vote
 from .text_fit import cells, number, shorten
 
 if TYPE_CHECKING:
@@ -24,12 +24,13 @@ NARROWEST_NAME, NARROWEST_URI = 8, 16  # cells
 LEFT = {"name", "note", "uri", "model", "other", "neighbours say", "rest goes to"}
 
 
-def matches_table(matches: Sequence[Match], *, width: int | None = None) -> str:
+def matches_table(matches: Sequence[Match], *, width: int | None = None, vote: Vote | None = None) -> str:
     """One line a match under a line of headings; "nothing similar" for none.
 
     Args:
         width: cells of the terminal; uri and name are then shortened in their middle, and where that leaves too little of them the
             uri gets a line of its own. None: nothing is shortened (pipe, file).
+        vote: the most likely class, for a last line.
 
     Control and direction characters are escaped, so that no file name can play with the terminal.
     """
@@ -44,12 +45,13 @@ def matches_table(matches: Sequence[Match], *, width: int | None = None) -> str:
     }
     if not any(columns["note"]):
         del columns["note"]
+    said = [] if vote is None else [f"most likely class: {shown(nfc(vote.name))} ({vote.votes:,} of {vote.of:,})"]
     if width is None:
-        return "\n".join(_lines(columns))
+        return "\n".join([*_lines(columns), *said])
     if _of_numbers(columns) + NARROWEST_NAME + len(GAP) + NARROWEST_URI <= width:
         _narrow(columns, width)
-        return "\n".join(_lines(columns))
-    return "\n".join(_below(columns, width))
+        return "\n".join([*_lines(columns), *said])
+    return "\n".join([*_below(columns, width), *said])
 
 
 def measures(match: Match) -> dict[str, str]:

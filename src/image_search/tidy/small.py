@@ -8,7 +8,6 @@ from pathlib import Path
 
 from ..config import THUMBNAIL_SIDE, available_cpus
 from ..errors import LibraryError
-from ..images.pool import DecodePool
 from ..library.catalog import item_number
 from ..library.library import Library
 from ..types import Decoded, Preprocess
@@ -47,6 +46,8 @@ def _kept(library: Library, id_: str) -> bytes | None:
 def _read(paths: list[str]) -> Iterator[tuple[str, bytes]]:
     if not paths:
         return
+    from ..images.pool import DecodePool
+
     # The recipe serves the model only; the thumbnail is made beside it.
     with DecodePool(min(len(paths), available_cpus()), Preprocess(size=(1, 1)), thumbnail_side=THUMBNAIL_SIDE) as pool:
         for source, decoded in pool.decode_each(paths):
