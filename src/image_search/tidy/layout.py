@@ -89,7 +89,8 @@ def _tsne(vectors: Float32, seed: int, say: Say) -> Float32:
     )
     start = _components(vectors).astype(np.float64)
     start = start / max(float(start[:, 0].std()), 1e-12) + np.random.default_rng(seed).normal(0, 0.01, start.shape)  # nobody on another
-    map_ = openTSNE.TSNEEmbedding(start * _START, affinities, negative_gradient_method="bh", theta=_THETA, n_jobs=threads, random_state=seed)
+    how = {"negative_gradient_method": "bh", "theta": _THETA, "n_jobs": threads, "random_state": seed}
+    map_ = openTSNE.TSNEEmbedding(start * _START, affinities, **how)
     done = _CHUNK
     for iterations, exaggeration, momentum in (_EARLY, _LATE):
         for _ in range(iterations // _CHUNK):
