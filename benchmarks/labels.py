@@ -51,19 +51,15 @@ def main() -> None:
     parser.add_argument("--wrong", type=float, default=0.05)
     parser.add_argument("--seeds", type=int, default=5)
     given = parser.parse_args()
-    print(
-        f"{'folder':<16}{'pictures':>10}{'classes':>9}{'first tenth':>13}{'listed':>9}{'right class':>13}{'of all listed':>15}{'CPU s':>8}"
-    )
+    columns = {"pictures": 10, "classes": 9, "first tenth": 13, "listed": 9, "right class": 13, "of all listed": 15, "CPU s": 8}
+    print(f"{'folder':<16}" + "".join(f"{title:>{width}}" for title, width in columns.items()))
     with tempfile.TemporaryDirectory() as place, ImageSearchEngine(Path(place) / "none", model=given.model) as engine:
         for folder in given.folders:
             pictures = of_folder(str(folder), engine._reader(None))
             rows = [judged(pictures, given.wrong, seed, given.model) for seed in range(given.seeds)]
-            mean = {key: float(np.mean([row[key] for row in rows])) for key in rows[0]}
-            print(
-                f"{folder.name:<16}{len(pictures.names):>10,}{len(set(pictures.names)):>9}{mean['first tenth']:>13.3f}{mean['listed']:>9.3f}"
-                f"{mean['right class']:>13.3f}{mean['of all listed']:>15.3f}{mean['CPU s']:>8.2f}",
-                flush=True,
-            )
+            figures: dict[str, str] = {"pictures": f"{len(pictures.names):,}", "classes": f"{len(set(pictures.names)):,}"}
+            figures |= {key: f"{np.mean([row[key] for row in rows]):.3f}" for key in rows[0]}
+            print(f"{folder.name:<16}" + "".join(f"{figures[title]:>{width}}" for title, width in columns.items()), flush=True)
 
 
 if __name__ == "__main__":

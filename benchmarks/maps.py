@@ -68,12 +68,10 @@ def main() -> None:
     places = layout.lay_out(vectors, 0)
     cpu, wall = time.process_time() - started, time.monotonic() - began
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    print(
-        f"{len(vectors):,} pictures ({len(read):,} real), {min(given.laid_out, len(vectors)):,} laid out: {cpu:.1f} CPU s, {wall:.1f} s, {peak:.0f} MB"
-    )
-    print(
-        f"trustworthiness {trustworthiness(vectors, places):.3f}, of two main components {trustworthiness(vectors, layout._components(vectors)):.3f}"
-    )
+    print(f"{len(vectors):,} pictures ({len(read):,} real), {min(given.laid_out, len(vectors)):,} laid out")
+    print(f"{cpu:.1f} CPU s, {wall:.1f} s, {peak:.0f} MB at most")
+    plain = trustworthiness(vectors, layout._components(vectors))
+    print(f"trustworthiness {trustworthiness(vectors, places):.3f}, of two main components {plain:.3f}")
 
 
 if __name__ == "__main__":

@@ -113,7 +113,7 @@ def map_of(reader: Reader, *, fresh: bool, seed: int, notify: Callable[[str], No
     if (kept is None or now.hashes != kept.hashes) and not now.save(reader.folder, of):
         notify("the map cannot be kept with the library, which cannot be written: it is made anew each time")
     if placed.mean() > 1 - MAP_FEW_LAID_OUT:
-        said = f"{int(placed.sum()):,} of {len(placed):,} pictures came after the map was laid out; it shows more when it is laid out anew, with "
+        said = f"{int(placed.sum()):,} of {len(placed):,} pictures came after the map was laid out; lay it out anew with "
         notify(Advice(said, Setting("fresh", "True")))
     rows = np.array([row_of[content] for _, content, _ in files], np.int64)
     numbers = np.array([number for number, _, _ in files], np.int64)
