@@ -52,16 +52,15 @@ class Part:
 
 
 _STYLE = """
-:root { color-scheme: light dark; --quiet: #5f6673; --line: #dfe2e7; --mat: #f2f3f5; }
-@media (prefers-color-scheme: dark) { :root { --quiet: #a5acb8; --line: #3a3f48; --mat: #23262c; } }
+:root { color-scheme: light dark; }
 body { font: 15px/1.45 system-ui, "Apple SD Gothic Neo", "Malgun Gothic", "Noto Sans KR", sans-serif; margin: 2rem auto; max-width: 75rem;
   padding: 0 1rem; }
-h1 { font-size: 1.5rem; } h2 { font-size: 1.2rem; margin-top: 2.5rem; } p, small, figcaption span { color: var(--quiet); }
-table { border-collapse: collapse; } td, th { padding: .2rem .8rem .2rem 0; text-align: left; border-bottom: 1px solid var(--line); }
-.row { border-top: 1px solid var(--line); padding: .8rem 0; } .row h3 { font-size: 1rem; font-weight: 600; margin: 0 0 .5rem; }
+h1 { font-size: 1.5rem; } h2 { font-size: 1.2rem; margin-top: 2.5rem; } p, small, figcaption span { color: #737b88; }
+table { border-collapse: collapse; } td, th { padding: .2rem .8rem .2rem 0; text-align: left; border-bottom: 1px solid #8884; }
+.row { border-top: 1px solid #8884; padding: .8rem 0; } .row h3 { font-size: 1rem; font-weight: 600; margin: 0 0 .5rem; }
 .cards { display: flex; flex-wrap: wrap; gap: 1rem; } figure { margin: 0; width: 11rem; position: relative; }
-img, .none { width: 11rem; height: 11rem; object-fit: contain; background: var(--mat); border-radius: 6px; display: block; }
-.none { display: grid; place-items: center; color: var(--quiet); font-size: .85rem; }
+img, .none { width: 11rem; height: 11rem; object-fit: contain; background: #8882; border-radius: 6px; display: block; }
+.none { display: grid; place-items: center; color: #737b88; font-size: .85rem; }
 figcaption { overflow-wrap: anywhere; font-size: .9rem; } figcaption span { display: block; font-size: .8rem; }
 .badge { position: absolute; top: .4rem; left: .4rem; background: #17784a; color: white; border-radius: 1rem; padding: .05rem .6rem;
   font-size: .8rem; }
