@@ -92,6 +92,7 @@ def file_of(module: Path) -> Path | None:
         ("chromadb", "stores/chroma.py"),
         ("openTSNE", "tidy/layout.py"),
         ("tqdm", "present/progress.py"),
+        ("simsimd", "library/codes.py"),
         ("tokenizers", "models/tokenizer.py"),
         ("openvino", "models/openvino.py"),
         ("rawpy", "images/raw.py"),

@@ -17,7 +17,6 @@ import math
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
-from statistics import median
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -178,7 +177,7 @@ def _block(
 
 def _room(panels: Sequence[Panel]) -> float:
     """Height / width of the room for a picture: square, or taller where most are upright."""
-    return min(max(median(_tallness(p) for p in panels), 1.0), TALLEST)
+    return min(max(float(np.median([_tallness(p) for p in panels])), 1.0), TALLEST)
 
 
 def _tallness(panel: Panel) -> float:
