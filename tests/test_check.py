@@ -9,6 +9,7 @@ import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import jsonschema
 import numpy as np
 import pytest
 from inprocess import Answer
@@ -17,11 +18,14 @@ from pictures import fill, picture
 from image_search import ImageSearchEngine, UsageError
 from image_search.errors import ImageSearchError, LibraryNotFoundError
 from image_search.present.html import Card, Part, Row, page
+from image_search.present.json import SCHEMA
+from image_search.search.matches import Matches
+from image_search.search.query import Query
 from image_search.testing import quick_engine
 from image_search.tidy.labelled import Labelling
 from image_search.tidy.labels import LabelCheck, Labelled, check_labels
 from image_search.tidy.neighbours import nearest
-from image_search.types import Float32
+from image_search.types import Float32, Match
 
 
 def clusters(groups: int, each: int, *, spread: float = 0.3, seed: int = 0) -> Float32:
@@ -119,6 +123,56 @@ def test_fewer_neighbours_vote_where_classes_are_small() -> None:
         return Labelling(clusters(5, each), np.arange(5 * each), names, told).checked("test", None).neighbours
 
     assert [voters(each) for each in (3, 10, 40)] == [5, 9, 20]
+
+
+# The most likely class under a search
+
+
+def found_by(names: Sequence[str], *, closeness: float | None = 0.5, words: bool = False, queries: int = 1, **how: bool) -> Matches:
+    """Matches of these classes, nearest first; "=" before one: identical to the query, "'" : a copy of the one before it."""
+    rows = [
+        Match(
+            f"id:{n}", n, name.lstrip("='"), 0.9 - 0.01 * (n - name.startswith("'")), closeness, f"/{n}", f"/{n}", identical=name[:1] == "="
+        )
+        for n, name in enumerate(names, 1)
+    ]
+    query = Query("q", np.ones(3, np.float32), words=words)
+    return Matches(rows, queries=[query] * queries, model="m", exact=True, library=Path("/l"), **how)
+
+
+def test_the_most_likely_class() -> None:
+    assert found_by(["Polo"] * 7 + ["Shirt"] * 3).vote() == ("Polo", 7, 10)
+    assert found_by(["=Shirt", "Polo", "Polo", "Polo"]).vote() == ("Polo", 3, 3), "the query's own file has no vote"
+    assert found_by(["Polo", "'Polo", "'Polo", "Shirt"]).vote() is None, "nor do copies together have three"
+    assert found_by(["Polo"] * 6 + ["Shirt"] * 4 + ["Shirt"] * 90).vote() == ("Polo", 6, 10), "the ten nearest"
+    assert found_by(["고양이"] * 3, closeness=None).vote() == ("고양이", 3, 3), "a small library has no closeness"
+    assert str(found_by(["Polo"] * 4)).endswith("\nmost likely class: Polo (4 of 4)")
+    answer = found_by(["Polo"] * 4).to_dict()
+    jsonschema.validate(answer, SCHEMA)
+    assert answer["vote"] == {"name": "Polo", "votes": 4, "of": 4}
+
+
+@pytest.mark.parametrize(
+    "matches",
+    [
+        found_by([]),
+        found_by(["Polo"] * 2),  # too few
+        found_by(["Polo"] * 5 + ["Shirt"] * 5),  # no more than half
+        found_by([""] * 5),  # no classes
+        found_by(["Polo"] * 10, closeness=0.03),  # nothing here is like it
+        found_by(["Polo"] * 10, words=True),
+        found_by(["Polo"] * 10, queries=2),
+        found_by(["Polo"] * 10, narrowed=True),  # only some classes could be found
+    ],
+)
+def test_nothing_is_said_where_it_would_mislead(matches: Matches) -> None:
+    assert matches.vote() is None and "most likely" not in str(matches) and matches.to_dict()["vote"] is None
+
+
+def test_a_search_in_some_classes_or_folders_is_narrowed(engine: ImageSearchEngine, photos: Path) -> None:
+    engine.index(photos, progress=False)
+    assert not engine.search("id:1").narrowed
+    assert engine.search("id:1", names=["square"]).narrowed and engine.search("id:1", path="*/square/*").narrowed
 
 
 # A library, a folder
