@@ -325,13 +325,14 @@ class ImageSearchEngine(OpenLibrary):
     @contextlib.contextmanager
     def _progress(self, progress: bool | Callable[[str, int, int], None]) -> Iterator[Callable[[str, int, int], None]]:
         """What is told how far something is."""
-        if progress is True:
+        wanted: Any = progress if callable(progress) else given.truth(progress, "progress")
+        if wanted is True:
             from .present.progress import bars  # tqdm comes with it
 
             with bars() as say:
                 yield say
         else:
-            yield given.function(progress, "progress") if progress else (lambda *_: None)
+            yield wanted or (lambda *_: None)
 
     def verify(self) -> list[str]:
         """Read the whole catalog and say what is damaged in it, a line each (see `library.salvage.find_damage`); empty: nothing."""
