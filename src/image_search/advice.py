@@ -95,6 +95,7 @@ TAKEN_BY: dict[str, tuple[str, ...]] = {
     "max_megabytes": ("search", "ask", "serve"),
     "max_megapixels": ("index", "search", "ask", "serve"),
     "min_closeness": ("search",),
+    "min_probability": ("search",),
     "min_similarity": ("search",),
     "model": ("index", "search", "serve", "evaluate", "label", "check"),
     "n_results": ("search", "ask"),

@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 
 from . import given
-from .advice import Advice, Setting
 from .config import MOST_NEIGHBOURS, MOST_SIDE, THUMBNAIL_SIDE
 from .errors import SALVAGE, LibraryDamagedError, QueryError, UsageError
 from .images.opening import FileInRoot
@@ -23,6 +22,7 @@ from .index.run import Progress, plan_only, run
 from .library import folders as library_folders
 from .library import moving
 from .library.catalog import Catalog
+from .library.model import WORDS
 from .library.reading import Reader
 from .library.salvage import find_damage
 from .library.thumbnails import Thumbnails
@@ -31,6 +31,7 @@ from .opened import Folder, OpenLibrary
 from .search import closeness
 from .search.blend import blended
 from .search.matches import Matches
+from .search.meaning import meaning_of
 from .search.query import Query, Source
 from .search.request import Request, as_list, as_region
 from .search.same_picture import one_of_each
@@ -147,6 +148,7 @@ class ImageSearchEngine(OpenLibrary):
         path: str | os.PathLike[str] | None = None,
         min_similarity: float | None = None,
         min_closeness: float | None = None,
+        min_probability: float | None = None,
         region: Region | Sequence[int] | None = None,
         exclude_self: bool = False,
         group: bool = False,
@@ -160,7 +162,8 @@ class ImageSearchEngine(OpenLibrary):
             n_results: how many, >= 1; more than the library holds gives all of it.
             less: images that the results should not resemble: half their mean is subtracted.
             names: only these classes. path: only paths that match this glob.
-            min_similarity: only matches with at least this cosine. min_closeness: at least this percentile, 0 to 1.
+            min_similarity: only matches with at least this cosine. min_closeness: at least this percentile, 0 to 1; for pictures.
+            min_probability: at least this `Match.probability`, 0 to 1; for one phrase alone, of a model that was trained to say it.
             region: x, y, w, h in pixels of the upright picture; for a single image.
             exclude_self: leave out files whose bytes are the query's.
             group: of matches that show the same picture (copies, turned ones, near-identical ones) only the nearest.
@@ -169,22 +172,20 @@ class ImageSearchEngine(OpenLibrary):
         Raises:
             LibraryNotFoundError, QueryError, UsageError, ModelError, StoreError (only for how="store").
         """
-        asked = Request.checked(images, n_results, less, names, path, min_similarity, min_closeness, region, exclude_self, group, how)
+        asked = Request.checked(
+            images, n_results, less, names, path, min_similarity, min_closeness, min_probability, region, exclude_self, group, how
+        )
         searcher = self._open()
         reader = self._reader(searcher.reader)
         queries = reader.read_all(asked.likes, asked.lesses, asked.region)
         wanted = blended(queries, searcher, reader)
-        words = any(query.words for query in queries)
-        if words and asked.filters.min_closeness is not None:
-            raise UsageError("closeness compares pictures, and these are words", hint=Advice("use ", Setting("min_similarity")))
+        meaning = meaning_of([query.words for query in queries], asked.filters, reader.words)
         same = frozenset(q.sha256 for q in queries if q.sha256 is not None and not q.less)
         filters = replace(asked.filters, leave_out=same if asked.exclude_self else frozenset())
         if asked.group:
-            found, exact = one_of_each(lambda n: searcher.search(wanted, n, filters, asked.how, same), searcher.reader, asked.n)
+            found, exact = one_of_each(lambda n: searcher.search(wanted, n, filters, asked.how, same, meaning), searcher.reader, asked.n)
         else:
-            found, exact = searcher.search(wanted, asked.n, filters, asked.how, same)
-        if words:  # it is what is usual between pictures
-            found = [replace(match, closeness=None) for match in found]
+            found, exact = searcher.search(wanted, asked.n, filters, asked.how, same, meaning)
         self._say(searcher.unfulfillable(filters) if filters.by_file else ())
         model, narrowed = searcher.reader.fingerprint.name, bool(asked.filters.names or asked.filters.path)
         return Matches(found, queries=queries, model=model, exact=exact, library=self.library, narrowed=narrowed)
@@ -254,6 +255,7 @@ class ImageSearchEngine(OpenLibrary):
             **reader.facts(),
             "model": reader.fingerprint.name,
             "dimensions": reader.fingerprint.dim,
+            "words": self._model.knows_words(reader.fingerprint, recorded=reader.meta(WORDS) is not None),
             "store": self._store.spec(reader),
             "store_ready": ready,
             "store_note": why,
