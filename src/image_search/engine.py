@@ -36,7 +36,7 @@ from .search.query import Query, Source
 from .search.request import Request, as_list, as_region
 from .search.same_picture import one_of_each
 from .search.search import How
-from .tidy.labelled import of_folder, of_library
+from .tidy.labelled import of_folder, of_library, top_of
 from .tidy.labels import LabelCheck
 from .tidy.map import LibraryMap, map_of
 from .types import Embedder, Float32, IndexReport, Picture, Region
@@ -302,8 +302,9 @@ class ImageSearchEngine(OpenLibrary):
                 reader: Reader | None = self._open().reader
                 labelling = of_library(self._open().reader)
             else:
+                root = top_of(given.path(folder, "the folder"))  # before a model is loaded
                 reader = self._open().reader if self._library.exists else None
-                labelling = of_folder(given.path(folder, "the folder"), self._reader(reader), lambda *at: say("pictures", *at))
+                labelling = of_folder(root, self._reader(reader), lambda *at: say("pictures", *at))
             labelling.check()
             model = (self._model.for_a_new_library() if reader is None else reader).fingerprint.name
             found = labelling.checked(model, votes, lambda *at: say("neighbours", *at))

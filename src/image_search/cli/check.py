@@ -44,6 +44,7 @@ def check(*, folder: str, neighbours: int | None, json_output: bool, as_csv: boo
     `check library`, or no argument, looks at your library. With a FOLDER (./library for a folder of that name) every picture below it
     is read now, and no library is written.
 
+    \b
     against  the share of the neighbours' vote that goes against the class
     share    the share that is for the class that they say
 

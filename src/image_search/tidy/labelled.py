@@ -20,7 +20,7 @@ from ..types import Float32
 from .labels import LabelCheck, Labelled, check_labels
 from .neighbours import Numbers, Say
 
-__all__ = ["Labelling", "of_folder", "of_library"]
+__all__ = ["Labelling", "of_folder", "of_library", "top_of"]
 
 _LEAST_NEIGHBOURS = 5
 
@@ -88,15 +88,21 @@ def of_library(reader: Reader) -> Labelling:
     return Labelling(vectors.rows[places], contents, [name for _, _, name in kept], describe, len(rows) - len(kept))
 
 
+def top_of(folder: str) -> str:
+    """The folder itself, links followed. UsageError: there is none."""
+    root = os.path.realpath(os.path.expanduser(folder))
+    if not os.path.isdir(root):
+        raise UsageError("there is no such folder", path=folder, hint="give a folder whose sub-folders are the classes")
+    return root
+
+
 def of_folder(folder: str, queries: QueryReader, say: Say | None = None) -> Labelling:
     """Every picture below a folder, read and embedded now; its class is the folder in which it lies. Nothing is written.
 
     Raises:
         UsageError: no such folder. ImageSearchError: nothing in it can be read. ModelError.
     """
-    root = os.path.realpath(os.path.expanduser(folder))
-    if not os.path.isdir(root):
-        raise UsageError("there is no such folder", path=folder, hint="give a folder whose sub-folders are the classes")
+    root = top_of(folder)
     paths = sorted(found.path for found in scan(root) if isinstance(found, ImageFile))
     row_of: dict[bytes | str, int] = {}
     vectors: list[Float32] = []
