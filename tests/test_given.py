@@ -89,6 +89,8 @@ TAKES: dict[str, dict[str, set[str]]] = {
         "how": set(),
     },
     "query": {"region": {"none"}},
+    "check": {"folder": {"none"}, "neighbours": {"none"} | COUNTS, "progress": TRUTHS | {"function"}},
+    "map": {"fresh": TRUTHS, "seed": COUNTS, "progress": TRUTHS | {"function"}},
     "embed_text": {"texts": TEXTS | ODD},
     "picture": {"source": {"bytes"}, "max_side": COUNTS},
     "forget": {"paths": set()},
