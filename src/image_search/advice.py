@@ -96,6 +96,7 @@ TAKEN_BY: dict[str, tuple[str, ...]] = {
     "max_megapixels": ("index", "search", "ask", "serve"),
     "min_closeness": ("search",),
     "min_pixels": ("search",),
+    "min_probability": ("search",),
     "min_similarity": ("search",),
     "model": ("index", "search", "serve", "evaluate", "label"),
     "n_results": ("search", "ask"),

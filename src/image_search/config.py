@@ -80,6 +80,7 @@ URL_ADDRESSES = 4  # of one host that are tried
 
 SAME_COSINE = 0.9999  # two float32 runtimes of one model agree to > .99999; bf16 on OpenVINO, the loosest we want, to .99995
 PHRASES_KEPT = 1000  # text vectors a model remembers, 3 KB each
+LEAST_WEIGHT, MOST_WEIGHT = 0.001, 1000  # of one part of a question beside the others' 1: beyond them nothing changes any more
 PHRASE_LENGTH = 2000  # letters of one phrase; the longest that a model reads is 77 tokens
 MODEL_DIM = 65536  # numbers in a vector; far above any ViT, and eight of them are read before a library is
 MODEL_SIDE = 4096  # pixels a model's recipe may ask for; far above any ViT, far below what would fill the memory

@@ -13,7 +13,6 @@ from typing import Any
 import numpy as np
 
 from . import given
-from .advice import Advice, Setting
 from .config import MOST_SIDE, THUMBNAIL_SIDE
 from .errors import SALVAGE, LibraryDamagedError, QueryError, UsageError
 from .images.opening import FileInRoot
@@ -25,6 +24,7 @@ from .index.run import Progress, plan_only, run
 from .library import folders as library_folders
 from .library import moving
 from .library.catalog import Catalog
+from .library.model import WORDS
 from .library.reading import Reader
 from .library.salvage import find_damage
 from .library.thumbnails import Thumbnails
@@ -34,6 +34,7 @@ from .search import closeness
 from .search.blend import blended
 from .search.filters import undated_line
 from .search.matches import Matches
+from .search.meaning import meaning_of
 from .search.own_folders import own_folders
 from .search.query import Query, Source
 from .search.request import Request, as_list, as_region
@@ -156,6 +157,7 @@ class ImageSearchEngine(OpenLibrary):
         formats: str | Sequence[str] = (),
         min_similarity: float | None = None,
         min_closeness: float | None = None,
+        min_probability: float | None = None,
         region: Region | Sequence[int] | None = None,
         exclude_self: bool = False,
         other_folders: bool = False,
@@ -173,7 +175,8 @@ class ImageSearchEngine(OpenLibrary):
             since, until: taken in this time, the last day, month or year included: "2024", "2024-05", "2024-05-01", "2024-05-01T12:30" or
                 a date; by the camera's own clock, or the file's time where the picture does not say.
             min_pixels: width times height at least this. formats: only these: "jpeg", "heic", ...
-            min_similarity: only matches with at least this cosine. min_closeness: at least this percentile, 0 to 1.
+            min_similarity: only matches with at least this cosine. min_closeness: at least this percentile, 0 to 1; for pictures.
+            min_probability: at least this `Match.probability`, 0 to 1; for one phrase alone, of a model that was trained to say it.
             region: x, y, w, h in pixels of the upright picture; for a single image.
             exclude_self: leave out files whose bytes are the query's.
             other_folders: leave out the folders in which the query itself lies, so that its series does not fill the answer.
@@ -185,8 +188,8 @@ class ImageSearchEngine(OpenLibrary):
         """
         asked = Request.checked(
             images, n_results, less=less, names=names, not_names=not_names, path=path, not_path=not_path, since=since, until=until,
-            min_pixels=min_pixels, formats=formats, min_similarity=min_similarity, min_closeness=min_closeness, region=region,
-            exclude_self=exclude_self, other_folders=other_folders, group=group, how=how,
+            min_pixels=min_pixels, formats=formats, min_similarity=min_similarity, min_closeness=min_closeness,
+            min_probability=min_probability, region=region, exclude_self=exclude_self, other_folders=other_folders, group=group, how=how,
         )  # fmt: skip
         return self._found(asked)
 
@@ -195,9 +198,7 @@ class ImageSearchEngine(OpenLibrary):
         reader = self._reader(searcher.reader)
         queries = reader.read_all(asked.likes, asked.lesses, asked.region)
         wanted = blended(queries, searcher, reader)
-        words = any(query.words for query in queries)
-        if words and asked.filters.min_closeness is not None:
-            raise UsageError("closeness compares pictures, and these are words", hint=Advice("use ", Setting("min_similarity")))
+        meaning = meaning_of([query.words for query in queries], asked.filters, reader.words)
         same = frozenset(q.sha256 for q in queries if q.sha256 is not None and not q.less)
         filters = replace(
             asked.filters,
@@ -205,11 +206,9 @@ class ImageSearchEngine(OpenLibrary):
             other_than=own_folders(queries, searcher.reader, self._notify) if asked.other_folders else frozenset(),
         )
         if asked.group:
-            found, exact = one_of_each(lambda n: searcher.search(wanted, n, filters, asked.how, same), searcher.reader, asked.n)
+            found, exact = one_of_each(lambda n: searcher.search(wanted, n, filters, asked.how, same, meaning), searcher.reader, asked.n)
         else:
-            found, exact = searcher.search(wanted, asked.n, filters, asked.how, same)
-        if words:  # it is what is usual between pictures
-            found = [replace(match, closeness=None) for match in found]
+            found, exact = searcher.search(wanted, asked.n, filters, asked.how, same, meaning)
         self._say(searcher.unfulfillable(filters) if filters.by_file else ())
         self._say(undated_line(found) if filters.by_date else ())
         return Matches(found, queries=queries, model=searcher.reader.fingerprint.name, exact=exact, library=self.library)
@@ -279,6 +278,7 @@ class ImageSearchEngine(OpenLibrary):
             **reader.facts(),
             "model": reader.fingerprint.name,
             "dimensions": reader.fingerprint.dim,
+            "words": self._model.knows_words(reader.fingerprint, recorded=reader.meta(WORDS) is not None),
             "store": self._store.spec(reader),
             "store_ready": ready,
             "store_note": why,

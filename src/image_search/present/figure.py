@@ -91,7 +91,7 @@ class Panel:
 
 
 def match_panel(match: Match, pixels: UInt8 | None, reason: str = "") -> Panel:
-    """The panel of a match: "1. Burger", its similarity and distance, and its closeness where there is one."""
+    """The panel of a match: "1. Burger", its similarity and distance, and its closeness or probability where there is one."""
     facts = [f"{measure} {text}" for measure, text in measures(match).items() if text]
     name = match.name or match.uri.replace("\\", "/").rpartition("/")[2]
     return Panel(pixels, f"{match.rank}. {name}", tuple(facts), ", ".join(marks(match)), reason=reason)

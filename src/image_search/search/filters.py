@@ -33,6 +33,7 @@ class Filters:
         other_than: folders (absolute, "/" at the end, NFC) whose own files are left out: those of the query.
         min_similarity: cosine at least this.
         min_closeness: closeness at least this.
+        min_probability: probability at least this.
         leave_out: contents (sha256) that are not shown: the query itself.
     """
 
@@ -47,6 +48,7 @@ class Filters:
     other_than: frozenset[str] = frozenset()
     min_similarity: float | None = None
     min_closeness: float | None = None
+    min_probability: float | None = None
     leave_out: frozenset[bytes] = frozenset()
 
     @property
@@ -76,10 +78,12 @@ class Filters:
         formats: str | Sequence[str] | None = (),
         min_similarity: float | None = None,
         min_closeness: float | None = None,
+        min_probability: float | None = None,
     ) -> Filters:
         """Arguments as for `ImageSearchEngine.search`; UsageError for what makes no sense."""
         similar = Advice("for example ", Setting("min_similarity", ".5"))
         close = Advice("for example ", Setting("min_closeness", ".5"))
+        likely = Advice("for example ", Setting("min_probability", ".5"))
         pixels = Advice("for example ", Setting("min_pixels", "2000000"))
         day = Advice("for example ", Setting("since", "2024-05-01"), " or ", Setting("until", "2024"))
         first = None if since is None else given.dates(since, "since", hint=day)[0]
@@ -101,10 +105,14 @@ class Filters:
             min_closeness=(
                 None if min_closeness is None else given.number(min_closeness, "the least closeness", least=0, most=1, hint=close)
             ),
+            min_probability=(
+                None if min_probability is None else given.number(min_probability, "the least probability", least=0, most=1, hint=likely)
+            ),
         )
 
 
-_OF_FILES = tuple(field.name for field in fields(Filters) if field.name not in ("min_similarity", "min_closeness", "leave_out"))
+_OF_MATCHES = ("min_similarity", "min_closeness", "min_probability", "leave_out")
+_OF_FILES = tuple(field.name for field in fields(Filters) if field.name not in _OF_MATCHES)
 
 
 def known_formats() -> list[str]:

@@ -20,7 +20,7 @@ __all__ = ["own_folders"]
 
 def own_folders(queries: Iterable[Query], reader: Reader, notify: Callable[[str], None]) -> frozenset[str]:
     """Of all that the matches should resemble; as `library.columns.Places` writes folders."""
-    likes = [query for query in queries if not query.less]
+    likes = [query for query in queries if not query.less and not query.words]
     found = frozenset(_as_column(path) for query in likes for path in _paths(query, reader))
     if not found:
         notify("What is searched with lies in no folder: none is left out")

@@ -6,7 +6,7 @@ import contextlib
 import os
 import time
 from collections.abc import Iterable
-from typing import Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -28,12 +28,14 @@ from ..library.codes import Codes, can_compare
 from ..library.disks import Disks
 from ..library.reading import File, Item, Reader
 from ..library.vectors import Numbers
+from ..models import chances
 from ..paths import modified, uri_of
 from ..stores.exact import top_k, top_k_by_codes
 from ..stores.replica import StoreReplica
 from ..types import Float32, Match, VectorStore
 from . import closeness
 from .filters import Filters
+from .meaning import OF_PICTURES, Meaning
 from .sieve import Passing, Sieve
 
 __all__ = ["How", "Searcher"]
@@ -66,12 +68,15 @@ class Searcher:
         self._using = forks.Lock()  # a store that answers is not closed under the question
         forks.watch(self)
 
-    def search(self, query: Float32, n: int, filters: Filters, how: How, same: frozenset[bytes]) -> tuple[list[Match], bool]:
+    def search(
+        self, query: Float32, n: int, filters: Filters, how: How, same: frozenset[bytes], meaning: Meaning = OF_PICTURES
+    ) -> tuple[list[Match], bool]:
         """The n nearest files that pass the filters.
 
         Args:
             query: float32 (D,), unit length. n: >= 1.
             same: contents (sha256) whose files are "identical".
+            meaning: which numbers the matches get beside their similarity.
 
         Returns:
             matches, nearest first, of equal ones the identical first, then by id; and whether every image was compared (True) or the
@@ -81,7 +86,7 @@ class Searcher:
             UsageError: closeness asked for in a small library. StoreError: the store was demanded and cannot answer.
         """
         with self._using, self.reader.snapshot():
-            scale = closeness.load(self.reader)
+            scale = closeness.load(self.reader) if meaning.closeness else None
             if filters.min_closeness is not None and scale is None:
                 raise UsageError(
                     f"there is no closeness here: it needs {MIN_CLOSENESS_IMAGES} images, and an `index` that came to its end",
@@ -94,9 +99,9 @@ class Searcher:
             exact = found is None
             if found is None:
                 found = self._exactly(query, n, filters, left_out, same_contents)
-            nearest = _nearest(found, n, same_contents)
-            items = self.reader.items([file.number for file, _ in nearest])
-        return _matches(nearest, filters, same_contents, scale, items, self.reader), exact
+            enough = _near_enough(_nearest(found, n, same_contents), filters, scale, meaning)
+            items = self.reader.items([numbered.file.number for numbered in enough])
+        return _matches(enough, same_contents, items, self.reader), exact
 
     def centre(self) -> Float32:
         """float32 (D,): the mean of the vectors of up to 1,000 images from all over the library."""
@@ -288,18 +293,34 @@ def _nearest(found: list[_Found], n: int, same: set[int]) -> list[_Found]:
     return sorted(rows, key=lambda row: (-row[1], row[0].content not in same, row[0].number))[:n]
 
 
-def _matches(
-    found: list[_Found], filters: Filters, same: set[int], scale: Float32 | None, items: dict[int, Item], reader: Reader
-) -> list[Match]:
-    """As many of them as are near enough. `found`: files and similarities, nearest first; `scale`: the library's closeness sample."""
+class _Numbered(NamedTuple):
+    """A file found, and its numbers; see `Match`."""
+
+    file: File
+    similarity: float
+    closeness: float | None
+    probability: float | None
+
+
+def _near_enough(found: list[_Found], filters: Filters, scale: Float32 | None, meaning: Meaning) -> list[_Numbered]:
+    """Those from the first on that are. `found`: nearest first; `scale`: the library's closeness sample."""
+    numbered: list[_Numbered] = []
+    least = (filters.min_similarity, filters.min_closeness, filters.min_probability)
+    limited = any(wanted is not None for wanted in least)
+    similarities = [similarity for _, similarity in found]
+    fits: list[Any] = [None] * len(found) if meaning.calibration is None else chances(similarities, meaning.calibration).tolist()
+    for (file, similarity), fit in zip(found, fits, strict=True):
+        numbers = _Numbered(file, similarity, closeness.percentile(similarity, scale), fit)
+        if limited and any(has is not None and wanted is not None and has < wanted for wanted, has in zip(least, numbers[1:], strict=True)):
+            break
+        numbered.append(numbers)
+    return numbered
+
+
+def _matches(found: list[_Numbered], same: set[int], items: dict[int, Item], reader: Reader) -> list[Match]:
     matches: list[Match] = []
     disks: Disks | None = None
-    for file, similarity in found:
-        close = closeness.percentile(similarity, scale)
-        if (filters.min_similarity is not None and similarity < filters.min_similarity) or (
-            filters.min_closeness is not None and close is not None and close < filters.min_closeness
-        ):
-            break
+    for rank, (file, similarity, close, fits) in enumerate(found, 1):
         absent = not os.path.lexists(file.path)
         if absent and disks is None:
             disks = reader.disks()
@@ -307,7 +328,7 @@ def _matches(
         item = items[file.number]
         match = Match(
             id=item_id(file.number),
-            rank=len(matches) + 1,
+            rank=rank,
             name=file.name,
             similarity=similarity,
             closeness=close,
@@ -323,6 +344,7 @@ def _matches(
             bytes=item.size,
             captured=item.captured,
             modified=modified(item.mtime_ns),
+            probability=fits,
         )
         matches.append(match)
     return matches

@@ -1,11 +1,12 @@
 // The filters, in one panel. The cut-off works on what is loaded, at once; all others ask the server.
 
 import * as api from "./api.js";
-import { go, place } from "./address.js";
+import { asked, go, place } from "./address.js";
 import { makeClassList } from "./classlist.js";
 import { dateRange, makeDates } from "./dates.js";
 import { button, fill, h, report } from "./dom.js";
-import { language, t } from "./words.js";
+import { hasProbability } from "./scale.js";
+import { language, percent, t } from "./words.js";
 
 const BINS = 50;
 const SIZES = [300_000, 1_000_000, 2_000_000, 5_000_000, 12_000_000, 24_000_000]; // pixels
@@ -16,12 +17,12 @@ export const pathPattern = (text) => (!text || /[*?]/.test(text) ? text : `*${te
 /** What was typed as not wanted: words or patterns, apart by commas. */
 const notPatterns = (text) => text.split(",").map((one) => one.trim()).filter(Boolean).slice(0, 20).map(pathPattern);
 
-export const NONE = { names: [], path: "", not: "", since: "", until: "", formats: [], pixels: null, other: false, min: null };
+export const NONE = { names: [], path: "", not: "", since: "", until: "", formats: [], pixels: null, other: false, min: null, fits: null };
 
 /** The filters of files as the server takes them; without those that are not on. */
 export function askedOfFiles(at) {
-  const asked = { path: pathPattern(at.path), not_path: notPatterns(at.not), since: at.since, until: at.until, formats: at.formats, min_pixels: at.pixels };
-  return Object.fromEntries(Object.entries(asked).filter(([, value]) => value !== null && value.length !== 0));
+  const files = { path: pathPattern(at.path), not_path: notPatterns(at.not), since: at.since, until: at.until, formats: at.formats, min_pixels: at.pixels };
+  return Object.fromEntries(Object.entries(files).filter(([, value]) => value !== null && value.length !== 0));
 }
 
 const megapixels = (pixels) => t("megapixels", { x: new Intl.NumberFormat(language, { maximumSignificantDigits: 3 }).format(pixels / 1e6) });
@@ -36,6 +37,7 @@ export function filtersOn() {
   if (place.pixels !== null) on.push([t("on_pixels", { x: megapixels(place.pixels) }), { pixels: null, open: null }]);
   if (place.other) on.push([t("other_folders"), { other: false, open: null }]);
   if (place.min !== null) on.push([t("on_min", { x: place.min.toFixed(2) }), { min: null, open: null }]);
+  if (place.fits !== null) on.push([t("on_fits", { x: percent(place.fits) }), { fits: null, open: null }]);
   return on;
 }
 
@@ -50,7 +52,8 @@ export function makeFilters() {
   const dates = makeDates();
   const formats = makeClassList({ several: true, label: t("formats"), onChoose: (name, on) => go({ formats: on ? [...place.formats, name] : place.formats.filter((one) => one !== name), open: null }) });
   const classes = makeClassList({ several: true, onChoose: (name, on) => go({ names: on ? [...place.names, name] : place.names.filter((one) => one !== name), open: null }) });
-  const cutBox = h("section", { class: "filter" }, h("label", { for: "cut" }, t("similarity"), value), histogram, slider);
+  const measured = h("span", {}, t("similarity"));
+  const cutBox = h("section", { class: "filter" }, h("label", { for: "cut" }, measured, value), histogram, slider);
   const classBox = h("section", { class: "filter" }, h("h3", {}, t("classes")), classes.element);
   const formatBox = h("section", { class: "filter" }, h("h3", {}, t("formats")), formats.element);
   const clear = button(t("filters_clear"), () => { take("", ""); go({ ...NONE, open: null }); }, { class: "button" });
@@ -75,6 +78,7 @@ export function makeFilters() {
   let running = null;
   let drawn = null;
   let counting = 0;
+  let cutsBy = "min"; // what the slider sets: the least similarity, or of words the least probability ("fits")
 
   function take(...texts) {
     clearTimeout(waiting);
@@ -82,8 +86,8 @@ export function makeFilters() {
   }
 
   function cut(final) {
-    const min = Number(slider.value);
-    go({ min: min > 0 ? min : null }, { replace: !final || place.min === (min || null) });
+    const least = Number(slider.value) || null;
+    go({ [cutsBy]: least }, { replace: !final || place[cutsBy] === least });
   }
 
   function later() {
@@ -97,9 +101,9 @@ export function makeFilters() {
 
   /** Each class with as many images as the other filters let through. */
   async function count() {
-    const queries = place.min === null && !place.other ? [] : place.parts.map(({ id, less, region }) => (region ? { id, less, region } : { id, less }));
+    const cut = place.min !== null || place.fits !== null;
     const files = askedOfFiles(place);
-    const request = { ...files, min_similarity: place.min, other_folders: place.other, queries };
+    const request = { ...files, min_similarity: place.min, min_probability: place.fits, other_folders: place.other, queries: cut || place.other ? place.parts.map(asked) : [] };
     const key = JSON.stringify([request, place.names]);
     if (key === counted) return;
     counted = key;
@@ -147,28 +151,32 @@ export function makeFilters() {
     },
     /** matches: all that are loaded. */
     show(matches) {
-      slider.value = String(place.min ?? 0);
-      const words = place.min === null ? t("any") : t("at_least", { x: place.min.toFixed(2) });
+      cutsBy = matches.some(hasProbability) ? "fits" : "min";
+      const least = place[cutsBy];
+      measured.textContent = t(cutsBy === "fits" ? "probability" : "similarity");
+      slider.value = String(least ?? 0);
+      const words = least === null ? t("any") : t("at_least", { x: cutsBy === "fits" ? percent(least) : least.toFixed(2) });
       slider.setAttribute("aria-valuetext", words);
       value.value = words;
       if (place.path !== typed[0] || place.not !== typed[1]) take(place.path, place.not); // by Back, or cleared: what is being written goes
       clear.hidden = !filtersOn().length;
       cutBox.hidden = !matches.length; // it can do nothing
-      if (drawn?.matches !== matches || drawn.min !== place.min) draw(matches);
-      drawn = { matches, min: place.min };
+      if (drawn?.matches !== matches || drawn.least !== least) draw(matches, least);
+      drawn = { matches, least };
       clearTimeout(counting);
-      counting = setTimeout(() => void count(), place.min === null ? 0 : 200); // not for each step of the slider
+      counting = setTimeout(() => void count(), least === null ? 0 : 200); // not for each step of the slider
       show();
     },
   };
 
-  function draw(matches) {
+  function draw(matches, least) {
     const bins = new Array(BINS).fill(0);
-    for (const match of matches) bins[Math.max(0, Math.min(BINS - 1, Math.floor(match.similarity * BINS)))] += 1;
+    const measure = cutsBy === "fits" ? "probability" : "similarity";
+    for (const match of matches) bins[Math.max(0, Math.min(BINS - 1, Math.floor(match[measure] * BINS)))] += 1;
     const top = Math.max(1, ...bins);
     fill(
       histogram,
-      bins.map((n, at) => n > 0 && h("rect", { x: at + 0.1, width: 0.8, y: 20 - Math.max(1.5, 20 * Math.sqrt(n / top)), height: 20, class: place.min !== null && (at + 1) / BINS <= place.min ? "out" : "in" })),
+      bins.map((n, at) => n > 0 && h("rect", { x: at + 0.1, width: 0.8, y: 20 - Math.max(1.5, 20 * Math.sqrt(n / top)), height: 20, class: least !== null && (at + 1) / BINS <= least ? "out" : "in" })),
     );
   }
 }
