@@ -7,6 +7,7 @@ import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
+from datetime import date
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ from .config import MOST_NEIGHBOURS, MOST_SIDE, THUMBNAIL_SIDE
 from .errors import SALVAGE, LibraryDamagedError, QueryError, UsageError
 from .images.opening import FileInRoot
 from .images.pool import DecodePool, PictureSource
+from .index.dates import read_dates
 from .index.plan import Plan, make_plan
 from .index.request import Request as IndexRequest
 from .index.run import Progress, plan_only, run
@@ -30,8 +32,10 @@ from .models import checked_phrase
 from .opened import Folder, OpenLibrary
 from .search import closeness
 from .search.blend import blended
+from .search.filters import undated_line
 from .search.matches import Matches
 from .search.meaning import meaning_of
+from .search.own_folders import own_folders
 from .search.query import Query, Source
 from .search.request import Request, as_list, as_region
 from .search.same_picture import one_of_each
@@ -121,12 +125,14 @@ class ImageSearchEngine(OpenLibrary):
                 pool = self._make_pool(self.jobs, catalog.fingerprint.preprocess, limits=asked.limits, thumbnail_side=THUMBNAIL_SIDE)
                 tools = stack.enter_context(pool), self._model.of(catalog.fingerprint, catalog.canonical)
             thumbnails = stack.enter_context(contextlib.closing(Thumbnails(self.library, write=True)))
-            progress = asked.progress
-            if progress is True:
-                from .present.progress import bar  # tqdm comes with it
-
-                progress = stack.enter_context(bar("index", plan.todo))
-            report, lines = run(catalog, plan, asked.rules, thumbnails, tools=tools, progress=progress or (lambda *_: None))
+            progress = stack.enter_context(_telling(asked.progress, "index", plan.todo))
+            report, lines = run(catalog, plan, asked.rules, thumbnails, tools=tools, progress=progress)
+        if undated := plan.work.undated():  # of a library that an older version made
+            with (
+                self._make_pool(self.jobs, catalog.fingerprint.preprocess, limits=asked.limits) as pool,
+                _telling(asked.progress, "dates", undated) as progress,
+            ):
+                report.dated = read_dates(catalog, plan.work, pool, progress)
         self._say(lines)
         return report
 
@@ -146,12 +152,19 @@ class ImageSearchEngine(OpenLibrary):
         *,
         less: Source | Sequence[Source] = (),
         names: str | Sequence[str] = (),
+        not_names: str | Sequence[str] = (),
         path: str | os.PathLike[str] | None = None,
+        not_path: str | Sequence[str] = (),
+        since: str | date | None = None,
+        until: str | date | None = None,
+        min_pixels: int | None = None,
+        formats: str | Sequence[str] = (),
         min_similarity: float | None = None,
         min_closeness: float | None = None,
         min_probability: float | None = None,
         region: Region | Sequence[int] | None = None,
         exclude_self: bool = False,
+        other_folders: bool = False,
         group: bool = False,
         how: How = "auto",
     ) -> Matches:
@@ -162,11 +175,15 @@ class ImageSearchEngine(OpenLibrary):
                 these; each may come with its weight: ("a.jpg", .5).
             n_results: how many, >= 1; more than the library holds gives all of it.
             less: images that the results should not resemble: half their mean is subtracted.
-            names: only these classes. path: only paths that match this glob.
+            names: only these classes; not_names: none of these. path: only paths that match this glob; not_path: none that match these.
+            since, until: taken in this time, the last day, month or year included: "2024", "2024-05", "2024-05-01", "2024-05-01T12:30" or
+                a date; by the camera's own clock, or the file's time where the picture does not say.
+            min_pixels: width times height at least this. formats: only these: "jpeg", "heic", ...
             min_similarity: only matches with at least this cosine. min_closeness: at least this percentile, 0 to 1; for pictures.
             min_probability: at least this `Match.probability`, 0 to 1; for one phrase alone, of a model that was trained to say it.
             region: x, y, w, h in pixels of the upright picture; for a single image.
             exclude_self: leave out files whose bytes are the query's.
+            other_folders: leave out the folders in which the query itself lies, so that its series does not fill the answer.
             group: of matches that show the same picture (copies, turned ones, near-identical ones) only the nearest.
             how: "auto", "exact" (compare with every image) or "store" (ask the vector store).
 
@@ -174,21 +191,31 @@ class ImageSearchEngine(OpenLibrary):
             LibraryNotFoundError, QueryError, UsageError, ModelError, StoreError (only for how="store").
         """
         asked = Request.checked(
-            images, n_results, less, names, path, min_similarity, min_closeness, min_probability, region, exclude_self, group, how
-        )
+            images, n_results, less=less, names=names, not_names=not_names, path=path, not_path=not_path, since=since, until=until,
+            min_pixels=min_pixels, formats=formats, min_similarity=min_similarity, min_closeness=min_closeness,
+            min_probability=min_probability, region=region, exclude_self=exclude_self, other_folders=other_folders, group=group, how=how,
+        )  # fmt: skip
+        return self._found(asked)
+
+    def _found(self, asked: Request) -> Matches:
         searcher = self._open()
         reader = self._reader(searcher.reader)
         queries = reader.read_all(asked.likes, asked.lesses, asked.region)
         wanted = blended(queries, searcher, reader)
         meaning = meaning_of([query.words for query in queries], asked.filters, reader.words)
         same = frozenset(q.sha256 for q in queries if q.sha256 is not None and not q.less)
-        filters = replace(asked.filters, leave_out=same if asked.exclude_self else frozenset())
+        filters = replace(
+            asked.filters,
+            leave_out=same if asked.exclude_self else frozenset(),
+            other_than=own_folders(queries, searcher.reader, self._notify) if asked.other_folders else frozenset(),
+        )
         if asked.group:
             found, exact = one_of_each(lambda n: searcher.search(wanted, n, filters, asked.how, same, meaning), searcher.reader, asked.n)
         else:
             found, exact = searcher.search(wanted, asked.n, filters, asked.how, same, meaning)
         self._say(searcher.unfulfillable(filters) if filters.by_file else ())
-        model, narrowed = searcher.reader.fingerprint.name, bool(asked.filters.names or asked.filters.path)
+        self._say(undated_line(found) if filters.by_date else ())
+        model, narrowed = searcher.reader.fingerprint.name, asked.filters.by_file
         return Matches(found, queries=queries, model=model, exact=exact, library=self.library, narrowed=narrowed)
 
     def embed(self, images: Source | Sequence[Source]) -> Float32:
@@ -354,3 +381,15 @@ class ImageSearchEngine(OpenLibrary):
                 self._searcher.close()
             self._store.rebuild(catalog)
             return Reader(catalog).images()
+
+
+@contextlib.contextmanager
+def _telling(progress: bool | Progress, what: str, total: int) -> Iterator[Progress]:
+    """Who is told how far a run is: a bar of this name, a caller's function, nobody."""
+    if progress is not True:
+        yield progress or (lambda *_: None)
+        return
+    from .present.progress import bar  # tqdm comes with it
+
+    with bar(what, total) as shown:
+        yield shown
