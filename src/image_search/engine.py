@@ -30,9 +30,10 @@ from .models import checked_phrase
 from .opened import Folder, OpenLibrary
 from .search import closeness
 from .search.blend import blended
+from .search.each import answer_each
 from .search.matches import Matches
 from .search.query import Query, Source
-from .search.request import Request, as_list, as_region
+from .search.request import Request, as_list, as_region, check_many
 from .search.same_picture import one_of_each
 from .search.search import How
 from .types import Embedder, Float32, IndexReport, Picture, Region
@@ -185,6 +186,28 @@ class ImageSearchEngine(OpenLibrary):
         self._say(searcher.unfulfillable(filters) if filters.by_file else ())
         return Matches(found, queries=queries, model=searcher.reader.fingerprint.name, exact=exact, library=self.library)
 
+    def search_each(
+        self,
+        images: Iterable[Source],
+        n_results: int = 3,
+        *,
+        names: str | Sequence[str] = (),
+        path: str | os.PathLike[str] | None = None,
+        min_similarity: float | None = None,
+        min_closeness: float | None = None,
+        exclude_self: bool = False,
+        group: bool = False,
+    ) -> Iterator[Matches | QueryError]:
+        """One answer for each of many images, in order, as it goes: its matches, or the QueryError that says why there are none.
+
+        Every image is compared. `images` is read as in `embed_each`; the other arguments, and errors of the whole, are those of `search`.
+        """
+        check_many(images)
+        asked = Request.checked(["each"], n_results, (), names, path, min_similarity, min_closeness, None, exclude_self, group, "exact")
+        searcher = self._open()
+        self._say(searcher.unfulfillable(asked.filters) if asked.filters.by_file else ())
+        return answer_each(self._reader(searcher.reader).read_each(images), searcher, asked, self.library)
+
     def embed(self, images: Source | Sequence[Source]) -> Float32:
         """Vectors of images, float32 (N, D), each of unit length; with the library's model, or without a library the engine's.
 
@@ -205,8 +228,7 @@ class ImageSearchEngine(OpenLibrary):
 
         `images` is read as needed, at most 1,024 ahead (128 pictures in memory): a million paths cost no memory.
         """
-        if isinstance(images, (str, bytes)) or not isinstance(images, Iterable):
-            raise UsageError(f"the images must be several, in a list or the like, not {type(images).__name__}")
+        check_many(images)
         reader = self._reader(self._open().reader if self._library.exists else None)
         found = reader.read_each(images)
         return (query if isinstance(query, QueryError) else query.vector for query in found)

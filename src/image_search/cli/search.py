@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import functools
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -27,6 +27,9 @@ from .options import (
     store_option,
 )
 
+if TYPE_CHECKING:
+    from ..search.matches import Matches
+
 WORDS = """\b
 similarity  cosine of the two vectors, -1 to 1; 1.000 for an identical file
 distance    1 - similarity; lower is nearer
@@ -44,12 +47,33 @@ def _region(text: str) -> tuple[int, ...]:
     return numbers
 
 
+def _check_each(*others: Any) -> None:
+    if any(others):
+        raise UsageError(
+            "--each answers image by image, in JSON or CSV: without --less, --text, --region, --store-only, --save and --show",
+            hint="leave them out, or search without --each",
+        )
+
+
+def _search_each(images: tuple[str, ...], as_csv: bool, as_json: bool, given: dict[str, Any]) -> int:
+    """The exit code."""
+    from .each import search_each
+
+    if as_csv and as_json:
+        raise UsageError("--csv and --json exclude each other")
+    if not images:
+        raise UsageError("nothing was given to search with", hint="give images or folders, or - for a list on stdin")
+    del given["region"]
+    with open_engine(given, long_lived=True) as engine:  # which has a decoder for each CPU
+        return min(1, search_each(engine, images, as_csv=as_csv, **given))
+
+
 @click.command(epilog=WORDS)
 @click.argument(
     "images",
     metavar="IMAGE...",
     nargs=-1,
-    help="A path, an http(s) address, the id of a library item, or - for stdin. Several are searched for by their mean.",
+    help="A path, an http(s) address, the id of a library item, or - for stdin. Several are searched for by their mean (see --each).",
 )
 @click.option("--less", metavar="IMAGE", multiple=True, help="Less like this image; may be repeated.")
 @click.option("--text", "texts", metavar="WORDS", multiple=True, help="What the picture shows, in words; for models that know words.")
@@ -63,6 +87,8 @@ def _region(text: str) -> tuple[int, ...]:
 @click.option("--region", type=_region, metavar="x,y,w,h", help="Search with this part of the image, in pixels as you see it.")
 @click.option("--exclude-self", is_flag=True, help="Leave out files identical to the query.")
 @click.option("--group", is_flag=True, help="Of matches that show the same picture (copies, turned or nearly the same), only the nearest.")
+@click.option("--each", is_flag=True, help="An answer for each image, a line of JSON; folders and globs are opened, - reads a list.")
+@click.option("--csv", "csv_output", is_flag=True, help="With --each: CSV, a line for each match.")
 @click.option("--exact", is_flag=True, help="Compare with every image, as single searches do anyway.")
 @click.option("--store-only", is_flag=True, help="Ask the vector store alone, and fail if it cannot answer.")
 @click.option("--save", type=FILE, metavar="FILE", help="Save the comparison picture: png, jpg, webp, pdf or svg.")
@@ -76,13 +102,18 @@ def _region(text: str) -> tuple[int, ...]:
 @max_megabytes_option
 @json_option
 @debug_option
+@click.pass_context
 def search(
+    context: click.Context,
+    /,
     *,
     images: tuple[str, ...],
     less: tuple[str, ...],
     texts: tuple[str, ...],
     less_texts: tuple[str, ...],
     text_weight: float,
+    each: bool,
+    csv_output: bool,
     exact: bool,
     store_only: bool,
     save: Path | None,
@@ -100,7 +131,13 @@ def search(
       image-search search photo.jpg --region 120,80,300,300 --json
       image-search search --text "a red bicycle in the snow"
       curl -s https://example.org/cat.jpg | image-search search -
+      image-search search --each new/ --csv > nearest.csv
     """
+    if each:
+        _check_each(less, texts, less_texts, given["region"], store_only, save, show)
+        context.exit(_search_each(images, csv_output, json_output, given))
+    if csv_output:
+        raise UsageError("--csv goes with --each", hint="or use --json")
     if exact and store_only:
         raise UsageError("--exact and --store-only exclude each other")
     if save is not None:
@@ -123,9 +160,13 @@ def search(
             print_json(matches.to_dict())
         else:
             print_matches(matches)
-        if save is not None:
-            console.advise_fonts(matches)
-            matches.plot(save)
-            note(f"Saved the comparison: {save}")
-        if show:
-            console.open_picture(matches)
+        _show_picture(matches, save, show)
+
+
+def _show_picture(matches: Matches, save: Path | None, show: bool) -> None:
+    if save is not None:
+        console.advise_fonts(matches)
+        matches.plot(save)
+        note(f"Saved the comparison: {save}")
+    if show:
+        console.open_picture(matches)

