@@ -133,6 +133,7 @@ STORE_PAYS_FROM = 100_000  # images: an exact search takes 6 CPU ms there, Chrom
 STORE_ASK_AGAIN_SECONDS = 10.0  # after a store said no: verifying it reads all of it (.2 s at 100,000 images)
 EACH_BATCH = 64  # queries that are compared with the library at once: 26 MB of scores at 100,000 images
 EACH_SECONDS = 0.5  # that the first of them waits for others
+COPY_BLOCK_BYTES = 1024 * 1024  # of a file that is copied: all that is in memory of it
 PICTURE_SIDE = 640  # pixels of a picture in the comparison: more than it is printed with, and a 12 MP JPEG decodes to it in 30 ms
 MIN_CLOSENESS_IMAGES = 50  # below it a percentile says nothing
 CLOSENESS_SAMPLE = 1000  # images; sampling error of a percentile is then under .02

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from ..advice import Advice, capitalised
 from ..errors import UsageError
 from . import console
 from .console import note, print_json, print_matches
@@ -50,7 +51,7 @@ def _region(text: str) -> tuple[int, ...]:
 def _check_each(*others: Any) -> None:
     if any(others):
         raise UsageError(
-            "--each answers image by image, in JSON or CSV: without --less, --text, --region, --store-only, --save and --show",
+            "--each answers image by image, in JSON or CSV: without --less, --text, --region, --store-only, --save, --show and --copy-to",
             hint="leave them out, or search without --each",
         )
 
@@ -92,6 +93,7 @@ def _search_each(images: tuple[str, ...], as_csv: bool, as_json: bool, given: di
 @click.option("--exact", is_flag=True, help="Compare with every image, as single searches do anyway.")
 @click.option("--store-only", is_flag=True, help="Ask the vector store alone, and fail if it cannot answer.")
 @click.option("--save", type=FILE, metavar="FILE", help="Save the comparison picture: png, jpg, webp, pdf or svg.")
+@click.option("--copy-to", type=FILE, metavar="FOLDER", help="Copy the matches' files into this folder; nothing there is replaced.")
 @click.option("--show", is_flag=True, help="Open the comparison picture.")
 @library_option
 @model_option
@@ -116,8 +118,6 @@ def search(
     csv_output: bool,
     exact: bool,
     store_only: bool,
-    save: Path | None,
-    show: bool,
     json_output: bool,
     **given: Any,
 ) -> None:
@@ -131,19 +131,21 @@ def search(
       image-search search photo.jpg --region 120,80,300,300 --json
       image-search search --text "a red bicycle in the snow"
       curl -s https://example.org/cat.jpg | image-search search -
+      image-search search photo.jpg -n 20 --copy-to similar/
       image-search search --each new/ --csv > nearest.csv
     """
+    after = {name: given.pop(name) for name in ("save", "show", "copy_to")}
     if each:
-        _check_each(less, texts, less_texts, given["region"], store_only, save, show)
+        _check_each(less, texts, less_texts, given["region"], store_only, *after.values())
         context.exit(_search_each(images, csv_output, json_output, given))
     if csv_output:
         raise UsageError("--csv goes with --each", hint="or use --json")
     if exact and store_only:
         raise UsageError("--exact and --store-only exclude each other")
-    if save is not None:
+    if after["save"] is not None:
         from ..present.figure import check_target
 
-        check_target(save)
+        check_target(after["save"])
     from ..types import Text
 
     if not images and not texts:
@@ -160,13 +162,30 @@ def search(
             print_json(matches.to_dict())
         else:
             print_matches(matches)
-        _show_picture(matches, save, show)
+        context.exit(_after(matches, **after))
 
 
-def _show_picture(matches: Matches, save: Path | None, show: bool) -> None:
+def _after(matches: Matches, *, save: Path | None, show: bool, copy_to: Path | None) -> int:
+    """What else was wished for; the exit code."""
     if save is not None:
         console.advise_fonts(matches)
         matches.plot(save)
         note(f"Saved the comparison: {save}")
     if show:
         console.open_picture(matches)
+    return 0 if copy_to is None else _copy(matches, copy_to)
+
+
+def _copy(matches: Matches, folder: Path) -> int:
+    """The exit code: 1 if any file could not be copied."""
+    from ..present.progress import bar
+
+    with bar("copy", len(matches)) as progress:
+        copies = matches.copy_to(folder, progress=progress)
+    already = f"; {len(copies.already):,} were there already" if copies.already else ""
+    note(f"Copied {len(copies.copied):,} of {len(matches):,} images to {folder}{already}")
+    for path in copies.changed:
+        note(f"Copied as it is now; it has changed since it was indexed: {path}")
+    for one in copies.failed:
+        note(Advice(f"Not copied, {one.reason}: {one.path}. ", capitalised(one.hint)))
+    return min(1, len(copies.failed))
