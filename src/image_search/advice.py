@@ -14,7 +14,7 @@ __all__ = ["TAKEN_BY", "Advice", "Named", "Setting", "Verb", "capitalised", "in_
 
 _OF_THE_ENGINE = frozenset({"allow_private_urls", "jobs", "library", "max_megabytes", "model", "runtime", "store"})  # given when it is made
 _OF_THE_SHELL = frozenset({"json", "save", "show"})  # in Python the answer itself
-_ENGINE_VERBS = frozenset({"embed", "forget", "index", "rebuild", "relocate", "search", "status", "verify"})
+_ENGINE_VERBS = frozenset({"embed", "export", "forget", "index", "rebuild", "relocate", "search", "status", "verify"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +90,7 @@ TAKEN_BY: dict[str, tuple[str, ...]] = {
     "how": ("search",),
     "jobs": ("index", "evaluate", "label"),
     "json": ("search", "index", "status", "models", "evaluate", "label"),
-    "library": ("index", "search", "serve", "ask", "status", "forget", "relocate", "rebuild", "salvage", "demo"),
+    "library": ("index", "search", "serve", "ask", "status", "export", "forget", "relocate", "rebuild", "salvage", "demo"),
     "max_megabytes": ("search", "ask", "serve"),
     "max_megapixels": ("index", "search", "ask", "serve"),
     "min_closeness": ("search",),
@@ -102,11 +102,12 @@ TAKEN_BY: dict[str, tuple[str, ...]] = {
     "path": ("search",),
     "port": ("serve",),
     "prune": ("index",),
+    "replace": ("export",),
     "reread": ("index",),
     "root_path": ("serve",),
     "runtime": ("index", "search", "serve", "evaluate", "label"),
     "store": ("index", "search", "serve", "rebuild"),
-    "to": ("salvage",),
+    "to": ("salvage", "export"),
 }
 # Settings whose option is not called like them, and values of a setting that are options.
 _OPTIONS = {

@@ -161,6 +161,14 @@ EVALUATE_COPY_SIDE = 640  # pixels of the picture that is changed, longer side
 EVALUATE_STORE_DEPTH = 10  # nearest images that the store is asked for
 
 
+# --- export ------------------------------------------------------------------------------------------------------------------
+
+EXPORT_ROWS = 10_000  # images of one row group: 10 MB at 256 numbers a vector, 40 MB at 1,024
+SPRITE_IMAGES = 10_000  # the projector itself draws no more with pictures; each then has 40 pixels
+SPRITE_SIDE = 4096  # pixels of the whole sprite: 48 MB while it is made; graphics cards take 8,192
+SPRITE_PIXELS = 100  # of one thumbnail's side at most
+
+
 # --- web --------------------------------------------------------------------------------------------------------------------
 
 PAGE_PORT = 8417  # if it is taken and none was asked for, any free one

@@ -15,6 +15,8 @@ from . import given
 from .advice import Advice, Setting
 from .config import MOST_SIDE, THUMBNAIL_SIDE
 from .errors import SALVAGE, LibraryDamagedError, QueryError, UsageError
+from .export.parquet import write_parquet
+from .export.tensorboard import write_tensorboard
 from .images.opening import FileInRoot
 from .images.pool import DecodePool, PictureSource
 from .index.dates import read_dates
@@ -279,6 +281,25 @@ class ImageSearchEngine(OpenLibrary):
             "store_ready": ready,
             "store_note": why,
         }
+
+    def export(self, to: Folder, *, kind: str = "parquet", replace: bool = False, progress: bool | Progress = True) -> int:
+        """Take the library along: ids, uris, classes, hashes, facts and vectors of every image. Returns how many.
+
+        Args:
+            to: a file that ends in .parquet, or for kind="tensorboard" a folder (made if need be).
+            kind: "parquet" (`export.parquet`; the extra [parquet]) or "tensorboard" (its Embedding Projector, `export.tensorboard`).
+            replace: files of these names may go. progress: as for `index`.
+
+        Raises UsageError, MissingExtraError, DiskFullError, ImageSearchError: it cannot be written. What is there is whole or not there.
+        """
+        path, kind = given.path(to, "the export"), given.one_of(kind, "kind", ("parquet", "tensorboard"))
+        replace = given.truth(replace, "replace")
+        reader = self._open().reader
+        with _telling(progress, "export", reader.images()) as told:
+            if kind == "parquet":
+                return write_parquet(reader, path, told, replace=replace)
+            pool = self.decoders.pool(reader.fingerprint.preprocess, sent=True)
+            return write_tensorboard(reader, path, self._library.thumbnails(), pool, told, replace=replace)
 
     def forget(self, *paths: Folder) -> int:
         """Take files, folders or ids out of the library, and remember it until the path is indexed by its own name. Files are not touched.
