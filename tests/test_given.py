@@ -86,6 +86,25 @@ TAKES: dict[str, dict[str, set[str]]] = {
         "group": TRUTHS,
         "how": set(),
     },
+    "search_each": {
+        "n_results": COUNTS | {"huge"},
+        "names": {"none"} | TEXTS | ODD,
+        "path": {"none"} | PATHS,
+        "min_similarity": {"none", "float"},
+        "min_closeness": {"none", "float"},
+        "exclude_self": TRUTHS,
+        "group": TRUTHS,
+    },
+    "watch": {
+        "folders": PATHS,  # in a library that is there a folder may be away
+        "name_from": {"none"},
+        "exclude": {"none"} | TEXTS | ODD,
+        "max_megapixels": {"none"} | FLOATS,
+        "any_name": TRUTHS,
+        "progress": TRUTHS | {"function"},
+        "stop": {"none"},
+    },
+    "export": {"to": set(), "kind": set(), "replace": TRUTHS, "progress": TRUTHS | {"function"}},
     "query": {"region": {"none"}},
     "embed_text": {"texts": TEXTS | ODD},
     "picture": {"source": {"bytes"}, "max_side": COUNTS},
@@ -112,6 +131,7 @@ TAKES: dict[str, dict[str, set[str]]] = {
         "port": {"none"} | COUNTS,
         "folders": set(),
         "urls": TRUTHS,
+        "watch": TRUTHS,
         "hosts": {"none", "number in a text"},  # a name may be like that
         "root_path": {"number in a text"},
         "key_file": {"none"} | PATHS,
@@ -119,7 +139,14 @@ TAKES: dict[str, dict[str, set[str]]] = {
         "fresh_key": TRUTHS,
     },
 }
-IMAGES = {("search", "images"), ("search", "less"), ("query", "image"), ("embed", "images"), ("embed_each", "images")}
+IMAGES = {
+    ("search", "images"),
+    ("search", "less"),
+    ("query", "image"),
+    ("embed", "images"),
+    ("embed_each", "images"),
+    ("search_each", "images"),
+}
 OF_THE_ENGINE = {"library", "model", "runtime", "store", "max_megapixels", "max_megabytes"}  # given to the engine as they are
 WITHOUT = {"close", "status", "verify", "rebuild"}  # that take nothing
 
@@ -137,6 +164,7 @@ def call(what: str, engine: ImageSearchEngine, place: Path) -> tuple[Callable[..
     """The function, and arguments that are right."""
     photos = engine.library.parent / "photos"
     first = {"index": {"folders": photos}, "search": {"images": "id:1"}, "query": {"image": "id:1"}, "picture": {"source": "id:1"}}
+    first |= {"watch": {"folders": photos}, "search_each": {"images": []}, "export": {"to": place / "a.parquet", "replace": True}}
     calls: dict[str, tuple[Callable[..., object], dict[str, Any]]] = {
         "ImageSearchEngine": (ImageSearchEngine, {"library": place}),
         "picture": (engine.picture, {"source": photos / "circle" / "0.png", "max_side": 8}),

@@ -94,6 +94,7 @@ def file_of(module: Path) -> Path | None:
         ("tokenizers", "models/tokenizer.py"),
         ("openvino", "models/openvino.py"),
         ("rawpy", "images/raw.py"),
+        ("watchfiles", "index/watch.py"),
         ("pyarrow", "export/parquet.py"),
         ("pillow_jxl", "images/jxl.py"),
         ("click", "cli/"),

@@ -14,7 +14,7 @@ __all__ = ["TAKEN_BY", "Advice", "Named", "Setting", "Verb", "capitalised", "in_
 
 _OF_THE_ENGINE = frozenset({"allow_private_urls", "jobs", "library", "max_megabytes", "model", "runtime", "store"})  # given when it is made
 _OF_THE_SHELL = frozenset({"json", "save", "show"})  # in Python the answer itself
-_ENGINE_VERBS = frozenset({"embed", "export", "forget", "index", "rebuild", "relocate", "search", "status", "verify"})
+_ENGINE_VERBS = frozenset({"embed", "export", "forget", "index", "rebuild", "relocate", "search", "status", "verify", "watch"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,21 +83,21 @@ TAKEN_BY: dict[str, tuple[str, ...]] = {
     "allow": ("serve",),
     "allow_private_urls": ("search", "ask"),
     "allow_urls": ("serve",),
-    "any_name": ("index",),
+    "any_name": ("index", "watch"),
     "fresh_key": ("serve",),
     "host": ("serve",),
     "hosts": ("serve",),
     "how": ("search",),
-    "jobs": ("index", "evaluate", "label"),
-    "json": ("search", "index", "status", "models", "evaluate", "label"),
-    "library": ("index", "search", "serve", "ask", "status", "export", "forget", "relocate", "rebuild", "salvage", "demo"),
+    "jobs": ("index", "watch", "evaluate", "label"),
+    "json": ("search", "index", "watch", "status", "models", "evaluate", "label"),
+    "library": ("index", "watch", "search", "serve", "ask", "status", "export", "forget", "relocate", "rebuild", "salvage", "demo"),
     "max_megabytes": ("search", "ask", "serve"),
-    "max_megapixels": ("index", "search", "ask", "serve"),
+    "max_megapixels": ("index", "watch", "search", "ask", "serve"),
     "min_closeness": ("search",),
     "min_similarity": ("search",),
-    "model": ("index", "search", "serve", "evaluate", "label"),
+    "model": ("index", "watch", "search", "serve", "evaluate", "label"),
     "n_results": ("search", "ask"),
-    "name_from": ("index",),
+    "name_from": ("index", "watch"),
     "names": ("search",),
     "path": ("search",),
     "port": ("serve",),
@@ -105,8 +105,8 @@ TAKEN_BY: dict[str, tuple[str, ...]] = {
     "replace": ("export",),
     "reread": ("index",),
     "root_path": ("serve",),
-    "runtime": ("index", "search", "serve", "evaluate", "label"),
-    "store": ("index", "search", "serve", "rebuild"),
+    "runtime": ("index", "watch", "search", "serve", "evaluate", "label"),
+    "store": ("index", "watch", "search", "serve", "rebuild"),
     "to": ("salvage", "export"),
 }
 # Settings whose option is not called like them, and values of a setting that are options.

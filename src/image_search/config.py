@@ -147,6 +147,16 @@ MOVED_HASHED_BYTES = 256 * MIB  # ... up to so many bytes together, but one at l
 COMMIT_SECONDS = 1.0  # what a kill may cost at most, and how often the bar moves; a commit costs some 10 ms
 
 
+WATCH_QUIET_SECONDS = 2.0  # after the last change: a camera's card is copied before it is looked through
+WATCH_GATHER_SECONDS = 30.0  # after the first one, where it does not become quiet
+WATCH_REST = 4  # times as long as a look took there is none: a folder where something always happens costs a fifth of one core
+WATCH_REST_SECONDS = 60.0  # at most
+WATCH_LOOK_SECONDS = 600.0  # between looks through everything: network disks tell of no changes; 3 CPU s at 100,000 images
+WATCH_SIGNS_SECONDS = 5.0  # between looks whether the folders are there
+WATCH_TICK_SECONDS = 0.5  # within which it hears that it is to stop
+WATCH_AGAIN_SECONDS = 10.0  # after the library was busy or its disk full
+
+
 # --- present ----------------------------------------------------------------------------------------------------------------
 
 COMPARISON_PIXELS = 16_000_000  # of the whole picture: 50 results take 3 million; above it everything is drawn smaller

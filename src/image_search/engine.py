@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
+import threading
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
@@ -23,6 +25,7 @@ from .index.dates import read_dates
 from .index.plan import Plan, make_plan
 from .index.request import Request as IndexRequest
 from .index.run import Progress, plan_only, run
+from .index.watch import Watch, keep_up
 from .library import folders as library_folders
 from .library import moving
 from .library.catalog import Catalog
@@ -112,6 +115,39 @@ class ImageSearchEngine(OpenLibrary):
                 self._refresh_store(catalog)
         report.seconds = time.monotonic() - started
         return report
+
+    def watch(
+        self,
+        folders: Folder | Sequence[Folder],
+        *,
+        name_from: str | None = None,
+        exclude: str | Sequence[str] = (),
+        max_megapixels: float | None = None,
+        any_name: bool = False,
+        progress: bool | Progress = True,
+        stop: threading.Event | None = None,
+    ) -> Iterator[IndexReport]:
+        """Keep the library up to date with these folders: index them now, and again when something in them has changed.
+
+        Yields the report of each run, until `stop` is set or the iterator is closed. A burst of changes is gathered; the library is locked
+        only while it is written. A folder that goes away makes nothing missing; once it is back it is looked through again. Arguments and
+        errors are those of `index`; while the library is busy or its disk full, it is tried again.
+        """
+        asked = IndexRequest.checked(
+            folders, name_from, exclude, max_megapixels, False, False, False, any_name, False, progress, self.decoders.of_files
+        )
+        if not self._library.exists:
+            library_folders.need_folder(*asked.folders)
+
+        def index(some: list[str]) -> IndexReport:
+            return self.index(
+                some, name_from=name_from, exclude=exclude, max_megapixels=max_megapixels, any_name=any_name, progress=progress
+            )
+
+        if not (stop is None or hasattr(stop, "is_set")):
+            raise UsageError(f"stop must be a threading.Event, not {type(stop).__name__}")
+        watch = functools.partial(Watch, lambda: asked.folders, self.library, asked.rules.excluder, self._notify)
+        return keep_up(watch, index, stop or threading.Event())
 
     def _work(self, catalog: Catalog, plan: Plan, asked: IndexRequest) -> IndexReport:
         with contextlib.ExitStack() as stack:
@@ -294,6 +330,7 @@ class ImageSearchEngine(OpenLibrary):
         """
         path, kind = given.path(to, "the export"), given.one_of(kind, "kind", ("parquet", "tensorboard"))
         replace = given.truth(replace, "replace")
+        progress = progress if callable(progress) else given.truth(progress, "progress")
         reader = self._open().reader
         with _telling(progress, "export", reader.images()) as told:
             if kind == "parquet":

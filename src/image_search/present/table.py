@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from ..evaluate.run import Evaluation
     from ..evaluate.words import WordFigures
 
-__all__ = ["evaluation_table", "marks", "matches_table", "measures", "outdated_line", "passed_lines", "report_table"]
+__all__ = ["changes_line", "evaluation_table", "marks", "matches_table", "measures", "outdated_line", "passed_lines", "report_table"]
 
 NONE = "-"
 GAP = "  "
@@ -151,6 +151,13 @@ def report_table(report: IndexReport, *, say: Callable[[Named], str] = in_python
     if report.outdated:
         lines.append(outdated_line(report.outdated, say))
     return "\n".join([*lines, f"{'took':<10}{report.seconds:>9,.1f} s"])
+
+
+def changes_line(report: IndexReport) -> str:
+    """What an index run has changed, in one line; "" for nothing."""
+    counts = ("added", "updated", "moved", "missing", "excluded", "pruned", "renewed")
+    said = [f"{getattr(report, word):,} {word}" for word in counts if getattr(report, word)]
+    return ", ".join([*said, *([f"{len(report.skipped):,} skipped"] if said and report.skipped else [])])
 
 
 def passed_lines(passed: Sequence[Passed]) -> list[str]:

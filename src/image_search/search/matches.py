@@ -82,7 +82,8 @@ class Matches(Sequence[Match]):
         """
         with contextlib.closing(Library(self.library)) as library:
             place = given.path(folder, "the folder of the copies")
-            return copy_files(self._matches, place, library.reader(), progress or (lambda done, total: None))
+            tell = (lambda done, total: None) if progress is None else given.function(progress, "progress")
+            return copy_files(self._matches, place, library.reader(), tell)
 
     def figure(self) -> Figure:
         """The comparison: the query beside its matches. Pictures are decoded now; one that cannot be read is drawn from its thumbnail."""
