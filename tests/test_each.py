@@ -53,6 +53,8 @@ def photos_of(engine: ImageSearchEngine) -> list[Path]:
         {"path": "*/square/*", "n_results": 40},
         {"min_closeness": 0.6, "n_results": 20},
         {"group": True, "exclude_self": True},
+        {"other_folders": True},
+        {"not_names": "circle", "not_path": "*/1*", "formats": "png", "since": "2001"},
         {"n_results": 1000},
     ],
 )
@@ -170,7 +172,7 @@ def test_ctrl_c_while_it_waits_for_a_list(indexed: Path) -> None:
         assert process.stdin is not None and process.stderr is not None
         time.sleep(1.5)
         process.send_signal(signal.SIGINT)
-        assert process.wait(10) == 130
+        assert process.wait(120) == 130
         said = process.stderr.read().decode()
         assert said.count("\n") == 1 and "Traceback" not in said
 

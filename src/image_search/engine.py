@@ -2,47 +2,47 @@
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import os
 import threading
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
+from datetime import date
 from typing import Any
 
 import numpy as np
 
 from . import given
 from .advice import Advice, Setting
-from .config import MOST_SIDE, THUMBNAIL_SIDE
+from .config import MOST_SIDE
 from .errors import SALVAGE, LibraryDamagedError, QueryError, UsageError
 from .export.parquet import write_parquet
 from .export.tensorboard import write_tensorboard
 from .images.opening import FileInRoot
-from .images.pool import DecodePool, PictureSource
-from .index.dates import read_dates
-from .index.plan import Plan, make_plan
+from .images.pool import PictureSource
+from .index.plan import make_plan
 from .index.request import Request as IndexRequest
-from .index.run import Progress, plan_only, run
+from .index.run import Progress
 from .index.watch import Watch, keep_up
 from .library import folders as library_folders
 from .library import moving
-from .library.catalog import Catalog
 from .library.reading import Reader
 from .library.salvage import find_damage
-from .library.thumbnails import Thumbnails
 from .models import checked_phrase
 from .opened import Folder, OpenLibrary
+from .present.progress import telling
 from .search import closeness
 from .search.blend import blended
 from .search.each import answer_each
+from .search.filters import undated_line
 from .search.matches import Matches
+from .search.own_folders import own_folders
 from .search.query import Query, Source
 from .search.request import Request, as_list, as_region, check_many
 from .search.same_picture import one_of_each
 from .search.search import How
-from .types import Embedder, Float32, IndexReport, Picture, Region
+from .types import Float32, IndexReport, Picture, Region
 
 __all__ = ["ImageSearchEngine"]
 
@@ -139,40 +139,13 @@ class ImageSearchEngine(OpenLibrary):
         if not self._library.exists:
             library_folders.need_folder(*asked.folders)
 
-        def index(some: list[str]) -> IndexReport:
-            return self.index(
-                some, name_from=name_from, exclude=exclude, max_megapixels=max_megapixels, any_name=any_name, progress=progress
-            )
-
+        again = functools.partial(
+            self.index, name_from=name_from, exclude=exclude, max_megapixels=max_megapixels, any_name=any_name, progress=progress
+        )
         if not (stop is None or hasattr(stop, "is_set")):
             raise UsageError(f"stop must be a threading.Event, not {type(stop).__name__}")
         watch = functools.partial(Watch, lambda: asked.folders, self.library, asked.rules.excluder, self._notify)
-        return keep_up(watch, index, stop or threading.Event())
-
-    def _work(self, catalog: Catalog, plan: Plan, asked: IndexRequest) -> IndexReport:
-        with contextlib.ExitStack() as stack:
-            tools: tuple[DecodePool, Embedder] | None = None
-            if plan.todo:  # else nothing needs the model
-                pool = self._make_pool(self.jobs, catalog.fingerprint.preprocess, limits=asked.limits, thumbnail_side=THUMBNAIL_SIDE)
-                tools = stack.enter_context(pool), self._model.of(catalog.fingerprint, catalog.canonical)
-            thumbnails = stack.enter_context(contextlib.closing(Thumbnails(self.library, write=True)))
-            progress = stack.enter_context(_telling(asked.progress, "index", plan.todo))
-            report, lines = run(catalog, plan, asked.rules, thumbnails, tools=tools, progress=progress)
-        if undated := plan.work.undated():  # of a library that an older version made
-            with (
-                self._make_pool(self.jobs, catalog.fingerprint.preprocess, limits=asked.limits) as pool,
-                _telling(asked.progress, "dates", undated) as progress,
-            ):
-                report.dated = read_dates(catalog, plan.work, pool, progress)
-        self._say(lines)
-        return report
-
-    def _dry_run(self, asked: IndexRequest) -> IndexReport:
-        with self._library.trial() as catalog:
-            self._model.check(catalog.fingerprint if self._library.exists else None)
-            report, lines = plan_only(catalog, make_plan(catalog, asked.folders, asked.rules), asked.rules)
-        self._say(lines)
-        return report
+        return keep_up(watch, again, stop or threading.Event())
 
     # --- search -------------------------------------------------------------------------------------------------------------
 
@@ -183,11 +156,18 @@ class ImageSearchEngine(OpenLibrary):
         *,
         less: Source | Sequence[Source] = (),
         names: str | Sequence[str] = (),
+        not_names: str | Sequence[str] = (),
         path: str | os.PathLike[str] | None = None,
+        not_path: str | Sequence[str] = (),
+        since: str | date | None = None,
+        until: str | date | None = None,
+        min_pixels: int | None = None,
+        formats: str | Sequence[str] = (),
         min_similarity: float | None = None,
         min_closeness: float | None = None,
         region: Region | Sequence[int] | None = None,
         exclude_self: bool = False,
+        other_folders: bool = False,
         group: bool = False,
         how: How = "auto",
     ) -> Matches:
@@ -198,17 +178,28 @@ class ImageSearchEngine(OpenLibrary):
                 these; each may come with its weight: ("a.jpg", .5).
             n_results: how many, >= 1; more than the library holds gives all of it.
             less: images that the results should not resemble: half their mean is subtracted.
-            names: only these classes. path: only paths that match this glob.
+            names: only these classes; not_names: none of these. path: only paths that match this glob; not_path: none that match these.
+            since, until: taken in this time, the last day, month or year included: "2024", "2024-05", "2024-05-01", "2024-05-01T12:30" or
+                a date; by the camera's own clock, or the file's time where the picture does not say.
+            min_pixels: width times height at least this. formats: only these: "jpeg", "heic", ...
             min_similarity: only matches with at least this cosine. min_closeness: at least this percentile, 0 to 1.
             region: x, y, w, h in pixels of the upright picture; for a single image.
             exclude_self: leave out files whose bytes are the query's.
+            other_folders: leave out the folders in which the query itself lies, so that its series does not fill the answer.
             group: of matches that show the same picture (copies, turned ones, near-identical ones) only the nearest.
             how: "auto", "exact" (compare with every image) or "store" (ask the vector store).
 
         Raises:
             LibraryNotFoundError, QueryError, UsageError, ModelError, StoreError (only for how="store").
         """
-        asked = Request.checked(images, n_results, less, names, path, min_similarity, min_closeness, region, exclude_self, group, how)
+        asked = Request.checked(
+            images, n_results, less=less, names=names, not_names=not_names, path=path, not_path=not_path, since=since, until=until,
+            min_pixels=min_pixels, formats=formats, min_similarity=min_similarity, min_closeness=min_closeness, region=region,
+            exclude_self=exclude_self, other_folders=other_folders, group=group, how=how,
+        )  # fmt: skip
+        return self._found(asked)
+
+    def _found(self, asked: Request) -> Matches:
         searcher = self._open()
         reader = self._reader(searcher.reader)
         queries = reader.read_all(asked.likes, asked.lesses, asked.region)
@@ -217,7 +208,11 @@ class ImageSearchEngine(OpenLibrary):
         if words and asked.filters.min_closeness is not None:
             raise UsageError("closeness compares pictures, and these are words", hint=Advice("use ", Setting("min_similarity")))
         same = frozenset(q.sha256 for q in queries if q.sha256 is not None and not q.less)
-        filters = replace(asked.filters, leave_out=same if asked.exclude_self else frozenset())
+        filters = replace(
+            asked.filters,
+            leave_out=same if asked.exclude_self else frozenset(),
+            other_than=own_folders(queries, searcher.reader, self._notify) if asked.other_folders else frozenset(),
+        )
         if asked.group:
             found, exact = one_of_each(lambda n: searcher.search(wanted, n, filters, asked.how, same), searcher.reader, asked.n)
         else:
@@ -225,6 +220,7 @@ class ImageSearchEngine(OpenLibrary):
         if words:  # it is what is usual between pictures
             found = [replace(match, closeness=None) for match in found]
         self._say(searcher.unfulfillable(filters) if filters.by_file else ())
+        self._say(undated_line(found) if filters.by_date else ())
         return Matches(found, queries=queries, model=searcher.reader.fingerprint.name, exact=exact, library=self.library)
 
     def search_each(
@@ -232,22 +228,22 @@ class ImageSearchEngine(OpenLibrary):
         images: Iterable[Source],
         n_results: int = 3,
         *,
-        names: str | Sequence[str] = (),
-        path: str | os.PathLike[str] | None = None,
-        min_similarity: float | None = None,
-        min_closeness: float | None = None,
         exclude_self: bool = False,
+        other_folders: bool = False,
         group: bool = False,
+        **filters: Any,
     ) -> Iterator[Matches | QueryError]:
         """One answer for each of many images, in order, as it goes: its matches, or the QueryError that says why there are none.
 
-        Every image is compared. `images` is read as in `embed_each`; the other arguments, and errors of the whole, are those of `search`.
+        Every image is compared. `images` is read as in `embed_each`; the other arguments, `filters` (names, path, since, min_closeness and
+        so on) and errors of the whole are those of `search`.
         """
         check_many(images)
-        asked = Request.checked(["each"], n_results, (), names, path, min_similarity, min_closeness, None, exclude_self, group, "exact")
+        settings = {"exclude_self": exclude_self, "other_folders": other_folders, "group": group, **filters}
+        asked = Request.checked(["each"], n_results, less=(), region=None, how="exact", **settings)
         searcher = self._open()
         self._say(searcher.unfulfillable(asked.filters) if asked.filters.by_file else ())
-        return answer_each(self._reader(searcher.reader).read_each(images), searcher, asked, self.library)
+        return answer_each(self._reader(searcher.reader).read_each(images), searcher, asked, self.library, self._notify)
 
     def embed(self, images: Source | Sequence[Source]) -> Float32:
         """Vectors of images, float32 (N, D), each of unit length; with the library's model, or without a library the engine's.
@@ -332,7 +328,7 @@ class ImageSearchEngine(OpenLibrary):
         replace = given.truth(replace, "replace")
         progress = progress if callable(progress) else given.truth(progress, "progress")
         reader = self._open().reader
-        with _telling(progress, "export", reader.images()) as told:
+        with telling(progress, "export", reader.images()) as told:
             if kind == "parquet":
                 return write_parquet(reader, path, told, replace=replace)
             pool = self.decoders.pool(reader.fingerprint.preprocess, sent=True)
@@ -375,15 +371,3 @@ class ImageSearchEngine(OpenLibrary):
                 self._searcher.close()
             self._store.rebuild(catalog)
             return Reader(catalog).images()
-
-
-@contextlib.contextmanager
-def _telling(progress: bool | Progress, what: str, total: int) -> Iterator[Progress]:
-    """Who is told how far a run is: a bar of this name, a caller's function, nobody."""
-    if progress is not True:
-        yield progress or (lambda *_: None)
-        return
-    from .present.progress import bar  # tqdm comes with it
-
-    with bar(what, total) as shown:
-        yield shown

@@ -7,7 +7,7 @@ import warnings
 from collections.abc import Callable, Iterator
 from typing import Protocol
 
-__all__ = ["Bar", "bar", "bars"]
+__all__ = ["Bar", "bar", "bars", "telling"]
 
 
 class Bar(Protocol):
@@ -46,3 +46,13 @@ def bars() -> Iterator[Callable[[str, int, int], None]]:
             open_bars[what](done, total)
 
         yield show
+
+
+@contextlib.contextmanager
+def telling(progress: bool | Callable[[int, int, int], None], what: str, total: int) -> Iterator[Callable[[int, int, int], None]]:
+    """Who is told how far a run is: a bar of this name, a caller's function, nobody."""
+    if progress is not True:
+        yield progress or (lambda *_: None)
+        return
+    with bar(what, total) as shown:
+        yield shown

@@ -14,6 +14,7 @@ from ..errors import QueryError
 from ..types import Match
 from .filters import Filters
 from .matches import Matches
+from .own_folders import own_folders
 from .query import Query
 from .request import Request
 from .same_picture import one_of_each
@@ -22,7 +23,9 @@ from .search import Searcher
 __all__ = ["answer_each"]
 
 
-def answer_each(queries: Iterable[Query | QueryError], searcher: Searcher, asked: Request, library: Path) -> Iterator[Matches | QueryError]:
+def answer_each(
+    queries: Iterable[Query | QueryError], searcher: Searcher, asked: Request, library: Path, notify: Callable[[str], None]
+) -> Iterator[Matches | QueryError]:
     """For each query its matches, in order; an error stays in its place.
 
     Up to EACH_BATCH of them are compared with the library at once, and none waits for others longer than EACH_SECONDS after the next one
@@ -34,14 +37,16 @@ def answer_each(queries: Iterable[Query | QueryError], searcher: Searcher, asked
         since = since if waiting else time.monotonic()
         waiting.append(query)
         if len(waiting) >= EACH_BATCH or time.monotonic() - since >= EACH_SECONDS:
-            yield from _answered(waiting, searcher, asked, library)
+            yield from _answered(waiting, searcher, asked, library, notify)
             waiting = []
-    yield from _answered(waiting, searcher, asked, library)
+    yield from _answered(waiting, searcher, asked, library, notify)
 
 
-def _answered(waiting: Sequence[Query | QueryError], searcher: Searcher, asked: Request, library: Path) -> Iterator[Matches | QueryError]:
+def _answered(
+    waiting: Sequence[Query | QueryError], searcher: Searcher, asked: Request, library: Path, notify: Callable[[str], None]
+) -> Iterator[Matches | QueryError]:
     queries = [one for one in waiting if isinstance(one, Query)]
-    found = iter(_found(queries, searcher, asked))
+    found = iter(_found(queries, searcher, asked, notify))
     model = searcher.reader.fingerprint.name
     for one in waiting:
         if isinstance(one, QueryError):
@@ -57,13 +62,18 @@ def _ask(searcher: Searcher, query: Query, filters: Filters, same: frozenset[byt
     return lambda n: searcher.search(query.vector, n, filters, "exact", same)
 
 
-def _found(queries: Sequence[Query], searcher: Searcher, asked: Request) -> list[list[Match]]:
+def _found(queries: Sequence[Query], searcher: Searcher, asked: Request, notify: Callable[[str], None]) -> list[list[Match]]:
     same = [frozenset() if query.sha256 is None else frozenset((query.sha256,)) for query in queries]
-    if not asked.group:
+    if not (asked.group or asked.other_folders):
         vectors = np.array([query.vector for query in queries], np.float32).reshape(len(queries), searcher.reader.fingerprint.dim)
         return searcher.search_many(vectors, asked.n, asked.filters, same, exclude_self=asked.exclude_self)
     answers = []
-    for query, mine in zip(queries, same, strict=True):  # how many are looked at depends on what is found
-        filters = replace(asked.filters, leave_out=mine if asked.exclude_self else frozenset())
-        answers.append(one_of_each(_ask(searcher, query, filters, mine), searcher.reader, asked.n)[0])
+    for query, mine in zip(queries, same, strict=True):  # what passes, or how many are looked at, differs from one to the next
+        filters = replace(
+            asked.filters,
+            leave_out=mine if asked.exclude_self else frozenset(),
+            other_than=own_folders([query], searcher.reader, notify) if asked.other_folders else frozenset(),
+        )
+        ask = _ask(searcher, query, filters, mine)
+        answers.append((one_of_each(ask, searcher.reader, asked.n) if asked.group else ask(asked.n))[0])
     return answers

@@ -17,10 +17,11 @@ from ..library.reading import Item, Reader
 from ..models import near_identical
 from ..paths import as_text, shown
 from ..present.json import matches_json
-from ..search.filters import Filters, Sieve
+from ..search.filters import Filters
 from ..search.matches import Matches
 from ..search.query import Query
 from ..search.same_picture import same_picture
+from ..search.sieve import Sieve
 from ..types import Match, Region
 from .browsing import Whereabouts, thumbnail_address, view_address
 from .opened import OpenLibrary
