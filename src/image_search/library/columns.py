@@ -19,7 +19,7 @@ from .facts import sensible
 from .schema import State
 from .vectors import Numbers
 
-__all__ = ["Classes", "Columns", "Pictures", "Places"]
+__all__ = ["Classes", "Columns", "Moments", "Pictures", "Places"]
 
 Codes = npt.NDArray[np.int32]
 Moments = npt.NDArray[np.datetime64]

@@ -14,7 +14,7 @@ from ..errors import UsageError
 from ..images.formats import FORMATS
 from ..types import Match
 
-__all__ = ["Filters", "formats_named", "known_formats", "undated_line"]
+__all__ = ["Filters", "family", "formats_named", "known_formats", "undated_line"]
 
 _TWINS = {"JPEG": ("JPEG", "MPO")}  # MPO is a JPEG of several pictures
 
@@ -110,6 +110,11 @@ _OF_FILES = tuple(field.name for field in fields(Filters) if field.name not in (
 def known_formats() -> list[str]:
     """Names of all formats that are read, in the order of their table."""
     return [row.name for row in FORMATS if row.plugin]
+
+
+def family(format: str) -> str:
+    """Under which name a format of the catalog is asked for."""
+    return next((name for name, kinds in _TWINS.items() if format in kinds), format)
 
 
 def formats_named(words: Sequence[str]) -> tuple[str, ...]:

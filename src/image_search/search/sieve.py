@@ -17,7 +17,8 @@ from ..library.columns import Classes, Columns, Pictures, Places
 from ..library.reading import Reader
 from ..library.vectors import Numbers
 from ..paths import as_text, nfc
-from .filters import Filters
+from .filters import Filters, family
+from .timeline import Timeline, timeline
 
 __all__ = ["Passing", "Sieve"]
 
@@ -83,6 +84,21 @@ class Sieve:
         """How many files of each class pass; classes without any are left out."""
         found = np.bincount(self.classes.codes[self.mask(filters)], minlength=len(self.classes.names))
         return {name: int(count) for name, count in zip(self.classes.names, found.tolist(), strict=True) if count}
+
+    def dates(self, filters: Filters) -> tuple[Timeline, int, int]:
+        """When the files that pass were taken; how many of these say it themselves; of how many in all it is not known yet."""
+        mask = self.mask(filters)
+        pictures = self.pictures
+        return timeline(pictures.taken[mask]), int(pictures.own[mask].sum()), pictures.unread
+
+    def formats(self, filters: Filters) -> list[tuple[str, int]]:
+        """How many of the files that pass are of each format, the most first; kinds of one format are one."""
+        found: dict[str, int] = {}
+        counts = np.bincount(self.pictures.codes[self.mask(filters)], minlength=len(self.pictures.formats))
+        for name, count in zip(self.pictures.formats, counts.tolist(), strict=True):
+            if count:
+                found[family(name)] = found.get(family(name), 0) + count
+        return sorted(found.items(), key=lambda one: (-one[1], one[0]))
 
     # --- columns ------------------------------------------------------------------------------------------------------------
 
