@@ -14,7 +14,7 @@ __all__ = ["TAKEN_BY", "Advice", "Named", "Setting", "Verb", "capitalised", "in_
 
 _OF_THE_ENGINE = frozenset({"allow_private_urls", "jobs", "library", "max_megabytes", "model", "runtime", "store"})  # given when it is made
 _OF_THE_SHELL = frozenset({"json", "save", "show"})  # in Python the answer itself
-_ENGINE_VERBS = frozenset({"embed", "export", "forget", "index", "rebuild", "relocate", "search", "status", "verify", "watch"})
+_ENGINE_VERBS = frozenset({"annotate", "embed", "export", "forget", "index", "rebuild", "relocate", "search", "status", "verify", "watch"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,8 +90,22 @@ TAKEN_BY: dict[str, tuple[str, ...]] = {
     "hosts": ("serve",),
     "how": ("search",),
     "jobs": ("index", "watch", "evaluate", "label"),
-    "json": ("search", "index", "watch", "status", "models", "evaluate", "label"),
-    "library": ("index", "watch", "search", "serve", "ask", "status", "export", "forget", "relocate", "rebuild", "salvage", "demo"),
+    "json": ("search", "index", "watch", "status", "annotate", "models", "evaluate", "label"),
+    "library": (
+        "index",
+        "watch",
+        "search",
+        "serve",
+        "ask",
+        "status",
+        "annotate",
+        "export",
+        "forget",
+        "relocate",
+        "rebuild",
+        "salvage",
+        "demo",
+    ),
     "max_megabytes": ("search", "ask", "serve"),
     "max_megapixels": ("index", "watch", "search", "ask", "serve"),
     "min_closeness": ("search",),
@@ -115,6 +129,7 @@ TAKEN_BY: dict[str, tuple[str, ...]] = {
     "store": ("index", "watch", "search", "serve", "rebuild"),
     "to": ("salvage", "export"),
     "until": ("search",),
+    "where": ("search",),
 }
 # Settings whose option is not called like them, and values of a setting that are options.
 _OPTIONS = {

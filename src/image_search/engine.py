@@ -17,6 +17,7 @@ from . import given
 from .advice import Advice, Setting
 from .config import MOST_SIDE
 from .errors import SALVAGE, LibraryDamagedError, QueryError, UsageError
+from .export.facts import Annotated, bring_in
 from .export.parquet import write_parquet
 from .export.tensorboard import write_tensorboard
 from .images.opening import FileInRoot
@@ -25,6 +26,7 @@ from .index.plan import make_plan
 from .index.request import Request as IndexRequest
 from .index.run import Progress
 from .index.watch import Watch, keep_up
+from .library import annotations as library_annotations
 from .library import folders as library_folders
 from .library import moving
 from .library.reading import Reader
@@ -163,6 +165,7 @@ class ImageSearchEngine(OpenLibrary):
         until: str | date | None = None,
         min_pixels: int | None = None,
         formats: str | Sequence[str] = (),
+        where: str | None = None,
         min_similarity: float | None = None,
         min_closeness: float | None = None,
         region: Region | Sequence[int] | None = None,
@@ -182,6 +185,7 @@ class ImageSearchEngine(OpenLibrary):
             since, until: taken in this time, the last day, month or year included: "2024", "2024-05", "2024-05-01", "2024-05-01T12:30" or
                 a date; by the camera's own clock, or the file's time where the picture does not say.
             min_pixels: width times height at least this. formats: only these: "jpeg", "heic", ...
+            where: a condition on the columns that `annotate` brought in: "price < 20 and brand = 'x'".
             min_similarity: only matches with at least this cosine. min_closeness: at least this percentile, 0 to 1.
             region: x, y, w, h in pixels of the upright picture; for a single image.
             exclude_self: leave out files whose bytes are the query's.
@@ -194,7 +198,7 @@ class ImageSearchEngine(OpenLibrary):
         """
         asked = Request.checked(
             images, n_results, less=less, names=names, not_names=not_names, path=path, not_path=not_path, since=since, until=until,
-            min_pixels=min_pixels, formats=formats, min_similarity=min_similarity, min_closeness=min_closeness, region=region,
+            min_pixels=min_pixels, formats=formats, where=where, min_similarity=min_similarity, min_closeness=min_closeness, region=region,
             exclude_self=exclude_self, other_folders=other_folders, group=group, how=how,
         )  # fmt: skip
         return self._found(asked)
@@ -333,6 +337,28 @@ class ImageSearchEngine(OpenLibrary):
                 return write_parquet(reader, path, told, replace=replace)
             pool = self.decoders.pool(reader.fingerprint.preprocess, sent=True)
             return write_tensorboard(reader, path, self._library.thumbnails(), pool, told, replace=replace)
+
+    def annotate(self, table: Folder | None = None, *, key: str | None = None, drop: str | Sequence[str] = ()) -> Annotated:
+        """Bring in a table of your own, CSV or Parquet: its columns become filters (`where`), kept by content, so that they survive moves.
+
+        Args:
+            table: None: nothing is brought in; the answer says what columns there are.
+            key: the column that says which image a row is about; None: "sha256", "path", "uri" or "file". See `export.facts.bring_in`.
+            drop: columns that are taken out.
+        """
+        path, gone = None if table is None else given.path(table, "the table"), given.texts(drop, "drop")
+        key = None if key is None else given.text(key, "key")
+        if key is not None and path is None:
+            raise UsageError("a key goes with a table", hint="give the table, too")
+        if path is None and not gone:
+            return Annotated(columns=library_annotations.columns_of(self._open().reader.catalog))
+        with self._writing() as catalog:
+            with catalog.transaction():
+                for name in gone:
+                    library_annotations.drop(catalog, name)
+                came = None if path is None else bring_in(catalog, os.path.expanduser(path), key)
+            self._refresh_store(catalog)
+            return came or Annotated(columns=library_annotations.columns_of(catalog))
 
     def forget(self, *paths: Folder) -> int:
         """Take files, folders or ids out of the library, and remember it until the path is indexed by its own name. Files are not touched.

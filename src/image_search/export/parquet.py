@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 
 from ..config import EXPORT_ROWS
-from ..errors import MissingExtraError, UsageError
+from ..errors import MissingExtraError, UsageError, in_words
 from ..library.reading import Reader
 from ..library.rows import Row, each_row
 from .aside import written_aside
 
-__all__ = ["ENDING", "write_parquet"]
+__all__ = ["ENDING", "read_parquet", "write_parquet"]
 
 ENDING = ".parquet"
 
@@ -54,6 +54,19 @@ def write_parquet(reader: Reader, path: str, progress: Callable[[int, int, int],
                 writer.write_batch(_batch(pa, schema, rows))
                 progress(done := done + len(rows), total, 0)
     return done
+
+
+def read_parquet(path: str) -> dict[str, list[Any]]:
+    """The columns of a user's file, as Python's values. Raises UsageError, MissingExtraError."""
+    try:
+        from pyarrow import ArrowException, parquet
+    except ImportError as error:
+        raise MissingExtraError("pyarrow", "parquet", "Reading Parquet") from error
+    try:
+        table = parquet.read_table(path)
+        return {str(name): table.column(place).to_pylist() for place, name in enumerate(table.column_names)}
+    except (ArrowException, OSError) as error:
+        raise UsageError(f"the table cannot be read ({in_words(error)[:200]})", path=path) from error
 
 
 def _schema(pa: Any, reader: Reader) -> Any:

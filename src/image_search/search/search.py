@@ -265,6 +265,7 @@ _SETTINGS = {
     "until": Setting("until"),
     "min_pixels": Setting("min_pixels"),
     "formats": Setting("formats"),
+    "where": Setting("where"),
 }
 
 
