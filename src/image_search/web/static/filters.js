@@ -46,7 +46,7 @@ export function makeFilters() {
   const histogram = h("svg", { class: "histogram", viewBox: `0 0 ${BINS} 20`, preserveAspectRatio: "none", "aria-hidden": "true" });
   const path = h("input", { type: "search", id: "path", value: place.path, placeholder: t("path_hint"), maxlength: "500", autocomplete: "off", spellcheck: "false", oninput: later, onchange: later });
   const not = h("input", { type: "search", id: "not", value: place.not, placeholder: t("not_hint"), maxlength: "500", autocomplete: "off", spellcheck: "false", oninput: later, onchange: later });
-  const where = h("input", { type: "search", id: "where", placeholder: t("where_hint"), maxlength: "2000", autocomplete: "off", spellcheck: "false", "aria-describedby": "where-columns", onchange: () => go({ where: where.value.trim(), open: null }) });
+  const where = h("input", { type: "search", id: "where", placeholder: t("where_hint"), maxlength: "2000", autocomplete: "off", spellcheck: "false", "aria-describedby": "where-columns", onchange: () => void conditioned() });
   const columns = h("small", { id: "where-columns" });
   const whereBox = h("section", { class: "filter" }, h("label", { for: "where" }, t("where")), where, columns);
   const pixels = h("select", { id: "pixels", onchange: () => go({ pixels: pixels.value ? Number(pixels.value) : null, open: null }) });
@@ -101,6 +101,19 @@ export function makeFilters() {
     }, 250);
   }
 
+  /** A condition that cannot be read is said under its field, and what is shown stays. */
+  async function conditioned() {
+    const text = where.value.trim();
+    try {
+      if (text) await api.facets({ where: text });
+      where.removeAttribute("aria-invalid");
+      if (where.value.trim() === text) go({ where: text, open: null });
+    } catch (error) {
+      where.setAttribute("aria-invalid", "true");
+      columns.textContent = error.text ?? error.message;
+    }
+  }
+
   /** Each class with as many images as the other filters let through. */
   async function count() {
     const queries = place.min === null && !place.other ? [] : place.parts.map(({ id, less, region }) => (region ? { id, less, region } : { id, less }));
@@ -135,7 +148,7 @@ export function makeFilters() {
     dates.show();
     whereBox.hidden = !table.length && !place.where;
     if (document.activeElement !== where) where.value = place.where;
-    columns.textContent = table.map((one) => one.name).join(", ");
+    if (!where.hasAttribute("aria-invalid")) columns.textContent = table.map((one) => one.name).join(", ");
     other.checked = place.other;
     const sizes = place.pixels === null || SIZES.includes(place.pixels) ? SIZES : [...SIZES, place.pixels].sort((a, b) => a - b);
     fill(pixels, h("option", { value: "" }, t("any")), sizes.map((size) => h("option", { value: String(size) }, t("at_least", { x: megapixels(size) }))));

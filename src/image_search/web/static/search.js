@@ -161,7 +161,7 @@ export function makeSearch(server, tray) {
     const lost = error.code === "UnknownId";
     const anew = [t("clear"), () => go({ ...EMPTY })];
     if (lost) fill(state, makeState({ picture: "picture", title: t("e_Kept"), text: t("kept_hint"), actions: [[t("choose"), () => choose("new"), "drop"], anew] }));
-    else fill(state, makeState({ picture: "warning", title: error.text ?? error.message, actions: [[t("retry"), retry, "refresh"], anew] }));
+    else fill(state, makeState({ picture: "warning", title: error.text ?? error.message, actions: [[t("retry"), retry, "refresh"], ...(place.where ? [[t("without", { x: place.where }), () => go({ where: "" })]] : []), anew] }));
   }
 
   function retry() {
