@@ -143,6 +143,7 @@ def test_a_library_of_an_older_format_is_searched_as_it_is(older: Path, tmp_path
         for picture in (tmp_path / "photos").rglob("*.png"):
             assert engine.search(picture, 1)[0].path == str(picture)
         assert (engine.status()["images"], len(engine.status()["roots"]), engine.verify()) == (8, 1, [])
+        assert len(engine.search("id:1", 8, since="2000", formats="png", min_pixels=1)) == 8  # by the times of the files
     with contextlib.closing(Catalog.open(older)) as catalog:
         reader = Reader(catalog)
         assert len(reader.page()) == 8 and reader.items([1])[1].format == "PNG"

@@ -123,6 +123,27 @@ class Columns:
         """A column of the user's own table. UsageError: there is none of this name."""
         return column_of(self._catalog, name, contents)
 
+    def totals(self) -> dict[str, Any]:
+        """Of what can be found: bytes of the files; how many different pictures are of each format, say when they were taken, and were
+        not asked yet; the first and the last of these dates, None where there is none."""
+        there = f"EXISTS (SELECT 1 FROM files WHERE content_id = c.id AND state = '{State.PRESENT}')"
+        rows = self._catalog.rows(
+            "SELECT c.format, count(*), count(nullif(c.captured, '')), sum(c.captured IS NULL), min(nullif(c.captured, '')),"
+            f" max(c.captured) FROM content AS c WHERE {there} GROUP BY c.format ORDER BY 2 DESC, 1"
+        )
+        with sensible(self._catalog.folder):
+            dates = [date[:19] for row in rows for date in row[4:] if date]
+            return {
+                "bytes": self._catalog.value(f"SELECT coalesce(sum(size), 0) FROM files WHERE state = '{State.PRESENT}'"),
+                "formats": {format: pictures for format, pictures, *_ in rows},
+                "captured": {
+                    "pictures": sum(row[2] for row in rows),
+                    "not_asked": sum(row[3] for row in rows),
+                    "first": min(dates, default=None),
+                    "last": max(dates, default=None),
+                },
+            }
+
     def _read(self, sql: str, *kinds: Any) -> list[Any]:
         """An array of each column of a statement, by its dtype or by what makes one of a part of it. A page at a time: a million rows kept
         as Python's numbers cost more to keep track of than to read."""

@@ -200,6 +200,7 @@ class Reader:
         roots = [root._asdict() | {"offline": root.offline or not os.path.isdir(root.path)} for root in self.roots()]
         return {
             **asdict(self.counts()),
+            **self.columns().totals(),
             "reasons": dict(self.skipped_counts()),
             "passed": [asdict(passed) for passed in self.passed()],
             "notes": self.notes(),

@@ -24,7 +24,7 @@ export function askedOfFiles(at) {
   return Object.fromEntries(Object.entries(asked).filter(([, value]) => value !== null && value.length !== 0));
 }
 
-const megapixels = (pixels) => t("megapixels", { x: new Intl.NumberFormat(language, { maximumFractionDigits: 2 }).format(pixels / 1e6) });
+const megapixels = (pixels) => t("megapixels", { x: new Intl.NumberFormat(language, { maximumSignificantDigits: 3 }).format(pixels / 1e6) });
 
 /** Which filters are on, as words, each with what takes it away. */
 export function filtersOn() {
