@@ -108,6 +108,10 @@ FORK_WAIT_SECONDS = 5.0  # for threads in the middle of a search, when the proce
 VECTORS_SPARE = 0.125  # room for later rows, as a share: memory that is not touched is not taken, and a full matrix has to be copied
 TIMELINE_BINS = 60  # days, months or years of a histogram of dates: bars that can be told apart in 250 pixels
 SIEVE_MASKS = 16  # filters whose files are remembered, a byte for each file of the library
+CODES_FROM = 5_000  # contents: below it vectors are read and compared in a few milliseconds
+CODES_RENEW_SHARE = 0.01  # of the files changed since the codes were written: reading these one by one costs less than writing all anew
+CODES_LOOK_AT = 2_000  # vectors that are read one by one (10 us each) before all are; at least this many, or
+CODES_LOOK_AT_SHARE = 0.02  # this share of all
 REREAD_SHARE = 0.3  # of the files changed: above it all vectors are read again, which is no slower and takes no room twice
 
 

@@ -170,9 +170,9 @@ class Reader:
         """Several questions as of one moment."""
         return self.catalog.snapshot()
 
-    def all_vectors(self) -> Vectors:
-        """Every vector in memory, to be refreshed."""
-        return Vectors(self.catalog)
+    def all_vectors(self, *, coded: bool = False) -> Vectors:
+        """Every vector in memory, to be refreshed; `coded`: as codes, where the library keeps them."""
+        return Vectors(self.catalog, coded=coded)
 
     def columns(self) -> Columns:
         """What filters ask of every file that can be found."""

@@ -5,22 +5,31 @@ from __future__ import annotations
 import contextlib
 import os
 import time
-from collections.abc import Iterable, Sequence
-from typing import Any, Literal
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
 from .. import forks
 from ..advice import Advice, Setting, Verb
-from ..config import CLOSENESS_SAMPLE, MIN_CLOSENESS_IMAGES, STORE_ASK_AGAIN_SECONDS, STORE_PAYS_FROM
+from ..config import (
+    CLOSENESS_SAMPLE,
+    CODES_FROM,
+    CODES_LOOK_AT,
+    CODES_LOOK_AT_SHARE,
+    MIN_CLOSENESS_IMAGES,
+    STORE_ASK_AGAIN_SECONDS,
+    STORE_PAYS_FROM,
+)
 from ..errors import SALVAGE, DiskFullError, ImageSearchError, LibraryDamagedError, StoreError, UsageError
 from ..library.catalog import item_id, item_number
+from ..library.codes import Codes, can_compare
 from ..library.disks import Disks
 from ..library.reading import File, Item, Reader
 from ..library.vectors import Numbers
 from ..paths import modified, uri_of
-from ..stores.exact import top_k
+from ..stores.exact import top_k, top_k_by_codes
 from ..stores.replica import StoreReplica
 from ..types import Float32, Match, VectorStore
 from . import closeness
@@ -30,6 +39,7 @@ from .sieve import Passing, Sieve
 __all__ = ["How", "Searcher"]
 
 How = Literal["auto", "exact", "store"]
+T = TypeVar("T")
 _Found = tuple[File, float]  # and its similarity
 
 # A cosine of the same vector is off by some 1e-16; bytes that are the query's own are as near as can be.
@@ -47,7 +57,8 @@ class Searcher:
         self.reader = reader
         self._replica = replica
         self._long_lived = long_lived
-        self._vectors = reader.all_vectors()
+        self._vectors = reader.all_vectors(coded=True)
+        self._looked_at = 0  # vectors, one by one
         self._sieve = Sieve(reader)
         self._allowed: tuple[Passing, Numbers, np.ndarray[Any, np.dtype[np.bool_]]] | None = None
         self._store: VectorStore | None = None
@@ -97,8 +108,9 @@ class Searcher:
         """float32 (D,): the mean of the vectors of up to 1,000 images from all over the library."""
         with self._using, self.reader.snapshot():
             self._vectors.refresh()
-            rows = self._vectors.rows
-            mean: Float32 = rows[:: max(1, len(rows) // CLOSENESS_SAMPLE)].mean(axis=0, dtype=np.float64).astype(np.float32)
+            count = len(self._vectors.contents)
+            some = self._vectors.some(np.arange(0, count, max(1, count // CLOSENESS_SAMPLE)))
+            mean: Float32 = some.mean(axis=0, dtype=np.float64).astype(np.float32)
             return mean
 
     def unfulfillable(self, filters: Filters) -> list[Advice]:
@@ -144,35 +156,53 @@ class Searcher:
             exclude_self: leave those out.
         """
         with self._using, self.reader.snapshot():
-            scale = self._scale(filters)
-            mask, passing = self._passing(filters)
-            identical = [self._contents_of(hashes) for hashes in same]
-            left_out = [contents if exclude_self else set() for contents in identical]
-            spare = max(map(len, left_out), default=0)
-            found, cosines = top_k(self._vectors.rows, queries, n + spare, mask=mask, ties=True)
-            answers = []
-            for query, rows, similar, mine, without in zip(queries, found, cosines, identical, left_out, strict=True):
-                similarity = dict(zip(self._vectors.contents[rows].tolist(), similar.tolist(), strict=True))
-                kept = {content: cosine for content, cosine in similarity.items() if content not in without}
-                files = self._with_files(query, kept, passing, mine - without)
-                nearest = _nearest(files, n, mine)
-                items = self.reader.items([file.number for file, _ in nearest])
-                answers.append(_matches(nearest, filters, mine, scale, items, self.reader))
+            return self._trusting(lambda: self._compared_many(queries, n, filters, same, exclude_self))
+
+    def _compared_many(
+        self, queries: Float32, n: int, filters: Filters, same: Sequence[frozenset[bytes]], exclude_self: bool
+    ) -> list[list[Match]]:
+        scale = self._scale(filters)
+        self._vectors.load_rows()  # for many questions that is less work than the codes are
+        mask, passing = self._passing(filters)
+        identical = [self._contents_of(hashes) for hashes in same]
+        left_out = [contents if exclude_self else set() for contents in identical]
+        spare = max(map(len, left_out), default=0)
+        found, cosines = top_k(self._vectors.rows, queries, n + spare, mask=mask, ties=True)
+        answers = []
+        for query, rows, similar, mine, without in zip(queries, found, cosines, identical, left_out, strict=True):
+            similarity = dict(zip(self._vectors.contents[rows].tolist(), similar.tolist(), strict=True))
+            kept = {content: cosine for content, cosine in similarity.items() if content not in without}
+            files = self._with_files(query, kept, passing, mine - without)
+            nearest = _nearest(files, n, mine)
+            items = self.reader.items([file.number for file, _ in nearest])
+            answers.append(_matches(nearest, filters, mine, scale, items, self.reader))
         return answers
 
     def _exactly(self, query: Float32, n: int, filters: Filters, left_out: set[int], same: set[int]) -> list[_Found]:
+        return self._trusting(lambda: self._compared(query, n, filters, left_out, same))
+
+    def _trusting(self, compare: Callable[[], T]) -> T:
+        """Compare with the vectors of now; once more where it was only the file of codes that told of other contents than the catalog."""
+        self._vectors.refresh()
+        try:
+            return compare()
+        except LibraryDamagedError:
+            if not self._vectors.distrust_file():
+                raise
+        return compare()
+
+    def _compared(self, query: Float32, n: int, filters: Filters, left_out: set[int], same: set[int]) -> list[_Found]:
         mask, passing = self._passing(filters)
         contents = self._vectors.contents
         if left_out:
             keep = ~np.isin(contents, np.fromiter(left_out, np.int64))
             mask = keep if mask is None else mask & keep
-        (rows,), (cosines,) = top_k(self._vectors.rows, query[None, :], n, mask=mask, ties=True)
+        rows, cosines = self._compare(query, n, mask)
         similarity = dict(zip(contents[rows].tolist(), cosines.tolist(), strict=True))
         return self._with_files(query, similarity, passing, same - left_out)
 
     def _passing(self, filters: Filters) -> tuple[npt.NDArray[np.bool_] | None, Passing | None]:
-        """The vectors as of now: which of them pass, bool (N,), and which files do; None: all."""
-        self._vectors.refresh()
+        """Which of the vectors pass, bool (N,), and which files do; None: all."""
         passing = self._sieve.passing(filters) if filters.by_file else None
         return None if passing is None else self._rows_of(passing), passing
 
@@ -193,6 +223,34 @@ class Searcher:
         if self._allowed is None or self._allowed[0] is not passing or self._allowed[1] is not contents:
             self._allowed = passing, contents, np.isin(contents, passing.contents)
         return self._allowed[2]
+
+    def _compare(self, query: Float32, n: int, mask: npt.NDArray[np.bool_] | None) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float64]]:
+        """The n nearest and all as near as the n-th: rows, int64, and cosines, float64. By the codes, if that is less work."""
+        vectors = self._vectors
+        if (codes := self._ready_codes()) is not None:
+            most = max(CODES_LOOK_AT, int(CODES_LOOK_AT_SHARE * len(vectors.contents)))
+            if (found := top_k_by_codes(codes, query, n, vectors=self._look_at, most=most, mask=mask, ties=True)) is not None:
+                return found
+        vectors.load_rows()
+        (rows,), (cosines,) = top_k(vectors.rows, query[None, :], n, mask=mask, ties=True)
+        return rows, cosines
+
+    def _ready_codes(self) -> Codes | None:
+        """Of a library that is large enough; made here where the library has none and this process will ask often."""
+        vectors = self._vectors
+        if len(vectors.contents) < CODES_FROM or not can_compare():
+            return None
+        if vectors.codes is None and self._long_lived:
+            vectors.make_codes()
+        return vectors.codes
+
+    def _look_at(self, rows: npt.NDArray[np.int64]) -> Float32:
+        """float32 (k, D): from memory, else from the catalog; all of them are fetched once it has come to as many."""
+        vectors = self._vectors
+        self._looked_at += len(rows)
+        if self._long_lived and self._looked_at > len(vectors.contents):
+            vectors.load_rows()
+        return vectors.some(rows)
 
     # --- store --------------------------------------------------------------------------------------------------------------
 
