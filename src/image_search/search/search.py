@@ -6,7 +6,7 @@ import contextlib
 import os
 import time
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, Literal, TypeVar
+from typing import Literal, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -60,7 +60,7 @@ class Searcher:
         self._vectors = reader.all_vectors(coded=True)
         self._looked_at = 0  # vectors, one by one
         self._sieve = Sieve(reader)
-        self._allowed: tuple[Passing, Numbers, np.ndarray[Any, np.dtype[np.bool_]]] | None = None
+        self._allowed: tuple[Passing, Numbers, npt.NDArray[np.bool_]] | None = None
         self._store: VectorStore | None = None
         self._store_generation = -1
         self._ask_again = 0.0
@@ -217,7 +217,7 @@ class Searcher:
             raise LibraryDamagedError("the catalog has lost the files of some images", path=self.reader.folder, hint=SALVAGE)
         return [(file, similarity[file.content]) for file in files if passing is None or passing.has(file.number)]
 
-    def _rows_of(self, passing: Passing) -> np.ndarray[Any, np.dtype[np.bool_]]:
+    def _rows_of(self, passing: Passing) -> npt.NDArray[np.bool_]:
         """bool (N,): which of the vectors in memory are of files that pass; kept for the next question of the same choice."""
         contents = self._vectors.contents
         if self._allowed is None or self._allowed[0] is not passing or self._allowed[1] is not contents:
