@@ -126,12 +126,13 @@ def test_python_snippets_run(user: Path, in_process: None) -> None:
 def test_the_python_page_runs_from_top_to_bottom(user: Path, own_home: Path, in_process: None) -> None:
     """Its blocks in one process, as at a prompt; a line of dashes after each."""
     code = "\nprint('---')\n".join(blocks(PYTHONS[0], "python"))
-    index, _, _, query, shown, vectors, each, kept, own, errors = printed(code).split("---\n")
+    index, _, _, query, shown, vectors, each, along, kept, own, errors = printed(code).split("---\n")
     assert re.match(r"61 0 \[\]\n1 ", index) and len(index.splitlines()) == 4
     assert query == "(256,) 3 30\n"
     assert re.match(r"id:\d+ \w+ /.* False False\n", shown) and "similarity" in shown and (user / "compare.png").is_file()
     assert vectors.startswith("(3, 256) float32\n")
     assert re.fullmatch(r"a\.jpg \(256,\)\n.*not an image: notes\.jpg.*\nb\.jpg \(256,\)\n", each)
+    assert along == "a.jpg circle\nnotes.jpg not read\nb.jpg circle\n2\n61\n[('price', 'number', 2)]\n1\n", along
     assert kept == "61\n61\n1\n60\n60\n[]\n"
     assert (own_home / "Photos" / "private" / "diary.jpg").is_file()  # forgotten, not deleted
     assert len(own.splitlines()) == 4 and "/Photos/" in own

@@ -86,6 +86,7 @@ TAKES: dict[str, dict[str, set[str]]] = {
         "until": {"none"},
         "min_pixels": {"none"} | COUNTS,
         "formats": {"none"},
+        "where": {"none"},
         "min_similarity": {"none", "float"},
         "min_closeness": {"none", "float"},
         "min_probability": {"none", "float"},
@@ -95,6 +96,18 @@ TAKES: dict[str, dict[str, set[str]]] = {
         "group": TRUTHS,
         "how": set(),
     },
+    "search_each": {"n_results": COUNTS | {"huge"}, "exclude_self": TRUTHS, "other_folders": TRUTHS, "group": TRUTHS},
+    "watch": {
+        "folders": PATHS,  # in a library that is there a folder may be away
+        "name_from": {"none"},
+        "exclude": {"none"} | TEXTS | ODD,
+        "max_megapixels": {"none"} | FLOATS,
+        "any_name": TRUTHS,
+        "progress": TRUTHS | {"function"},
+        "stop": {"none"},
+    },
+    "annotate": {"table": {"none"}, "key": {"none"}, "drop": {"none"}},
+    "export": {"to": set(), "kind": set(), "replace": TRUTHS, "progress": TRUTHS | {"function"}},
     "query": {"region": {"none"}},
     "check": {"folder": {"none"}, "neighbours": {"none"} | COUNTS, "progress": TRUTHS | {"function"}},
     "map": {"fresh": TRUTHS, "seed": COUNTS, "progress": TRUTHS | {"function"}},
@@ -132,6 +145,7 @@ TAKES: dict[str, dict[str, set[str]]] = {
         "port": {"none"} | COUNTS,
         "folders": set(),
         "urls": TRUTHS,
+        "watch": TRUTHS,
         "hosts": {"none", "number in a text"},  # a name may be like that
         "root_path": {"number in a text"},
         "key_file": {"none"} | PATHS,
@@ -139,7 +153,14 @@ TAKES: dict[str, dict[str, set[str]]] = {
         "fresh_key": TRUTHS,
     },
 }
-IMAGES = {("search", "images"), ("search", "less"), ("query", "image"), ("embed", "images"), ("embed_each", "images")}
+IMAGES = {
+    ("search", "images"),
+    ("search", "less"),
+    ("query", "image"),
+    ("embed", "images"),
+    ("embed_each", "images"),
+    ("search_each", "images"),
+}
 OF_THE_ENGINE = {"library", "model", "runtime", "store", "max_megapixels", "max_megabytes"}  # given to the engine as they are
 WITHOUT = {"close", "status", "verify", "rebuild"}  # that take nothing
 
@@ -157,6 +178,7 @@ def call(what: str, engine: ImageSearchEngine, place: Path) -> tuple[Callable[..
     """The function, and arguments that are right."""
     photos = engine.library.parent / "photos"
     first = {"index": {"folders": photos}, "search": {"images": "id:1"}, "query": {"image": "id:1"}, "picture": {"source": "id:1"}}
+    first |= {"watch": {"folders": photos}, "search_each": {"images": []}, "export": {"to": place / "a.parquet", "replace": True}}
     calls: dict[str, tuple[Callable[..., object], dict[str, Any]]] = {
         "ImageSearchEngine": (ImageSearchEngine, {"library": place}),
         "picture": (engine.picture, {"source": photos / "circle" / "0.png", "max_side": 8}),
@@ -182,7 +204,8 @@ def test_no_parameter_is_left_out() -> None:
     functions = {**public, "ImageSearchEngine": ImageSearchEngine, "plot": Matches.plot, "load_model": load_model, "evaluate": evaluate}
     functions |= {one.__name__: one for one in (label, salvage, draw, draw_gallery, draw_queries, parse_spec)}
     for name, function in functions.items():
-        there = set(inspect.signature(function).parameters) - {"self"}
+        parameters = inspect.signature(function).parameters.values()
+        there = {one.name for one in parameters if one.kind is not one.VAR_KEYWORD} - {"self"}  # what goes to `search` as it is
         assert there == set(TAKES.get(name, ())) | {parameter for verb, parameter in IMAGES if verb == name}, name
         assert bool(there) != (name in WITHOUT), name
     assert {field.name for field in dataclasses.fields(PageSettings)} == set(TAKES["PageSettings"]) | OF_THE_ENGINE

@@ -14,7 +14,9 @@ __all__ = ["TAKEN_BY", "Advice", "Named", "Setting", "Verb", "capitalised", "in_
 
 _OF_THE_ENGINE = frozenset({"allow_private_urls", "jobs", "library", "max_megabytes", "model", "runtime", "store"})  # given when it is made
 _OF_THE_SHELL = frozenset({"json", "save", "show"})  # in Python the answer itself
-_ENGINE_VERBS = frozenset({"check", "embed", "forget", "index", "map", "rebuild", "relocate", "search", "status", "verify"})
+_ENGINE_VERBS = frozenset(
+    {"annotate", "check", "embed", "export", "forget", "index", "map", "rebuild", "relocate", "search", "status", "verify", "watch"}
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,25 +85,41 @@ TAKEN_BY: dict[str, tuple[str, ...]] = {
     "allow": ("serve",),
     "allow_private_urls": ("search", "ask"),
     "allow_urls": ("serve",),
-    "any_name": ("index",),
+    "any_name": ("index", "watch"),
     "formats": ("search",),
     "fresh": ("map",),
     "fresh_key": ("serve",),
     "host": ("serve",),
     "hosts": ("serve",),
     "how": ("search",),
-    "jobs": ("index", "evaluate", "label", "check"),
-    "json": ("search", "index", "status", "models", "evaluate", "label", "check", "map"),
-    "library": ("index", "search", "serve", "ask", "status", "check", "map", "forget", "relocate", "rebuild", "salvage", "demo"),
+    "jobs": ("index", "watch", "evaluate", "label", "check"),
+    "json": ("search", "index", "watch", "status", "annotate", "models", "evaluate", "label", "check", "map"),
+    "library": (
+        "index",
+        "watch",
+        "search",
+        "serve",
+        "ask",
+        "status",
+        "check",
+        "map",
+        "annotate",
+        "export",
+        "forget",
+        "relocate",
+        "rebuild",
+        "salvage",
+        "demo",
+    ),
     "max_megabytes": ("search", "ask", "serve"),
-    "max_megapixels": ("index", "search", "ask", "serve"),
+    "max_megapixels": ("index", "watch", "search", "ask", "serve"),
     "min_closeness": ("search",),
     "min_pixels": ("search",),
     "min_probability": ("search",),
     "min_similarity": ("search",),
-    "model": ("index", "search", "serve", "evaluate", "label", "check"),
+    "model": ("index", "watch", "search", "serve", "evaluate", "label", "check"),
     "n_results": ("search", "ask"),
-    "name_from": ("index",),
+    "name_from": ("index", "watch"),
     "names": ("search",),
     "not_names": ("search",),
     "not_path": ("search",),
@@ -109,13 +127,15 @@ TAKEN_BY: dict[str, tuple[str, ...]] = {
     "path": ("search",),
     "port": ("serve",),
     "prune": ("index",),
+    "replace": ("export",),
     "reread": ("index",),
     "root_path": ("serve",),
-    "runtime": ("index", "search", "serve", "evaluate", "label", "check"),
+    "runtime": ("index", "watch", "search", "serve", "evaluate", "label", "check"),
     "since": ("search",),
-    "store": ("index", "search", "serve", "rebuild"),
-    "to": ("salvage",),
+    "store": ("index", "watch", "search", "serve", "rebuild"),
+    "to": ("salvage", "export"),
     "until": ("search",),
+    "where": ("search",),
 }
 # Settings whose option is not called like them, and values of a setting that are options.
 _OPTIONS = {

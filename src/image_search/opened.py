@@ -11,20 +11,26 @@ from types import TracebackType
 from typing import Self
 
 from . import given
-from .config import MOST_JOBS, available_cpus, default_library
+from .config import MOST_JOBS, THUMBNAIL_SIDE, available_cpus, default_library
 from .forks import Lock
 from .images.pool import DecodePool
+from .index.dates import read_dates
+from .index.plan import Plan, make_plan
+from .index.request import Request as IndexRequest
+from .index.run import plan_only, run
 from .library.catalog import Catalog
 from .library.library import Library
 from .library.model import LibraryModel
 from .library.reading import Reader
+from .library.thumbnails import Thumbnails
 from .library.vectors import renew_codes
+from .present.progress import telling
 from .search.decoders import Decoders
 from .search.query import QueryReader
 from .search.search import Searcher
 from .stores import parse_spec
 from .stores.library_store import LibraryStore
-from .types import Embedder
+from .types import Embedder, IndexReport
 
 __all__ = ["Folder", "OpenLibrary"]
 
@@ -133,3 +139,28 @@ class OpenLibrary:
         except OSError as error:
             self._notify(f"The images are safe; searching takes longer, as the codes could not be written ({error.strerror or error}).")
         self._store.follow(catalog)
+
+    def _work(self, catalog: Catalog, plan: Plan, asked: IndexRequest) -> IndexReport:
+        with contextlib.ExitStack() as stack:
+            tools: tuple[DecodePool, Embedder] | None = None
+            if plan.todo:  # else nothing needs the model
+                pool = self._make_pool(self.jobs, catalog.fingerprint.preprocess, limits=asked.limits, thumbnail_side=THUMBNAIL_SIDE)
+                tools = stack.enter_context(pool), self._model.of(catalog.fingerprint, catalog.canonical)
+            thumbnails = stack.enter_context(contextlib.closing(Thumbnails(self.library, write=True)))
+            progress = stack.enter_context(telling(asked.progress, "index", plan.todo))
+            report, lines = run(catalog, plan, asked.rules, thumbnails, tools=tools, progress=progress)
+        if undated := plan.work.undated():  # of a library that an older version made
+            with (
+                self._make_pool(self.jobs, catalog.fingerprint.preprocess, limits=asked.limits) as pool,
+                telling(asked.progress, "dates", undated) as progress,
+            ):
+                report.dated = read_dates(catalog, plan.work, pool, progress)
+        self._say(lines)
+        return report
+
+    def _dry_run(self, asked: IndexRequest) -> IndexReport:
+        with self._library.trial() as catalog:
+            self._model.check(catalog.fingerprint if self._library.exists else None)
+            report, lines = plan_only(catalog, make_plan(catalog, asked.folders, asked.rules), asked.rules)
+        self._say(lines)
+        return report

@@ -24,6 +24,7 @@ __all__ = ["COMMANDS", "app", "main"]
 COMMANDS = (  # what is needed first comes first in the help
     "index",
     "search",
+    "watch",
     "serve",
     "ask",
     "status",
@@ -32,6 +33,8 @@ COMMANDS = (  # what is needed first comes first in the help
     "label",
     "check",
     "map",
+    "annotate",
+    "export",
     "forget",
     "relocate",
     "rebuild",

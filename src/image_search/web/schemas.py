@@ -274,6 +274,7 @@ class WallShown(Schema):
 
 
 class Facts(ItemRow):
+    annotations: dict[str, str] = Field(description="what the user's own table says of it, by column")
     copies: int = Field(description="other files of the library with the same bytes")
     offline: bool = Field(description="its disk or folder cannot be reached now")
     gone: bool = Field(description="its folder can be reached, and the file is no longer there")

@@ -23,6 +23,7 @@ from .schemas import FolderChoice, JobState, LibraryState, State, WordsModel
 from .searching import Searching
 from .uploads import Uploads
 from .walls import Walls
+from .watching import Watching
 
 __all__ = ["Service", "Shared"]
 
@@ -34,6 +35,7 @@ class Shared:
     folders: tuple[str, ...] = ()  # may be indexed from the page, beside those that are in the library already
     urls: bool = False  # pictures may be fetched from public addresses
     demo_folder: Path = Path("sample-gallery")
+    watch: bool = False  # the library's folders are kept up to date
 
 
 class Service:
@@ -56,14 +58,19 @@ class Service:
         self.uploads = uploads or Uploads()
         self.pictures = Pictures(self.library, shared.urls, self.uploads)
         self.searching = Searching(self.library, self.pictures)
+        self._watching = Watching(self.library, self.jobs) if shared.watch else None
 
     def close(self) -> None:
+        if self._watching is not None:
+            self._watching.close()
         self.jobs.close()
         self.library.close()
         self._engine.close()
 
     def warm_up(self) -> None:
         """Load the model, start a decoder and read the vectors before somebody waits for them."""
+        if self._watching is not None:
+            self._watching.start()
         if self.library.exists:
             first = self.library.reader.page(limit=1)
             self._engine.query(flat_picture())
