@@ -26,7 +26,7 @@ from .library.catalog import Catalog
 from .library.reading import Reader
 from .library.salvage import find_damage
 from .library.thumbnails import Thumbnails
-from .models import checked_phrase
+from .models import MODELS, checked_phrase, vocabulary_of
 from .opened import Folder, OpenLibrary
 from .search import closeness
 from .search.blend import blended
@@ -35,7 +35,8 @@ from .search.query import Query, Source
 from .search.request import Request, as_list, as_region
 from .search.same_picture import one_of_each
 from .search.search import How
-from .types import Embedder, Float32, IndexReport, Picture, Region
+from .search.tags import known_words, tags
+from .types import Embedder, Float32, IndexReport, Picture, Region, Tag
 
 __all__ = ["ImageSearchEngine"]
 
@@ -217,6 +218,22 @@ class ImageSearchEngine(OpenLibrary):
         if not phrases:
             raise UsageError("no words were given")
         return self._reader(self._open().reader if self._library.exists else None).words().embed_text(phrases)
+
+    def tags(self, images: Source | Sequence[Source]) -> list[list[Tag]]:
+        """What images show, in the words of the built-in vocabulary: for each at most three, the most telling first; none where unsure.
+
+        By the library's model if that is mini, else by mini itself. Raises what `search` raises, for the first that cannot be used.
+        """
+        sources = as_list(images)
+        if not sources:
+            raise UsageError("no image was given")
+        return tags(sources, *self._tagging())
+
+    def words(self, prefix: str = "", n_results: int = 10) -> list[str]:
+        """Words that can be searched with and begin like this, of a library whose model knows only some; for others none (any may do)."""
+        reader = self._open().reader
+        known = any(row.name == reader.fingerprint.name and row.vocabulary for row in MODELS)
+        return known_words(vocabulary_of(self._model.of(reader.fingerprint, reader.canonical)) if known else None, prefix, n_results)
 
     def query(self, image: Source, *, region: Region | Sequence[int] | None = None) -> Query:
         """A picture read and embedded once, to be searched with as often as you like: `search` takes it wherever it takes an image.

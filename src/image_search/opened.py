@@ -18,9 +18,11 @@ from .library.catalog import Catalog
 from .library.library import Library
 from .library.model import LibraryModel
 from .library.reading import Reader
+from .models import MODELS, Vocabulary, load_model
 from .search.decoders import Decoders
 from .search.query import QueryReader
 from .search.search import Searcher
+from .search.tags import vocabulary
 from .stores import parse_spec
 from .stores.library_store import LibraryStore
 from .types import Embedder
@@ -60,6 +62,7 @@ class OpenLibrary:
         self._long_lived = given.truth(long_lived, "long_lived")
         self._allow_private_urls = given.truth(allow_private_urls, "allow_private_urls")
         self._searcher: Searcher | None = None
+        self._tagger: Embedder | None = None  # the built-in model, where the library's has no vocabulary
         self._make_pool: Callable[..., DecodePool] = DecodePool  # `image_search.testing` has another
         self.decoders = Decoders(
             lambda *recipe, **limits: self._make_pool(*recipe, **limits),
@@ -82,7 +85,9 @@ class OpenLibrary:
         self._library.close()
         self.decoders.close()
         self._model.close()
-        self._searcher = None
+        if self._tagger is not None:
+            self._tagger.close()
+        self._searcher = self._tagger = None
 
     def hold_writer_lock(self, what: str) -> None:
         """Be the library's only writer until `close()`; others are told `what` holds it. LibraryBusyError if another process is."""
@@ -105,6 +110,23 @@ class OpenLibrary:
         recipe = (model() if reader is None else reader).fingerprint.preprocess
         private = self._allow_private_urls
         return QueryReader(reader, decoders=self.decoders, recipe=recipe, embedder=model, notify=self._notify, allow_private_urls=private)
+
+    def _tagging(self) -> tuple[QueryReader, Vocabulary]:
+        """What makes vectors for tags, and the words: of the library's model if it has a vocabulary, else of the built-in one."""
+        named = next(row for row in MODELS if row.vocabulary is not None).name
+        reader = self._open().reader if self._library.exists else None
+        if reader is not None and reader.fingerprint.name == named:
+            return self._reader(reader), vocabulary(self._model.of(reader.fingerprint, reader.canonical))
+        with self._opening:
+            if self._tagger is None:
+                self._tagger = load_model(named, threads=self.jobs)
+            model = self._tagger
+        private = self._allow_private_urls
+        pictures = QueryReader(
+            None, decoders=self.decoders, recipe=model.fingerprint.preprocess, embedder=lambda: model, notify=self._notify,
+            allow_private_urls=private,
+        )  # fmt: skip
+        return pictures, vocabulary(model)
 
     def _say(self, lines: Iterable[str]) -> None:
         for line in lines:

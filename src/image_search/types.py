@@ -32,6 +32,7 @@ __all__ = [
     "Region",
     "Skipped",
     "StoreRecords",
+    "Tag",
     "Text",
     "TextEmbedder",
     "UInt8",
@@ -245,6 +246,20 @@ class Text:
     """Words to search with, wherever a search takes a picture; for libraries whose model knows words."""
 
     words: str
+
+
+@dataclass(frozen=True, slots=True)
+class Tag:
+    """A thing that a picture probably shows.
+
+    Attributes:
+        name, korean: what it is called.
+        probability: 0 to 1, as often as it is there in pictures like those that the model learnt from.
+    """
+
+    name: str
+    korean: str
+    probability: float
 
 
 @dataclass(frozen=True, slots=True)

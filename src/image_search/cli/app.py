@@ -30,6 +30,7 @@ COMMANDS = (  # what is needed first comes first in the help
     "models",
     "evaluate",
     "label",
+    "tags",
     "forget",
     "relocate",
     "rebuild",

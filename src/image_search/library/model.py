@@ -118,8 +118,8 @@ class LibraryModel:
         catalog = Catalog.create(self._folder, model.fingerprint, canonical)
         catalog.set_meta("runtime", model.runtime)  # of the one that made it, for people who look
         with contextlib.suppress(ModelMissingError):  # pictures can be indexed without the files of its words
-            if hasattr(model, "embed_text"):
-                catalog.set_meta(WORDS, words_record(knowing_words(model)))
+            if hasattr(model, "embed_text") and (record := words_record(knowing_words(model))) is not None:
+                catalog.set_meta(WORDS, record)
         self._proved_for = catalog.fingerprint
         if self._given is None:
             remember(model, canonical)

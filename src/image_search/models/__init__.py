@@ -16,6 +16,7 @@ from .proof import canonical_vectors, check_embedder, prove, prove_words, rememb
 from .rows import MODELS, ModelRow, full_precision_of, near_identical
 from .runtimes import RUNTIMES, Runtime, check_runtime
 from .vectors import canonical_pictures, check_same_vectors
+from .vocabulary import Vocabulary, VocabularyEmbedder, centre_of_words, vocabulary_of
 from .words import NEUTRAL_PHRASES, checked_phrase, knowing_words
 
 __all__ = [
@@ -24,8 +25,11 @@ __all__ = [
     "RUNTIMES",
     "ModelRow",
     "Runtime",
+    "Vocabulary",
+    "VocabularyEmbedder",
     "canonical_pictures",
     "canonical_vectors",
+    "centre_of_words",
     "check_embedder",
     "check_runtime",
     "check_same_vectors",
@@ -41,5 +45,6 @@ __all__ = [
     "prove_words",
     "remember",
     "resolve",
+    "vocabulary_of",
     "words_record",
 ]

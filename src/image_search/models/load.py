@@ -15,6 +15,7 @@ from .rows import ModelRow, full_precision_of
 from .runtimes import Runtime, runtimes_for
 from .tokenizer import read_tokenizer
 from .vectors import canonical_pictures
+from .vocabulary import VocabularyEmbedder, read_vocabulary
 from .words import TextTower, WordsEmbedder
 
 __all__ = ["load_model", "loss_in_int8", "open_row"]
@@ -51,6 +52,9 @@ def open_row(row: ModelRow, *, runtime: str | None = None, threads: int | None =
     chosen = next(one for one in able if one.weights == files.kind)
     checkpoint = _read(row, files, threads or available_cpus())
     pictures = chosen.open(checkpoint)
+    if row.vocabulary is not None:
+        place = files.folder / row.vocabulary
+        return VocabularyEmbedder(pictures, lambda: read_vocabulary(place, checkpoint.weights_sha256, pictures.fingerprint.dim))
     return WordsEmbedder(pictures, lambda: _text_tower(checkpoint, chosen)) if checkpoint.knows_words else pictures
 
 

@@ -251,6 +251,12 @@ class Classes(_Schema):
     classes: list[ClassCount]
 
 
+class KnownWords(_Schema):
+    """For completing what is typed."""
+
+    words: list[str] = Field(description="that begin like the prefix; none where the library's model takes any word, or no word")
+
+
 class CountsRequest(_Asked):
     """The filters beside the class; with `queries` and a least similarity, of the matches that a search would show."""
 
