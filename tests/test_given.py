@@ -88,6 +88,7 @@ TAKES: dict[str, dict[str, set[str]]] = {
     },
     "query": {"region": {"none"}},
     "embed_text": {"texts": TEXTS | ODD},
+    "words": {"prefix": TEXTS, "n_results": COUNTS},
     "picture": {"source": {"bytes"}, "max_side": COUNTS},
     "forget": {"paths": set()},
     "relocate": {"old": set(), "new": set()},

@@ -12,7 +12,7 @@ from checkpoints import colour_words
 from PIL import Image
 
 from image_search import ImageSearchEngine, ModelError, QueryError, Text, UsageError
-from image_search.testing import InProcessPool
+from image_search.testing import InProcessPool, quick_engine
 
 SHADES = {"red": (220, 30, 20), "green": (30, 200, 40), "blue": (20, 40, 230), "violet": (200, 20, 210)}
 
@@ -64,10 +64,11 @@ def test_in_the_shell(program: Callable[..., Any], engine: ImageSearchEngine, pl
         assert answer.returncode in (1, 2) and says in answer.stderr and len(answer.stderr.strip().splitlines()) == 1
 
 
-def test_a_model_that_knows_no_words_says_which_does(real_engine: ImageSearchEngine, photos: Path) -> None:
-    real_engine.index(photos, progress=False)
-    with pytest.raises(ModelError, match="mini knows no words; siglip2"):
-        real_engine.search(Text("red"))
+def test_a_model_that_knows_no_words_says_which_does(place: Path, tmp_path: Path) -> None:
+    with quick_engine(tmp_path / "library") as engine:
+        engine.index(place / "colours", progress=False)
+        with pytest.raises(ModelError, match="quick knows no words; siglip2"):
+            engine.search(Text("red"))
 
 
 def test_no_words(engine: ImageSearchEngine) -> None:

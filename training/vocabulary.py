@@ -130,7 +130,8 @@ def temper(line: Float64, cosines: Float32, shows: Float32) -> Float64:
 
 
 def write(to: Path, model: Path, things: list[Concept], named: list[colours.Colour], vectors: Float64, chances: Float64) -> None:
-    """One file: `names` (JSON as bytes), `vectors` int8 (K, D), to be brought to unit length, `chances` float32 (K, 3): scale, bias, share."""
+    """One file: `names` (JSON as bytes), `vectors` int8 (K, D), to be brought to unit length,
+    `chances` float32 (K, 3): scale, bias, share."""
     entries = [{"english": thing.english, "korean": thing.korean, "kind": thing.kind} for thing in things]
     entries += [{"english": colour.english, "korean": colour.korean, "kind": "colour"} for colour in named]
     names = {"weights_sha256": hashlib.sha256(model.read_bytes()).hexdigest(), "concepts": entries}
@@ -168,12 +169,14 @@ def judge(near: Float32, shows: Float32, line: Float64, new: npt.NDArray[np.bool
     chance = 1 / (1 + np.exp(-(near * line[:, 0] + line[:, 1])))
     for name, rows in (("seen by the model", ~new), ("new to it", new)):
         said, true = chance[rows], shows[rows]
-        bins = [(low, said >= low if low == 0.9 else (said >= low) & (said < low + 0.2)) for low in (0.1, 0.3, 0.5, 0.7, 0.9)]
-        print(name, rows.sum(), *(f"{low:.1f}+: {said[where].mean():.2f} said, {true[where].mean():.2f} true;" for low, where in bins if where.any()))
+        bins = [(low, (said >= low) & (said < low + 0.2)) for low in (0.1, 0.3, 0.5, 0.7, 0.9)]
+        shares = [f"{low}: said {said[where].mean():.2f}, true {true[where].mean():.2f};" for low, where in bins if where.any()]
+        print(name, rows.sum(), *shares)
     order = np.argsort(-near, axis=0)[: max(10, len(near) // 100)]
     lift = np.take_along_axis(shows, order, 0).mean(0) / np.maximum(shows.mean(0), 1e-9)
     mass = shows.sum(0)
-    print("in the first hundredth, times as often as in all:", np.percentile(lift, [5, 25, 50, 75]).round(1), "things with < 2 pictures:", (mass < 2).sum())
+    print("in the first hundredth, times as often as in all:", np.percentile(lift, [5, 25, 50, 75]).round(1))
+    print("things with less than two pictures' worth among these:", (mass < 2).sum())
 
 
 def main() -> None:

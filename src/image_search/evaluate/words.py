@@ -160,7 +160,8 @@ def class_names_found(model: TextEmbedder, names: Sequence[str], template: str, 
             continue
         known.append(name)
     if not known:
-        raise QueryError(f"model {model.fingerprint.name} knows none of these {len(names)} class names", hint="use other names, or another model")
+        what = f"model {model.fingerprint.name} knows none of these {len(names)} class names"
+        raise QueryError(what, hint="use other names, or another model")
     own = [row for row, label in enumerate(labels) if label in set(known)]
     found = words_found(np.stack(vectors), pictures[own], [known.index(labels[row]) for row in own])
     return replace(found, classes=len(known), of=len(names))

@@ -12,19 +12,23 @@ _LONGEST = 6  # words of a name that are tried together
 _NEAR = 0.6  # likeness (difflib's ratio) from which a word was perhaps meant
 
 # Words that say nothing of what a picture shows.
-_EMPTY = frozenset(
-    "a an the of photo photos photograph picture pictures image images snapshot shot my your his her our their some any one two three "
-    "several many this that these those there is are was it its in on at by with and or near next to from for very thing things something"
-    " 사진 사진들 이미지 모습 어떤 그 이 저 한 두 세 몇 여러 마리 장 개의 명 있는 있다 위 위에 옆 옆에 앞 앞에 뒤 안 안에 속 속의 그리고 및 나의 내 우리 것 무언가".split()
-)
+_SAYING_NOTHING = """
+    a an the of photo photos photograph picture pictures image images snapshot shot my your his her our their some any one two three
+    several many this that these those there is are was it its in on at by with and or near next to from for very thing things something
+    사진 사진들 이미지 모습 어떤 그 이 저 한 두 세 몇 여러 마리 장 개의 명 있는 있다 위 위에 옆 옆에 앞 앞에 뒤
+    안 안에 속 속의 그리고 및 나의 내 우리 것 무언가
+"""
+_EMPTY = frozenset(_SAYING_NOTHING.split())
 _IRREGULAR = {
     "men": "man", "women": "woman", "children": "child", "people": "person", "mice": "mouse", "geese": "goose", "feet": "foot",
     "teeth": "tooth", "oxen": "ox", "kids": "person", "men's": "man", "folks": "person",
 }  # fmt: skip
 _PLURALS = (("ies", "y"), ("ves", "f"), ("ves", "fe"), ("es", ""), ("s", ""))
 # Particles and what else is written together with a Korean noun; the longest that fits first.
-_PARTICLES = ("에서는", "이라는", "에서", "으로", "이랑", "하고", "에는", "들이", "들을", "들의", "들과", "사진", "색의", "은", "는", "이", "가",
-              "을", "를", "의", "에", "와", "과", "랑", "도", "로", "들")  # fmt: skip
+_WRITTEN_WITH = """
+    에서는 이라는 에서 으로 이랑 하고 에는 들이 들을 들의 들과 사진 색의 은 는 이 가 을 를 의 에 와 과 랑 도 로 들
+"""
+_PARTICLES = tuple(_WRITTEN_WITH.split())
 
 
 def plain(text: str) -> str:
@@ -112,8 +116,8 @@ def plain_words(phrase: str) -> list[str]:
 
 
 def _letters(text: str) -> str:
-    """Korean syllables in their letters, so that 고양 is near 고얀 and 고 begins 곰: NFD."""
-    return unicodedata.normalize("NFD", text)
+    """Korean syllables in their letters, so that 고양 is near 고얀 and 고 begins 곰; single letters, as they are typed, too (NFKD)."""
+    return unicodedata.normalize("NFKD", text)
 
 
 def _singulars(key: str) -> Iterator[str]:

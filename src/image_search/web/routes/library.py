@@ -38,7 +38,9 @@ async def classes(behind: Behind) -> Classes:
 
 
 @router.get("/api/words")
-async def known_words(behind: Behind, prefix: Annotated[str, Query(max_length=100)] = "", n: Annotated[int, Query(ge=1, le=100)] = 10) -> KnownWords:
+async def known_words(
+    behind: Behind, prefix: Annotated[str, Query(max_length=100)] = "", n: Annotated[int, Query(ge=1, le=100)] = 10
+) -> KnownWords:
     """Words to search with that begin like this, of a library whose model knows only some."""
     return KnownWords(words=await behind.lookups.run(behind.service.known_words, prefix, n))
 
