@@ -179,6 +179,31 @@ def judge(near: Float32, shows: Float32, line: Float64, new: npt.NDArray[np.bool
     print("things with less than two pictures' worth among these:", (mass < 2).sum())
 
 
+def judge_colours(pile: Pile, things: list[Concept], named: list[colours.Colour]) -> None:
+    """Prints what colours find, alone and beside a thing, in pictures that they were not learnt from.
+
+    A pair counts where ten pictures at least show the thing (.4) in the colour (.2 of the picture); its figure is P@10.
+    """
+    count = len(pile.colours)
+    held = np.arange(count) % _HELD == 0
+    vectors, shows, looks = pile.vectors[:count], pile.shows[:count], pile.colours
+    hues, nouns = directions(vectors[~held], looks[~held]), directions(vectors[~held], shows[~held])
+    rest, theirs, there = vectors[held], looks[held], shows[held]
+    for colour, hue, share in zip(named, hues, theirs.T, strict=True):
+        first = share[np.argsort(-(rest @ hue))[:10]].mean()
+        print(f"{colour.english[0]}: share of all {share.mean():.3f}, of the first ten {first:.2f}, of the best ten {np.sort(share)[-10:].mean():.2f}")
+    pairs = []
+    for thing, concept in enumerate(things):
+        for hue in range(len(named)):
+            true = (there[:, thing] > 0.4) & (theirs[:, hue] > 0.2)
+            if concept.kind == "group" and true.sum() >= 10:
+                pairs.append((nouns[thing], hues[hue], true))
+    for part in (0.0, 0.5, 1.0, 1.5, 100.0):
+        found = [true[np.argsort(-(rest @ (noun + part * hue)))[:10]].mean() for noun, hue, true in pairs]
+        print(f"a thing and {part:g} times a colour, {len(pairs)} pairs: P@10 {np.mean(found):.3f}")
+    print(f"by chance {np.mean([true.mean() for *_, true in pairs]):.3f}")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--work", type=Path, required=True, help="folder that holds parts/ and head.npz")
@@ -194,6 +219,7 @@ def main() -> None:
     things = [thing for thing, ok in zip(things, enough, strict=True) if ok]
     pile = Pile(pile.vectors, pile.shows[:, enough], pile.colours, pile.seen)
     found, chances = fit(pile)
+    judge_colours(pile, things, named)
     write(args.to, args.model, things, named, found, chances)
     print(len(things) + len(named), "entries,", args.to.stat().st_size, "bytes")
 

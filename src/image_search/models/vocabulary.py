@@ -201,4 +201,4 @@ def _unit(vector: Float32) -> Float32:
 def _all_words() -> Advice:
     row = next(row for row in MODELS if row.onnx_text is not None)
     index = Verb("index", ("FOLDER", Setting("model", row.name), Setting("library", "OTHER")))
-    return Advice(f"{row.name} ({row.megabytes:,.0f} MB, fetched once) knows all words: ", index)
+    return Advice(f"all words are known to {row.name} ({row.megabytes:,.0f} MB, fetched once): ", index)
