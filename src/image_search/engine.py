@@ -106,7 +106,7 @@ class ImageSearchEngine(OpenLibrary):
             report = self._work(catalog, plan, asked)
             closeness.renew(catalog)
             if catalog.generation:  # else there is nothing in it, and nothing may stay behind
-                self._refresh_store(catalog)
+                self._refresh_store(catalog, forgotten=asked.rules.prune)
         report.seconds = time.monotonic() - started
         return report
 
@@ -282,7 +282,7 @@ class ImageSearchEngine(OpenLibrary):
             with catalog.transaction() as generation:
                 count = library_folders.forget(catalog, [given.path(path, "the path") for path in paths], generation)
             closeness.renew(catalog)
-            self._refresh_store(catalog)
+            self._refresh_store(catalog, forgotten=True)
         return count
 
     def relocate(self, old: Folder, new: Folder) -> int:

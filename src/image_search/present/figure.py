@@ -21,7 +21,6 @@ import secrets
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
-from statistics import median
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -184,7 +183,7 @@ def _block(
 
 def _room(panels: Sequence[Panel]) -> float:
     """Height / width of the room for a picture: square, or taller where most are upright."""
-    return min(max(median(_tallness(p) for p in panels), 1.0), TALLEST)
+    return min(max(float(np.median([_tallness(p) for p in panels])), 1.0), TALLEST)
 
 
 def _tallness(panel: Panel) -> float:

@@ -9,16 +9,26 @@ from collections.abc import Iterable
 from typing import Literal
 
 import numpy as np
+import numpy.typing as npt
 
 from .. import forks
 from ..advice import Advice, Setting, Verb
-from ..config import CLOSENESS_SAMPLE, MIN_CLOSENESS_IMAGES, STORE_ASK_AGAIN_SECONDS, STORE_PAYS_FROM
+from ..config import (
+    CLOSENESS_SAMPLE,
+    CODES_FROM,
+    CODES_LOOK_AT,
+    CODES_LOOK_AT_SHARE,
+    MIN_CLOSENESS_IMAGES,
+    STORE_ASK_AGAIN_SECONDS,
+    STORE_PAYS_FROM,
+)
 from ..errors import SALVAGE, DiskFullError, ImageSearchError, LibraryDamagedError, StoreError, UsageError
 from ..library.catalog import item_id, item_number
+from ..library.codes import Codes, can_compare
 from ..library.disks import Disks
 from ..library.reading import File, Reader
 from ..paths import uri_of
-from ..stores.exact import top_k
+from ..stores.exact import top_k, top_k_by_codes
 from ..stores.replica import StoreReplica
 from ..types import Float32, Match, VectorStore
 from . import closeness
@@ -44,7 +54,8 @@ class Searcher:
         self.reader = reader
         self._replica = replica
         self._long_lived = long_lived
-        self._vectors = reader.all_vectors()
+        self._vectors = reader.all_vectors(coded=True)
+        self._looked_at = 0  # vectors, one by one
         self._sieve = Sieve(reader)
         self._store: VectorStore | None = None
         self._store_generation = -1
@@ -86,8 +97,9 @@ class Searcher:
         """float32 (D,): the mean of the vectors of up to 1,000 images from all over the library."""
         with self._using, self.reader.snapshot():
             self._vectors.refresh()
-            rows = self._vectors.rows
-            mean: Float32 = rows[:: max(1, len(rows) // CLOSENESS_SAMPLE)].mean(axis=0, dtype=np.float64).astype(np.float32)
+            count = len(self._vectors.contents)
+            some = self._vectors.some(np.arange(0, count, max(1, count // CLOSENESS_SAMPLE)))
+            mean: Float32 = some.mean(axis=0, dtype=np.float64).astype(np.float32)
             return mean
 
     def unfulfillable(self, filters: Filters) -> list[Advice]:
@@ -124,13 +136,21 @@ class Searcher:
 
     def _exactly(self, query: Float32, n: int, filters: Filters, left_out: set[int], same: set[int]) -> list[_Found]:
         self._vectors.refresh()
+        try:
+            return self._compared(query, n, filters, left_out, same)
+        except LibraryDamagedError:  # is it the catalog, or only the file of codes that tells of other contents?
+            if not self._vectors.distrust_file():
+                raise
+        return self._compared(query, n, filters, left_out, same)
+
+    def _compared(self, query: Float32, n: int, filters: Filters, left_out: set[int], same: set[int]) -> list[_Found]:
         contents = self._vectors.contents
         passing = self._sieve.passing(filters) if filters.by_file else None
         mask = None if passing is None else np.isin(contents, passing.contents)  # bool (N,)
         if left_out:
             keep = ~np.isin(contents, np.fromiter(left_out, np.int64))
             mask = keep if mask is None else mask & keep
-        (rows,), (cosines,) = top_k(self._vectors.rows, query[None, :], n, mask=mask, ties=True)
+        rows, cosines = self._compare(query, n, mask)
         similarity = dict(zip(contents[rows].tolist(), cosines.tolist(), strict=True))
         # A content may be kept of which no file can be found now: missing, or left out by a rule.
         there = {file.content for file in self.reader.files_with(list(same - left_out))} if same else set()
@@ -142,6 +162,34 @@ class Searcher:
             chosen = set(passing.files[np.isin(passing.contents, np.fromiter(similarity, np.int64))].tolist())
             files = [file for file in files if file.number in chosen]
         return [(file, similarity[file.content]) for file in files]
+
+    def _compare(self, query: Float32, n: int, mask: npt.NDArray[np.bool_] | None) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float64]]:
+        """The n nearest and all as near as the n-th: rows, int64, and cosines, float64. By the codes, if that is less work."""
+        vectors = self._vectors
+        if (codes := self._ready_codes()) is not None:
+            most = max(CODES_LOOK_AT, int(CODES_LOOK_AT_SHARE * len(vectors.contents)))
+            if (found := top_k_by_codes(codes, query, n, vectors=self._look_at, most=most, mask=mask, ties=True)) is not None:
+                return found
+        vectors.load_rows()
+        (rows,), (cosines,) = top_k(vectors.rows, query[None, :], n, mask=mask, ties=True)
+        return rows, cosines
+
+    def _ready_codes(self) -> Codes | None:
+        """Of a library that is large enough; made here where the library has none and this process will ask often."""
+        vectors = self._vectors
+        if len(vectors.contents) < CODES_FROM or not can_compare():
+            return None
+        if vectors.codes is None and self._long_lived:
+            vectors.make_codes()
+        return vectors.codes
+
+    def _look_at(self, rows: npt.NDArray[np.int64]) -> Float32:
+        """float32 (k, D): from memory, else from the catalog; all of them are fetched once it has come to as many."""
+        vectors = self._vectors
+        self._looked_at += len(rows)
+        if self._long_lived and self._looked_at > len(vectors.contents):
+            vectors.load_rows()
+        return vectors.some(rows)
 
     def _of_contents(self, query: Float32, contents: set[int], passing: Passing | None) -> dict[int, float]:
         """The cosines of these few, as far as they pass: the identical may not miss the first n by its last bit."""
