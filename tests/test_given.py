@@ -88,7 +88,7 @@ TAKES: dict[str, dict[str, set[str]]] = {
     },
     "query": {"region": {"none"}},
     "embed_text": {"texts": TEXTS | ODD},
-    "words": {"prefix": TEXTS, "n_results": COUNTS},
+    "words": {"prefix": TEXTS | ODD, "n_results": COUNTS},
     "picture": {"source": {"bytes"}, "max_side": COUNTS},
     "forget": {"paths": set()},
     "relocate": {"old": set(), "new": set()},
@@ -120,7 +120,7 @@ TAKES: dict[str, dict[str, set[str]]] = {
         "fresh_key": TRUTHS,
     },
 }
-IMAGES = {("search", "images"), ("search", "less"), ("query", "image"), ("embed", "images"), ("embed_each", "images")}
+IMAGES = {("search", "images"), ("search", "less"), ("query", "image"), ("embed", "images"), ("embed_each", "images"), ("tags", "images")}
 OF_THE_ENGINE = {"library", "model", "runtime", "store", "max_megapixels", "max_megabytes"}  # given to the engine as they are
 WITHOUT = {"close", "status", "verify", "rebuild"}  # that take nothing
 

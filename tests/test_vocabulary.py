@@ -176,3 +176,10 @@ def test_in_the_shell(run: Callable[..., Any], photos: Path) -> None:
     assert row["image"] == str(picture) and all(set(tag) == {"name", "korean", "probability"} for tag in row["tags"])
     missing = run("tags", "nothing.jpg")
     assert missing.code == 1 and "no such file" in missing.err
+
+
+def test_a_library_of_another_model_is_tagged_by_mini(engine: ImageSearchEngine, photos: Path) -> None:
+    engine.index(photos, progress=False)
+    picture = next(photos.rglob("*.*g"))
+    item = engine.search(picture, 1)[0]
+    assert engine.tags(item.id) == engine.tags(item.path) and engine.words("cat") == []

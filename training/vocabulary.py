@@ -191,7 +191,8 @@ def judge_colours(pile: Pile, things: list[Concept], named: list[colours.Colour]
     rest, theirs, there = vectors[held], looks[held], shows[held]
     for colour, hue, share in zip(named, hues, theirs.T, strict=True):
         first = share[np.argsort(-(rest @ hue))[:10]].mean()
-        print(f"{colour.english[0]}: share of all {share.mean():.3f}, of the first ten {first:.2f}, of the best ten {np.sort(share)[-10:].mean():.2f}")
+        best = np.sort(share)[-10:].mean()
+        print(f"{colour.english[0]}: share of all {share.mean():.3f}, of the first ten {first:.2f}, of the best ten {best:.2f}")
     pairs = []
     for thing, concept in enumerate(things):
         for hue in range(len(named)):

@@ -14,7 +14,6 @@ from pathlib import Path
 
 import numpy as np
 
-from image_search.errors import QueryError
 from image_search.evaluate.words import words_found
 from image_search.models.vocabulary import Vocabulary, read_vocabulary
 from training.vectors import MINI, folder_of
@@ -25,10 +24,9 @@ def judge(words: Vocabulary, vectors: np.ndarray, labels: list[str]) -> tuple[st
     named = sorted(set(labels) - {""})
     known = {}
     for name in named:
-        try:
-            known[name] = words.vector(f"a photo of {name.replace('_', ' ')}")
-        except QueryError:
-            continue
+        phrase = f"a photo of {name.replace('_', ' ')}"
+        if words.has(phrase):
+            known[name] = words.vector(phrase)
     if len(known) < 2:
         return f"{len(known)} of {len(named)} names known", ", ".join(known)
     own = [row for row, label in enumerate(labels) if label in known]

@@ -81,7 +81,7 @@ def in_python(named: Named) -> str:
 # Which commands of the shell take a setting; one that is named where another command runs is named with the first of these.
 TAKEN_BY: dict[str, tuple[str, ...]] = {
     "allow": ("serve",),
-    "allow_private_urls": ("search", "ask"),
+    "allow_private_urls": ("search", "ask", "tags"),
     "allow_urls": ("serve",),
     "any_name": ("index",),
     "fresh_key": ("serve",),
@@ -89,8 +89,8 @@ TAKEN_BY: dict[str, tuple[str, ...]] = {
     "hosts": ("serve",),
     "how": ("search",),
     "jobs": ("index", "evaluate", "label"),
-    "json": ("search", "index", "status", "models", "evaluate", "label"),
-    "library": ("index", "search", "serve", "ask", "status", "forget", "relocate", "rebuild", "salvage", "demo"),
+    "json": ("search", "index", "status", "models", "evaluate", "label", "tags"),
+    "library": ("index", "search", "serve", "ask", "status", "tags", "forget", "relocate", "rebuild", "salvage", "demo"),
     "max_megabytes": ("search", "ask", "serve"),
     "max_megapixels": ("index", "search", "ask", "serve"),
     "min_closeness": ("search",),

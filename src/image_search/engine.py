@@ -227,7 +227,7 @@ class ImageSearchEngine(OpenLibrary):
         sources = as_list(images)
         if not sources:
             raise UsageError("no image was given")
-        return tags(sources, *self._tagging())
+        return tags(*self._tagging(sources))
 
     def words(self, prefix: str = "", n_results: int = 10) -> list[str]:
         """Words that can be searched with and begin like this, of a library whose model knows only some; for others none (any may do)."""

@@ -6,7 +6,7 @@ import contextlib
 import functools
 import logging
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from types import TracebackType
 from typing import Self
 
@@ -21,9 +21,9 @@ from .library.reading import Reader
 from .library.vectors import renew_codes
 from .models import MODELS, Vocabulary, load_model
 from .search.decoders import Decoders
-from .search.query import QueryReader
+from .search.query import QueryReader, Source
 from .search.search import Searcher
-from .search.tags import vocabulary
+from .search.tags import as_files, vocabulary
 from .stores import parse_spec
 from .stores.library_store import LibraryStore
 from .types import Embedder
@@ -112,12 +112,12 @@ class OpenLibrary:
         private = self._allow_private_urls
         return QueryReader(reader, decoders=self.decoders, recipe=recipe, embedder=model, notify=self._notify, allow_private_urls=private)
 
-    def _tagging(self) -> tuple[QueryReader, Vocabulary]:
-        """What makes vectors for tags, and the words: of the library's model if it has a vocabulary, else of the built-in one."""
+    def _tagging(self, sources: Sequence[Source]) -> tuple[Sequence[Source], QueryReader, Vocabulary]:
+        """What is tagged, what makes its vectors, and the words: the library's model's if it has a vocabulary, else the built-in one's."""
         named = next(row for row in MODELS if row.vocabulary is not None).name
         reader = self._open().reader if self._library.exists else None
         if reader is not None and reader.fingerprint.name == named:
-            return self._reader(reader), vocabulary(self._model.of(reader.fingerprint, reader.canonical))
+            return sources, self._reader(reader), vocabulary(self._model.of(reader.fingerprint, reader.canonical))
         with self._opening:
             if self._tagger is None:
                 self._tagger = load_model(named, threads=self.jobs)
@@ -127,7 +127,7 @@ class OpenLibrary:
             None, decoders=self.decoders, recipe=model.fingerprint.preprocess, embedder=lambda: model, notify=self._notify,
             allow_private_urls=private,
         )  # fmt: skip
-        return pictures, vocabulary(model)
+        return as_files(sources, reader), pictures, vocabulary(model)
 
     def _say(self, lines: Iterable[str]) -> None:
         for line in lines:

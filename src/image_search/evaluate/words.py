@@ -149,21 +149,14 @@ def class_names_found(model: TextEmbedder, names: Sequence[str], template: str, 
         QueryError: it knows none of them.
     """
     phrases = phrases_of([os.path.basename(name).replace("_", " ") for name in names], template)
-    known: list[str] = []
-    vectors: list[Float32] = []
-    for name, phrase in zip(names, phrases, strict=True):
-        try:
-            vectors.append(model.embed_text([phrase])[0])
-        except QueryError:
-            if vocabulary_of(model) is None:
-                raise
-            continue
-        known.append(name)
+    vocabulary = vocabulary_of(model)
+    said = {name: phrase for name, phrase in zip(names, phrases, strict=True) if vocabulary is None or vocabulary.has(phrase)}
+    known = list(said)
     if not known:
         what = f"model {model.fingerprint.name} knows none of these {len(names)} class names"
         raise QueryError(what, hint="use other names, or another model")
     own = [row for row, label in enumerate(labels) if label in set(known)]
-    found = words_found(np.stack(vectors), pictures[own], [known.index(labels[row]) for row in own])
+    found = words_found(model.embed_text(list(said.values())), pictures[own], [known.index(labels[row]) for row in own])
     return replace(found, classes=len(known), of=len(names))
 
 

@@ -75,6 +75,11 @@ class Vocabulary:
             found = [hue or things for hue, things in zip(hues, found, strict=True)]
         return found
 
+    def has(self, phrase: str) -> bool:
+        """Whether this is one name that it has; a sum of names, "black berry", is none."""
+        found, unknown = self.names.read(phrase)
+        return len(found) == 1 and not unknown
+
     def vector(self, phrase: str) -> Float32:
         """float32 (D,) of unit length: the sum of its names' directions, each of length 1 (a colour and a thing: see mini/README.md)."""
         parts = [_unit(self.vectors[list(things)].sum(axis=0)) for things in self.things(phrase)]

@@ -6,11 +6,13 @@ from collections.abc import Sequence
 
 from .. import given
 from ..errors import ModelError
+from ..library.catalog import item_number
+from ..library.reading import Reader
 from ..models import Vocabulary, vocabulary_of
 from ..types import Embedder, Tag
 from .query import QueryReader, Source
 
-__all__ = ["known_words", "tags", "vocabulary"]
+__all__ = ["as_files", "known_words", "tags", "vocabulary"]
 
 
 def vocabulary(model: Embedder) -> Vocabulary:
@@ -18,6 +20,16 @@ def vocabulary(model: Embedder) -> Vocabulary:
     found = vocabulary_of(model)
     if found is None:
         raise ModelError(f"model {model.fingerprint.name} has no vocabulary")
+    return found
+
+
+def as_files(sources: Sequence[Source], library: Reader | None) -> list[Source]:
+    """Ids of a library's images -> where they lie: their vectors there are another model's, and say nothing to this one."""
+    found: list[Source] = []
+    for source in sources:
+        number = item_number(source) if isinstance(source, str) else None
+        item = library.item(number) if library is not None and number is not None else None
+        found.append(source if item is None else item.path)
     return found
 
 
