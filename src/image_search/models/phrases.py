@@ -9,12 +9,13 @@ from difflib import get_close_matches
 __all__ = ["Names", "plain"]
 
 _LONGEST = 6  # words of a name that are tried together
-_NEAR = 0.6  # likeness (difflib's ratio) from which a word was perhaps meant
+_NEAR = 0.72  # likeness (difflib's ratio) from which a word was perhaps meant
 
 # Words that say nothing of what a picture shows.
 _SAYING_NOTHING = """
     a an the of photo photos photograph picture pictures image images snapshot shot my your his her our their some any one two three
-    several many this that these those there is are was it its in on at by with and or near next to from for very thing things something
+    several many this that these those there is are was it its in on at by with and or near next to from for over under above below
+    behind front inside outside between along across into onto very thing things something
     사진 사진들 이미지 모습 어떤 그 이 저 한 두 세 몇 여러 마리 장 개의 명 있는 있다 위 위에 옆 옆에 앞 앞에 뒤
     안 안에 속 속의 그리고 및 나의 내 우리 것 무언가
 """
