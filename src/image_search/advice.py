@@ -14,7 +14,7 @@ __all__ = ["TAKEN_BY", "Advice", "Named", "Setting", "Verb", "capitalised", "in_
 
 _OF_THE_ENGINE = frozenset({"allow_private_urls", "jobs", "library", "max_megabytes", "model", "runtime", "store"})  # given when it is made
 _OF_THE_SHELL = frozenset({"json", "save", "show"})  # in Python the answer itself
-_ENGINE_VERBS = frozenset({"embed", "forget", "index", "rebuild", "relocate", "search", "status", "tags", "verify"})
+_ENGINE_VERBS = frozenset({"check", "embed", "forget", "index", "map", "rebuild", "relocate", "search", "status", "tags", "verify"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,18 +84,20 @@ TAKEN_BY: dict[str, tuple[str, ...]] = {
     "allow_private_urls": ("search", "ask", "tags"),
     "allow_urls": ("serve",),
     "any_name": ("index",),
+    "fresh": ("map",),
     "fresh_key": ("serve",),
     "host": ("serve",),
     "hosts": ("serve",),
     "how": ("search",),
-    "jobs": ("index", "evaluate", "label"),
-    "json": ("search", "index", "status", "models", "evaluate", "label", "tags"),
-    "library": ("index", "search", "serve", "ask", "status", "tags", "forget", "relocate", "rebuild", "salvage", "demo"),
+    "jobs": ("index", "evaluate", "label", "check"),
+    "json": ("search", "index", "status", "models", "evaluate", "label", "tags", "check", "map"),
+    "library": ("index", "search", "serve", "ask", "status", "tags", "check", "map", "forget", "relocate", "rebuild", "salvage", "demo"),
     "max_megabytes": ("search", "ask", "serve"),
     "max_megapixels": ("index", "search", "ask", "serve"),
     "min_closeness": ("search",),
+    "min_probability": ("search",),
     "min_similarity": ("search",),
-    "model": ("index", "search", "serve", "evaluate", "label"),
+    "model": ("index", "search", "serve", "evaluate", "label", "check"),
     "n_results": ("search", "ask"),
     "name_from": ("index",),
     "names": ("search",),
@@ -104,7 +106,7 @@ TAKEN_BY: dict[str, tuple[str, ...]] = {
     "prune": ("index",),
     "reread": ("index",),
     "root_path": ("serve",),
-    "runtime": ("index", "search", "serve", "evaluate", "label"),
+    "runtime": ("index", "search", "serve", "evaluate", "label", "check"),
     "store": ("index", "search", "serve", "rebuild"),
     "to": ("salvage",),
 }

@@ -5,15 +5,14 @@ from __future__ import annotations
 import contextlib
 import os
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from . import given
-from .advice import Advice, Setting
-from .config import MOST_SIDE, THUMBNAIL_SIDE
+from .config import MOST_NEIGHBOURS, MOST_SIDE, THUMBNAIL_SIDE
 from .errors import SALVAGE, LibraryDamagedError, QueryError, UsageError
 from .images.opening import FileInRoot
 from .images.pool import DecodePool, PictureSource
@@ -23,6 +22,7 @@ from .index.run import Progress, plan_only, run
 from .library import folders as library_folders
 from .library import moving
 from .library.catalog import Catalog
+from .library.model import WORDS
 from .library.reading import Reader
 from .library.salvage import find_damage
 from .library.thumbnails import Thumbnails
@@ -31,11 +31,15 @@ from .opened import Folder, OpenLibrary
 from .search import closeness
 from .search.blend import blended
 from .search.matches import Matches
+from .search.meaning import meaning_of
 from .search.query import Query, Source
 from .search.request import Request, as_list, as_region
 from .search.same_picture import one_of_each
 from .search.search import How
 from .search.tags import known_words, tags
+from .tidy.labelled import of_folder, of_library, top_of
+from .tidy.labels import LabelCheck
+from .tidy.map import LibraryMap, map_of
 from .types import Embedder, Float32, IndexReport, Picture, Region, Tag
 
 __all__ = ["ImageSearchEngine"]
@@ -104,6 +108,7 @@ class ImageSearchEngine(OpenLibrary):
             with catalog.transaction():
                 plan = make_plan(catalog, asked.folders, asked.rules)
             report = self._work(catalog, plan, asked)
+            self._model.record_words(catalog)
             closeness.renew(catalog)
             if catalog.generation:  # else there is nothing in it, and nothing may stay behind
                 self._refresh_store(catalog, forgotten=asked.rules.prune)
@@ -145,6 +150,7 @@ class ImageSearchEngine(OpenLibrary):
         path: str | os.PathLike[str] | None = None,
         min_similarity: float | None = None,
         min_closeness: float | None = None,
+        min_probability: float | None = None,
         region: Region | Sequence[int] | None = None,
         exclude_self: bool = False,
         group: bool = False,
@@ -158,7 +164,8 @@ class ImageSearchEngine(OpenLibrary):
             n_results: how many, >= 1; more than the library holds gives all of it.
             less: images that the results should not resemble: half their mean is subtracted.
             names: only these classes. path: only paths that match this glob.
-            min_similarity: only matches with at least this cosine. min_closeness: at least this percentile, 0 to 1.
+            min_similarity: only matches with at least this cosine. min_closeness: at least this percentile, 0 to 1; for pictures.
+            min_probability: at least this `Match.probability`, 0 to 1; for one phrase alone, of a model that was trained to say it.
             region: x, y, w, h in pixels of the upright picture; for a single image.
             exclude_self: leave out files whose bytes are the query's.
             group: of matches that show the same picture (copies, turned ones, near-identical ones) only the nearest.
@@ -167,24 +174,23 @@ class ImageSearchEngine(OpenLibrary):
         Raises:
             LibraryNotFoundError, QueryError, UsageError, ModelError, StoreError (only for how="store").
         """
-        asked = Request.checked(images, n_results, less, names, path, min_similarity, min_closeness, region, exclude_self, group, how)
+        asked = Request.checked(
+            images, n_results, less, names, path, min_similarity, min_closeness, min_probability, region, exclude_self, group, how
+        )
         searcher = self._open()
         reader = self._reader(searcher.reader)
         queries = reader.read_all(asked.likes, asked.lesses, asked.region)
         wanted = blended(queries, searcher, reader)
-        words = any(query.words for query in queries)
-        if words and asked.filters.min_closeness is not None:
-            raise UsageError("closeness compares pictures, and these are words", hint=Advice("use ", Setting("min_similarity")))
+        meaning = meaning_of([query.words for query in queries], asked.filters, reader.words)
         same = frozenset(q.sha256 for q in queries if q.sha256 is not None and not q.less)
         filters = replace(asked.filters, leave_out=same if asked.exclude_self else frozenset())
         if asked.group:
-            found, exact = one_of_each(lambda n: searcher.search(wanted, n, filters, asked.how, same), searcher.reader, asked.n)
+            found, exact = one_of_each(lambda n: searcher.search(wanted, n, filters, asked.how, same, meaning), searcher.reader, asked.n)
         else:
-            found, exact = searcher.search(wanted, asked.n, filters, asked.how, same)
-        if words:  # it is what is usual between pictures
-            found = [replace(match, closeness=None) for match in found]
+            found, exact = searcher.search(wanted, asked.n, filters, asked.how, same, meaning)
         self._say(searcher.unfulfillable(filters) if filters.by_file else ())
-        return Matches(found, queries=queries, model=searcher.reader.fingerprint.name, exact=exact, library=self.library)
+        model, narrowed = searcher.reader.fingerprint.name, bool(asked.filters.names or asked.filters.path)
+        return Matches(found, queries=queries, model=model, exact=exact, library=self.library, narrowed=narrowed)
 
     def embed(self, images: Source | Sequence[Source]) -> Float32:
         """Vectors of images, float32 (N, D), each of unit length; with the library's model, or without a library the engine's.
@@ -267,6 +273,7 @@ class ImageSearchEngine(OpenLibrary):
             **reader.facts(),
             "model": reader.fingerprint.name,
             "dimensions": reader.fingerprint.dim,
+            "words": self._model.knows_words(reader.fingerprint, recorded=reader.meta(WORDS) is not None),
             "store": self._store.spec(reader),
             "store_ready": ready,
             "store_note": why,
@@ -292,6 +299,61 @@ class ImageSearchEngine(OpenLibrary):
                 count = moving.relocate(catalog, given.path(old, "the old folder"), given.path(new, "the new folder"), generation)
             self._refresh_store(catalog)
         return count
+
+    # --- understanding it ---------------------------------------------------------------------------------------------------
+
+    def check(
+        self, folder: Folder | None = None, *, neighbours: int | None = None, progress: bool | Callable[[str, int, int], None] = True
+    ) -> LabelCheck:
+        """Which labels may be wrong: pictures whose neighbours say another class, far from everything; classes that mix.
+
+        Args:
+            folder: None: the library. Else every picture below it, its class the folder in which it lies; nothing is written.
+            neighbours: how many vote on each picture; None: 20, or fewer where classes are small.
+            progress: True: bars on stderr (in a terminal or notebook); a callable gets (what, done, total); False: none.
+
+        Raises UsageError: no such folder, fewer than two classes; LibraryNotFoundError, ModelError, ...
+        """
+        votes = None if neighbours is None else given.whole(neighbours, "neighbours", most=MOST_NEIGHBOURS)
+        with self._progress(progress) as say:
+            if folder is None:
+                reader: Reader | None = self._open().reader
+                labelling = of_library(self._open().reader)
+            else:
+                root = top_of(given.path(folder, "the folder"))  # before a model is loaded
+                reader = self._open().reader if self._library.exists else None
+                labelling = of_folder(root, self._reader(reader), lambda *at: say("pictures", *at))
+            labelling.check()
+            model = (self._model.for_a_new_library() if reader is None else reader).fingerprint.name
+            found = labelling.checked(model, votes, lambda *at: say("neighbours", *at))
+        found.library = self.library if folder is None else None
+        return found
+
+    def map(self, *, fresh: bool = False, seed: int = 0, progress: bool | Callable[[str, int, int], None] = True) -> LibraryMap:
+        """The library in two dimensions, as it is kept; what is new since is placed between the rest, and nothing moves.
+
+        Args:
+            fresh: lay it out anew. seed: from 0 on; another one is another map.
+            progress: as for `check`.
+
+        Raises MissingExtraError where a layout is needed and the extra [map] is not installed; LibraryError without images.
+        """
+        number = given.whole(seed, "seed", least=0, most=2**31 - 1)
+        with self._progress(progress) as say:
+            reader = self._open().reader
+            return map_of(reader, fresh=given.truth(fresh, "fresh"), seed=number, notify=self._notify, say=lambda *at: say("map", *at))
+
+    @contextlib.contextmanager
+    def _progress(self, progress: bool | Callable[[str, int, int], None]) -> Iterator[Callable[[str, int, int], None]]:
+        """What is told how far something is."""
+        wanted: Any = progress if callable(progress) else given.truth(progress, "progress")
+        if wanted is True:
+            from .present.progress import bars  # tqdm comes with it
+
+            with bars() as say:
+                yield say
+        else:
+            yield wanted or (lambda *_: None)
 
     def verify(self) -> list[str]:
         """Read the whole catalog and say what is damaged in it, a line each (see `library.salvage.find_damage`); empty: nothing."""

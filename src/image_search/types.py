@@ -37,6 +37,7 @@ __all__ = [
     "TextEmbedder",
     "UInt8",
     "VectorStore",
+    "Vote",
 ]
 
 Float32 = npt.NDArray[np.float32]
@@ -281,7 +282,9 @@ class Match:
         name: the image's class (its folder, unless told otherwise); "" if it has none.
         similarity: cosine of the two vectors, -1 to 1; exactly 1.0 for an identical file.
         closeness: percentile (0 to 1) of this similarity among the nearest-neighbour similarities of this library;
-            .5 is a typical nearest neighbour here. None in a library of fewer than 50 images.
+            .5 is a typical nearest neighbour here. None in a library of fewer than 50 images, and for words.
+        probability: 0 to 1, that the words searched with fit this picture, as the model was trained to say it (`TextEmbedder.calibration`).
+            None unless the search was by one phrase alone and the model has such a number.
         path: where the image lies, as the system names it (may hold surrogate escapes).
         uri: the same as valid Unicode; if it has undecodable bytes, a file: address that encodes them.
         identical: the file's bytes are the query's bytes.
@@ -301,11 +304,20 @@ class Match:
     offline: bool = False
     gone: bool = False
     root: str = ""
+    probability: float | None = None
 
     @property
     def distance(self) -> float:
         """1 - similarity, 0 to 2; lower is nearer."""
         return 1.0 - self.similarity
+
+
+class Vote(NamedTuple):
+    """The most likely class of a query: so many `votes` of `of` matches have it."""
+
+    name: str
+    votes: int
+    of: int
 
 
 @dataclass(frozen=True, slots=True)

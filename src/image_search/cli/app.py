@@ -31,6 +31,8 @@ COMMANDS = (  # what is needed first comes first in the help
     "evaluate",
     "label",
     "tags",
+    "check",
+    "map",
     "forget",
     "relocate",
     "rebuild",

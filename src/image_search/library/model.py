@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Callable
 from pathlib import Path
 
 from .. import forks
 from ..advice import Advice, Setting, Verb
-from ..errors import ModelMismatchError, ModelMissingError, UnknownModelError, UsageError
+from ..errors import ModelError, ModelMismatchError, ModelMissingError, UnknownModelError, UsageError
 from ..models import (
+    MODELS,
     canonical_vectors,
     check_embedder,
     check_runtime,
@@ -20,7 +20,9 @@ from ..models import (
     prove,
     remember,
     resolve,
+    words_are_here,
     words_record,
+    words_rows,
 )
 from ..types import Embedder, Fingerprint, Float32
 from .catalog import Catalog
@@ -92,6 +94,13 @@ class LibraryModel:
         if library is not None and name != library.name:
             raise self._mismatch(self._name, library)
 
+    def knows_words(self, theirs: Fingerprint, *, recorded: bool) -> bool:
+        """Whether the library's model knows words. Loads nothing: by the model, if it is here; by the catalog (`recorded`); by its row."""
+        here = self._given if self._embedder is None else self._embedder
+        if here is not None and here.fingerprint.name == theirs.name:
+            return hasattr(here, "embed_text")
+        return recorded or any(row.name == theirs.name for row in MODELS if row in words_rows() or row.vocabulary is not None)
+
     def for_a_new_library(self, *, proved: bool = False) -> Embedder:
         """The one that was asked for, or the best that is here. ModelError.
 
@@ -117,15 +126,38 @@ class LibraryModel:
         canonical = self._canonical
         catalog = Catalog.create(self._folder, model.fingerprint, canonical)
         catalog.set_meta("runtime", model.runtime)  # of the one that made it, for people who look
-        with contextlib.suppress(ModelMissingError):  # pictures can be indexed without the files of its words
-            if hasattr(model, "embed_text") and (record := words_record(knowing_words(model))) is not None:
-                catalog.set_meta(WORDS, record)
         self._proved_for = catalog.fingerprint
+        self._record(model, catalog)
         if self._given is None:
             remember(model, canonical)
         if line := loss_in_int8(model):
             self._notify(line)
         return catalog
+
+    def record_words(self, catalog: Catalog) -> None:
+        """Let a library whose words came later know them from now on; those that it knows already stay.
+
+        Where the model was asked for by name they are fetched for it; else only what is on this machine counts.
+        """
+        if catalog.meta(WORDS) is not None:
+            return
+        theirs = catalog.fingerprint
+        here = hasattr(self._given, "embed_text") if self._given is not None else words_are_here(theirs.name, self._runtime)
+        if here or (here is not None and self._name and self._given is None):
+            try:
+                self._record(self.of(theirs, catalog.canonical), catalog)
+            except ModelError as error:
+                self._notify(Advice("The model's words are not ready: ", error.line))
+
+    def _record(self, model: Embedder, catalog: Catalog) -> None:
+        """One statement: there or not there. Pictures can be indexed without the files of their words, and with damaged ones."""
+        try:
+            if hasattr(model, "embed_text") and (record := words_record(knowing_words(model))) is not None:
+                catalog.set_meta(WORDS, record)
+        except ModelMissingError:
+            pass
+        except ModelError as error:
+            self._notify(Advice("The model's words are not ready: ", error.line))
 
     def of(self, theirs: Fingerprint, canonical: Float32) -> Embedder:
         """The library's model, loaded and proved to draw the library's vectors here.

@@ -10,14 +10,14 @@ A model is a row of `rows.py`, a runtime a row of `runtimes.py`. Nothing heavy i
 
 from __future__ import annotations
 
-from .find import choose_auto, is_available, resolve
+from .find import choose_auto, is_available, resolve, words_are_here
 from .load import load_model, loss_in_int8
 from .proof import canonical_vectors, check_embedder, prove, prove_words, remember, words_record
-from .rows import MODELS, ModelRow, full_precision_of, near_identical
+from .rows import MODELS, ModelRow, full_precision_of, near_identical, words_rows
 from .runtimes import RUNTIMES, Runtime, check_runtime
 from .vectors import canonical_pictures, check_same_vectors
 from .vocabulary import Vocabulary, VocabularyEmbedder, centre_of_words, vocabulary_of
-from .words import NEUTRAL_PHRASES, checked_phrase, knowing_words
+from .words import NEUTRAL_PHRASES, chances, checked_phrase, knowing_words
 
 __all__ = [
     "MODELS",
@@ -30,6 +30,7 @@ __all__ = [
     "canonical_pictures",
     "canonical_vectors",
     "centre_of_words",
+    "chances",
     "check_embedder",
     "check_runtime",
     "check_same_vectors",
@@ -46,5 +47,7 @@ __all__ = [
     "remember",
     "resolve",
     "vocabulary_of",
+    "words_are_here",
     "words_record",
+    "words_rows",
 ]

@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 
 from ..advice import Advice, Setting, Verb
-from ..errors import ModelDamagedError, QueryError
+from ..errors import ModelDamagedError, WordsError
 from ..types import Embedder, Fingerprint, Float32, Tag, TextEmbedder, UInt8
 from .phrases import Names
 from .rows import MODELS
@@ -62,14 +62,14 @@ class Vocabulary:
         return float(np.median(self.chances[:, 0]))
 
     def things(self, phrase: str) -> list[tuple[int, ...]]:
-        """For each name in a phrase the things that it may mean. WordsError... see `VocabularyEmbedder.embed_text`."""
+        """For each name in a phrase the things that it may mean. WordsError: see `VocabularyEmbedder.embed_text`."""
         found, unknown = self.names.read(phrase)
         if unknown:
             near = self.names.near(unknown[0])
             meant = f"; near it: {', '.join(near)}" if near else ""
-            raise QueryError(f"the built-in vocabulary does not know the word {unknown[0]!r}{meant}", hint=_all_words())
+            raise WordsError(f"the built-in vocabulary does not know the word {unknown[0]!r}{meant}", hint=_all_words())
         if not found:
-            raise QueryError("these words name nothing that a picture could show", hint="say what it shows, for example: a red car")
+            raise WordsError("these words name nothing that a picture could show", hint="say what it shows, for example: a red car")
         if len(found) > 1:  # "orange car": the colour
             hues = [tuple(thing for thing in things if self.kinds[thing] == _COLOUR) for things in found]
             found = [hue or things for hue, things in zip(hues, found, strict=True)]
@@ -148,7 +148,7 @@ class VocabularyEmbedder:
         return self.vocabulary.sha256
 
     def embed_text(self, texts: Sequence[str]) -> Float32:
-        """See `types.TextEmbedder`. QueryError for a phrase with a word that is not in the vocabulary; it names those nearest."""
+        """See `types.TextEmbedder`. WordsError for a phrase with a word that is not in the vocabulary; it names those nearest."""
         return np.stack([self.vocabulary.vector(text) for text in texts])
 
     def cuts(self, text: str) -> int | None:

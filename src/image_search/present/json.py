@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from ..paths import as_text
-from ..types import Match
+from ..types import Match, Vote
 
 __all__ = ["SCHEMA", "matches_json"]
 
@@ -21,7 +21,13 @@ _MATCH: dict[str, Any] = {
         "type": ["number", "null"],
         "minimum": 0,
         "maximum": 1,
-        "description": "percentile among this library's nearest-neighbour similarities; null in a small library",
+        "description": "percentile among this library's nearest-neighbour similarities; null in a small library, and for words",
+    },
+    "probability": {
+        "type": ["number", "null"],
+        "minimum": 0,
+        "maximum": 1,
+        "description": "that the words fit, as the model was trained to say it; null but for one phrase alone and such a model",
     },
     "uri": {"type": "string", "description": "absolute path; if it has undecodable bytes, a file: address that encodes them"},
     "identical": {"type": "boolean", "description": "the same bytes as the query's file"},
@@ -34,14 +40,25 @@ SCHEMA: dict[str, Any] = {
     "title": "Answer of a search",
     "type": "object",
     "additionalProperties": False,
-    "required": ["query", "model", "exact", "matches"],
+    "required": ["query", "model", "exact", "vote", "matches"],
     "properties": {
         "query": {
-            "description": "the image searched with, as given; a list where there were several",
+            "description": "the image or words searched with, as given; a list where there were several",
             "oneOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}, "minItems": 2}],
         },
         "model": {"type": "string", "description": "name of the library's model"},
         "exact": {"type": "boolean", "description": "compared with every image; false: answered by the vector store"},
+        "vote": {
+            "type": ["object", "null"],
+            "description": "the most likely class of the query by its matches; null where that would say nothing, or mislead",
+            "additionalProperties": False,
+            "required": ["name", "votes", "of"],
+            "properties": {
+                "name": {"type": "string"},
+                "votes": {"type": "integer", "minimum": 1, "description": "matches of that class"},
+                "of": {"type": "integer", "minimum": 1, "description": "matches that had a vote: copies of one file have one together"},
+            },
+        },
         "matches": {
             "type": "array",
             "items": {"type": "object", "additionalProperties": False, "required": list(_MATCH), "properties": _MATCH},
@@ -50,7 +67,9 @@ SCHEMA: dict[str, Any] = {
 }
 
 
-def matches_json(matches: Sequence[Match], *, query: str | Sequence[str], model: str, exact: bool) -> dict[str, Any]:
+def matches_json(
+    matches: Sequence[Match], *, query: str | Sequence[str], model: str, exact: bool, vote: Vote | None = None
+) -> dict[str, Any]:
     """Plain data that keeps `SCHEMA`: Python floats, never NaN, valid Unicode; `json.dumps` escapes what is left to escape.
 
     Raises ValueError if a similarity is not finite or lies outside [-1, 1] by more than rounding.
@@ -60,6 +79,7 @@ def matches_json(matches: Sequence[Match], *, query: str | Sequence[str], model:
         "query": _unicode(queries[0]) if len(queries) == 1 else [_unicode(q) for q in queries],
         "model": _unicode(model),
         "exact": bool(exact),
+        "vote": None if vote is None else {"name": _unicode(vote.name), "votes": vote.votes, "of": vote.of},
         "matches": [_match_json(m) for m in matches],
     }
 
@@ -77,6 +97,7 @@ def _match_json(match: Match) -> dict[str, Any]:
         "similarity": similarity,
         "distance": 1.0 - similarity,
         "closeness": closeness,
+        "probability": None if match.probability is None else float(match.probability),
         "uri": _unicode(match.uri),
         "identical": bool(match.identical),
         "offline": bool(match.offline),

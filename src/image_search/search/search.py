@@ -6,7 +6,7 @@ import contextlib
 import os
 import time
 from collections.abc import Iterable
-from typing import Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -27,12 +27,14 @@ from ..library.catalog import item_id, item_number
 from ..library.codes import Codes, can_compare
 from ..library.disks import Disks
 from ..library.reading import File, Reader
+from ..models import chances
 from ..paths import uri_of
 from ..stores.exact import top_k, top_k_by_codes
 from ..stores.replica import StoreReplica
 from ..types import Float32, Match, VectorStore
 from . import closeness
 from .filters import Filters, Passing, Sieve
+from .meaning import OF_PICTURES, Meaning
 
 __all__ = ["How", "Searcher"]
 
@@ -63,12 +65,15 @@ class Searcher:
         self._using = forks.Lock()  # a store that answers is not closed under the question
         forks.watch(self)
 
-    def search(self, query: Float32, n: int, filters: Filters, how: How, same: frozenset[bytes]) -> tuple[list[Match], bool]:
+    def search(
+        self, query: Float32, n: int, filters: Filters, how: How, same: frozenset[bytes], meaning: Meaning = OF_PICTURES
+    ) -> tuple[list[Match], bool]:
         """The n nearest files that pass the filters.
 
         Args:
             query: float32 (D,), unit length. n: >= 1.
             same: contents (sha256) whose files are "identical".
+            meaning: which numbers the matches get beside their similarity.
 
         Returns:
             matches, nearest first, of equal ones the identical first, then by id; and whether every image was compared (True) or the
@@ -78,7 +83,7 @@ class Searcher:
             UsageError: closeness asked for in a small library. StoreError: the store was demanded and cannot answer.
         """
         with self._using, self.reader.snapshot():
-            scale = closeness.load(self.reader)
+            scale = closeness.load(self.reader) if meaning.closeness else None
             if filters.min_closeness is not None and scale is None:
                 raise UsageError(
                     f"there is no closeness here: it needs {MIN_CLOSENESS_IMAGES} images, and an `index` that came to its end",
@@ -91,7 +96,9 @@ class Searcher:
             exact = found is None
             if found is None:
                 found = self._exactly(query, n, filters, left_out, same_contents)
-        return _matches(_nearest(found, n, same_contents), filters, same_contents, scale, self.reader), exact
+        nearest = _nearest(found, n, same_contents)
+        enough = _near_enough(nearest, filters, scale, meaning)
+        return _matches(enough, same_contents, self.reader), exact
 
     def centre(self) -> Float32:
         """float32 (D,): the mean of the vectors of up to 1,000 images from all over the library."""
@@ -261,23 +268,41 @@ def _nearest(found: list[_Found], n: int, same: set[int]) -> list[_Found]:
     return sorted(rows, key=lambda row: (-row[1], row[0].content not in same, row[0].number))[:n]
 
 
-def _matches(found: list[_Found], filters: Filters, same: set[int], scale: Float32 | None, reader: Reader) -> list[Match]:
-    """As many of them as are near enough. `found`: files and similarities, nearest first; `scale`: the library's closeness sample."""
+class _Numbered(NamedTuple):
+    """A file found, and its numbers; see `Match`."""
+
+    file: File
+    similarity: float
+    closeness: float | None
+    probability: float | None
+
+
+def _near_enough(found: list[_Found], filters: Filters, scale: Float32 | None, meaning: Meaning) -> list[_Numbered]:
+    """Those from the first on that are. `found`: nearest first; `scale`: the library's closeness sample."""
+    numbered: list[_Numbered] = []
+    least = (filters.min_similarity, filters.min_closeness, filters.min_probability)
+    limited = any(wanted is not None for wanted in least)
+    similarities = [similarity for _, similarity in found]
+    fits: list[Any] = [None] * len(found) if meaning.calibration is None else chances(similarities, meaning.calibration).tolist()
+    for (file, similarity), fit in zip(found, fits, strict=True):
+        numbers = _Numbered(file, similarity, closeness.percentile(similarity, scale), fit)
+        if limited and any(has is not None and wanted is not None and has < wanted for wanted, has in zip(least, numbers[1:], strict=True)):
+            break
+        numbered.append(numbers)
+    return numbered
+
+
+def _matches(found: list[_Numbered], same: set[int], reader: Reader) -> list[Match]:
     matches: list[Match] = []
     disks: Disks | None = None
-    for file, similarity in found:
-        close = closeness.percentile(similarity, scale)
-        if (filters.min_similarity is not None and similarity < filters.min_similarity) or (
-            filters.min_closeness is not None and close is not None and close < filters.min_closeness
-        ):
-            break
+    for rank, (file, similarity, close, fits) in enumerate(found, 1):
         absent = not os.path.lexists(file.path)
         if absent and disks is None:
             disks = reader.disks()
         away = absent and disks is not None and disks.away(file.path)
         match = Match(
             id=item_id(file.number),
-            rank=len(matches) + 1,
+            rank=rank,
             name=file.name,
             similarity=similarity,
             closeness=close,
@@ -287,6 +312,7 @@ def _matches(found: list[_Found], filters: Filters, same: set[int], scale: Float
             offline=away,
             gone=absent and not away,
             root=file.root,
+            probability=fits,
         )
         matches.append(match)
     return matches
