@@ -112,6 +112,7 @@ TAKES: dict[str, dict[str, set[str]]] = {
     "check": {"folder": {"none"}, "neighbours": {"none"} | COUNTS, "progress": TRUTHS | {"function"}},
     "map": {"fresh": TRUTHS, "seed": COUNTS, "progress": TRUTHS | {"function"}},
     "embed_text": {"texts": TEXTS | ODD},
+    "words": {"prefix": TEXTS | ODD, "n_results": COUNTS},
     "picture": {"source": {"bytes"}, "max_side": COUNTS},
     "forget": {"paths": set()},
     "relocate": {"old": set(), "new": set()},
@@ -160,6 +161,7 @@ IMAGES = {
     ("embed", "images"),
     ("embed_each", "images"),
     ("search_each", "images"),
+    ("tags", "images"),
 }
 OF_THE_ENGINE = {"library", "model", "runtime", "store", "max_megapixels", "max_megabytes"}  # given to the engine as they are
 WITHOUT = {"close", "status", "verify", "rebuild"}  # that take nothing

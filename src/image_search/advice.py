@@ -15,7 +15,7 @@ __all__ = ["TAKEN_BY", "Advice", "Named", "Setting", "Verb", "capitalised", "in_
 _OF_THE_ENGINE = frozenset({"allow_private_urls", "jobs", "library", "max_megabytes", "model", "runtime", "store"})  # given when it is made
 _OF_THE_SHELL = frozenset({"json", "save", "show"})  # in Python the answer itself
 _ENGINE_VERBS = frozenset(
-    {"annotate", "check", "embed", "export", "forget", "index", "map", "rebuild", "relocate", "search", "status", "verify", "watch"}
+    {"annotate", "check", "embed", "export", "forget", "index", "map", "rebuild", "relocate", "search", "status", "tags", "verify", "watch"}
 )
 
 
@@ -83,7 +83,7 @@ def in_python(named: Named) -> str:
 # Which commands of the shell take a setting; one that is named where another command runs is named with the first of these.
 TAKEN_BY: dict[str, tuple[str, ...]] = {
     "allow": ("serve",),
-    "allow_private_urls": ("search", "ask"),
+    "allow_private_urls": ("search", "ask", "tags"),
     "allow_urls": ("serve",),
     "any_name": ("index", "watch"),
     "formats": ("search",),
@@ -93,7 +93,7 @@ TAKEN_BY: dict[str, tuple[str, ...]] = {
     "hosts": ("serve",),
     "how": ("search",),
     "jobs": ("index", "watch", "evaluate", "label", "check"),
-    "json": ("search", "index", "watch", "status", "annotate", "models", "evaluate", "label", "check", "map"),
+    "json": ("search", "index", "watch", "status", "annotate", "models", "evaluate", "label", "tags", "check", "map"),
     "library": (
         "index",
         "watch",
@@ -101,6 +101,7 @@ TAKEN_BY: dict[str, tuple[str, ...]] = {
         "serve",
         "ask",
         "status",
+        "tags",
         "check",
         "map",
         "annotate",

@@ -24,7 +24,7 @@ from .index.run import Progress
 from .index.watch import Watch, keep_up
 from .library import folders as library_folders
 from .library_verbs import LibraryVerbs
-from .models import checked_phrase
+from .models import MODELS, Tag, checked_phrase, vocabulary_of
 from .opened import Folder
 from .search import closeness
 from .search.blend import blended
@@ -37,6 +37,7 @@ from .search.query import Query, Source
 from .search.request import Request, as_list, as_region, check_many
 from .search.same_picture import one_of_each
 from .search.search import How
+from .search.tags import known_words, tags
 from .types import Float32, IndexReport, Picture, Region
 
 __all__ = ["ImageSearchEngine"]
@@ -274,6 +275,22 @@ class ImageSearchEngine(LibraryVerbs):
         if not phrases:
             raise UsageError("no words were given")
         return self._reader(self._open().reader if self._library.exists else None).words().embed_text(phrases)
+
+    def tags(self, images: Source | Sequence[Source]) -> list[list[Tag]]:
+        """What images show, in the words of the built-in vocabulary: for each at most three, the most telling first; none where unsure.
+
+        By the library's model if that is mini, else by mini itself. Raises what `search` raises, for the first that cannot be used.
+        """
+        sources = as_list(images)
+        if not sources:
+            raise UsageError("no image was given")
+        return tags(*self._tagging(sources))
+
+    def words(self, prefix: str = "", n_results: int = 10) -> list[str]:
+        """Words that can be searched with and begin like this, of a library whose model knows only some; for others none (any may do)."""
+        reader = self._open().reader
+        known = any(row.name == reader.fingerprint.name and row.vocabulary for row in MODELS)
+        return known_words(vocabulary_of(self._model.of(reader.fingerprint, reader.canonical)) if known else None, prefix, n_results)
 
     def query(self, image: Source, *, region: Region | Sequence[int] | None = None) -> Query:
         """A picture read and embedded once, to be searched with as often as you like: `search` takes it wherever it takes an image.

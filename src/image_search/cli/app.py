@@ -31,6 +31,7 @@ COMMANDS = (  # what is needed first comes first in the help
     "models",
     "evaluate",
     "label",
+    "tags",
     "check",
     "map",
     "annotate",

@@ -154,8 +154,11 @@ def evaluation_table(evaluations: Sequence[Evaluation]) -> str:
             "words": lambda w: w.accuracy, "words P@10": lambda w: w.p10, "words mAP": lambda w: w.map
         }  # fmt: skip
         columns |= {t: ["" if e.words is None else f"{say(e.words):.3f}" for e in evaluations] for t, say in of_words.items()}
-    skipped = [f"{e.skipped:,} files could not be read" for e in evaluations[:1] if e.skipped]
-    return "\n".join([*_lines(columns), *skipped])
+    remarks = [f"{e.skipped:,} files could not be read" for e in evaluations[:1] if e.skipped]
+    for one in evaluations:
+        if one.words is not None and one.words.classes < one.words.of:
+            remarks.append(f"words: of the {one.words.classes:,} of {one.words.of:,} class names that {shown(one.model)} knows")
+    return "\n".join([*_lines(columns), *remarks])
 
 
 def report_table(report: IndexReport, *, say: Callable[[Named], str] = in_python) -> str:

@@ -290,6 +290,12 @@ class Classes(Schema):
     classes: list[ClassCount]
 
 
+class KnownWords(Schema):
+    """For completing what is typed."""
+
+    words: list[str] = Field(description="that begin like the prefix; none where the library's model takes any word, or no word")
+
+
 class CountsRequest(FileFilters):
     """The filters beside the class; with `queries` and a least similarity, of the matches that a search would show."""
 

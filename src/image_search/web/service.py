@@ -131,6 +131,10 @@ class Service:
 
     # --- the index run ------------------------------------------------------------------------------------------------------
 
+    def known_words(self, prefix: str, most: int) -> list[str]:
+        """For completing what is typed, see `engine.words`."""
+        return self._engine.words(prefix, most)
+
     def index(self, number: int) -> bool:
         """Begin to index one of the folders of `state`; False: a run is in work."""
         allowed = self._allowed(self._facts())
