@@ -30,6 +30,7 @@ SECTIONS = {
     "facts": "searching:facts",
     "store": "searching:store",
     "workers": "workers:workers",
+    "words": "words:words",
     "profile": "profiles:profile",
 }
 

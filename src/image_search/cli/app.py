@@ -30,6 +30,8 @@ COMMANDS = (  # what is needed first comes first in the help
     "models",
     "evaluate",
     "label",
+    "check",
+    "map",
     "forget",
     "relocate",
     "rebuild",
