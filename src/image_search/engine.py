@@ -215,7 +215,7 @@ class ImageSearchEngine(OpenLibrary):
             found, exact = searcher.search(wanted, asked.n, filters, asked.how, same, meaning)
         self._say(searcher.unfulfillable(filters) if filters.by_file else ())
         self._say(undated_line(found) if filters.by_date else ())
-        model, narrowed = searcher.reader.fingerprint.name, filters.by_file
+        model, narrowed = searcher.reader.fingerprint.name, asked.filters.by_file
         return Matches(found, queries=queries, model=model, exact=exact, library=self.library, narrowed=narrowed)
 
     def embed(self, images: Source | Sequence[Source]) -> Float32:

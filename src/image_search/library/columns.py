@@ -37,6 +37,10 @@ class Classes(NamedTuple):
     codes: Codes
     names: list[str]
 
+    def rows(self) -> list[tuple[int, int, str]]:
+        """(number, content, class) of each file."""
+        return [(n, content, self.names[code]) for n, content, code in zip(*(part.tolist() for part in self[:3]), strict=True)]
+
 
 class Places(NamedTuple):
     """codes: int32 (F,), each file's place in `folders`: absolute, "/" at the end. names: the files' own. NFC, with "/" everywhere."""

@@ -178,11 +178,6 @@ class Reader:
         """What filters ask of every file that can be found."""
         return Columns(self.catalog)
 
-    def each_class(self) -> Iterator[tuple[int, int, str]]:
-        """(file, content, class) of everything that can be found, in order of the files' numbers."""
-        numbers, contents, codes, names = self.columns().classes()
-        yield from zip(numbers.tolist(), contents.tolist(), (names[code] for code in codes.tolist()), strict=True)
-
     def counts(self) -> Counts:
         states = dict(self.catalog.rows("SELECT state, count(*) FROM files GROUP BY state"))
         present = f"FROM files WHERE state = '{State.PRESENT}'"

@@ -30,7 +30,18 @@ from .opened import OpenLibrary
 from .pictures import Pictures, upload_address
 from .problems import plain
 from .recent import Recent
-from .schemas import ClassCount, Classes, Columns, CountsRequest, Hit, QueryPart, QueryShown, SearchAnswer, SearchRequest, VoteShown
+from .schemas import (
+    ClassCount,
+    Classes,
+    Columns,
+    CountsRequest,
+    Hit,
+    QueryPart,
+    QueryShown,
+    SearchAnswer,
+    SearchRequest,
+    VoteShown,
+)
 from .walls import as_text_of, heights, shapes, small_heights
 
 __all__ = ["Searching"]
