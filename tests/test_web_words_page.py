@@ -103,7 +103,7 @@ def test_what_the_model_says_of_words_can_be_asked_for(tab: Tab) -> None:
     tab.until("document.querySelectorAll('.results .card').length < 12")
     assert ("fits", "0.5") in given(tab)
     shown = tab.cards()
-    counts = "[...document.querySelectorAll('.names small')].reduce((sum, node) => sum + Number(node.textContent), 0)"
+    counts = "[...document.querySelectorAll('[aria-label=Classes] small')].reduce((sum, node) => sum + Number(node.textContent), 0)"
     tab.until(f"{counts} === {len(shown)}")
     tab.page.locator("#cut").fill("0.99")
     tab.page.wait_for_selector(".state >> text=No image fits these words with a probability of 99%")
