@@ -136,7 +136,9 @@ def test_words_are_no_part_of_a_library(real_engine: ImageSearchEngine, photos: 
     assert isinstance(model, VocabularyEmbedder) and words_record(model) is None
     assert real_engine._open().reader.meta(WORDS) is None and real_engine._open().reader.fingerprint == model.fingerprint
     found = real_engine.search(Text("빨간 자동차"), 2)
-    assert len(found) == 2 and found[0].closeness is None
+    assert len(found) == 2 and found[0].closeness is None and found[0].probability is None, "a sum has no probability"
+    assert all(0 <= float(match.probability or 0) <= 1 for match in real_engine.search(Text("cat"), 5, min_probability=0.0001))
+    assert len(real_engine.search(Text("volcano"), 5, min_probability=0.999)) == 0
     np.testing.assert_allclose(real_engine.embed_text("red car")[0], shipped.vector("red car"), atol=1e-6)
     assert len(real_engine.search([next(photos.rglob("*.*g")), Text("red")], 1)) == 1
     assert real_engine.words("tabby c") == ["tabby cat"]

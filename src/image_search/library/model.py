@@ -22,7 +22,6 @@ from ..models import (
     resolve,
     words_are_here,
     words_record,
-    words_rows,
 )
 from ..types import Embedder, Fingerprint, Float32
 from .catalog import Catalog
@@ -99,7 +98,7 @@ class LibraryModel:
         here = self._given if self._embedder is None else self._embedder
         if here is not None and here.fingerprint.name == theirs.name:
             return hasattr(here, "embed_text")
-        return recorded or any(row.name == theirs.name for row in MODELS if row in words_rows() or row.vocabulary is not None)
+        return recorded or any(row.name == theirs.name and row.knows_words for row in MODELS)
 
     def for_a_new_library(self, *, proved: bool = False) -> Embedder:
         """The one that was asked for, or the best that is here. ModelError.

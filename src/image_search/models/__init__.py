@@ -16,7 +16,7 @@ from .proof import canonical_vectors, check_embedder, prove, prove_words, rememb
 from .rows import MODELS, ModelRow, full_precision_of, near_identical, words_rows
 from .runtimes import RUNTIMES, Runtime, check_runtime
 from .vectors import canonical_pictures, check_same_vectors
-from .vocabulary import Tag, Vocabulary, VocabularyEmbedder, centre_of_words, vocabulary_of
+from .vocabulary import Tag, Vocabulary, VocabularyEmbedder, calibration_of, centre_of_words, vocabulary_of
 from .words import NEUTRAL_PHRASES, chances, checked_phrase, knowing_words
 
 __all__ = [
@@ -28,6 +28,7 @@ __all__ = [
     "Tag",
     "Vocabulary",
     "VocabularyEmbedder",
+    "calibration_of",
     "canonical_pictures",
     "canonical_vectors",
     "centre_of_words",

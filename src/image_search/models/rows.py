@@ -65,6 +65,11 @@ class ModelRow:
         return self.source == BUNDLED
 
     @property
+    def knows_words(self) -> bool:
+        """Any (`words_rows`), or those of its vocabulary."""
+        return self.onnx_text is not None or self.vocabulary is not None
+
+    @property
     def is_folder(self) -> bool:
         return not self.is_bundled and HUB_ID.fullmatch(self.source) is None
 
@@ -238,7 +243,7 @@ MODELS: tuple[ModelRow, ...] = (
 
 
 def words_rows() -> list[ModelRow]:
-    """The rows that know words."""
+    """The rows that know any word."""
     return [row for row in MODELS if row.onnx_text is not None]
 
 

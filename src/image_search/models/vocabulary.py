@@ -24,7 +24,7 @@ from .phrases import Names
 from .rows import MODELS
 from .words import NEUTRAL_PHRASES
 
-__all__ = ["Tag", "Vocabulary", "VocabularyEmbedder", "centre_of_words", "read_vocabulary", "vocabulary_of"]
+__all__ = ["Tag", "Vocabulary", "VocabularyEmbedder", "calibration_of", "centre_of_words", "read_vocabulary", "vocabulary_of"]
 
 _LIKELY = 0.5  # a tag is said when it is more likely there than not
 _TAGS = 3
@@ -172,6 +172,12 @@ class VocabularyEmbedder:
 def vocabulary_of(model: Embedder) -> Vocabulary | None:
     """The model's vocabulary; None: its words are any, or it has none."""
     return model.vocabulary if isinstance(model, VocabularyEmbedder) else None
+
+
+def calibration_of(model: TextEmbedder, phrase: str) -> tuple[float, float] | None:
+    """(scale, bias) for the probability that this phrase fits a picture; None: there is none. In a vocabulary each name has its own."""
+    vocabulary = vocabulary_of(model)
+    return model.calibration if vocabulary is None else vocabulary.calibration(phrase)
 
 
 def centre_of_words(model: TextEmbedder) -> Float32:
