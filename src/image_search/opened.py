@@ -1,0 +1,129 @@
+"""A library, opened: its model, its store, its searcher and its decoders, made when they are first needed and given back at the end."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import logging
+import os
+from collections.abc import Callable, Iterable, Iterator
+from types import TracebackType
+from typing import Self
+
+from . import given
+from .config import MOST_JOBS, available_cpus, default_library
+from .forks import Lock
+from .images.pool import DecodePool
+from .library.catalog import Catalog
+from .library.library import Library
+from .library.model import LibraryModel
+from .library.reading import Reader
+from .search.decoders import Decoders
+from .search.query import QueryReader
+from .search.search import Searcher
+from .stores import parse_spec
+from .stores.library_store import LibraryStore
+from .types import Embedder
+
+__all__ = ["Folder", "OpenLibrary"]
+
+log = logging.getLogger("image_search")
+
+Folder = str | os.PathLike[str]
+
+
+class OpenLibrary:
+    """What each verb of `ImageSearchEngine` stands on. Its arguments are explained there."""
+
+    def __init__(
+        self,
+        library: Folder | None = None,
+        *,
+        model: str | Embedder | None = None,
+        runtime: str | None = None,
+        store: str | None = None,
+        jobs: int | None = None,
+        allow_private_urls: bool = False,
+        max_megapixels: float | None = None,
+        max_megabytes: float | None = None,
+        long_lived: bool = True,
+        notify: Callable[[str], None] | None = None,
+    ) -> None:
+        if store is not None:
+            parse_spec(store)  # a name that is none must not get into the catalog
+        self.library = default_library(None if library is None else given.path(library, "library"))
+        self.jobs = available_cpus() if jobs is None else given.whole(jobs, "jobs", most=MOST_JOBS)
+        self._notify = log.warning if notify is None else given.function(notify, "notify")
+        self._model = LibraryModel(self.library, model, runtime=runtime, threads=self.jobs, notify=self._notify)
+        self._library = Library(self.library)
+        self._store = LibraryStore(self.library, store, self._notify)
+        self._long_lived = given.truth(long_lived, "long_lived")
+        self._allow_private_urls = given.truth(allow_private_urls, "allow_private_urls")
+        self._searcher: Searcher | None = None
+        self._make_pool: Callable[..., DecodePool] = DecodePool  # `image_search.testing` has another
+        self.decoders = Decoders(
+            lambda *recipe, **limits: self._make_pool(*recipe, **limits),
+            self.jobs if long_lived else 1,
+            max_megapixels=None if max_megapixels is None else given.number(max_megapixels, "max_megapixels"),
+            max_megabytes=None if max_megabytes is None else given.number(max_megabytes, "max_megabytes", least=1),
+        )
+        self._opening = Lock()  # two first questions at once open one library
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Give back everything: workers, store, lock, model. The engine can be used again afterwards."""
+        if self._searcher is not None:
+            self._searcher.close()
+        self._library.close()
+        self.decoders.close()
+        self._model.close()
+        self._searcher = None
+
+    def hold_writer_lock(self, what: str) -> None:
+        """Be the library's only writer until `close()`; others are told `what` holds it. LibraryBusyError if another process is."""
+        self._library.hold_writer_lock(given.text(what, "what"))
+
+    def _open(self) -> Searcher:
+        """The library as it is now, to be asked; opened at the first question, and again where it was replaced."""
+        with self._opening:
+            reader = self._library.reader()
+            if self._searcher is None or self._searcher.reader is not reader:  # the first, or the library was replaced
+                self._model.check(reader.fingerprint)
+                if self._searcher is not None:
+                    self._searcher.close()
+                self._searcher = Searcher(reader, self._store.replica(reader), long_lived=self._long_lived)
+            return self._searcher
+
+    def _reader(self, reader: Reader | None) -> QueryReader:
+        """What makes vectors of pictures and words; with the library's model, or without a library (None) the engine's."""
+        model = self._model.for_a_new_library if reader is None else functools.partial(self._model.of, reader.fingerprint, reader.canonical)
+        recipe = (model() if reader is None else reader).fingerprint.preprocess
+        private = self._allow_private_urls
+        return QueryReader(reader, decoders=self.decoders, recipe=recipe, embedder=model, notify=self._notify, allow_private_urls=private)
+
+    def _say(self, lines: Iterable[str]) -> None:
+        for line in lines:
+            self._notify(line)
+
+    @contextlib.contextmanager
+    def _writing(self, *, make: bool = False, choose_store: bool = True) -> Iterator[Catalog]:
+        """The catalog, to write, with nobody else writing. `make`: the library, if there is none."""
+        if make and not self._library.exists:
+            # Whatever can go wrong goes wrong before anything lies in a folder that may not be ours.
+            Catalog.check_place(self.library)
+            self._model.for_a_new_library(proved=True)
+        with self._library.writing(self._model.create_library if make else None) as catalog:
+            self._model.check(catalog.fingerprint)
+            if choose_store:
+                self._store.choose(catalog)
+            yield catalog
+
+    def _refresh_store(self, catalog: Catalog) -> None:
+        if self._searcher is not None:
+            self._searcher.close()
+        self._store.follow(catalog)
