@@ -72,7 +72,9 @@ def chosen(folders: list[Path], half: str, most: int) -> list[Path]:
     """Pictures of one half of the classes, each folder's share alike, spread evenly."""
     found: list[Path] = []
     for folder in folders:
-        classes = [c for c in sorted(folder.iterdir()) if c.is_dir() and zlib.crc32(f"{folder.name}/{c.name}".encode()) % 2 == (half == "judged")]
+        classes = [
+            c for c in sorted(folder.iterdir()) if c.is_dir() and zlib.crc32(f"{folder.name}/{c.name}".encode()) % 2 == (half == "judged")
+        ]
         pictures = [p for c in classes for p in sorted(c.iterdir()) if p.suffix.lower() in extensions()]
         share = min(len(pictures), most // len(folders))
         found += [pictures[i * len(pictures) // share] for i in range(share)]

@@ -14,7 +14,7 @@ __all__ = ["TAKEN_BY", "Advice", "Named", "Setting", "Verb", "capitalised", "in_
 
 _OF_THE_ENGINE = frozenset({"allow_private_urls", "jobs", "library", "max_megabytes", "model", "runtime", "store"})  # given when it is made
 _OF_THE_SHELL = frozenset({"json", "save", "show"})  # in Python the answer itself
-_ENGINE_VERBS = frozenset({"embed", "forget", "index", "rebuild", "relocate", "search", "status", "verify"})
+_ENGINE_VERBS = frozenset({"compare", "embed", "forget", "index", "rebuild", "relocate", "search", "status", "verify"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +81,7 @@ def in_python(named: Named) -> str:
 # Which commands of the shell take a setting; one that is named where another command runs is named with the first of these.
 TAKEN_BY: dict[str, tuple[str, ...]] = {
     "allow": ("serve",),
-    "allow_private_urls": ("search", "ask"),
+    "allow_private_urls": ("search", "ask", "compare"),
     "allow_urls": ("serve",),
     "any_name": ("index",),
     "fresh_key": ("serve",),
@@ -89,13 +89,13 @@ TAKEN_BY: dict[str, tuple[str, ...]] = {
     "hosts": ("serve",),
     "how": ("search",),
     "jobs": ("index", "evaluate", "label"),
-    "json": ("search", "index", "status", "models", "evaluate", "label"),
-    "library": ("index", "search", "serve", "ask", "status", "forget", "relocate", "rebuild", "salvage", "demo"),
-    "max_megabytes": ("search", "ask", "serve"),
-    "max_megapixels": ("index", "search", "ask", "serve"),
+    "json": ("search", "index", "compare", "status", "models", "evaluate", "label"),
+    "library": ("index", "search", "compare", "serve", "ask", "status", "forget", "relocate", "rebuild", "salvage", "demo"),
+    "max_megabytes": ("search", "ask", "compare", "serve"),
+    "max_megapixels": ("index", "search", "ask", "compare", "serve"),
     "min_closeness": ("search",),
     "min_similarity": ("search",),
-    "model": ("index", "search", "serve", "evaluate", "label"),
+    "model": ("index", "search", "compare", "serve", "evaluate", "label"),
     "n_results": ("search", "ask"),
     "name_from": ("index",),
     "names": ("search",),
@@ -104,7 +104,7 @@ TAKEN_BY: dict[str, tuple[str, ...]] = {
     "prune": ("index",),
     "reread": ("index",),
     "root_path": ("serve",),
-    "runtime": ("index", "search", "serve", "evaluate", "label"),
+    "runtime": ("index", "search", "compare", "serve", "evaluate", "label"),
     "store": ("index", "search", "serve", "rebuild"),
     "to": ("salvage",),
 }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import time
 from collections.abc import Iterable, Iterator, Sequence
@@ -33,9 +34,13 @@ from .search.blend import blended
 from .search.matches import Matches
 from .search.query import Query, Source
 from .search.request import Request, as_list, as_region
-from .search.same_picture import one_of_each
 from .search.search import How
-from .types import Embedder, Float32, IndexReport, Picture, Region
+from .search.variants import SIDE as VARIANT_SIDE
+from .search.variants import merged, variants
+from .tidy.comparison import Comparison, compared
+from .tidy.fold import fold, folded_search
+from .tidy.looks import Looks
+from .types import Embedder, Float32, IndexReport, Match, Picture, Region, UInt8
 
 __all__ = ["ImageSearchEngine"]
 
@@ -146,6 +151,8 @@ class ImageSearchEngine(OpenLibrary):
         min_closeness: float | None = None,
         region: Region | Sequence[int] | None = None,
         exclude_self: bool = False,
+        fold: bool = False,
+        copies: bool = False,
         group: bool = False,
         how: How = "auto",
     ) -> Matches:
@@ -160,13 +167,17 @@ class ImageSearchEngine(OpenLibrary):
             min_similarity: only matches with at least this cosine. min_closeness: at least this percentile, 0 to 1.
             region: x, y, w, h in pixels of the upright picture; for a single image.
             exclude_self: leave out files whose bytes are the query's.
-            group: of matches that show the same picture (copies, turned ones, near-identical ones) only the nearest.
+            fold: each picture once: its copies (saved again, resized, cropped, mirrored, turned, framed, written on: told by their
+                pixels) stand in `match.also` of the nearest of them. group: its older name.
+            copies: ask also with the image mirrored, turned by 90, 180 and 270 degrees and cropped; `match.variant` says which was nearest.
             how: "auto", "exact" (compare with every image) or "store" (ask the vector store).
 
         Raises:
             LibraryNotFoundError, QueryError, UsageError, ModelError, StoreError (only for how="store").
         """
-        asked = Request.checked(images, n_results, less, names, path, min_similarity, min_closeness, region, exclude_self, group, how)
+        asked = Request.checked(
+            images, n_results, less, names, path, min_similarity, min_closeness, region, exclude_self, fold or group, copies, how
+        )
         searcher = self._open()
         reader = self._reader(searcher.reader)
         queries = reader.read_all(asked.likes, asked.lesses, asked.region)
@@ -176,14 +187,51 @@ class ImageSearchEngine(OpenLibrary):
             raise UsageError("closeness compares pictures, and these are words", hint=Advice("use ", Setting("min_similarity")))
         same = frozenset(q.sha256 for q in queries if q.sha256 is not None and not q.less)
         filters = replace(asked.filters, leave_out=same if asked.exclude_self else frozenset())
-        if asked.group:
-            found, exact = one_of_each(lambda n: searcher.search(wanted, n, filters, asked.how, same), searcher.reader, asked.n)
-        else:
-            found, exact = searcher.search(wanted, asked.n, filters, asked.how, same)
+        questions = [("", wanted)]
+        if asked.copies:
+            questions += [(name, reader.read(pixels).vector) for name, pixels in variants(self._pixels(queries[0]))]
+
+        def nearest(n: int) -> tuple[list[Match], bool]:
+            return merged(lambda vector, n: searcher.search(vector, n, filters, asked.how, same), questions, n)
+
+        found, exact = folded_search(nearest, searcher.reader, self.looks, asked.n) if asked.fold else nearest(asked.n)
         if words:  # it is what is usual between pictures
             found = [replace(match, closeness=None) for match in found]
         self._say(searcher.unfulfillable(filters) if filters.by_file else ())
         return Matches(found, queries=queries, model=searcher.reader.fingerprint.name, exact=exact, library=self.library)
+
+    def compare(self, a: Source, b: Source, *, threshold: float | None = None) -> Comparison:
+        """How similar two pictures are, and whether they show the same one; true if they do (see `Comparison`).
+
+        Args:
+            a, b: as for `search`. Without a library the engine's model is used, and there is no closeness.
+            threshold: they count as the same from this cosine on; None: if one is a copy of the other, as their pixels say.
+
+        Raises what `search` raises.
+        """
+        least = None if threshold is None else given.number(threshold, "threshold", least=-1, most=1)
+        reader = self._open().reader if self._library.exists else None
+        one, two = self._reader(reader).read_all([a, b], [])
+        model = (self._model.for_a_new_library() if reader is None else reader).fingerprint.name
+        return compared(one, two, reader, self.looks, threshold=least, model=model)
+
+    def fold(self, matches: Sequence[Match]) -> list[Match]:
+        """Each picture of these matches once, its copies in `also` of the nearest; `search(fold=True)` asks for more in their place."""
+        return fold(self._open().reader, self.looks, matches)
+
+    @functools.cached_property
+    def looks(self) -> Looks:
+        """What the library's pictures look like, to be compared by pixels."""
+        return Looks(self._small, lambda sha256: self._library.thumbnails().get(sha256))
+
+    def _small(self, source: PictureSource, side: int) -> Picture:
+        recipe = (self._open().reader if self._library.exists else self._model.for_a_new_library()).fingerprint.preprocess
+        return self.decoders.pool(recipe, sent=isinstance(source, bytes)).picture(source, max_side=side)
+
+    def _pixels(self, query: Query) -> UInt8:
+        if query.show is None or query.show.region is not None:
+            raise UsageError("copies are looked for with a whole picture")
+        return self.picture(query.show.source, max_side=VARIANT_SIDE).pixels
 
     def embed(self, images: Source | Sequence[Source]) -> Float32:
         """Vectors of images, float32 (N, D), each of unit length; with the library's model, or without a library the engine's.

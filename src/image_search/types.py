@@ -273,6 +273,9 @@ class Match:
         offline: its disk or folder cannot be reached now; shown from its thumbnail.
         gone: its folder can be reached, and the file is no longer there (the next index run finds it moved, or missing).
         root: the indexed folder it lies in; "" if that is not known.
+        variant: which changed copy of the query it is nearest to, where these were asked for ("mirrored"); "": the query itself.
+        copy: how it is a copy of the match behind which it stands ("same bytes", "same picture", "mirrored"); "" elsewhere.
+        also: matches that show the same picture, where they were folded; nearest first, each with the rank that it would have had.
     """
 
     id: str
@@ -286,6 +289,9 @@ class Match:
     offline: bool = False
     gone: bool = False
     root: str = ""
+    variant: str = ""
+    copy: str = ""
+    also: tuple[Match, ...] = ()
 
     @property
     def distance(self) -> float:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import functools
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -27,12 +28,26 @@ from .options import (
     store_option,
 )
 
+if TYPE_CHECKING:
+    from ..search.matches import Matches
+    from ..types import Match
+
 WORDS = """\b
 similarity  cosine of the two vectors, -1 to 1; 1.000 for an identical file
 distance    1 - similarity; lower is nearer
 closeness   0 to 1: how near for this library; .5 is a typical nearest
             neighbour here. None in a library of fewer than 50 images
 """
+
+HINTED = 30  # matches of which is said that they show the same picture
+
+
+def say_repeats(matches: Matches, folded: Sequence[Match]) -> None:
+    """How many of the first matches show what another of them shows."""
+    pictures = [match for match in folded if match.also]
+    count = sum(1 + len(match.also) for match in pictures)
+    if count:
+        note(f"{count} of these show {'the same picture' if len(pictures) == 1 else f'{len(pictures)} pictures'} (--fold)")
 
 
 def _region(text: str) -> tuple[int, ...]:
@@ -62,7 +77,10 @@ def _region(text: str) -> tuple[int, ...]:
 @click.option("--min-closeness", type=float, metavar="SHARE", help="Only matches with at least this closeness.")
 @click.option("--region", type=_region, metavar="x,y,w,h", help="Search with this part of the image, in pixels as you see it.")
 @click.option("--exclude-self", is_flag=True, help="Leave out files identical to the query.")
-@click.option("--group", is_flag=True, help="Of matches that show the same picture (copies, turned or nearly the same), only the nearest.")
+@click.option(
+    "--fold", "--group", "fold", is_flag=True, help="Each picture once: its copies, told by their pixels, stand behind the nearest of them."
+)
+@click.option("--copies", is_flag=True, help="Also ask with the image mirrored, turned and cropped, and say which was nearest.")
 @click.option("--exact", is_flag=True, help="Compare with every image, as single searches do anyway.")
 @click.option("--store-only", is_flag=True, help="Ask the vector store alone, and fail if it cannot answer.")
 @click.option("--save", type=FILE, metavar="FILE", help="Save the comparison picture: png, jpg, webp, pdf or svg.")
@@ -98,6 +116,7 @@ def search(
       image-search search burger.jpg -n 12 --save compare.png
       image-search search a.jpg b.jpg --less c.jpg --name Burger --min-closeness .5
       image-search search photo.jpg --region 120,80,300,300 --json
+      image-search search photo.jpg --copies --fold -n 9
       image-search search --text "a red bicycle in the snow"
       curl -s https://example.org/cat.jpg | image-search search -
     """
@@ -123,6 +142,8 @@ def search(
             print_json(matches.to_dict())
         else:
             print_matches(matches)
+            if not given["fold"]:
+                say_repeats(matches, engine.fold(matches[:HINTED]))
         if save is not None:
             console.advise_fonts(matches)
             matches.plot(save)

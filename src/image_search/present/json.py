@@ -28,6 +28,21 @@ _MATCH: dict[str, Any] = {
     "offline": {"type": "boolean", "description": "its folder cannot be reached now"},
     "gone": {"type": "boolean", "description": "its folder can be reached, and the file is no longer there"},
 }
+_COPY: dict[str, Any] = {"type": "string", "description": "how it is a copy: 'same bytes', 'same picture', 'mirrored', 'cropped', ..."}
+_VARIANT: dict[str, Any] = {
+    "type": "string",
+    "description": "the changed copy of the query that it is nearest to; only if asked for",
+}
+_ALSO: dict[str, Any] = {
+    "type": "array",
+    "description": "matches that show the same picture; only where they were folded",
+    "items": {
+        "type": "object",
+        "additionalProperties": False,
+        "required": [*_MATCH, "copy"],
+        "properties": {**_MATCH, "variant": _VARIANT, "copy": _COPY},
+    },
+}
 
 SCHEMA: dict[str, Any] = {
     "$schema": "https://json-schema.org/draft/2020-12/schema",
@@ -44,7 +59,12 @@ SCHEMA: dict[str, Any] = {
         "exact": {"type": "boolean", "description": "compared with every image; false: answered by the vector store"},
         "matches": {
             "type": "array",
-            "items": {"type": "object", "additionalProperties": False, "required": list(_MATCH), "properties": _MATCH},
+            "items": {
+                "type": "object",
+                "additionalProperties": False,
+                "required": list(_MATCH),
+                "properties": {**_MATCH, "variant": _VARIANT, "also": _ALSO},
+            },
         },
     },
 }
@@ -70,6 +90,11 @@ def _match_json(match: Match) -> dict[str, Any]:
         raise ValueError(f"similarity {similarity} of {match.id} is not a cosine")
     similarity = max(-1.0, min(1.0, similarity))
     closeness = None if match.closeness is None or math.isnan(match.closeness) else float(match.closeness)
+    more: dict[str, Any] = {"variant": match.variant} if match.variant else {}
+    if match.copy:
+        more["copy"] = match.copy
+    if match.also:
+        more["also"] = [_match_json(one) for one in match.also]
     return {
         "id": _unicode(match.id),
         "rank": int(match.rank),
@@ -81,6 +106,7 @@ def _match_json(match: Match) -> dict[str, Any]:
         "identical": bool(match.identical),
         "offline": bool(match.offline),
         "gone": bool(match.gone),
+        **more,
     }
 
 

@@ -29,7 +29,8 @@ class Request:
     filters: Filters
     region: Region | None
     exclude_self: bool
-    group: bool
+    fold: bool
+    copies: bool
     how: How
 
     @classmethod
@@ -44,7 +45,8 @@ class Request:
         min_closeness: float | None,
         region: Region | Sequence[int] | None,
         exclude_self: bool,
-        group: bool,
+        fold: bool,
+        copies: bool,
         how: How,
     ) -> Request:
         """Arguments as for `ImageSearchEngine.search`, in its order; UsageError for what makes no sense."""
@@ -53,6 +55,8 @@ class Request:
             raise UsageError("no image was given")
         if region is not None and len(likes) > 1:
             raise UsageError("a region needs a single image")
+        if copies and len(likes) > 1:
+            raise UsageError("copies are looked for with a single image")
         more = Advice("use ", Setting("n_results", "1"), " or more")
         similar = Advice("for example ", Setting("min_similarity", ".5"))
         close = Advice("for example ", Setting("min_closeness", ".5"))
@@ -69,7 +73,8 @@ class Request:
             filters=filters,
             region=as_region(region),
             exclude_self=given.truth(exclude_self, "exclude_self"),
-            group=given.truth(group, "group"),
+            fold=given.truth(fold, "fold"),
+            copies=given.truth(copies, "copies"),
             how=cast(How, given.one_of(how, "how", get_args(How))),
         )
 

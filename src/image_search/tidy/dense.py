@@ -23,6 +23,7 @@ NOISE = 6.0  # grey levels: what JPEG at quality 10 makes of a flat surface
 STRONG = 25.0  # grey levels of local contrast that count as much as any more
 GOOD, BAD = 0.75, 0.4  # local agreement
 LEAST_INSIDE = 0.05  # share of the picture
+LEAST_PIXELS = 64
 EDGE = 2  # pixels at an edge, where a turned copy has its corners' colour mixed in
 STEPS = 4  # of refining
 CLIP = 25.0  # grey levels: a larger difference is something else, written on it
@@ -120,14 +121,16 @@ def _levels(there: Float32, a: Float32, weights: Float32) -> tuple[float, float]
 def agreement(a: Float32, b: Float32, affine: Affine, *, written_on: bool) -> Agreement:
     """How `b`, seen through the alignment, agrees with `a`. Gain and offset are free: a brighter copy is a copy.
 
-    `written_on`: the drift is told where they agree well, a hand's breadth from whatever was written on one; else wherever they agree at all.
+    `written_on`: the drift is told where they agree well, away from whatever was written on one; else wherever they agree.
     """
     h, w = a.shape
     there, inside = warped(b, affine, w, h)
     share = float(inside.mean())
     if share < LEAST_INSIDE:
         return Agreement(0, 0, 1, share, 0)
-    mask = _within(b.shape, affine, inside)
+    mask = _within(b.shape, inside)
+    if mask.sum() < LEAST_PIXELS:
+        return Agreement(0, 0, 1, share, 0)
     gain, offset = _levels(there, a, mask)
     first, second = (a, gain * there + offset) if gain > 1 else ((a - offset) / gain, there)  # at the contrast of the stronger one
     window = max(3, min(WINDOW, round(max(h, w) * WINDOW / 96) | 1))
@@ -150,7 +153,7 @@ def agreement(a: Float32, b: Float32, affine: Affine, *, written_on: bool) -> Ag
     )
 
 
-def _within(shape: tuple[int, ...], affine: Affine, inside: Mask) -> Float32:
+def _within(shape: tuple[int, ...], inside: Mask) -> Float32:
     """Of what lies inside, what lies EDGE pixels from any edge, as 0 and 1; of pictures that are too small for it, all."""
     mask = inside.astype(np.float32)
     edge = EDGE if min(*inside.shape, *shape) > 8 * EDGE else 0
@@ -176,13 +179,14 @@ def _drift(first: Float32, second: Float32, mask: Float32, window: int) -> tuple
     """How far agreeing places lie beside each other: in each cell the shift that explains its differences (Lucas & Kanade 1981)."""
     h, w = first.shape
     first, second = blurred(first), blurred(second)
-    gy, gx = np.gradient((first + second) / 2)
-    difference = second - first
-    difference -= _boxed(difference * mask, window) / np.maximum(_boxed(mask, window), 1)
+    slopes = np.gradient((first + second) / 2)
+    gy, gx = np.asarray(slopes[0], np.float32), np.asarray(slopes[1], np.float32)
+    apart = second - first
+    difference = np.asarray(apart - _boxed(apart * mask, window) / np.maximum(_boxed(mask, window), 1), np.float32)
     cell = (np.arange(h) * CELLS // h)[:, None] * CELLS + (np.arange(w) * CELLS // w)[None]
 
-    def summed(values: Float32) -> Affine:
-        return np.bincount(cell.ravel(), (values * mask).ravel(), CELLS * CELLS)
+    def summed(values: Float32) -> npt.NDArray[np.float64]:
+        return np.asarray(np.bincount(cell.ravel(), (values * mask).ravel(), CELLS * CELLS), np.float64)
 
     pixels = summed(mask)
     xx, yy, xy = summed(gx * gx), summed(gy * gy), summed(gx * gy)

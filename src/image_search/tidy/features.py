@@ -150,7 +150,10 @@ def alignments(a: Features, b: Features) -> list[Alignment]:
     if min(len(a.places), len(b.places)) < INLIERS:
         return []
     flipped = a.patches.reshape(-1, PATCH, PATCH)[:, ::-1].reshape(len(a.patches), -1)
-    found = [_aligned(a.places, b.places, _likeness(a.patches, b.patches), False), _aligned(a.places.conj(), b.places, _likeness(flipped, b.patches), True)]
+    found = [
+        _aligned(a.places, b.places, _likeness(a.patches, b.patches), False),
+        _aligned(a.places.conj(), b.places, _likeness(flipped, b.patches), True),
+    ]
     return sorted((one for one in found if one is not None), key=lambda one: -one.inliers)
 
 

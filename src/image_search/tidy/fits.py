@@ -12,7 +12,7 @@ from .dense import Affine, Agreement, agreement, refined, warped
 from .features import Alignment, alignments
 from .prepared import SIDE, Prepared, resized
 
-__all__ = ["Fit", "part_fit", "whole_fit"]
+__all__ = ["Fit", "best_fit"]
 
 COARSE = 24  # pixels a side: whole pictures are first laid on each other like this, in all eight ways
 LIKELY = 0.5  # coarse correlation from which a way is looked at
@@ -24,8 +24,8 @@ LEAST_COVER = 0.3  # share of each picture that must lie on the other
 CONTAINED = 0.93  # share of the smaller one that must lie on the other, unless it was turned
 WHOLE = 0.95  # share that counts as all of it
 FLAT = 0.02  # detail below which nothing but colours can be compared
-COLOUR_STEP = 6.0  # grey levels by which flat pictures' colours may differ
-LARGE = 100  # pixels, longer side: from here on JPEG's blocks are small beside what is shown
+FRAME = 6.0  # grey levels within which what lies around is a frame of one colour
+LARGE = 90  # pixels, longer side: from here on JPEG's blocks are small beside what is shown
 DRIFT, DRIFT_SMALL = (0.17, 0.3), (0.25, 0.5)  # pixels: the most, of a half and of three quarters
 WRITTEN = 0.04  # share that disagrees from which a copy was written on
 QUARTER = 2.0  # degrees from a quarter turn that are none
@@ -41,6 +41,11 @@ class Fit:
     mirrored: bool
     turn: float
     frame: str = ""  # "cropped", "bordered"
+
+    @property
+    def moved(self) -> bool:
+        """Is more than a mirror and quarter turns in it?"""
+        return bool(self.frame) or self.turn % 90 != 0
 
     def changes(self, exchanged: bool) -> list[str]:
         turn = round(self.turn if self.mirrored or not exchanged else -self.turn) % 360
@@ -63,7 +68,11 @@ def _still(fit: Agreement, side: float) -> bool:
 def _whole(fit: Agreement, side: float) -> bool:
     if not _still(fit, side):
         return False
-    return (fit.mean >= 0.65 and fit.bad <= 0.02) or (fit.mean >= 0.72 and fit.bad <= 0.12) or (fit.good >= 0.57 and fit.bad <= 0.35 and fit.good + fit.bad >= 0.87)
+    return (
+        (fit.mean >= 0.65 and fit.bad <= 0.02)
+        or (fit.mean >= 0.72 and fit.bad <= 0.12)
+        or (fit.good >= 0.57 and fit.bad <= 0.35 and fit.good + fit.bad >= 0.87)
+    )
 
 
 def _part_fits(fit: Agreement, side: float) -> bool:
@@ -84,7 +93,7 @@ def whole_fit(a: Prepared, b: Prepared) -> Fit | None:
         grey = _turned(b.grey.astype(np.float32), *ways[k])
         if not 1 / STRETCH <= (grey.shape[1] / grey.shape[0]) / (w / h) <= STRETCH:
             continue
-        side = _side(min(max(h, w), max(grey.shape)))
+        side = _side(min(max(h, w), max(grey.shape)), min(a.side, b.side))
         size = max(1, round(w * side / max(h, w))), max(1, round(h * side / max(h, w)))
         one, two = resized(a.grey, *size), resized(grey, *size)
         result, affine = _laid(one, two, np.eye(3), written_on=True)
@@ -92,6 +101,17 @@ def whole_fit(a: Prepared, b: Prepared) -> Fit | None:
             mirrored, quarters = ways[k]
             return _described(result, one, two, affine, mirrored, quarters)
     return None
+
+
+def best_fit(a: Prepared, b: Prepared) -> Fit | None:
+    """How the second lies on the first; None: not at all.
+
+    A small crop or turn can be mended by refining whole pictures, roughly; the places that both have then know better.
+    """
+    whole = whole_fit(a, b)
+    if whole is not None and not whole.moved:
+        return whole
+    return part_fit(a, b) or whole
 
 
 def _turned(picture: Float32, mirrored: bool, quarters: int) -> Float32:
@@ -105,9 +125,9 @@ def _standard(rows: Float32) -> Float32:
     return np.asarray(rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-6), np.float32)
 
 
-def _side(own: float) -> int:
-    """The longer side at which pictures are compared of which the smaller has so many pixels."""
-    return max(1, round(min(own, max(LEAST, min(FINE, SURE * own)))))
+def _side(kept: float, own: float) -> int:
+    """The longer side at which pictures are compared of which the smaller has `own` pixels, and `kept` of them were kept."""
+    return max(1, round(min(kept, max(LEAST, min(FINE, SURE * own)))))
 
 
 def _laid(a: Float32, b: Float32, affine: Affine, *, written_on: bool) -> tuple[Agreement, Affine]:
@@ -137,7 +157,7 @@ def part_fit(a: Prepared, b: Prepared) -> Fit | None:
 def _part(a: Prepared, b: Prepared, way: Alignment) -> Fit | None:
     scale = abs(way.turn)
     (ha, wa), (hb, wb) = a.grey.shape, b.grey.shape
-    side_a = _side(min(max(ha, wa), max(hb, wb) * scale))
+    side_a = _side(min(max(ha, wa), max(hb, wb) * scale), min(a.side, b.side * scale))
     side_b = side_a / scale
     one = resized(a.grey, max(1, round(wa * side_a / max(ha, wa))), max(1, round(ha * side_a / max(ha, wa))))
     two = resized(b.grey, max(1, round(wb * side_b / max(hb, wb))), max(1, round(hb * side_b / max(hb, wb))))
@@ -173,8 +193,8 @@ def _frame(one: Float32, two: Float32, affine: Affine, cover_a: float, cover_b: 
     around, inner, onto = (one, two, affine) if cover_a < cover_b else (two, one, np.asarray(np.linalg.inv(affine), np.float64))
     inside = warped(inner, onto[:2], around.shape[1], around.shape[0])[1]
     rest = around[~inside]
-    rows = np.abs(np.diff(around, axis=1))[~inside[:, 1:] & ~inside[:, :-1]]
-    return "bordered" if rest.size and rows.size and float(rows.mean()) < 2.0 else "cropped"
+    low, high = np.percentile(rest, (15, 85)) if rest.size else (0, 0)
+    return "bordered" if high - low < FRAME else "cropped"
 
 
 def _scaled(side: float, shape: tuple[int, ...]) -> Affine:

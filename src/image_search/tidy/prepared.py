@@ -22,11 +22,13 @@ class Prepared:
 
     Attributes:
         grey: uint8 (h, w), luma, longer side at most SIDE.
+        side: pixels of the longer side of what it was made from.
         features: places on it, in pixels of the same copy with a longer side of SIDE.
         colours: uint8 (COLOURS, COLOURS, 3), mean sRGB colours, for pictures without any detail.
     """
 
     grey: UInt8
+    side: int
     features: Features
     colours: UInt8
 
@@ -40,7 +42,7 @@ def prepare(pixels: UInt8) -> Prepared:
     size = max(1, round(width * share)), max(1, round(height * share))
     small = np.asarray(grey.resize(size, Image.Resampling.BOX) if share < 1 else grey, np.uint8)
     colours = np.asarray(picture.resize((COLOURS, COLOURS), Image.Resampling.BOX), np.uint8)
-    return Prepared(small, features_of(resized(small, *size)), colours)
+    return Prepared(small, max(width, height), features_of(resized(small, *size)), colours)
 
 
 def resized(grey: UInt8 | Float32, width: int, height: int) -> Float32:

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..config import PAGE_FOLDED, PAGE_QUERIES, PAGE_RESULTS
+from ..config import PAGE_COMPARED, PAGE_QUERIES, PAGE_RESULTS
 from ..library.catalog import item_number
 from ..library.reading import Item, Reader
 from ..models import near_identical
@@ -20,7 +20,7 @@ from ..present.json import matches_json
 from ..search.filters import Filters, Sieve
 from ..search.matches import Matches
 from ..search.query import Query
-from ..search.same_picture import same_picture
+from ..tidy.fold import repeats
 from ..types import Match, Region
 from .browsing import Whereabouts, thumbnail_address, view_address
 from .opened import OpenLibrary
@@ -69,7 +69,7 @@ class Searching:
             exclude_self=request.exclude_self,
         )
         threshold = self.threshold(matches.model)
-        found = self._found(matches, threshold)
+        found = self._found(matches)
         where = Whereabouts(self._library.reader)
         return SearchAnswer(
             queries=[shown_query for _, _, shown_query in read],
@@ -136,15 +136,15 @@ class Searching:
             self._queries.put(key, query)
         return query, QueryShown(id=part.id, label=shown(label), less=part.less, width=width, height=height, view=view)
 
-    def _found(self, matches: Matches, threshold: float | None) -> list[_Found]:
+    def _found(self, matches: Matches) -> list[_Found]:
         reader = self._library.reader
         numbers = [number for match in matches if (number := item_number(match.id)) is not None]
         items = reader.items(numbers)
         there = [(items[number], match) for number, match in zip(numbers, matches, strict=True) if number in items]
-        leaders = same_picture(reader, [item.content for item, _ in there], threshold, most=PAGE_FOLDED)
+        same = repeats(reader, self._library.engine.looks, [item for item, _ in there], most=PAGE_COMPARED)
         return [
-            _Found(position + 1, item, match, None if leader == position else leader + 1)
-            for position, ((item, match), leader) in enumerate(zip(there, leaders, strict=True))
+            _Found(position + 1, item, match, None if repeat is None else repeat.first + 1)
+            for position, ((item, match), repeat) in enumerate(zip(there, same, strict=True))
         ]
 
 
