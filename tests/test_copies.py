@@ -4,20 +4,21 @@ from __future__ import annotations
 
 import json
 import pickle
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
+from pageserver import Client, serving
 from PIL import Image, ImageDraw, ImageEnhance, ImageOps
 
 import image_search.tidy.fold
+from image_search.cli.app import main
 from image_search.errors import QueryError, UsageError
 from image_search.evaluate.distortions import crop, jpeg, text_over
 from image_search.testing import quick_engine
 from image_search.tidy.copies import Kind, Prepared, compare, prepare
-
-RNG = np.random.default_rng(5)
 
 
 def scene(seed: int, size: tuple[int, int] = (240, 180)) -> Image.Image:
@@ -222,3 +223,35 @@ def test_two_pictures_compared(library: Path, tmp_path: Path) -> None:
     with quick_engine(tmp_path / "no-library") as engine:
         assert engine.compare(photos / "1.png", photos / "small.jpg").same
     assert not (tmp_path / "no-library").exists()
+
+
+def test_the_page_folds_by_the_same_code(library: Path) -> None:
+    with serving(library / "library", folding=True) as server:
+        rows = Client(server).get("/api/images?limit=20").json["items"]
+        id = next(row["id"] for row in rows if row["path"].endswith("/1.png"))
+        found = Client(server).post("/api/search", {"queries": [{"id": id}], "n": 60}).json["matches"]
+    by_rank = {match["rank"]: Path(match["path"]).name for match in found}
+    assert [match["rank"] for match in found] == list(range(1, 10)), "folding reorders nothing and drops nothing"
+    shows = {by_rank[match["rank"]]: by_rank[match["same_as"]] for match in found if match["same_as"]}
+    assert set(shows.values()) == {"1.png"} and set(shows) == {"same.png", "small.jpg"}  # the mirrored one is not near for this model
+
+
+def test_the_command_compare(library: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    photos = library / "photos"
+
+    def run(*arguments: object) -> tuple[int, str]:
+        monkeypatch.setattr(sys, "argv", ["image-search", "compare", *map(str, arguments), "--library", str(tmp_path / "nowhere")])
+        code = 0
+        try:
+            main()
+        except SystemExit as end:
+            code = int(end.code or 0)
+        return code, capsys.readouterr().out
+
+    code, said = run(photos / "2.png", photos / "mirrored.png", "--json")
+    assert code == 0 and json.loads(said)["change"] == "mirrored"
+    code, said = run(photos / "1.png", photos / "3.png")
+    assert code == 1 and said.startswith("two pictures: similarity ")
+    assert run(photos / "1.png", photos / "3.png", "--threshold", "-1")[0] == 0
+    assert run(photos / "1.png", photos / "3.png", "--threshold", "7")[0] == 2
+    assert run("-", "-")[0] == 2

@@ -124,7 +124,7 @@ class Hit(_Schema):
     state: Where = Field(description=_WHERE)
     width: int
     height: int
-    same_as: int | None = Field(description="rank of an earlier match that shows the same picture")
+    same_as: int | None = Field(description="rank of an earlier match that shows the same picture, as the pixels say")
     thumbnail: str = Field(description="address of its small picture, relative to that of the page")
 
 
@@ -156,7 +156,7 @@ class SearchAnswer(_Schema):
     exact: bool = Field(description="every image was compared; false: the vector store answered")
     complete: bool = Field(description="there are no more matches than these")
     near_identical: float | None = Field(
-        description="similarity from which two pictures count as the same one; null: not calibrated for this model"
+        description="similarity from which nearly all pairs show the same picture; null: not measured for this model"
     )
 
 

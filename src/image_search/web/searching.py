@@ -68,7 +68,6 @@ class Searching:
             min_closeness=request.min_closeness,
             exclude_self=request.exclude_self,
         )
-        threshold = self.threshold(matches.model)
         found = self._found(matches)
         where = Whereabouts(self._library.reader)
         return SearchAnswer(
@@ -78,7 +77,7 @@ class Searching:
             model=shown(matches.model),
             exact=matches.exact,
             complete=len(matches) < request.n,
-            near_identical=threshold,
+            near_identical=near_identical(matches.model),
         )
 
     def class_counts(self, request: CountsRequest) -> Classes:
@@ -107,11 +106,6 @@ class Searching:
                 self._sieve = reader, Sieve(reader)
             with reader.snapshot():
                 return self._sieve[1].counts(Filters(path=path))
-
-    @staticmethod
-    def threshold(model: str) -> float | None:
-        """Similarity from which two pictures count as the same one; None: not measured for this model."""
-        return near_identical(model)
 
     def _query(self, part: QueryPart) -> tuple[Query, QueryShown]:
         """The vector (kept between searches) and what the page shows of it."""
