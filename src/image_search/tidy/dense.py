@@ -5,6 +5,7 @@ An alignment is an affine map from pixels of one picture to pixels of the other,
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -28,6 +29,8 @@ EDGE = 2  # pixels at an edge, where a turned copy has its corners' colour mixed
 STEPS = 4  # of refining
 CLIP = 25.0  # grey levels: a larger difference is something else, written on it
 CELLS = 6  # a side: in each the drift is told
+LEAST_CELLS = 6  # that must show something
+UNKNOWN = math.inf, math.inf
 DRIFT_NOISE = 2.0  # square grey levels a pixel: less slope than this tells nothing
 FLATTEST = 40.0  # square grey levels: more slope than this tells no more
 OUTLIER = 0.3  # pixels of drift beyond which a cell counts less and less
@@ -41,18 +44,21 @@ class Agreement:
         mean: mean local agreement, -1 to 1, weighted by local contrast.
         good: share of that weight where it is at least GOOD.
         bad: share of the weight where it is below BAD.
+        alike: share of the weight where plain correlation is at least GOOD, which allows nothing to be missing.
         inside: share of the first picture that the second covers.
         detail: mean weight, 0 to 1: how much there is to compare.
         drift: pixels by which places that agree still lie beside each other, when any affine map is allowed: the median, and what three
-            quarters stay below. A copy has none. A second photograph has some: near things move against far ones.
+            quarters stay below. A copy has none; a second photograph has some, since near things move against far ones. Infinite where
+            too little is there to tell.
     """
 
     mean: float
     good: float
     bad: float
+    alike: float
     inside: float
     detail: float
-    drift: tuple[float, float] = (0.0, 0.0)
+    drift: tuple[float, float] = UNKNOWN
 
 
 def warped(picture: Float32, affine: Affine, width: int, height: int) -> tuple[Float32, Mask]:
@@ -127,10 +133,10 @@ def agreement(a: Float32, b: Float32, affine: Affine, *, written_on: bool) -> Ag
     there, inside = warped(b, affine, w, h)
     share = float(inside.mean())
     if share < LEAST_INSIDE:
-        return Agreement(0, 0, 1, share, 0)
+        return Agreement(0, 0, 1, 0, share, 0)
     mask = _within(b.shape, inside)
     if mask.sum() < LEAST_PIXELS:
-        return Agreement(0, 0, 1, share, 0)
+        return Agreement(0, 0, 1, 0, share, 0)
     gain, offset = _levels(there, a, mask)
     first, second = (a, gain * there + offset) if gain > 1 else ((a - offset) / gain, there)  # at the contrast of the stronger one
     window = max(3, min(WINDOW, round(max(h, w) * WINDOW / 96) | 1))
@@ -142,11 +148,12 @@ def agreement(a: Float32, b: Float32, affine: Affine, *, written_on: bool) -> Ag
     weight = np.clip((contrast - NOISE) / (STRONG - NOISE), 0, 1) * mask
     total = float(weight.sum())
     if total <= 0:
-        return Agreement(0, 0, 0, share, 0)
+        return Agreement(0, 0, 0, 0, share, 0)
     return Agreement(
         mean=float((local * weight).sum()) / total,
         good=float(weight[local >= GOOD].sum()) / total,
         bad=float(weight[local < BAD].sum()) / total,
+        alike=float(weight[both >= GOOD * (np.sqrt(variance_1 * variance_2) + NOISE)].sum()) / total,
         inside=share,
         detail=total / max(1.0, float(mask.sum())),
         drift=_drift(first, second, _eroded(mask * (local >= GOOD), EDGE) if written_on else mask * (local >= BAD), window),
@@ -195,8 +202,8 @@ def _drift(first: Float32, second: Float32, mask: Float32, window: int) -> tuple
     slope = np.sqrt(np.maximum(xx * yy - xy * xy, 0)) / np.maximum(pixels, 1)
     full = pixels / (h * w / CELLS**2)
     weight = np.minimum(slope, FLATTEST) * np.where(full > 0.25, full, 0)
-    if not weight.any():
-        return 0.0, 0.0
+    if np.count_nonzero(weight) < LEAST_CELLS:
+        return UNKNOWN
     middle = (np.arange(CELLS) + 0.5) / CELLS - 0.5
     places = np.stack([np.ones(CELLS * CELLS), np.tile(middle, CELLS), np.repeat(middle, CELLS)], -1)
     trust, rest = weight, shift

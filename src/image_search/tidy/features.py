@@ -27,7 +27,7 @@ BLOCK = 60  # patches
 MATCHES = 64  # the best are looked at
 PROPOSING = 24  # of these, each pair proposes an alignment
 TOLERANCE = 2.5  # pixels of SIDE that a matched place may lie beside its place
-INLIERS = 5  # places that agree; five do by chance in one of some thousand pairs, and the pixels decide afterwards
+INLIERS = 8  # places that agree; copies have 12 and more, and the pixels decide afterwards
 LEAST_SCALE, MOST_SCALE = 0.4, 2.5
 
 _BINOMIAL = np.array([1, 4, 6, 4, 1], np.float32) / 16  # a blur of sigma 1 pixel

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..types import Float32
-from .dense import Affine, Agreement, agreement, refined, warped
+from .dense import UNKNOWN, Affine, Agreement, agreement, refined, warped
 from .features import Alignment, alignments
 from .prepared import SIDE, Prepared, resized
 
@@ -21,12 +21,13 @@ FINE = 128  # pixels, longer side, of what is compared
 SURE = 0.75  # of a small picture's side: below its own size JPEG's blocks say less
 LEAST = 16  # pixels
 LEAST_COVER = 0.3  # share of each picture that must lie on the other
+NEARLY_ALL = 0.8  # share of a whole picture that must lie on the other one, after refining
 CONTAINED = 0.93  # share of the smaller one that must lie on the other, unless it was turned
 WHOLE = 0.95  # share that counts as all of it
 FLAT = 0.02  # detail below which nothing but colours can be compared
 FRAME = 6.0  # grey levels within which what lies around is a frame of one colour
 LARGE = 90  # pixels, longer side: from here on JPEG's blocks are small beside what is shown
-DRIFT, DRIFT_SMALL = (0.17, 0.3), (0.25, 0.5)  # pixels: the most, of a half and of three quarters
+DRIFT, DRIFT_SMALL = (0.17, 0.3), (0.25, 0.5)  # pixels: the most, of a half and of three quarters; of small pictures less is known
 WRITTEN = 0.04  # share that disagrees from which a copy was written on
 QUARTER = 2.0  # degrees from a quarter turn that are none
 HOPELESS = 0.3  # agreement at half the size
@@ -59,24 +60,27 @@ class Fit:
         return words
 
 
-def _still(fit: Agreement, side: float) -> bool:
-    """Does nothing drift? Of small pictures less is known: their JPEG blocks are as large as what they show."""
-    half, most = DRIFT if side >= LARGE else DRIFT_SMALL
-    return fit.drift[0] <= half and fit.drift[1] <= most
+def _still(fit: Agreement, most: tuple[float, float]) -> bool:
+    """Does nothing drift?"""
+    return fit.drift[0] <= most[0] and fit.drift[1] <= most[1]
 
 
 def _whole(fit: Agreement, side: float) -> bool:
-    if not _still(fit, side):
+    """May two whole pictures be the same, as they lie? Where there is too little to tell a drift, nothing at all may disagree."""
+    if fit.inside < NEARLY_ALL:
         return False
-    return (
-        (fit.mean >= 0.65 and fit.bad <= 0.02)
-        or (fit.mean >= 0.72 and fit.bad <= 0.12)
-        or (fit.good >= 0.57 and fit.bad <= 0.35 and fit.good + fit.bad >= 0.87)
-    )
+    if fit.drift == UNKNOWN:
+        return fit.mean >= 0.65 and fit.bad <= 0.02
+    agrees = (fit.mean >= 0.65 and fit.bad <= 0.02) or (fit.mean >= 0.72 and fit.bad <= 0.12)
+    written_on = fit.good >= 0.6 and fit.bad <= 0.35 and fit.good + fit.bad >= 0.87 and fit.alike >= 0.58
+    return (agrees and _still(fit, DRIFT if side >= LARGE else DRIFT_SMALL)) or (written_on and _still(fit, DRIFT))
 
 
-def _part_fits(fit: Agreement, side: float) -> bool:
-    return _still(fit, side) and (fit.mean >= 0.85 and fit.bad <= 0.05 if side >= LARGE else fit.mean >= 0.8 and fit.bad <= 0.08)
+def _part(fit: Agreement, side: float) -> bool:
+    """May one be a part of the other, or turned? There are many ways to lay a part, so it has to agree better."""
+    if side >= LARGE:
+        return fit.mean >= 0.85 and fit.bad <= 0.05 and _still(fit, DRIFT)
+    return fit.mean >= 0.82 and fit.bad <= 0.05 and _still(fit, DRIFT_SMALL)
 
 
 def whole_fit(a: Prepared, b: Prepared) -> Fit | None:
@@ -148,13 +152,13 @@ def _laid(a: Float32, b: Float32, affine: Affine, *, written_on: bool) -> tuple[
 def part_fit(a: Prepared, b: Prepared) -> Fit | None:
     """The second as a part of the first, or around it, or turned freely, as places that both have propose."""
     for way in alignments(a.features, b.features)[:TRIED]:
-        fit = _part(a, b, way)
+        fit = _laid_by(a, b, way)
         if fit is not None:
             return fit
     return None
 
 
-def _part(a: Prepared, b: Prepared, way: Alignment) -> Fit | None:
+def _laid_by(a: Prepared, b: Prepared, way: Alignment) -> Fit | None:
     scale = abs(way.turn)
     (ha, wa), (hb, wb) = a.grey.shape, b.grey.shape
     side_a = _side(min(max(ha, wa), max(hb, wb) * scale), min(a.side, b.side * scale))
@@ -165,7 +169,7 @@ def _part(a: Prepared, b: Prepared, way: Alignment) -> Fit | None:
         return None
     affine = _scaled(SIDE, two.shape) @ np.vstack([way.affine(), [0, 0, 1]]) @ np.linalg.inv(_scaled(SIDE, one.shape))
     result, affine = _laid(one, two, affine, written_on=False)
-    if not _part_fits(result, side_a) or result.detail < FLAT:
+    if not _part(result, side_a) or result.detail < FLAT:
         return None
     return _described(result, one, two, affine, way.mirrored, 0)
 
