@@ -15,6 +15,7 @@ from PIL import Image, ImageDraw, ImageEnhance, ImageOps
 
 import image_search.tidy.fold
 from image_search.cli.app import main
+from image_search.cli.search import say_repeats
 from image_search.errors import QueryError, UsageError
 from image_search.evaluate.distortions import crop, jpeg, text_over
 from image_search.testing import quick_engine
@@ -255,3 +256,12 @@ def test_the_command_compare(library: Path, tmp_path: Path, capsys: pytest.Captu
     assert run(photos / "1.png", photos / "3.png", "--threshold", "-1")[0] == 0
     assert run(photos / "1.png", photos / "3.png", "--threshold", "7")[0] == 2
     assert run("-", "-")[0] == 2
+
+
+def test_a_table_in_a_terminal_says_what_repeats(library: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with quick_engine(library / "library") as engine:
+        plain = engine.search(library / "photos" / "1.png", 9)
+        say_repeats(engine.fold(plain))
+        assert capsys.readouterr().err == "3 of these show the same picture (--fold)\n"
+        say_repeats(engine.fold([match for match in plain if match.path.endswith(("3.png", "4.png"))]))
+        assert capsys.readouterr().err == ""

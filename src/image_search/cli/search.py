@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -29,7 +30,6 @@ from .options import (
 )
 
 if TYPE_CHECKING:
-    from ..search.matches import Matches
     from ..types import Match
 
 WORDS = """\b
@@ -42,7 +42,7 @@ closeness   0 to 1: how near for this library; .5 is a typical nearest
 HINTED = 30  # matches of which is said that they show the same picture
 
 
-def say_repeats(matches: Matches, folded: Sequence[Match]) -> None:
+def say_repeats(folded: Sequence[Match]) -> None:
     """How many of the first matches show what another of them shows."""
     pictures = [match for match in folded if match.also]
     count = sum(1 + len(match.also) for match in pictures)
@@ -142,8 +142,8 @@ def search(
             print_json(matches.to_dict())
         else:
             print_matches(matches)
-            if not given["fold"]:
-                say_repeats(matches, engine.fold(matches[:HINTED]))
+            if not given["fold"] and sys.stdout.isatty():  # who reads it with a program asks for it, and pays nothing for it
+                say_repeats(engine.fold(matches[:HINTED]))
         if save is not None:
             console.advise_fonts(matches)
             matches.plot(save)

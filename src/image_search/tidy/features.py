@@ -11,7 +11,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image
 
 from ..types import Float32
 
@@ -78,6 +77,8 @@ def features_of(grey: Float32) -> Features:
 
 
 def _shrunk(grey: Float32, width: int, height: int) -> Float32:
+    from PIL import Image
+
     return np.asarray(Image.fromarray(grey).resize((width, height), Image.Resampling.BILINEAR), np.float32)
 
 

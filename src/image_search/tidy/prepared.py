@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from PIL import Image
 
 from ..types import Float32, UInt8
 from .features import Features, features_of
@@ -35,6 +34,8 @@ class Prepared:
 
 def prepare(pixels: UInt8) -> Prepared:
     """Of an upright picture, uint8 (H, W, 3), sRGB; of any size, 256 pixels (a thumbnail) are as good as more."""
+    from PIL import Image
+
     picture = Image.fromarray(np.ascontiguousarray(pixels))
     width, height = picture.size
     grey = picture.convert("L")
@@ -47,6 +48,8 @@ def prepare(pixels: UInt8) -> Prepared:
 
 def resized(grey: UInt8 | Float32, width: int, height: int) -> Float32:
     """float32 (height, width): each pixel the mean of what it covers, or interpolated where there are fewer."""
+    from PIL import Image
+
     picture = Image.fromarray(np.asarray(grey, np.float32))
     return np.asarray(
         picture if picture.size == (width, height) else picture.resize((width, height), Image.Resampling.BILINEAR), np.float32
