@@ -10,6 +10,7 @@ import numpy as np
 
 from image_search.library.catalog import Catalog
 from image_search.library.facts import checksum
+from image_search.library.vectors import renew_codes
 from image_search.types import FileStat, Fingerprint, Float32, Preprocess
 
 __all__ = ["CLASSES", "DIM", "DINO", "clusters", "make_library", "stats"]
@@ -88,4 +89,5 @@ def make_library(
             start += len(vectors)
     sample = np.sort(np.random.default_rng(0).uniform(0.3, 0.9, 1000)).astype("<f4")
     catalog.set_meta("closeness", sample.tobytes())
+    renew_codes(catalog)
     catalog.close()

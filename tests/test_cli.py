@@ -69,7 +69,7 @@ def test_json_keeps_its_schema(run: Callable[..., Answer], indexed: Path) -> Non
         jsonschema.validate(answer, SCHEMA)
     assert list(answer) == ["query", "model", "exact", "matches"]
     assert list(answer["matches"][0]) == [
-        "id", "rank", "name", "similarity", "distance", "closeness", "uri", "identical", "offline", "gone",
+        "id", "rank", "name", "similarity", "distance", "closeness", "probability", "uri", "identical", "offline", "gone",
     ]  # fmt: skip
     by_id = json.loads(run("search", answer["matches"][0]["id"], "-n", 1, "--json").out)
     assert by_id["matches"][0]["id"] == answer["matches"][0]["id"]

@@ -26,6 +26,7 @@ def test_the_door_is_as_promised() -> None:
         "ModelError",
         "ModelMismatchError",
         "ModelMissingError",
+        "NoWordsError",
         "QueryError",
         "Region",
         "SkipReason",
@@ -34,6 +35,7 @@ def test_the_door_is_as_promised() -> None:
         "Text",
         "UnknownModelError",
         "UsageError",
+        "WordsError",
         "__version__",
     ]
     assert set(image_search.__all__) <= set(dir(image_search))

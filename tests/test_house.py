@@ -91,6 +91,7 @@ def file_of(module: Path) -> Path | None:
         ("torch", "models/torch"),
         ("chromadb", "stores/chroma.py"),
         ("tqdm", "present/progress.py"),
+        ("simsimd", "library/codes.py"),
         ("tokenizers", "models/tokenizer.py"),
         ("openvino", "models/openvino.py"),
         ("rawpy", "images/raw.py"),

@@ -20,23 +20,13 @@ from jsonschema import Draft202012Validator
 from PIL import Image
 
 from image_search.errors import DiskFullError, ImageSearchError, UsageError
-from image_search.present import (
-    LESS_LIKE,
-    SCHEMA,
-    Panel,
-    draw_comparison,
-    font_advice,
-    match_panel,
-    matches_json,
-    matches_table,
-    png_bytes,
-    report_table,
-    save_comparison,
-)
 from image_search.present import canvas as canvas_module
 from image_search.present import fonts as fonts_module
-from image_search.present.fonts import choose
+from image_search.present.figure import LESS_LIKE, Panel, draw_comparison, match_panel, png_bytes, save_comparison
+from image_search.present.fonts import choose, font_advice
+from image_search.present.json import SCHEMA, matches_json
 from image_search.present.progress import bar, bars
+from image_search.present.table import matches_table, report_table
 from image_search.present.text_fit import cells, flow, shorten, wrap
 from image_search.types import IndexReport, Match, Skipped
 
@@ -468,7 +458,19 @@ def test_json_keeps_its_schema_and_the_schema_its_words():
     text.encode()  # no lone surrogates
     Draft202012Validator(SCHEMA).validate(json.loads(text))
     assert list(data) == ["query", "model", "exact", "matches"] and data["query"] == "q.jpg" and data["exact"] is True
-    assert list(data["matches"][0]) == ["id", "rank", "name", "similarity", "distance", "closeness", "uri", "identical", "offline", "gone"]
+    assert list(data["matches"][0]) == [
+        "id",
+        "rank",
+        "name",
+        "similarity",
+        "distance",
+        "closeness",
+        "probability",
+        "uri",
+        "identical",
+        "offline",
+        "gone",
+    ]
     assert {type(data["matches"][0][k]) for k in ("similarity", "distance", "closeness")} == {float}
     assert data["matches"][1]["closeness"] is None and data["matches"][1]["distance"] == 1.25 and data["matches"][1]["uri"] == "/a%FF%25"
     assert json.loads(text)["matches"][0]["name"] == KOREAN
@@ -556,7 +558,8 @@ def test_an_index_run_shows_a_bar_in_a_terminal_and_nothing_elsewhere(engine, ph
 
 def test_importing_it_loads_no_matplotlib():
     code = (
-        "import sys, image_search.present as p; p.matches_table([]); print([m for m in ('matplotlib', 'PIL', 'rich') if m in sys.modules])"
+        "import sys, image_search.present.figure; from image_search.present.table import matches_table; matches_table([]); "
+        "print([m for m in ('matplotlib', 'PIL', 'rich') if m in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
@@ -564,7 +567,7 @@ def test_importing_it_loads_no_matplotlib():
 
 def test_drawing_needs_no_pyplot():
     code = (
-        "import sys, numpy as np; from image_search.present import *; "
+        "import sys, numpy as np; from image_search.present.figure import *; "
         "png_bytes(draw_comparison([Panel(np.zeros((4, 4, 3), np.uint8), 'a')])); print('matplotlib.pyplot' in sys.modules)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import errno
+import os
+import shutil
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +15,10 @@ import pytest
 import image_search.library.vectors
 from image_search import LibraryDamagedError
 from image_search.library.catalog import Catalog
+from image_search.library.codes import encode
+from image_search.library.codes_file import CODES_NAME
 from image_search.library.facts import checksum
-from image_search.library.vectors import Vectors
+from image_search.library.vectors import Vectors, renew_codes
 from image_search.types import Fingerprint, Preprocess
 
 DIM = 8
@@ -83,6 +88,7 @@ def read(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
 
 def held(vectors: Vectors) -> dict[int, bytes]:
+    vectors.load_rows()
     assert len(set(vectors.contents.tolist())) == len(vectors.contents) == len(vectors.rows)
     return {content: row.tobytes() for content, row in zip(vectors.contents.tolist(), vectors.rows, strict=True)}
 
@@ -192,3 +198,140 @@ def test_an_empty_library(tmp_path: Path) -> None:
     vectors.refresh()
     assert held(vectors) == empty.truth()
     empty.catalog.close()
+
+
+# The same from the file of codes
+
+
+@pytest.fixture
+def coded(library: Library, monkeypatch: pytest.MonkeyPatch) -> Library:
+    monkeypatch.setattr(image_search.library.vectors, "CODES_FROM", 10)
+    renew_codes(library.catalog)
+    assert (library.catalog.folder / CODES_NAME).is_file()
+    return library
+
+
+def from_file(library: Library) -> Vectors:
+    vectors = Vectors(library.catalog, coded=True)
+    vectors.refresh()
+    return vectors
+
+
+def well_coded(vectors: Vectors, library: Library) -> None:
+    """Each content has the codes of its own vector, whichever way they came."""
+    assert vectors.codes is not None
+    truth = library.truth()
+    assert sorted(vectors.contents.tolist()) == sorted(truth)
+    rows = np.stack([np.frombuffer(truth[content], "<f4") for content in vectors.contents.tolist()])
+    for ours, theirs in zip(vectors.codes, encode(rows), strict=True):
+        np.testing.assert_allclose(ours, theirs, atol=1e-6)
+
+
+def test_codes_are_read_in_place_of_vectors(coded: Library, read: list[int]) -> None:
+    vectors = from_file(coded)
+    well_coded(vectors, coded)
+    assert sum(read) == 0
+    assert {content: row.tobytes() for content, row in zip(vectors.contents[[3, 1]], vectors.some(np.array([3, 1])), strict=True)} == {
+        content: coded.truth()[content] for content in vectors.contents[[3, 1]]
+    }
+
+
+def test_what_changed_since_the_codes_were_written_is_read(coded: Library, read: list[int]) -> None:
+    coded.change({41: 41, 3: 42, 5: None}, new=(41, 42))
+    vectors = from_file(coded)
+    assert sum(read) == 2
+    well_coded(vectors, coded)
+    coded.change({43: 43, 41: None}, new=(43,))
+    vectors.refresh()
+    well_coded(vectors, coded)
+    assert held(vectors) == coded.truth()
+
+
+def test_codes_are_written_anew_once_enough_has_changed(coded: Library, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = coded.catalog.folder / CODES_NAME
+    monkeypatch.setattr(image_search.library.vectors, "CODES_RENEW_SHARE", 0.1)
+    before = file.stat().st_ino, file.read_bytes()
+    coded.change({41: 41}, new=(41,))
+    renew_codes(coded.catalog)
+    assert (file.stat().st_ino, file.read_bytes()) == before
+    coded.change({n: n for n in range(42, 52)}, new=tuple(range(42, 52)))
+    renew_codes(coded.catalog)
+    assert file.read_bytes() != before[1]
+    well_coded(from_file(coded), coded)
+
+
+def test_what_was_forgotten_leaves_the_file(coded: Library) -> None:
+    file = coded.catalog.folder / CODES_NAME
+    vectors = from_file(coded)
+    assert vectors.codes is not None
+    code = vectors.codes.numbers[vectors.contents.tolist().index(9)].tobytes()
+    assert code in file.read_bytes()
+    coded.change({9: None}, drop=(9,))
+    renew_codes(coded.catalog, always=True)
+    assert code not in file.read_bytes()
+    well_coded(from_file(coded), coded)
+    coded.change(dict.fromkeys(range(1, 38)), drop=tuple(n for n in range(1, 38) if n != 9))
+    renew_codes(coded.catalog, always=True)
+    assert not file.exists()  # too few are left
+
+
+def cut(data: bytes, place: int) -> bytes:
+    return data[:place]
+
+
+def flipped(data: bytes, place: int) -> bytes:
+    return data[:place] + bytes([data[place] ^ 1]) + data[place + 1 :]
+
+
+@pytest.mark.parametrize("harm", [cut, flipped])
+def test_doubtful_codes_are_as_if_they_were_not_there(coded: Library, read: list[int], harm: Callable[[bytes, int], bytes]) -> None:
+    file = coded.catalog.folder / CODES_NAME
+    data = file.read_bytes()
+    for place in [*range(90), *range(90, len(data), 97), len(data) - 1]:
+        file.write_bytes(harm(data, place))
+        vectors = from_file(coded)
+        assert vectors.codes is None
+        assert held(vectors) == coded.truth()
+    file.write_bytes(data + b"x")
+    assert from_file(coded).codes is None
+    file.unlink()
+    os.mkfifo(file)
+    assert from_file(coded).codes is None
+    file.unlink()
+    file.symlink_to(coded.catalog.folder / "other")
+    (coded.catalog.folder / "other").write_bytes(data)
+    assert from_file(coded).codes is None
+    renew_codes(coded.catalog)  # the link goes, what it named stays
+    assert not file.is_symlink()
+    assert (coded.catalog.folder / "other").read_bytes() == data
+    well_coded(from_file(coded), coded)
+
+
+def test_codes_of_another_history_are_not_used(coded: Library, tmp_path: Path) -> None:
+    other = Library(tmp_path / "other")
+    other.change({n: n for n in range(1, 41)}, new=tuple(range(1, 41)))
+    shutil.copy(coded.catalog.folder / CODES_NAME, other.catalog.folder / CODES_NAME)
+    vectors = from_file(other)
+    assert vectors.codes is None
+    assert held(vectors) == other.truth()
+    renew_codes(other.catalog)
+    well_coded(from_file(other), other)
+    other.catalog.close()
+
+
+def test_a_writer_that_was_killed_leaves_the_codes_before(coded: Library, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = coded.catalog.folder / CODES_NAME
+    before = file.read_bytes()
+    (coded.catalog.folder / "codes.next").write_bytes(before[:50])
+    coded.change({n: n for n in range(41, 46)}, new=tuple(range(41, 46)))
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "fsync", full)
+        with pytest.raises(OSError, match="No space"):
+            renew_codes(coded.catalog)
+    assert file.read_bytes() == before
+    assert not (coded.catalog.folder / "codes.next").exists()
+    well_coded(from_file(coded), coded)
+
+
+def full(_file: int) -> None:
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))

@@ -359,9 +359,9 @@ def test_a_store_that_became_ready_is_said_to_be(tmp_path: Path) -> None:
         client = Client(server)
         refresh = server.engine._refresh_store
 
-        def look_before(*how: Any) -> None:
+        def look_before(*what: Any, **how: Any) -> None:
             assert client.get("/api/library").json["library"]["store_ready"] is False
-            refresh(*how)
+            refresh(*what, **how)
 
         server.engine._refresh_store = look_before  # type: ignore[method-assign]
         client.post("/api/index", {"folder": 0})

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -9,21 +11,19 @@ from typing import Any
 import numpy as np
 import pytest
 from checkpoints import colour_words
+from colours import draw_colours
 from PIL import Image
 
 from image_search import ImageSearchEngine, ModelError, QueryError, Text, UsageError
 from image_search.testing import InProcessPool
 
-SHADES = {"red": (220, 30, 20), "green": (30, 200, 40), "blue": (20, 40, 230), "violet": (200, 20, 210)}
+DOCS = Path(__file__).resolve().parents[1] / "docs"
 
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     home = tmp_path_factory.mktemp("words")
-    for name, shade in SHADES.items():
-        (home / "colours" / name).mkdir(parents=True)
-        for n in range(3):
-            Image.new("RGB", (20, 20), tuple(min(255, v + 7 * n) for v in shade)).save(home / "colours" / name / f"{n}.png")
+    draw_colours(home / "colours")
     colour_words(home / "model")
     return home
 
@@ -54,14 +54,16 @@ def test_a_picture_and_words(engine: ImageSearchEngine, place: Path) -> None:
     assert "blue" not in names(engine.search([place / "colours" / "violet" / "0.png"], 3, less=[Text("blue")]))
 
 
-def test_in_the_shell(program: Callable[..., Any], engine: ImageSearchEngine, place: Path) -> None:
+def test_in_the_shell(real_model: None, run: Callable[..., Any], engine: ImageSearchEngine, place: Path) -> None:
     library = ("--library", engine.library)
-    assert "green" in program("search", "--text", "green", *library).stdout
-    both = program("search", place / "colours" / "red" / "0.png", "--text", "blue", "--text-weight", "20", "-n", "1", *library)
-    assert both.returncode == 0 and "blue" in both.stdout
-    for arguments, says in ((["--text", " "], "no words"), ([], "nothing was given")):
-        answer = program("search", *arguments, *library)
-        assert answer.returncode in (1, 2) and says in answer.stderr and len(answer.stderr.strip().splitlines()) == 1
+    assert "green" in run("search", "--text", "green", *library).out
+    likely = run("search", "--text", "green", "-n", 12, "--min-probability", ".5", *library)
+    assert "probability" in likely.out and {line.split()[1] for line in likely.out.splitlines()[1:]} == {"green"}
+    both = run("search", place / "colours" / "red" / "0.png", "--text", "blue", "--text-weight", "20", "-n", "1", *library)
+    assert both.code == 0 and "blue" in both.out
+    for arguments, says in ((["--text", " "], "no words"), ([], "nothing was given"), (["id:1", "--min-probability", "1"], "are pictures")):
+        answer = run("search", *arguments, *library)
+        assert answer.code in (1, 2) and says in answer.err and len(answer.err.strip().splitlines()) == 1
 
 
 def test_a_model_that_knows_no_words_says_which_does(real_engine: ImageSearchEngine, photos: Path) -> None:
@@ -101,3 +103,74 @@ def test_words_have_no_closeness_and_are_drawn(engine: ImageSearchEngine, tmp_pa
         assert drawn.width > drawn.height
     with pytest.raises(UsageError, match="closeness compares pictures"):
         engine.search(Text("red"), min_closeness=0.5)
+
+
+def test_a_phrase_has_the_probability_that_was_trained(engine: ImageSearchEngine, place: Path) -> None:
+    matches = engine.search(Text("red"), 12)
+    for match in matches:  # the checkpoint's scale and bias are 10 and -8
+        assert match.probability == pytest.approx(1 / (1 + np.exp(8 - 10 * match.similarity)), rel=1e-5)
+    row = matches.to_dict()["matches"][0]
+    assert row["probability"] == matches[0].probability and row["closeness"] is None
+    head, first = str(matches).splitlines()[:2]
+    assert head.split()[2:5] == ["similarity", "distance", "probability"] and f"{int(matches[0].probability * 1000) / 1000:.3f}" in first
+    least = float(first.split()[4])  # what is shown keeps what is shown
+    assert matches[0].id in {match.id for match in engine.search(Text("red"), 12, min_probability=least)}
+    assert 0 < len(engine.search(Text("red"), 12, min_probability=0.5)) < 12
+    assert str(engine.search(Text("red"), min_probability=1)) == "nothing similar"
+    red = place / "colours" / "red" / "0.png"
+    assert {match.probability for match in engine.search([red, Text("blue")], 12)} == {None}, "of a sum nothing was trained"
+
+
+@pytest.mark.parametrize(
+    ("asked", "less", "says"),
+    [
+        (lambda red: red, (), "given to words, and these are pictures"),
+        (lambda red: [red, Text("red")], (), "one phrase alone"),
+        (lambda _: Text("red"), Text("blue"), "one phrase alone"),
+    ],
+)
+def test_what_has_no_probability(engine: ImageSearchEngine, place: Path, asked: Any, less: Any, says: str) -> None:
+    with pytest.raises(UsageError, match=says):
+        engine.search(asked(place / "colours" / "red" / "0.png"), less=less, min_probability=0.5)
+
+
+def test_a_model_that_was_trained_without_one_gives_none(place: Path, tmp_path: Path) -> None:
+    colour_words(tmp_path / "model", calibrated=False)
+    with ImageSearchEngine(tmp_path / "library", model=str(tmp_path / "model"), store="exact", notify=lambda _: None) as engine:
+        engine._make_pool = InProcessPool
+        engine.index(place / "colours", progress=False)
+        assert engine.search(Text("red"))[0].probability is None
+        with pytest.raises(UsageError, match="trained without a probability"):
+            engine.search(Text("red"), min_probability=0.5)
+
+
+def test_ask_takes_what_is_no_file_as_words(real_model: None, run: Callable[..., Any], engine: ImageSearchEngine, place: Path) -> None:
+    assert engine.status()["words"] is True
+    engine.close()
+    said = f"파란\n{place / 'colours' / 'red' / '0.png'}\nnot there.png\nred\x07\n\n"
+    answer = run("ask", "-n", "1", "--library", engine.library, stdin=said.encode())
+    assert answer.code == 0 and "or words for what it shows" in answer.err
+    assert "no file and no address, so it is taken as words: 파란" in answer.err and "blue" in answer.out and "red" in answer.out
+    assert answer.err.count("taken as words") == 1 and "no such file: not there.png" in answer.err
+    assert "control characters" in answer.err
+
+
+def test_ask_with_a_model_without_words(run: Callable[..., Any], photos: Path) -> None:
+    run("index", photos)
+    answer = run("ask", stdin=b"a red bicycle\n\n")
+    (line,) = [line for line in answer.err.splitlines() if line.startswith("error")]
+    assert "there is no such file: a red bicycle" in line and "mini knows no words; siglip2" in line and "--model siglip2" in line
+    assert "or words" not in answer.err.splitlines()[0]
+    assert "knows words" not in run("status").out
+
+
+def test_the_lines_of_the_python_documents_run(
+    engine: ImageSearchEngine, place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copy(place / "colours" / "red" / "0.png", tmp_path / "a.jpg")
+    monkeypatch.chdir(tmp_path)
+    documents = [(DOCS / name).read_text("utf-8") for name in ("python.md", "python.ko.md")]
+    english, korean = (re.findall(r"^\| `(engine\..*?)` \|", text, re.MULTILINE) for text in documents)
+    assert len(english) == 5 and english == korean
+    for line in english:
+        assert len(eval(line, {"engine": engine, "Text": Text})) == (2 if "embed_text" in line else 3), line

@@ -30,11 +30,13 @@ if TYPE_CHECKING:
         ModelError,
         ModelMismatchError,
         ModelMissingError,
+        NoWordsError,
         QueryError,
         SkipReason,
         StoreError,
         UnknownModelError,
         UsageError,
+        WordsError,
     )
     from .search.matches import Matches
     from .types import IndexReport, Match, Region, Skipped, Text
@@ -59,11 +61,13 @@ _ROOMS = {
         "ModelError",
         "ModelMismatchError",
         "ModelMissingError",
+        "NoWordsError",
         "QueryError",
         "SkipReason",
         "StoreError",
         "UnknownModelError",
         "UsageError",
+        "WordsError",
     ),
     "types": ("IndexReport", "Match", "Region", "Skipped", "Text"),
     "search.matches": ("Matches",),
@@ -90,6 +94,7 @@ __all__ = [
     "ModelError",
     "ModelMismatchError",
     "ModelMissingError",
+    "NoWordsError",
     "QueryError",
     "Region",
     "SkipReason",
@@ -98,6 +103,7 @@ __all__ = [
     "Text",
     "UnknownModelError",
     "UsageError",
+    "WordsError",
     "__version__",
 ]
 

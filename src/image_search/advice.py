@@ -94,6 +94,7 @@ TAKEN_BY: dict[str, tuple[str, ...]] = {
     "max_megabytes": ("search", "ask", "compare", "serve"),
     "max_megapixels": ("index", "search", "ask", "compare", "serve"),
     "min_closeness": ("search",),
+    "min_probability": ("search",),
     "min_similarity": ("search",),
     "model": ("index", "search", "compare", "serve", "evaluate", "label"),
     "n_results": ("search", "ask"),

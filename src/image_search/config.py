@@ -80,6 +80,7 @@ URL_ADDRESSES = 4  # of one host that are tried
 
 SAME_COSINE = 0.9999  # two float32 runtimes of one model agree to > .99999; bf16 on OpenVINO, the loosest we want, to .99995
 PHRASES_KEPT = 1000  # text vectors a model remembers, 3 KB each
+LEAST_WEIGHT, MOST_WEIGHT = 0.001, 1000  # of one part of a question beside the others' 1: beyond them nothing changes any more
 PHRASE_LENGTH = 2000  # letters of one phrase; the longest that a model reads is 77 tokens
 MODEL_DIM = 65536  # numbers in a vector; far above any ViT, and eight of them are read before a library is
 MODEL_SIDE = 4096  # pixels a model's recipe may ask for; far above any ViT, far below what would fill the memory
@@ -106,6 +107,10 @@ THUMBNAILS_WAIT_SECONDS = 1.0  # for another program that writes them; a thumbna
 BUSY_SECONDS = 5.0  # that a catalog held by another program is waited for; then an error, never a hang
 FORK_WAIT_SECONDS = 5.0  # for threads in the middle of a search, when the process forks; then the child cannot use that library
 VECTORS_SPARE = 0.125  # room for later rows, as a share: memory that is not touched is not taken, and a full matrix has to be copied
+CODES_FROM = 5_000  # contents: below it vectors are read and compared in a few milliseconds
+CODES_RENEW_SHARE = 0.01  # of the files changed since the codes were written: reading these one by one costs less than writing all anew
+CODES_LOOK_AT = 2_000  # vectors that are read one by one (10 us each) before all are; at least this many, or
+CODES_LOOK_AT_SHARE = 0.02  # this share of all
 REREAD_SHARE = 0.3  # of the files changed: above it all vectors are read again, which is no slower and takes no room twice
 
 

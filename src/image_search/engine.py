@@ -13,7 +13,6 @@ from typing import Any
 import numpy as np
 
 from . import given
-from .advice import Advice, Setting
 from .config import MOST_SIDE, THUMBNAIL_SIDE
 from .errors import SALVAGE, LibraryDamagedError, QueryError, UsageError
 from .images.opening import FileInRoot
@@ -24,6 +23,7 @@ from .index.run import Progress, plan_only, run
 from .library import folders as library_folders
 from .library import moving
 from .library.catalog import Catalog
+from .library.model import WORDS
 from .library.reading import Reader
 from .library.salvage import find_damage
 from .library.thumbnails import Thumbnails
@@ -32,7 +32,8 @@ from .opened import Folder, OpenLibrary
 from .search import closeness
 from .search.blend import blended
 from .search.matches import Matches
-from .search.query import Query, Source
+from .search.meaning import meaning_of
+from .search.query import Query, QueryReader, Source
 from .search.request import Request, as_list, as_region
 from .search.search import How
 from .search.variants import SIDE as VARIANT_SIDE
@@ -40,7 +41,7 @@ from .search.variants import merged, variants
 from .tidy.comparison import Comparison, compared
 from .tidy.fold import fold, folded_search
 from .tidy.looks import Looks
-from .types import Embedder, Float32, IndexReport, Match, Picture, Region, UInt8
+from .types import Embedder, Float32, IndexReport, Match, Picture, Region
 
 __all__ = ["ImageSearchEngine"]
 
@@ -110,7 +111,7 @@ class ImageSearchEngine(OpenLibrary):
             report = self._work(catalog, plan, asked)
             closeness.renew(catalog)
             if catalog.generation:  # else there is nothing in it, and nothing may stay behind
-                self._refresh_store(catalog)
+                self._refresh_store(catalog, forgotten=asked.rules.prune)
         report.seconds = time.monotonic() - started
         return report
 
@@ -149,6 +150,7 @@ class ImageSearchEngine(OpenLibrary):
         path: str | os.PathLike[str] | None = None,
         min_similarity: float | None = None,
         min_closeness: float | None = None,
+        min_probability: float | None = None,
         region: Region | Sequence[int] | None = None,
         exclude_self: bool = False,
         fold: bool = False,
@@ -164,11 +166,11 @@ class ImageSearchEngine(OpenLibrary):
             n_results: how many, >= 1; more than the library holds gives all of it.
             less: images that the results should not resemble: half their mean is subtracted.
             names: only these classes. path: only paths that match this glob.
-            min_similarity: only matches with at least this cosine. min_closeness: at least this percentile, 0 to 1.
+            min_similarity: only matches with at least this cosine. min_closeness: at least this percentile, 0 to 1; for pictures.
+            min_probability: at least this `Match.probability`, 0 to 1; for one phrase alone, of a model that was trained to say it.
             region: x, y, w, h in pixels of the upright picture; for a single image.
             exclude_self: leave out files whose bytes are the query's.
-            fold: each picture once: its copies (saved again, resized, cropped, mirrored, turned, framed, written on: told by their
-                pixels) stand in `match.also` of the nearest of them. group: its older name.
+            fold: each picture once: its copies, told by their pixels, stand in `match.also` of the nearest. group: its older name.
             copies: ask also with the image mirrored, turned by 90, 180 and 270 degrees and cropped; `match.variant` says which was nearest.
             how: "auto", "exact" (compare with every image) or "store" (ask the vector store).
 
@@ -176,27 +178,33 @@ class ImageSearchEngine(OpenLibrary):
             LibraryNotFoundError, QueryError, UsageError, ModelError, StoreError (only for how="store").
         """
         asked = Request.checked(
-            images, n_results, less, names, path, min_similarity, min_closeness, region, exclude_self, fold or group, copies, how
+            images,
+            n_results,
+            less,
+            names,
+            path,
+            min_similarity,
+            min_closeness,
+            min_probability,
+            region,
+            exclude_self,
+            fold or group,
+            copies,
+            how,
         )
         searcher = self._open()
         reader = self._reader(searcher.reader)
         queries = reader.read_all(asked.likes, asked.lesses, asked.region)
         wanted = blended(queries, searcher, reader)
-        words = any(query.words for query in queries)
-        if words and asked.filters.min_closeness is not None:
-            raise UsageError("closeness compares pictures, and these are words", hint=Advice("use ", Setting("min_similarity")))
+        meaning = meaning_of([query.words for query in queries], asked.filters, reader.words)
         same = frozenset(q.sha256 for q in queries if q.sha256 is not None and not q.less)
         filters = replace(asked.filters, leave_out=same if asked.exclude_self else frozenset())
-        questions = [("", wanted)]
-        if asked.copies:
-            questions += [(name, reader.read(pixels).vector) for name, pixels in variants(self._pixels(queries[0]))]
+        questions = [("", wanted), *(self._variants(queries[0], reader) if asked.copies else ())]
 
         def nearest(n: int) -> tuple[list[Match], bool]:
-            return merged(lambda vector, n: searcher.search(vector, n, filters, asked.how, same), questions, n)
+            return merged(lambda vector, n: searcher.search(vector, n, filters, asked.how, same, meaning), questions, n)
 
         found, exact = folded_search(nearest, searcher.reader, self.looks, asked.n) if asked.fold else nearest(asked.n)
-        if words:  # it is what is usual between pictures
-            found = [replace(match, closeness=None) for match in found]
         self._say(searcher.unfulfillable(filters) if filters.by_file else ())
         return Matches(found, queries=queries, model=searcher.reader.fingerprint.name, exact=exact, library=self.library)
 
@@ -228,10 +236,12 @@ class ImageSearchEngine(OpenLibrary):
         recipe = (self._open().reader if self._library.exists else self._model.for_a_new_library()).fingerprint.preprocess
         return self.decoders.pool(recipe, sent=isinstance(source, bytes)).picture(source, max_side=side)
 
-    def _pixels(self, query: Query) -> UInt8:
+    def _variants(self, query: Query, reader: QueryReader) -> list[tuple[str, Float32]]:
+        """The query mirrored, turned, cropped: name and vector of each."""
         if query.show is None or query.show.region is not None:
             raise UsageError("copies are looked for with a whole picture")
-        return self.picture(query.show.source, max_side=VARIANT_SIDE).pixels
+        pixels = self.picture(query.show.source, max_side=VARIANT_SIDE).pixels
+        return [(name, reader.read(changed).vector) for name, changed in variants(pixels)]
 
     def embed(self, images: Source | Sequence[Source]) -> Float32:
         """Vectors of images, float32 (N, D), each of unit length; with the library's model, or without a library the engine's.
@@ -298,6 +308,7 @@ class ImageSearchEngine(OpenLibrary):
             **reader.facts(),
             "model": reader.fingerprint.name,
             "dimensions": reader.fingerprint.dim,
+            "words": self._model.knows_words(reader.fingerprint, recorded=reader.meta(WORDS) is not None),
             "store": self._store.spec(reader),
             "store_ready": ready,
             "store_note": why,
@@ -313,7 +324,7 @@ class ImageSearchEngine(OpenLibrary):
             with catalog.transaction() as generation:
                 count = library_folders.forget(catalog, [given.path(path, "the path") for path in paths], generation)
             closeness.renew(catalog)
-            self._refresh_store(catalog)
+            self._refresh_store(catalog, forgotten=True)
         return count
 
     def relocate(self, old: Folder, new: Folder) -> int:

@@ -4,6 +4,7 @@
     ├── UsageError                    the caller asked for something impossible
     ├── DecodeError                   these bytes cannot become pixels (path, reason)
     ├── QueryError                    the query cannot be used (missing, no image, 404, time-out, ...)
+    │   └── WordsError                these words cannot be searched with
     ├── LibraryError                  something about the library folder
     │   ├── LibraryNotFoundError      there is no library (yet)
     │   ├── LibraryBusyError          another process writes to it (pid)
@@ -17,6 +18,7 @@
         ├── ModelMissingError         its files are not on this machine and could not be fetched
         ├── ModelDamagedError         its file does not load or has another hash
         ├── ModelMismatchError        the library was made with another model
+        ├── NoWordsError              it knows pictures, and no words
         └── MissingExtraError         an optional dependency is absent; also an ImportError
 
 Errors carry data: `path`, `hint` (what to do next) and, where it applies, `reason`, `pid`. `str(error)` is the one line shown to people:
@@ -54,11 +56,13 @@ __all__ = [
     "ModelError",
     "ModelMismatchError",
     "ModelMissingError",
+    "NoWordsError",
     "QueryError",
     "SkipReason",
     "StoreError",
     "UnknownModelError",
     "UsageError",
+    "WordsError",
 ]
 
 
@@ -169,6 +173,10 @@ class QueryError(ImageSearchError):
     pass
 
 
+class WordsError(QueryError):
+    """None, far too many, none that can be typed, none that the model knows."""
+
+
 class LibraryError(ImageSearchError):
     pass
 
@@ -222,6 +230,10 @@ class ModelDamagedError(ModelError):
 
 
 class ModelMismatchError(ModelError):
+    pass
+
+
+class NoWordsError(ModelError):
     pass
 
 

@@ -10,7 +10,6 @@ import math
 import operator
 import os
 from collections.abc import Callable, Iterable
-from difflib import get_close_matches
 from typing import Any, TypeVar
 
 from .errors import UsageError
@@ -125,6 +124,8 @@ def one_of(value: Any, what: str, words: Iterable[str]) -> str:
 
 def guess(word: str, known: Iterable[str]) -> str | None:
     """The one of these that was most likely meant by a word that is none of them; None where none is near."""
+    from difflib import get_close_matches  # only where something was mistyped
+
     words = list(known)
     lower = word.casefold()
     same = [one for one in words if one.casefold() == lower]

@@ -18,6 +18,7 @@ from .library.catalog import Catalog
 from .library.library import Library
 from .library.model import LibraryModel
 from .library.reading import Reader
+from .library.vectors import renew_codes
 from .search.decoders import Decoders
 from .search.query import QueryReader
 from .search.search import Searcher
@@ -123,7 +124,12 @@ class OpenLibrary:
                 self._store.choose(catalog)
             yield catalog
 
-    def _refresh_store(self, catalog: Catalog) -> None:
+    def _refresh_store(self, catalog: Catalog, *, forgotten: bool = False) -> None:
+        """What is derived from the catalog follows it: the codes, the store. `forgotten`: something shall leave them for good."""
         if self._searcher is not None:
             self._searcher.close()
+        try:
+            renew_codes(catalog, always=forgotten)
+        except OSError as error:
+            self._notify(f"The images are safe; searching takes longer, as the codes could not be written ({error.strerror or error}).")
         self._store.follow(catalog)

@@ -266,7 +266,9 @@ class Match:
         name: the image's class (its folder, unless told otherwise); "" if it has none.
         similarity: cosine of the two vectors, -1 to 1; exactly 1.0 for an identical file.
         closeness: percentile (0 to 1) of this similarity among the nearest-neighbour similarities of this library;
-            .5 is a typical nearest neighbour here. None in a library of fewer than 50 images.
+            .5 is a typical nearest neighbour here. None in a library of fewer than 50 images, and for words.
+        probability: 0 to 1, that the words searched with fit this picture, as the model was trained to say it (`TextEmbedder.calibration`).
+            None unless the search was by one phrase alone and the model has such a number.
         path: where the image lies, as the system names it (may hold surrogate escapes).
         uri: the same as valid Unicode; if it has undecodable bytes, a file: address that encodes them.
         identical: the file's bytes are the query's bytes.
@@ -289,6 +291,7 @@ class Match:
     offline: bool = False
     gone: bool = False
     root: str = ""
+    probability: float | None = None
     variant: str = ""
     copy: str = ""
     also: tuple[Match, ...] = ()

@@ -33,10 +33,12 @@ if TYPE_CHECKING:
     from ..types import Match
 
 WORDS = """\b
-similarity  cosine of the two vectors, -1 to 1; 1.000 for an identical file
-distance    1 - similarity; lower is nearer
-closeness   0 to 1: how near for this library; .5 is a typical nearest
-            neighbour here. None in a library of fewer than 50 images
+similarity   cosine of the two vectors, -1 to 1; 1.000 for an identical file
+distance     1 - similarity; lower is nearer
+closeness    0 to 1: how near for this library; .5 is a typical nearest
+             neighbour here. None in a library of fewer than 50 images
+probability  0 to 1: that the words fit, as the model itself says; for words
+             alone, and models that were trained to say it
 """
 
 HINTED = 30  # matches of which is said that they show the same picture
@@ -75,6 +77,7 @@ def _region(text: str) -> tuple[int, ...]:
 @click.option("--path", metavar="GLOB", help="Only paths like this one, such as '*/2024/*'.")
 @click.option("--min-similarity", type=float, metavar="COSINE", help="Only matches with at least this similarity.")
 @click.option("--min-closeness", type=float, metavar="SHARE", help="Only matches with at least this closeness.")
+@click.option("--min-probability", type=float, metavar="SHARE", help="Only matches that --text fits with at least this probability.")
 @click.option("--region", type=_region, metavar="x,y,w,h", help="Search with this part of the image, in pixels as you see it.")
 @click.option("--exclude-self", is_flag=True, help="Leave out files identical to the query.")
 @click.option(

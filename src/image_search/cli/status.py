@@ -61,7 +61,7 @@ def _print(facts: dict[str, Any]) -> None:
         print(line)
     if facts["outdated"]:
         print(outdated_line(facts["outdated"], say))
-    print(f"model       {shown(facts['model'])} ({facts['dimensions']} dimensions)")
+    print(f"model       {shown(facts['model'])} ({facts['dimensions']} dimensions{', knows words' if facts['words'] else ''})")
     print(f"store       {_store(facts)}")
     for root in facts["roots"]:
         print(f"folder      {shown(root['path'])}: {root['images']:,} images{', offline' if root['offline'] else ''}")

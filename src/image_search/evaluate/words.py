@@ -15,7 +15,7 @@ from ..embedding import Embedded, embed_each, in_order
 from ..errors import DecodeError, ImageSearchError, UsageError
 from ..images.pool import DecodePool
 from ..images.scan import ImageFile, scan
-from ..models import checked_phrase, knowing_words, load_model
+from ..models import chances, checked_phrase, knowing_words, load_model
 from ..paths import shown
 from ..types import Float32, TextEmbedder
 from .metrics import top
@@ -125,8 +125,7 @@ def _embedded(paths: Sequence[str], pool: DecodePool, model: TextEmbedder) -> It
 def probabilities(cosines: Float32, calibration: tuple[float, float] | None) -> np.ndarray[Any, np.dtype[np.float64]]:
     """float32 (L,) cosines of one picture with the labels -> float64 (L,), see `Labelled.probability`."""
     if calibration is not None:
-        scale, bias = calibration
-        return 1 / (1 + np.exp(-(scale * cosines.astype(np.float64) + bias)))
+        return chances(cosines, calibration)
     powers = np.exp(_CLIP_SCALE * (cosines.astype(np.float64) - float(cosines.max())))
     shares: np.ndarray[Any, np.dtype[np.float64]] = powers / powers.sum()
     return shares

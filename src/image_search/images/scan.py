@@ -75,25 +75,30 @@ class Excluder:
     """
 
     def __init__(self, globs: Iterable[str] = ()) -> None:
-        self._pattern = re.compile("|".join(fnmatch.translate(nfc(g.rstrip("/"))) for g in globs) or r"(?!)")
+        rules = [fnmatch.translate(nfc(g.rstrip("/"))) for g in globs]
+        self._pattern = re.compile("|".join(rules)) if rules else None
 
-    def entry(self, relative: str, name: str) -> PassRule | None:
-        """The rule that leaves this one entry (file or folder) out, if there is one. `relative` uses "/"."""
+    def entry(self, relative: bytes, name: str) -> PassRule | None:
+        """The rule that leaves this one entry (file or folder) out, if there is one. `relative`: its path below the root."""
         if name.startswith("."):
             return PassRule.HIDDEN
         if name.lower() in EXCLUDED_FOLDERS:
             return PassRule.COPIES
-        return PassRule.EXCLUDED if self._pattern.match(nfc(name)) or self._pattern.match(nfc(relative)) else None
+        if self._pattern is not None and (self._pattern.match(nfc(name)) or self._pattern.match(nfc(_as_glob(relative)))):
+            return PassRule.EXCLUDED
+        return None
 
     def path(self, relative: bytes) -> bool:
         """Is this file left out, by its own name or by that of a folder above it?"""
-        parts = os.fsdecode(relative).replace(os.sep, "/").split("/")
-        return any(self.entry("/".join(parts[: i + 1]), name) for i, name in enumerate(parts))
+        parts = relative.split(_SEPARATOR)
+        return any(self.entry(_SEPARATOR.join(parts[: i + 1]), os.fsdecode(name)) for i, name in enumerate(parts))
 
 
 def stat_of(status: os.stat_result) -> FileStat:
     return FileStat.of(status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino)
 
+
+_SEPARATOR = os.sep.encode()
 
 Found = ImageFile | NotIndexed | PassedBy | OtherDisk
 
@@ -144,7 +149,7 @@ def scan(
             if entry.path in avoid:
                 continue
             here = _below(relative, entry)
-            if (rule := excluder.entry(_as_glob(here), entry.name)) is not None:
+            if (rule := excluder.entry(here, entry.name)) is not None:
                 pictures, more = _pictures_in(entry, names, avoid)
                 passed[rule, ""] += pictures
                 endless |= {rule} if more else set()
@@ -162,11 +167,17 @@ def scan(
 
 def _below(folder: bytes, entry: os.DirEntry[str]) -> bytes:
     name = os.fsencode(entry.name)
-    return os.path.join(folder, name) if folder else name
+    return folder + _SEPARATOR + name if folder else name
 
 
 def _as_glob(relative: bytes) -> str:
     return os.fsdecode(relative).replace(os.sep, "/")
+
+
+def _ending(name: str) -> str:
+    """What `os.path.splitext` says of a name, in lower case, in a third of its time: it is asked for every file of a disk."""
+    dot = name.rfind(".")
+    return name[dot:].lower() if dot > 0 and name[:dot].strip(".") else ""
 
 
 class _Names:
@@ -179,28 +190,27 @@ class _Names:
         self._raw, self._developed = formats.shot_extensions()
 
     def picture(self, name: str) -> bool:
-        return os.path.splitext(name)[1].lower() in self._pictures
+        return _ending(name) in self._pictures
 
     def rule(self, name: str) -> tuple[PassRule, str]:
         """Of a file that is no picture to us."""
-        ending = os.path.splitext(name)[1].lower()
+        ending = _ending(name)
         return (PassRule.UNREAD, ending) if ending in self._unread else (PassRule.OTHER, "")
 
     def shots(self, entries: list[os.DirEntry[str]], folder: bytes, excluder: Excluder) -> set[str]:
         """Names without ending, in lower case, of the pictures of a folder beside which a raw file is the same shot."""
-        split = [(*os.path.splitext(entry.name.lower()), entry) for entry in entries]
-        if not any(ending in self._raw for _, ending, _ in split):
+        if not any(_ending(entry.name) in self._raw for entry in entries):
             return set()
+        split = [(*os.path.splitext(entry.name.lower()), entry) for entry in entries]
         beside = [(stem, entry) for stem, ending, entry in split if ending in self._developed and entry.is_file(follow_symlinks=False)]
-        return {stem for stem, entry in beside if excluder.entry(_as_glob(_below(folder, entry)), entry.name) is None}
+        return {stem for stem, entry in beside if excluder.entry(_below(folder, entry), entry.name) is None}
 
     def is_shot(self, name: str, shots: set[str]) -> bool:
-        stem, ending = os.path.splitext(name.lower())
-        return ending in self._raw and stem in shots
+        return bool(shots) and _ending(name) in self._raw and os.path.splitext(name.lower())[0] in shots
 
     def says_picture(self, name: str) -> bool:
         """Of any format, read or not."""
-        return os.path.splitext(name)[1].lower() in self._all
+        return _ending(name) in self._all
 
 
 def _pictures_in(entry: os.DirEntry[str], names: _Names, avoid: set[str]) -> tuple[int, bool]:
@@ -263,7 +273,7 @@ def _look(
 
 def _is_nameless(entry: os.DirEntry[str]) -> bool:
     """A regular file whose name has no ending."""
-    return not os.path.splitext(entry.name)[1] and entry.is_file(follow_symlinks=False)
+    return not _ending(entry.name) and entry.is_file(follow_symlinks=False)
 
 
 def _is_junction(entry: os.DirEntry[str]) -> bool:

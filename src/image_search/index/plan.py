@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from functools import partial
 
 from ..errors import HINTS, ImageSearchError, SkipReason
 from ..images.formats import extra_for
@@ -20,6 +20,7 @@ from ..library.worklist import Worklist
 from ..paths import as_text, from_bytes, inside, shown
 from ..types import Passed, PassRule, Skipped
 
+_SEPARATOR = os.sep.encode()
 _REASONS = frozenset(reason.value for reason in SkipReason)
 
 __all__ = ["Plan", "Rules", "make_plan", "skipped"]
@@ -103,7 +104,7 @@ def make_plan(catalog: Catalog, folders: Sequence[str | os.PathLike[str]], rules
     never = {os.path.realpath(catalog.folder), *roots, *map(from_bytes, forgotten(catalog))}  # passed by in silence
     for target in plan.targets:
         clear_look(catalog, target.root_id, target.below)  # this look tells it anew
-        nameless = partial(_is_wanted, plan, target, rules)
+        nameless = functools.partial(_is_wanted, plan, target, rules)
         for found in scan(from_bytes(target.root), below=target.below, excluder=rules.excluder, never=never, nameless=nameless):
             if isinstance(found, ImageFile):
                 _compare(plan, target, found, rules)
@@ -166,7 +167,11 @@ def _class_of(target: Target, relative: bytes) -> str:
     """
     if target.name_from == "none":
         return ""
-    folder = os.path.dirname(relative) or target.root
+    return _folder_name(relative[: relative.rfind(_SEPARATOR)] if _SEPARATOR in relative else target.root)
+
+
+@functools.lru_cache(256)  # the walk goes folder by folder
+def _folder_name(folder: bytes) -> str:
     return as_text(from_bytes(os.path.basename(folder)))
 
 

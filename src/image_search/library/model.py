@@ -21,6 +21,7 @@ from ..models import (
     remember,
     resolve,
     words_record,
+    words_rows,
 )
 from ..types import Embedder, Fingerprint, Float32
 from .catalog import Catalog
@@ -91,6 +92,13 @@ class LibraryModel:
         name = self._name if self._given is not None else resolve(self._name).name
         if library is not None and name != library.name:
             raise self._mismatch(self._name, library)
+
+    def knows_words(self, theirs: Fingerprint, *, recorded: bool) -> bool:
+        """Whether the library's model knows words. Loads nothing: by the model, if it is here; by the catalog (`recorded`); by its row."""
+        here = self._given if self._embedder is None else self._embedder
+        if here is not None and here.fingerprint.name == theirs.name:
+            return hasattr(here, "embed_text")
+        return recorded or any(row.name == theirs.name for row in words_rows())
 
     def for_a_new_library(self, *, proved: bool = False) -> Embedder:
         """The one that was asked for, or the best that is here. ModelError.

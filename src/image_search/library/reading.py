@@ -164,9 +164,9 @@ class Reader:
         """Several questions as of one moment."""
         return self.catalog.snapshot()
 
-    def all_vectors(self) -> Vectors:
-        """Every vector in memory, to be refreshed."""
-        return Vectors(self.catalog)
+    def all_vectors(self, *, coded: bool = False) -> Vectors:
+        """Every vector in memory, to be refreshed; `coded`: as codes, where the library keeps them."""
+        return Vectors(self.catalog, coded=coded)
 
     def counts(self) -> Counts:
         states = dict(self.catalog.rows("SELECT state, count(*) FROM files GROUP BY state"))

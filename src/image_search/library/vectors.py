@@ -9,16 +9,18 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ..config import REREAD_SHARE, STORE_BATCH, VECTORS_SPARE
+from ..config import CODES_FROM, CODES_RENEW_SHARE, REREAD_SHARE, STORE_BATCH, VECTORS_SPARE
 from ..errors import SALVAGE, LibraryDamagedError
 from ..paths import as_text, uri_of, whole_path
 from ..types import Float32, StoreRecords
+from . import codes_file
 from .catalog import Catalog, item_id
+from .codes import Codes, encode
 from .facts import are_units, check_vector, checksum, no_sense, sensible
 from .schema import FILES_IN_ROOTS, State
 from .sqlite import in_parts, marks
 
-__all__ = ["Numbers", "Vectors", "changed_count", "gone", "records"]
+__all__ = ["Numbers", "Vectors", "changed_count", "gone", "records", "renew_codes"]
 
 Numbers = npt.NDArray[np.int64]
 
@@ -26,21 +28,33 @@ Numbers = npt.NDArray[np.int64]
 class Vectors:
     """The vectors of every content that a present file has, as of the last `refresh`: read once, then only what changed.
 
+    Args:
+        coded: begin with the library's codes, where it has them, and read the vectors themselves only when `load_rows` asks for them.
+
     Attributes:
         contents: int64 (N,), their ids, in no particular order.
-        rows: float32 (N, D), their unit vectors.
     """
 
-    def __init__(self, catalog: Catalog) -> None:
+    def __init__(self, catalog: Catalog, *, coded: bool = False) -> None:
         self._catalog = catalog
+        self._from_file = coded
         self._generation = -1
         self._files = self._contents_of_files = np.empty(0, np.int64)  # (F,), (F,): each present file and its content
-        self._room: Float32 = np.empty((0, catalog.dim), np.float32)  # (>= N, D)
+        self._rows: Float32 | None = np.empty((0, catalog.dim), np.float32)  # (>= N, D)
+        self._codes: Codes | None = None  # of >= N
         self.contents: Numbers = np.empty(0, np.int64)
 
     @property
     def rows(self) -> Float32:
-        return self._room[: len(self.contents)]
+        """float32 (N, D), the unit vectors."""
+        if self._rows is None:
+            raise RuntimeError("the rows were not loaded")
+        return self._rows[: len(self.contents)]
+
+    @property
+    def codes(self) -> Codes | None:
+        """Codes of N vectors, if there are any."""
+        return None if self._codes is None else self._codes.first(len(self.contents))
 
     def refresh(self) -> None:
         """Bring it to the catalog's generation, inside the caller's snapshot. Rows that nobody changed are not read and not moved.
@@ -51,6 +65,8 @@ class Vectors:
         generation = self._catalog.generation
         if generation == self._generation:
             return
+        if self._generation < 0 and self._from_file:
+            self._take(codes_file.read(self._catalog.folder, self._catalog.dim, spare=VECTORS_SPARE))
         changed = self._changed()
         self._generation = -1  # an error below leaves it unknown: everything is read again
         if changed is None:
@@ -58,6 +74,45 @@ class Vectors:
         else:
             self._apply(*changed)
         self._generation = generation
+
+    def load_rows(self) -> None:
+        """Have `rows`, too; inside the snapshot of the last `refresh`."""
+        if self._rows is None:
+            rows = np.empty((_with_spare(len(self.contents)), self._catalog.dim), np.float32)
+            _read_vectors(self._catalog, self.contents, rows[: len(self.contents)])
+            self._rows = rows
+
+    def some(self, rows: Numbers) -> Float32:
+        """float32 (k, D): the vectors of these; from the catalog where they are not loaded, inside the last `refresh`'s snapshot."""
+        if self._rows is not None:
+            return self._rows[rows]
+        found = np.empty((len(rows), self._catalog.dim), np.float32)
+        _read_vectors(self._catalog, self.contents[rows], found)
+        return found
+
+    def make_codes(self) -> None:
+        """Have `codes`, too; of `rows`."""
+        if self._codes is None:
+            self._codes = encode(self.rows)
+
+    def keep_codes(self) -> None:
+        """Write them for those who come later; in the hands of the library's one writer. Raises OSError."""
+        if self._codes is not None and len(self.contents):
+            kept = codes_file.Kept(self._generation, self._files, self._contents_of_files, self.contents, self._codes)
+            codes_file.write(self._catalog.folder, kept)
+
+    def distrust_file(self) -> bool:
+        """Read everything from the catalog, inside the snapshot of the last `refresh`. False: nothing came from the file of codes."""
+        if not self._from_file or self._codes is None:
+            return False
+        self._from_file = False
+        self._read()
+        return True
+
+    def _take(self, kept: codes_file.Kept | None) -> None:
+        if kept is not None:
+            self._generation, self.contents, self._codes, self._rows = kept.generation, kept.contents, kept.codes, None
+            self._files, self._contents_of_files = kept.files, kept.contents_of_files
 
     def _changed(self) -> tuple[Numbers, Numbers] | None:
         """Files written since, and their contents, -1 for those that are gone; None: unknown, or too many to be worth it.
@@ -73,11 +128,10 @@ class Vectors:
         return None if len(found) == limit else (found[:, 0], found[:, 1])
 
     def _read(self) -> None:
-        self._room = np.empty((0, self._catalog.dim), np.float32)  # let go of first: two of them may be more than there is
+        self._rows = self._codes = None  # let go of first: two of them may be more than there is
         self._files, self._contents_of_files = _present(self._catalog)
         self.contents = np.unique(self._contents_of_files)
-        self._room = np.empty((_with_spare(len(self.contents)), self._catalog.dim), np.float32)
-        _read_vectors(self._catalog, self.contents, self._room[: len(self.contents)])
+        self.load_rows()
 
     def _apply(self, files: Numbers, contents: Numbers) -> None:
         """Take in what changed; `files`, `contents`: int64 (C,) each.
@@ -88,6 +142,8 @@ class Vectors:
             filled   a e c f            as many holes below `count` as rows that stay above it
             after    a e c f x
         """
+        if not len(files):
+            return
         here = contents >= 0
         untouched = ~np.isin(self._files, files)
         self._files = np.concatenate([self._files[untouched], files[here]])
@@ -97,13 +153,52 @@ class Vectors:
         stays = np.isin(self.contents, self._contents_of_files) & ~np.isin(self.contents, fresh)  # bool (N,)
         count = int(stays.sum())
         holes, last = np.flatnonzero(~stays[:count]), np.flatnonzero(stays[count:]) + count
-        self.contents[holes], self._room[holes] = self.contents[last], self._room[last]
-        if count + len(fresh) > len(self._room):
-            room = np.empty((_with_spare(count + len(fresh)), self._catalog.dim), np.float32)
-            room[:count] = self._room[:count]
-            self._room = room
-        _read_vectors(self._catalog, fresh, self._room[count : count + len(fresh)])
+        vectors = np.empty((len(fresh), self._catalog.dim), np.float32)
+        _read_vectors(self._catalog, fresh, vectors)
+        self.contents[holes] = self.contents[last]
         self.contents = np.concatenate([self.contents[:count], fresh])
+        if self._rows is not None:
+            self._rows = _changed_room(self._rows, holes, last, count, vectors)
+        if self._codes is not None:
+            old, new = self._codes, encode(vectors)
+            numbers = _changed_room(old.numbers, holes, last, count, new.numbers)
+            scale, slack = (_changed_room(a, holes, last, count, b) for a, b in ((old.scale, new.scale), (old.slack, new.slack)))
+            self._codes = Codes(numbers, scale, slack)
+
+
+def renew_codes(catalog: Catalog, *, always: bool = False) -> None:
+    """Write the library's codes anew, if there are none of its history or enough has changed since; by its one writer.
+
+    Args:
+        always: also after the smallest change: what was forgotten shall not stay in the file.
+
+    Raises OSError.
+    """
+    kept = codes_file.kept_generation(catalog.folder, catalog.dim)
+    if kept == catalog.generation:
+        return
+    if not always and kept is not None and catalog.one("SELECT 1 FROM files WHERE generation = ?", (kept,)) is not None:
+        files = catalog.value("SELECT coalesce(max(id), 0) FROM files")
+        if changed_count(catalog, kept) <= CODES_RENEW_SHARE * files:
+            return
+    if catalog.value("SELECT count(*) FROM (SELECT 1 FROM content LIMIT ?)", (CODES_FROM,)) < CODES_FROM:
+        codes_file.remove(catalog.folder)
+        return
+    vectors = Vectors(catalog, coded=True)
+    with catalog.snapshot():
+        vectors.refresh()
+        if vectors.codes is None:
+            vectors.make_codes()
+    vectors.keep_codes()
+
+
+def _changed_room(room: npt.NDArray[Any], holes: Numbers, last: Numbers, count: int, fresh: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """See `Vectors._apply`; in the same room as long as it is large enough."""
+    room[holes] = room[last]
+    if count + len(fresh) > len(room):
+        room = np.concatenate([room[:count], np.empty((_with_spare(count + len(fresh)) - count, *room.shape[1:]), room.dtype)])
+    room[count : count + len(fresh)] = fresh
+    return room
 
 
 def _present(catalog: Catalog) -> tuple[Numbers, Numbers]:
@@ -119,14 +214,15 @@ def _read_vectors(catalog: Catalog, contents: Numbers, into: Float32) -> None:
     """The unit vectors of these contents.
 
     Args:
-        contents: int64 (N,), ascending.
-        into: float32 (N, D), written.
+        contents: int64 (N,), each once.
+        into: float32 (N, D), written, in the same order.
 
     Raises:
         LibraryDamagedError: one is missing, or its checksum is wrong.
     """
-    found = 0
-    for page in _pages(catalog, contents):
+    found, order = 0, np.argsort(contents)
+    contents = contents[order]
+    for page in filter(None, _pages(catalog, contents)):
         numbers, vectors, checks = zip(*page, strict=True)
         rows = np.frombuffer(b"".join(vectors), "<f4").reshape(-1, catalog.dim) if _all_right(vectors, checks, catalog.dim) else None
         if rows is None or not are_units(rows):
@@ -137,7 +233,7 @@ def _read_vectors(catalog: Catalog, contents: Numbers, into: Float32) -> None:
         wanted = contents[places] == numbers  # the others are of files that are missing
         if not wanted.all():
             places, rows = places[wanted], rows[wanted]
-        into[places] = rows
+        into[order[places]] = rows
         found += len(rows)
     if found != len(contents):  # a file without its vector
         text = f"the catalog names {len(contents)} contents and holds {found} of them"

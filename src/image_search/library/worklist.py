@@ -25,6 +25,7 @@ from .schema import FILES_IN_ROOTS, State, part_of
 __all__ = ["Gone", "KnownFile", "Todo", "Worklist"]
 
 _PAGE = 1000  # rows read at once
+_STRETCH = 200  # known files read at once while one walks: one by one they were a third of looking at an unchanged folder
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +63,18 @@ class KnownFile(NamedTuple):
         return self[2:6] == (stat.size, stat.mtime_ns, stat.ctime_ns, stat.inode)
 
 
+class _Stretch(NamedTuple):
+    """All known files of a root from one path to another; `last` None: to the end."""
+
+    root_id: int
+    first: bytes
+    last: bytes | None
+    known: dict[bytes, KnownFile]
+
+    def covers(self, root_id: int, path: bytes) -> bool:
+        return root_id == self.root_id and self.first <= path and (self.last is None or path <= self.last)
+
+
 class Gone(NamedTuple):
     """A row whose file is no longer there."""
 
@@ -79,6 +92,7 @@ class Worklist:
         self._catalog = catalog
         self._left_out = left_out  # does a rule of this run pass by this path below a root?
         self._seen: list[int] = []  # not yet in the table
+        self._next = _Stretch(-1, b"", b"", {})
         self._disks: Disks | None = None
         self.targets = list(targets)
         self.renews = renew
@@ -117,12 +131,19 @@ class Worklist:
     # --- filling ------------------------------------------------------------------------------------------------------------
 
     def find(self, target: Target, relative: bytes) -> KnownFile | None:
-        row = self._catalog.one(
-            "SELECT id, state, size, mtime_ns, ctime_ns, inode, decoder, reason, name, content_id FROM files"
-            " WHERE root_id = ? AND path = ?",
-            (target.root_id, relative),
+        """What the catalog knows of this path. The walk goes by name, as the index does: the rows that follow are read along with it."""
+        if not self._next.covers(target.root_id, relative):
+            self._next = self._following(target.root_id, relative)
+        return self._next.known.get(relative)
+
+    def _following(self, root_id: int, relative: bytes) -> _Stretch:
+        rows = self._catalog.rows(
+            "SELECT path, id, state, size, mtime_ns, ctime_ns, inode, decoder, reason, name, content_id FROM files"
+            " WHERE root_id = ? AND path >= ? ORDER BY path LIMIT ?",
+            (root_id, relative, _STRETCH),
         )
-        return None if row is None else KnownFile(*row)
+        last = rows[-1][0] if len(rows) == _STRETCH else None
+        return _Stretch(root_id, relative, last, {path: KnownFile(*rest) for path, *rest in rows})
 
     def see(self, file_id: int) -> None:
         """Its path was found again."""

@@ -13,10 +13,10 @@ from __future__ import annotations
 from .find import choose_auto, is_available, resolve
 from .load import load_model, loss_in_int8
 from .proof import canonical_vectors, check_embedder, prove, prove_words, remember, words_record
-from .rows import MODELS, ModelRow, full_precision_of, near_identical
+from .rows import MODELS, ModelRow, full_precision_of, near_identical, words_rows
 from .runtimes import RUNTIMES, Runtime, check_runtime
 from .vectors import canonical_pictures, check_same_vectors
-from .words import NEUTRAL_PHRASES, checked_phrase, knowing_words
+from .words import NEUTRAL_PHRASES, chances, checked_phrase, knowing_words
 
 __all__ = [
     "MODELS",
@@ -26,6 +26,7 @@ __all__ = [
     "Runtime",
     "canonical_pictures",
     "canonical_vectors",
+    "chances",
     "check_embedder",
     "check_runtime",
     "check_same_vectors",
@@ -42,4 +43,5 @@ __all__ = [
     "remember",
     "resolve",
     "words_record",
+    "words_rows",
 ]

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from ..advice import Advice, Setting
 from ..config import HUB_LISTING_SECONDS
 from ..errors import ModelError, ModelMissingError, UnknownModelError, in_words
 from .files import PICKLES, SHARD_INDEX, TOKENIZER, TOKENIZER_CONFIG, ModelFiles, Weights, choose_text, choose_weights, files_in
+from .rows import MODELS
+
+_OURS = frozenset(repo for row in MODELS for repo in (row.source, row.onnx_repo))  # names that surely are the names of repositories
 
 __all__ = ["cached", "fetch", "nothing_to_open"]
 
@@ -17,6 +21,10 @@ _CONFIGS = ("config.json", "preprocessor_config.json", TOKENIZER, TOKENIZER_CONF
 
 def cached(repo: str, revision: str, kind: Weights) -> ModelFiles | None:
     """The repository's files with weights of this kind in the local cache; None if they are not all there. Looks, asks nobody."""
+    from huggingface_hub.constants import HF_HUB_CACHE
+
+    if repo in _OURS and not os.path.isdir(os.path.join(HF_HUB_CACHE, f"models--{repo.replace('/', '--')}")):
+        return None  # and what follows takes .1 s to import
     from huggingface_hub import try_to_load_from_cache
     from huggingface_hub.errors import HFValidationError
 

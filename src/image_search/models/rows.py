@@ -8,7 +8,7 @@ from typing import Literal
 
 from ..types import Preprocess
 
-__all__ = ["BUNDLED", "HUB_ID", "MODELS", "ModelRow", "full_precision_of", "near_identical"]
+__all__ = ["BUNDLED", "HUB_ID", "MODELS", "ModelRow", "full_precision_of", "near_identical", "words_rows"]
 
 BUNDLED = "bundled"
 HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*", re.ASCII)
@@ -168,6 +168,11 @@ MODELS: tuple[ModelRow, ...] = (
         full_precision="dino",
     ),
 )
+
+
+def words_rows() -> list[ModelRow]:
+    """The rows that know words."""
+    return [row for row in MODELS if row.onnx_text is not None]
 
 
 def full_precision_of(name: str) -> str | None:

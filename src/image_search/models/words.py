@@ -13,13 +13,13 @@ import numpy.typing as npt
 
 from ..advice import Advice, Setting, Verb
 from ..config import PHRASE_LENGTH, PHRASES_KEPT
-from ..errors import ModelError, ModelMismatchError, QueryError, UsageError
+from ..errors import ModelError, ModelMismatchError, NoWordsError, UsageError, WordsError
 from ..types import Embedder, Fingerprint, Float32, TextEmbedder, UInt8
-from .rows import MODELS
+from .rows import words_rows
 from .tokenizer import Tokenizer
 from .vectors import unit_row
 
-__all__ = ["NEUTRAL_PHRASES", "TextTower", "WordsEmbedder", "checked_phrase", "knowing_words"]
+__all__ = ["NEUTRAL_PHRASES", "TextTower", "WordsEmbedder", "chances", "checked_phrase", "knowing_words"]
 
 # int64 (1, T) -> float32 (1, D), not yet of unit length.
 RunText = Callable[[npt.NDArray[np.int64]], Float32]
@@ -124,29 +124,41 @@ class WordsEmbedder:
 
 
 def knowing_words(model: Embedder) -> TextEmbedder:
-    """This model, if it knows words. ModelError, which names the rows that do, if not."""
+    """This model, if it knows words. NoWordsError, which names the rows that do, if not."""
     if hasattr(model, "embed_text"):  # asked plainly, as in embedding.py
         return model  # type: ignore[return-value]
-    able = [row for row in MODELS if row.onnx_text is not None]
+    able = words_rows()
     rows = " or ".join(f"{row.name} ({row.megabytes:,.0f} MB, fetched once)" for row in able)
     index = Verb("index", ("FOLDER", Setting("model", able[0].name), Setting("library", "OTHER")))
-    raise ModelError(f"model {model.fingerprint.name} knows no words; {rows} does", hint=Advice("make a library with it: ", index))
+    raise NoWordsError(f"model {model.fingerprint.name} knows no words; {rows} does", hint=Advice("make a library with it: ", index))
+
+
+def chances(cosines: npt.ArrayLike, calibration: tuple[float, float]) -> npt.NDArray[np.float64]:
+    """Cosines of words and pictures -> float64 of the same shape, 0 to 1: the probability that they fit, as the model was trained.
+
+    sigmoid(scale * cosine + bias), with the (scale, bias) that SigLIP learns beside its towers (Zhai et al. 2023, "Sigmoid Loss for
+    Language Image Pre-Training", equation 1).
+    """
+    scale, bias = calibration
+    logits = np.clip(scale * np.asarray(cosines, np.float64) + bias, -500, 500)  # beyond them 0 and 1
+    found: npt.NDArray[np.float64] = 1 / (1 + np.exp(-logits))
+    return found
 
 
 def checked_phrase(text: object) -> str:
     """A phrase to search with, its blanks at both ends off.
 
     Raises:
-        UsageError: it is no text. QueryError: there is nothing in it, or far more than any model reads, or what no keyboard types.
+        UsageError: it is no text. WordsError: there is nothing in it, or far more than any model reads, or what no keyboard types.
     """
     if not isinstance(text, str):
         raise UsageError(f"words are a text, not a {type(text).__name__}", hint="for example 'a red bicycle'")
     phrase = text.strip()
     if not phrase:
-        raise QueryError("there are no words to search with", hint="say what the picture shows, for example: a red bicycle")
+        raise WordsError("there are no words to search with", hint="say what the picture shows, for example: a red bicycle")
     if len(phrase) > PHRASE_LENGTH:
-        raise QueryError(f"these are {len(phrase):,} letters; a model reads a sentence or two", hint="say it shorter")
+        raise WordsError(f"these are {len(phrase):,} letters; a model reads a sentence or two", hint="say it shorter")
     # Line ends and tabs come with what is pasted, and are blanks to every model; the others are no words, lone surrogates no text.
     if any((ord(c) < 32 and not c.isspace()) or 127 <= ord(c) < 160 or 0xD800 <= ord(c) < 0xE000 for c in phrase):
-        raise QueryError("there are control characters among these words", hint="type them again")
+        raise WordsError("there are control characters among these words", hint="type them again")
     return phrase

@@ -21,7 +21,6 @@ import secrets
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
-from statistics import median
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -92,7 +91,7 @@ class Panel:
 
 
 def match_panel(match: Match, pixels: UInt8 | None, reason: str = "") -> Panel:
-    """The panel of a match: "1. Burger", its similarity and distance, and its closeness where there is one."""
+    """The panel of a match: "1. Burger", its similarity and distance, and its closeness or probability where there is one."""
     facts = [f"{measure} {text}" for measure, text in measures(match).items() if text]
     name = match.name or match.uri.replace("\\", "/").rpartition("/")[2]
     return Panel(pixels, f"{match.rank}. {name}", tuple(facts), ", ".join(marks(match)), reason=reason)
@@ -184,7 +183,7 @@ def _block(
 
 def _room(panels: Sequence[Panel]) -> float:
     """Height / width of the room for a picture: square, or taller where most are upright."""
-    return min(max(median(_tallness(p) for p in panels), 1.0), TALLEST)
+    return min(max(float(np.median([_tallness(p) for p in panels])), 1.0), TALLEST)
 
 
 def _tallness(panel: Panel) -> float:

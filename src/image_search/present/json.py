@@ -21,7 +21,13 @@ _MATCH: dict[str, Any] = {
         "type": ["number", "null"],
         "minimum": 0,
         "maximum": 1,
-        "description": "percentile among this library's nearest-neighbour similarities; null in a small library",
+        "description": "percentile among this library's nearest-neighbour similarities; null in a small library, and for words",
+    },
+    "probability": {
+        "type": ["number", "null"],
+        "minimum": 0,
+        "maximum": 1,
+        "description": "that the words fit, as the model was trained to say it; null but for one phrase alone and such a model",
     },
     "uri": {"type": "string", "description": "absolute path; if it has undecodable bytes, a file: address that encodes them"},
     "identical": {"type": "boolean", "description": "the same bytes as the query's file"},
@@ -52,7 +58,7 @@ SCHEMA: dict[str, Any] = {
     "required": ["query", "model", "exact", "matches"],
     "properties": {
         "query": {
-            "description": "the image searched with, as given; a list where there were several",
+            "description": "the image or words searched with, as given; a list where there were several",
             "oneOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}, "minItems": 2}],
         },
         "model": {"type": "string", "description": "name of the library's model"},
@@ -102,6 +108,7 @@ def _match_json(match: Match) -> dict[str, Any]:
         "similarity": similarity,
         "distance": 1.0 - similarity,
         "closeness": closeness,
+        "probability": None if match.probability is None else float(match.probability),
         "uri": _unicode(match.uri),
         "identical": bool(match.identical),
         "offline": bool(match.offline),

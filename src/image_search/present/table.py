@@ -38,7 +38,7 @@ def matches_table(matches: Sequence[Match], *, width: int | None = None) -> str:
     columns: dict[str, list[str]] = {
         "rank": [str(m.rank) for m in matches],
         "name": [shown(nfc(m.name)) or NONE for m in matches],
-        **{measure: [measures(m)[measure] or NONE for m in matches] for measure in ("similarity", "distance", "closeness")},
+        **{measure: [measures(m)[measure] or NONE for m in matches] for measure in _shown_of(matches)},
         "note": [", ".join(marks(m)) for m in matches],
         "uri": [shown(m.uri) for m in matches],
     }
@@ -52,11 +52,17 @@ def matches_table(matches: Sequence[Match], *, width: int | None = None) -> str:
     return "\n".join(_below(columns, width))
 
 
+def _shown_of(matches: Sequence[Match]) -> tuple[str, ...]:
+    """Where words have a probability it stands in the place of closeness, which they never have."""
+    return "similarity", "distance", "closeness" if all(match.probability is None for match in matches) else "probability"
+
+
 def measures(match: Match) -> dict[str, str]:
-    """Similarity, distance and closeness as they are shown; "" where there is none. Similarity and distance add up to 1."""
+    """Similarity, distance, closeness and probability as they are shown; "" where there is none. The first two add up to 1."""
     similarity = number(match.similarity)
     closeness = "" if match.closeness is None else number(match.closeness, 2)
-    return {"similarity": similarity, "distance": f"{1 - float(similarity):.3f}", "closeness": closeness}
+    probability = "" if match.probability is None else number(match.probability)
+    return {"similarity": similarity, "distance": f"{1 - float(similarity):.3f}", "closeness": closeness, "probability": probability}
 
 
 def marks(match: Match) -> list[str]:

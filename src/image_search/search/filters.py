@@ -30,6 +30,7 @@ class Filters:
         path: glob on the absolute path ("*" crosses folders).
         min_similarity: cosine at least this.
         min_closeness: closeness at least this.
+        min_probability: probability at least this.
         leave_out: contents (sha256) that are not shown: the query itself.
     """
 
@@ -37,6 +38,7 @@ class Filters:
     path: str | None = None
     min_similarity: float | None = None
     min_closeness: float | None = None
+    min_probability: float | None = None
     leave_out: frozenset[bytes] = frozenset()
 
     @property

@@ -16,7 +16,7 @@ import numpy as np
 
 from .. import given
 from ..advice import Advice, Setting, Verb
-from ..config import EMBED_ENCODED, EMBED_PATHS, MIB
+from ..config import EMBED_ENCODED, EMBED_PATHS, LEAST_WEIGHT, MIB, MOST_WEIGHT
 from ..embedding import Embedded, embed_each, in_order
 from ..errors import IDS, DecodeError, QueryError, SkipReason, UsageError
 from ..images.fetch import fetch, is_address
@@ -59,6 +59,7 @@ class Query:
         less: it counts against.
         words: the label is words, and the vector theirs.
         weight: above 0; how much it counts beside the others.
+        read: of words whose end the model does not read: how many tokens it does.
     """
 
     label: str
@@ -68,6 +69,7 @@ class Query:
     less: bool = False
     words: bool = False
     weight: float = 1.0
+    read: int | None = None
 
 
 class _Opened(NamedTuple):
@@ -184,7 +186,7 @@ class QueryReader:
         model = self.words()
         if (read := model.cuts(phrase)) is not None:
             self._notify(f"Only the first {read} pieces of these words are read by model {model.fingerprint.name}: {phrase[:60]}…")
-        return Query(phrase, model.embed_text([phrase])[0], words=True)
+        return Query(phrase, model.embed_text([phrase])[0], words=True, read=read)
 
     def words(self) -> TextEmbedder:
         """The model, proved to have the words that the library was made with. ModelError: it knows none, or others."""
@@ -242,7 +244,7 @@ class QueryReader:
 def _weighed(source: Any) -> tuple[Any, float]:
     """What was given, or what was given with its weight: ("a.jpg", .5)."""
     if isinstance(source, tuple) and len(source) == 2 and not isinstance(source[1], (str, bytes)):
-        return source[0], given.number(source[1], "the weight of a query", least=0.001, most=1000)
+        return source[0], given.number(source[1], "the weight of a query", least=LEAST_WEIGHT, most=MOST_WEIGHT)
     return source, 1.0
 
 

@@ -43,6 +43,7 @@ class Request:
         path: str | os.PathLike[str] | None,
         min_similarity: float | None,
         min_closeness: float | None,
+        min_probability: float | None,
         region: Region | Sequence[int] | None,
         exclude_self: bool,
         fold: bool,
@@ -60,11 +61,13 @@ class Request:
         more = Advice("use ", Setting("n_results", "1"), " or more")
         similar = Advice("for example ", Setting("min_similarity", ".5"))
         close = Advice("for example ", Setting("min_closeness", ".5"))
+        likely = Advice("for example ", Setting("min_probability", ".5"))
         filters = Filters(
             given.texts(names, "names"),
             None if path is None else given.path(path, "path"),
             None if min_similarity is None else given.number(min_similarity, "the least similarity", least=-1, most=1, hint=similar),
             None if min_closeness is None else given.number(min_closeness, "the least closeness", least=0, most=1, hint=close),
+            None if min_probability is None else given.number(min_probability, "the least probability", least=0, most=1, hint=likely),
         )
         return cls(
             likes=likes,

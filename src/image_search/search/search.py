@@ -6,23 +6,35 @@ import contextlib
 import os
 import time
 from collections.abc import Iterable
-from typing import Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 
 from .. import forks
 from ..advice import Advice, Setting, Verb
-from ..config import CLOSENESS_SAMPLE, MIN_CLOSENESS_IMAGES, STORE_ASK_AGAIN_SECONDS, STORE_PAYS_FROM
+from ..config import (
+    CLOSENESS_SAMPLE,
+    CODES_FROM,
+    CODES_LOOK_AT,
+    CODES_LOOK_AT_SHARE,
+    MIN_CLOSENESS_IMAGES,
+    STORE_ASK_AGAIN_SECONDS,
+    STORE_PAYS_FROM,
+)
 from ..errors import SALVAGE, DiskFullError, ImageSearchError, LibraryDamagedError, StoreError, UsageError
 from ..library.catalog import item_id, item_number
+from ..library.codes import Codes, can_compare
 from ..library.disks import Disks
 from ..library.reading import File, Reader
+from ..models import chances
 from ..paths import uri_of
-from ..stores.exact import top_k
+from ..stores.exact import top_k, top_k_by_codes
 from ..stores.replica import StoreReplica
 from ..types import Float32, Match, VectorStore
 from . import closeness
 from .filters import Filters, Passing, Sieve
+from .meaning import OF_PICTURES, Meaning
 
 __all__ = ["How", "Searcher"]
 
@@ -44,7 +56,8 @@ class Searcher:
         self.reader = reader
         self._replica = replica
         self._long_lived = long_lived
-        self._vectors = reader.all_vectors()
+        self._vectors = reader.all_vectors(coded=True)
+        self._looked_at = 0  # vectors, one by one
         self._sieve = Sieve(reader)
         self._store: VectorStore | None = None
         self._store_generation = -1
@@ -52,12 +65,15 @@ class Searcher:
         self._using = forks.Lock()  # a store that answers is not closed under the question
         forks.watch(self)
 
-    def search(self, query: Float32, n: int, filters: Filters, how: How, same: frozenset[bytes]) -> tuple[list[Match], bool]:
+    def search(
+        self, query: Float32, n: int, filters: Filters, how: How, same: frozenset[bytes], meaning: Meaning = OF_PICTURES
+    ) -> tuple[list[Match], bool]:
         """The n nearest files that pass the filters.
 
         Args:
             query: float32 (D,), unit length. n: >= 1.
             same: contents (sha256) whose files are "identical".
+            meaning: which numbers the matches get beside their similarity.
 
         Returns:
             matches, nearest first, of equal ones the identical first, then by id; and whether every image was compared (True) or the
@@ -67,7 +83,7 @@ class Searcher:
             UsageError: closeness asked for in a small library. StoreError: the store was demanded and cannot answer.
         """
         with self._using, self.reader.snapshot():
-            scale = closeness.load(self.reader)
+            scale = closeness.load(self.reader) if meaning.closeness else None
             if filters.min_closeness is not None and scale is None:
                 raise UsageError(
                     f"there is no closeness here: it needs {MIN_CLOSENESS_IMAGES} images, and an `index` that came to its end",
@@ -80,14 +96,17 @@ class Searcher:
             exact = found is None
             if found is None:
                 found = self._exactly(query, n, filters, left_out, same_contents)
-        return _matches(_nearest(found, n, same_contents), filters, same_contents, scale, self.reader), exact
+        nearest = _nearest(found, n, same_contents)
+        enough = _near_enough(nearest, filters, scale, meaning)
+        return _matches(enough, same_contents, self.reader), exact
 
     def centre(self) -> Float32:
         """float32 (D,): the mean of the vectors of up to 1,000 images from all over the library."""
         with self._using, self.reader.snapshot():
             self._vectors.refresh()
-            rows = self._vectors.rows
-            mean: Float32 = rows[:: max(1, len(rows) // CLOSENESS_SAMPLE)].mean(axis=0, dtype=np.float64).astype(np.float32)
+            count = len(self._vectors.contents)
+            some = self._vectors.some(np.arange(0, count, max(1, count // CLOSENESS_SAMPLE)))
+            mean: Float32 = some.mean(axis=0, dtype=np.float64).astype(np.float32)
             return mean
 
     def unfulfillable(self, filters: Filters) -> list[Advice]:
@@ -124,13 +143,21 @@ class Searcher:
 
     def _exactly(self, query: Float32, n: int, filters: Filters, left_out: set[int], same: set[int]) -> list[_Found]:
         self._vectors.refresh()
+        try:
+            return self._compared(query, n, filters, left_out, same)
+        except LibraryDamagedError:  # is it the catalog, or only the file of codes that tells of other contents?
+            if not self._vectors.distrust_file():
+                raise
+        return self._compared(query, n, filters, left_out, same)
+
+    def _compared(self, query: Float32, n: int, filters: Filters, left_out: set[int], same: set[int]) -> list[_Found]:
         contents = self._vectors.contents
         passing = self._sieve.passing(filters) if filters.by_file else None
         mask = None if passing is None else np.isin(contents, passing.contents)  # bool (N,)
         if left_out:
             keep = ~np.isin(contents, np.fromiter(left_out, np.int64))
             mask = keep if mask is None else mask & keep
-        (rows,), (cosines,) = top_k(self._vectors.rows, query[None, :], n, mask=mask, ties=True)
+        rows, cosines = self._compare(query, n, mask)
         similarity = dict(zip(contents[rows].tolist(), cosines.tolist(), strict=True))
         # A content may be kept of which no file can be found now: missing, or left out by a rule.
         there = {file.content for file in self.reader.files_with(list(same - left_out))} if same else set()
@@ -142,6 +169,34 @@ class Searcher:
             chosen = set(passing.files[np.isin(passing.contents, np.fromiter(similarity, np.int64))].tolist())
             files = [file for file in files if file.number in chosen]
         return [(file, similarity[file.content]) for file in files]
+
+    def _compare(self, query: Float32, n: int, mask: npt.NDArray[np.bool_] | None) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float64]]:
+        """The n nearest and all as near as the n-th: rows, int64, and cosines, float64. By the codes, if that is less work."""
+        vectors = self._vectors
+        if (codes := self._ready_codes()) is not None:
+            most = max(CODES_LOOK_AT, int(CODES_LOOK_AT_SHARE * len(vectors.contents)))
+            if (found := top_k_by_codes(codes, query, n, vectors=self._look_at, most=most, mask=mask, ties=True)) is not None:
+                return found
+        vectors.load_rows()
+        (rows,), (cosines,) = top_k(vectors.rows, query[None, :], n, mask=mask, ties=True)
+        return rows, cosines
+
+    def _ready_codes(self) -> Codes | None:
+        """Of a library that is large enough; made here where the library has none and this process will ask often."""
+        vectors = self._vectors
+        if len(vectors.contents) < CODES_FROM or not can_compare():
+            return None
+        if vectors.codes is None and self._long_lived:
+            vectors.make_codes()
+        return vectors.codes
+
+    def _look_at(self, rows: npt.NDArray[np.int64]) -> Float32:
+        """float32 (k, D): from memory, else from the catalog; all of them are fetched once it has come to as many."""
+        vectors = self._vectors
+        self._looked_at += len(rows)
+        if self._long_lived and self._looked_at > len(vectors.contents):
+            vectors.load_rows()
+        return vectors.some(rows)
 
     def _of_contents(self, query: Float32, contents: set[int], passing: Passing | None) -> dict[int, float]:
         """The cosines of these few, as far as they pass: the identical may not miss the first n by its last bit."""
@@ -213,23 +268,41 @@ def _nearest(found: list[_Found], n: int, same: set[int]) -> list[_Found]:
     return sorted(rows, key=lambda row: (-row[1], row[0].content not in same, row[0].number))[:n]
 
 
-def _matches(found: list[_Found], filters: Filters, same: set[int], scale: Float32 | None, reader: Reader) -> list[Match]:
-    """As many of them as are near enough. `found`: files and similarities, nearest first; `scale`: the library's closeness sample."""
+class _Numbered(NamedTuple):
+    """A file found, and its numbers; see `Match`."""
+
+    file: File
+    similarity: float
+    closeness: float | None
+    probability: float | None
+
+
+def _near_enough(found: list[_Found], filters: Filters, scale: Float32 | None, meaning: Meaning) -> list[_Numbered]:
+    """Those from the first on that are. `found`: nearest first; `scale`: the library's closeness sample."""
+    numbered: list[_Numbered] = []
+    least = (filters.min_similarity, filters.min_closeness, filters.min_probability)
+    limited = any(wanted is not None for wanted in least)
+    similarities = [similarity for _, similarity in found]
+    fits: list[Any] = [None] * len(found) if meaning.calibration is None else chances(similarities, meaning.calibration).tolist()
+    for (file, similarity), fit in zip(found, fits, strict=True):
+        numbers = _Numbered(file, similarity, closeness.percentile(similarity, scale), fit)
+        if limited and any(has is not None and wanted is not None and has < wanted for wanted, has in zip(least, numbers[1:], strict=True)):
+            break
+        numbered.append(numbers)
+    return numbered
+
+
+def _matches(found: list[_Numbered], same: set[int], reader: Reader) -> list[Match]:
     matches: list[Match] = []
     disks: Disks | None = None
-    for file, similarity in found:
-        close = closeness.percentile(similarity, scale)
-        if (filters.min_similarity is not None and similarity < filters.min_similarity) or (
-            filters.min_closeness is not None and close is not None and close < filters.min_closeness
-        ):
-            break
+    for rank, (file, similarity, close, fits) in enumerate(found, 1):
         absent = not os.path.lexists(file.path)
         if absent and disks is None:
             disks = reader.disks()
         away = absent and disks is not None and disks.away(file.path)
         match = Match(
             id=item_id(file.number),
-            rank=len(matches) + 1,
+            rank=rank,
             name=file.name,
             similarity=similarity,
             closeness=close,
@@ -239,6 +312,7 @@ def _matches(found: list[_Found], filters: Filters, same: set[int], scale: Float
             offline=away,
             gone=absent and not away,
             root=file.root,
+            probability=fits,
         )
         matches.append(match)
     return matches

@@ -6,16 +6,17 @@ with the number of threads and the shape of the call; the answer must not. Equal
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from ..errors import StoreError, UsageError
+from ..library.codes import Codes
 from ..types import Float32
 
-__all__ = ["ExactStore", "check_queries", "check_records", "top_k"]
+__all__ = ["ExactStore", "check_queries", "check_records", "top_k", "top_k_by_codes"]
 
 # Over twice the largest error seen of a float32 product of unit vectors (8e-7, 384 to 2,048 dimensions): no match falls through.
 _MARGIN = np.float32(4e-6)
@@ -60,12 +61,56 @@ def top_k(
         for scores, query in zip(_scores(matrix, some, few), some, strict=True):
             near = _near(scores if few is not None or allowed is None else scores[allowed], n)
             rows = near if allowed is None else allowed[near]
-            exact = _cosines(matrix, rows, query)
-            order = np.lexsort((rows, -exact))
-            order = order[: int((exact >= exact[order[n - 1]]).sum()) if ties and len(order) > n else n]
-            found.append(rows[order])
-            cosines.append(exact[order])
+            best = _best(rows, _cosines(matrix, rows, query), n, ties=ties)
+            found.append(best[0])
+            cosines.append(best[1])
     return found, cosines
+
+
+def top_k_by_codes(
+    codes: Codes,
+    query: Float32,
+    n: int,
+    *,
+    vectors: Callable[[npt.NDArray[np.int64]], Float32],
+    most: int,
+    mask: npt.NDArray[np.bool_] | None = None,
+    ties: bool = False,
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float64]] | None:
+    """What `top_k` gives for one query, from a quarter of the bytes: only rows whose codes cannot rule them out are looked at.
+
+    A row is left out only if the highest cosine that its code allows is below the n-th highest of the lowest ones, so the answer is the
+    exact one for any vectors at all.
+
+    Args:
+        codes: of N vectors.
+        query: float32 (D,), finite, not zero.
+        vectors: row numbers (k,) -> float32 (k, D), their vectors.
+        most: None comes back if more than so many rows would have to be looked at: then `top_k` is as quick.
+        n, mask, ties: as for `top_k`.
+    """
+    check_queries(query[None, :], codes.numbers.shape[1])
+    lowest, highest = codes.bounds(query)
+    allowed = None if mask is None else np.flatnonzero(mask)
+    if allowed is not None:
+        lowest, highest = lowest[allowed], highest[allowed]
+    if n >= len(lowest) or n > most:
+        return None
+    near = np.flatnonzero(highest >= _nth(lowest, n))
+    if len(near) > most:
+        return None
+    rows = near if allowed is None else allowed[near]
+    found = vectors(rows)
+    return _best(rows, _cosines(found, np.arange(len(found)), query), n, ties=ties)
+
+
+def _best(
+    rows: npt.NDArray[np.int64], cosines: npt.NDArray[np.float64], n: int, *, ties: bool
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float64]]:
+    """The n highest, equal ones by row number; with `ties` all that are as high as the n-th."""
+    order = np.lexsort((rows, -cosines))
+    order = order[: int((cosines >= cosines[order[n - 1]]).sum()) if ties and len(order) > n else n]
+    return rows[order], cosines[order]
 
 
 def _scores(matrix: Float32, queries: Float32, rows: npt.NDArray[np.int64] | None) -> Float32:

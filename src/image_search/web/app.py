@@ -23,6 +23,7 @@ from ..errors import (
     ImageSearchError,
     LibraryBusyError,
     LibraryNotFoundError,
+    NoWordsError,
     QueryError,
     UsageError,
 )
@@ -42,6 +43,7 @@ STATUS: tuple[tuple[type[ImageSearchError], int], ...] = (  # the first that fit
     (LibraryBusyError, 503),
     (DiskFullError, 507),
     (LibraryNotFoundError, 409),
+    (NoWordsError, 409),
     (UnknownIdError, 404),
     (QueryError, 422),
     (DecodeError, 422),

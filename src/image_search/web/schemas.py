@@ -6,7 +6,17 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
-from ..config import PAGE_BATCH, PAGE_BATCH_RESULTS, PAGE_FULL, PAGE_PARTS, PAGE_RESULTS, PAGE_ROWS
+from ..config import (
+    LEAST_WEIGHT,
+    MOST_WEIGHT,
+    PAGE_BATCH,
+    PAGE_BATCH_RESULTS,
+    PAGE_FULL,
+    PAGE_PARTS,
+    PAGE_RESULTS,
+    PAGE_ROWS,
+    PHRASE_LENGTH,
+)
 from ..types import Region
 
 __all__ = [
@@ -38,6 +48,7 @@ __all__ = [
     "State",
     "Upload",
     "WallShown",
+    "WordsModel",
 ]
 
 ITEM_ID = r"^id:[0-9]{1,18}$"
@@ -79,11 +90,21 @@ class Box(_Asked):
 
 
 class QueryPart(_Asked):
-    """One picture to search with."""
+    """A picture to search with, as its `id`, or words, as `text`: one of the two."""
 
-    id: str = Field(pattern=ANY_ID, description="a library item (id:12) or an upload (up:...)")
+    id: str | None = Field(None, pattern=ANY_ID, description="a library item (id:12) or an upload (up:...)")
+    text: str | None = Field(None, description=f"words, at most {PHRASE_LENGTH:,} letters; 409 where the library's model knows none")
     less: bool = Field(False, description="less like this")
-    region: Box | None = Field(None, description="only this part of it")
+    weight: float = Field(1.0, ge=LEAST_WEIGHT, le=MOST_WEIGHT, description="how much it counts beside the others")
+    region: Box | None = Field(None, description="only this part of the picture")
+
+    @model_validator(mode="after")
+    def _picture_or_words(self) -> QueryPart:
+        if (self.id is None) == (self.text is None):
+            raise ValueError("must have an id or a text, one of the two")
+        if self.text is not None and self.region is not None:
+            raise ValueError("has a region, and words have no parts")
+        return self
 
 
 class SearchRequest(_Asked):
@@ -95,7 +116,10 @@ class SearchRequest(_Asked):
     )
     min_similarity: float | None = Field(None, ge=-1, le=1, description="only matches with at least this similarity")
     min_closeness: float | None = Field(
-        None, ge=0, le=1, description="only matches with at least this closeness; 400 in a library of fewer than 50 images, which has none"
+        None, ge=0, le=1, description="only matches with at least this closeness; 400 for words, and in a library of fewer than 50 images"
+    )
+    min_probability: float | None = Field(
+        None, ge=0, le=1, description="only matches with at least this probability; 400 where `Hit.probability` is null"
     )
     exclude_self: bool = Field(False, description="leave out files identical to a query")
     full: int = Field(PAGE_FULL, ge=0, le=PAGE_RESULTS, description="so many matches with all that is known; those after them in `rest`")
@@ -114,7 +138,10 @@ class Hit(_Schema):
     name: str
     similarity: float = Field(ge=-1, le=1, description="cosine; higher is nearer")
     closeness: float | None = Field(
-        ge=0, le=1, description="percentile among this library's nearest-neighbour similarities; null in a small one"
+        ge=0, le=1, description="percentile among this library's nearest-neighbour similarities; null in a small one, and for words"
+    )
+    probability: float | None = Field(
+        ge=0, le=1, description="that the words fit, as the model was trained to say it; null but for one phrase alone and such a model"
     )
     path: str = Field(description="for showing: control characters escaped")
     uri: str = Field(description="absolute path; if it has undecodable bytes, a file: address that encodes them")
@@ -129,12 +156,14 @@ class Hit(_Schema):
 
 
 class QueryShown(_Schema):
-    id: str
+    id: str = Field(description="empty for words")
+    text: str = Field(description="the words, without the blanks around them; empty for a picture")
+    read: int | None = Field(description="of words whose end the model does not read: how many tokens it does")
     label: str
     less: bool
-    width: int
+    width: int = Field(description="of the picture; 0 for words")
     height: int
-    view: str = Field(description="address of the picture, at most 1600 pixels wide or high; relative to that of the page")
+    view: str = Field(description="address of the picture, at most 1600 pixels wide or high, relative to that of the page; empty for words")
 
 
 class Columns(_Schema):
@@ -143,6 +172,7 @@ class Columns(_Schema):
     ids: list[int] = Field(description="12 is id:12")
     similarity: list[float]
     closeness: list[float] | None
+    probability: list[float] | None
     shape: str = Field(description="base64 of a byte each, the picture's shape: 128 + 32 log2(width / height)")
     heights: str | None = Field(description="base64 of a byte each: half the height in pixels, at most 255; null: none is that small")
     same_as: list[int | None]
@@ -257,6 +287,7 @@ class CountsRequest(_Asked):
     queries: list[QueryPart] = Field([], max_length=PAGE_PARTS)
     path: str = Field("", max_length=1000)
     min_similarity: float | None = Field(None, ge=-1, le=1)
+    min_probability: float | None = Field(None, ge=0, le=1)
 
 
 class FolderChoice(_Schema):
@@ -277,6 +308,7 @@ class LibraryState(_Schema):
     missing: int
     model: str
     dimensions: int
+    words: bool = Field(description="the model knows words: a search may have them")
     store: str
     store_ready: bool
     store_note: str
@@ -299,6 +331,13 @@ class JobState(_Schema):
     problem: Problem | None
 
 
+class WordsModel(_Schema):
+    """One that knows words, for libraries to be made with."""
+
+    name: str
+    megabytes: float | None = Field(description="to fetch, once")
+
+
 class State(_Schema):
     version: str
     library: LibraryState | None = Field(description="null: there is none yet")
@@ -310,6 +349,7 @@ class State(_Schema):
     query_height: int
     on_this_machine: bool = Field(description="the page is used where the files lie, and there is a desktop: they can be opened")
     job: JobState
+    words_models: list[WordsModel] = Field(description="models that know words, the first one for most")
     read_only: bool = Field(description="the key that was given may look and search, and change nothing")
 
 

@@ -21,10 +21,11 @@ from ..search.filters import Filters, Sieve
 from ..search.matches import Matches
 from ..search.query import Query
 from ..tidy.fold import repeats
-from ..types import Match, Region
+from ..types import Match, Region, Text
 from .browsing import Whereabouts, thumbnail_address, view_address
 from .opened import OpenLibrary
 from .pictures import Pictures, upload_address
+from .problems import plain
 from .recent import Recent
 from .schemas import ClassCount, Classes, Columns, CountsRequest, Hit, QueryPart, QueryShown, SearchAnswer, SearchRequest
 from .walls import as_text_of, heights, shapes, small_heights
@@ -59,13 +60,14 @@ class Searching:
         self._library.must_exist()
         read = [(part, *self._query(part)) for part in request.queries]
         matches = self._library.engine.search(
-            [query for part, query, _ in read if not part.less],
+            [(query, part.weight) for part, query, _ in read if not part.less],
             request.n,
-            less=[query for part, query, _ in read if part.less],
+            less=[(query, part.weight) for part, query, _ in read if part.less],
             names=request.names,
             path=request.path or None,
             min_similarity=request.min_similarity,
             min_closeness=request.min_closeness,
+            min_probability=request.min_probability,
             exclude_self=request.exclude_self,
         )
         found = self._found(matches)
@@ -84,14 +86,15 @@ class Searching:
         """How many images of each class pass the other filters: of the whole library, or of the matches that are near enough."""
         self._library.must_exist()
         path = request.path or None
-        if request.queries and request.min_similarity is not None:
+        if request.queries and (request.min_similarity is not None or request.min_probability is not None):
             read = [(part, self._query(part)[0]) for part in request.queries]
             matches = self._library.engine.search(
-                [query for part, query in read if not part.less],
+                [(query, part.weight) for part, query in read if not part.less],
                 PAGE_RESULTS,
-                less=[query for part, query in read if part.less],
+                less=[(query, part.weight) for part, query in read if part.less],
                 path=path,
                 min_similarity=request.min_similarity,
+                min_probability=request.min_probability,
             )
             counts = dict(Counter(match.name for match in matches))
         else:
@@ -109,6 +112,8 @@ class Searching:
 
     def _query(self, part: QueryPart) -> tuple[Query, QueryShown]:
         """The vector (kept between searches) and what the page shows of it."""
+        if part.id is None:
+            return self._words(part)
         source: str | bytes | Query
         region = None if part.region is None else part.region.region()
         if part.id.startswith("up:"):
@@ -128,7 +133,18 @@ class Searching:
             query = self._library.engine.query(source, region=region)
             query = replace(query, show=None, label=part.id)  # the vector is kept, 20 MB of picture are not
             self._queries.put(key, query)
-        return query, QueryShown(id=part.id, label=shown(label), less=part.less, width=width, height=height, view=view)
+        return query, QueryShown(id=part.id, text="", read=None, label=shown(label), less=part.less, width=width, height=height, view=view)
+
+    def _words(self, part: QueryPart) -> tuple[Query, QueryShown]:
+        phrase = str(part.text).strip()
+        key = (self._library.reader, f"text {phrase}", None, 0)  # no id is like that
+        query = self._queries.get(key)
+        if query is None:
+            query = self._library.engine.query(Text(phrase))
+            self._queries.put(key, query)
+        return query, QueryShown(
+            id="", text=plain(phrase), read=query.read, label=plain(phrase), less=part.less, width=0, height=0, view=""
+        )
 
     def _found(self, matches: Matches) -> list[_Found]:
         reader = self._library.reader
@@ -151,6 +167,7 @@ def _hit(found: _Found, where: Whereabouts) -> Hit:
         name=match["name"],
         similarity=match["similarity"],
         closeness=match["closeness"],
+        probability=match["probability"],
         path=shown(item.path),
         uri=match["uri"],
         identical=match["identical"],
@@ -167,11 +184,12 @@ def _hit(found: _Found, where: Whereabouts) -> Hit:
 def _columns(found: Sequence[_Found]) -> Columns:
     """Rounded to what is shown of them: that halves what is sent."""
     sizes = np.array([(one.item.width, one.item.height) for one in found], np.float64)
-    scored = found[0].match.closeness is not None
+    first = found[0].match
     return Columns(
         ids=[one.item.number for one in found],
         similarity=[round(max(-1.0, min(1.0, float(one.match.similarity))), 4) for one in found],
-        closeness=[round(one.match.closeness or 0.0, 3) for one in found] if scored else None,
+        closeness=[round(one.match.closeness or 0.0, 3) for one in found] if first.closeness is not None else None,
+        probability=[round(one.match.probability or 0.0, 4) for one in found] if first.probability is not None else None,
         shape=as_text_of(shapes(sizes)),
         heights=small_heights(heights(sizes)),
         same_as=[one.same_as for one in found],

@@ -115,7 +115,7 @@ class Guard:
             or self._wrong_host(headers)
             or self._wrong_origin(headers, changes, by_token is not None)
             or self._wrong_site(scope, headers)
-            or (body.too_large and _Refusal(413, "TooLarge", f"more than {body.limit // MIB or 1} MB are not taken", "save it smaller"))
+            or (body.too_large and _Refusal(413, "TooLarge", f"more than {_amount(body.limit)} are not taken", "send less at once"))
         )
         cookie = None
         if not wrong:
@@ -243,7 +243,7 @@ class _Body:
             self.complete = not message.get("more_body", False)
             room = self._guard.take(count)
             if self.counted > self.limit:
-                raise HTTPException(413, f"more than {self.limit // MIB or 1} MB are not taken")
+                raise HTTPException(413, f"more than {_amount(self.limit)} are not taken")
             if not room:
                 raise HTTPException(503, "too many uploads at once", {"Retry-After": "2"})
         return message
@@ -257,6 +257,10 @@ class _Body:
         with contextlib.suppress(HTTPException):
             while not self.complete and (await self.receive())["type"] == "http.request":
                 pass
+
+
+def _amount(limit: int) -> str:
+    return f"{limit // MIB} MB" if limit >= MIB else f"{limit // 1024} KB"
 
 
 class _Answer:

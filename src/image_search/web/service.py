@@ -12,13 +12,14 @@ from ..advice import Advice, Setting, Verb
 from ..engine import ImageSearchEngine
 from ..errors import UsageError
 from ..library.catalog import item_id
+from ..models import words_rows
 from ..paths import shown
 from .jobs import Jobs
 from .opened import OpenLibrary
 from .originals import can_open
 from .pictures import Pictures, flat_picture
 from .problems import plain, problem_of
-from .schemas import FolderChoice, JobState, LibraryState, State
+from .schemas import FolderChoice, JobState, LibraryState, State, WordsModel
 from .searching import Searching
 from .uploads import Uploads
 from .walls import Walls
@@ -86,6 +87,7 @@ class Service:
             query_height=height,
             on_this_machine=here and not read_only and can_open(),
             job=self.job_state(),
+            words_models=[WordsModel(name=row.name, megabytes=row.megabytes) for row in words_rows()],
             read_only=read_only,
         )
 
@@ -161,6 +163,7 @@ def _library_state(facts: dict[str, Any]) -> LibraryState:
         missing=facts["missing"],
         model=shown(facts["model"]),
         dimensions=facts["dimensions"],
+        words=facts["words"],
         store=shown(facts["store"]),
         store_ready=facts["store_ready"] or facts["store"] == "exact",  # where none is kept, none has to be made ready
         store_note=plain(facts["store_note"]),

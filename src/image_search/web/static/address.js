@@ -1,11 +1,12 @@
 // What the page shows is said by its address alone, so back, reload and sharing work.
 //   ?q=id:12&q=-id:40&region=10,20,200,150&name=Cat&path=2024&min=0.5&each=1&open=id:7      a search
+//   ?q=id:12&text=at+night&less_text=people      with words    ?text=a+boat&fits=0.5      with words alone
 //   ?view=library&name=Cat                                                                  the library
 
 const ID = /^(id:\d{1,18}|up:[\w-]{22})$/;
 const listeners = [];
 
-export const EMPTY = { view: "search", parts: [], names: [], path: "", min: null, each: false, open: null };
+export const EMPTY = { view: "search", parts: [], names: [], path: "", min: null, fits: null, each: false, open: null };
 
 export let place = read(location.search);
 
@@ -18,27 +19,50 @@ function read(text) {
     const id = less ? value.slice(1) : value;
     if (ID.test(id)) found.parts.push({ id, less, region: null });
   }
+  for (const [name, less] of [["text", false], ["less_text", true]]) {
+    for (const value of query.getAll(name)) if (value.trim()) found.parts.push({ text: value.trim(), less });
+  }
+  found.parts = ordered(found.parts.slice(0, 16));
+  if (!found.parts.some((part) => !part.less)) found.parts = []; // something has to count for
   const box = (query.get("region") ?? "").split(",").map(Number);
-  if (found.parts.length && box.length === 4 && box.every(Number.isInteger) && box[2] > 0 && box[3] > 0 && Math.min(...box) >= 0) {
+  if (found.parts[0]?.id && box.length === 4 && box.every(Number.isInteger) && box[2] > 0 && box[3] > 0 && Math.min(...box) >= 0) {
     found.parts[0].region = { x: box[0], y: box[1], w: box[2], h: box[3] };
   }
   found.path = query.get("path") ?? "";
   const min = Number.parseFloat(query.get("min"));
   if (min > 0 && min <= 1) found.min = min;
+  const fits = Number.parseFloat(query.get("fits"));
+  if (fits > 0 && fits <= 1 && isPhrase(found.parts)) found.fits = fits;
   found.each = query.has("each");
   if (ID.test(query.get("open") ?? "")) found.open = query.get("open");
   return found;
 }
 
+/** What counts for before what counts against, pictures before words: the first is shown large, and may have a region. */
+function ordered(parts) {
+  const place = (part) => (part.less ? 2 : 0) + (part.id ? 0 : 1);
+  return [...parts].sort((one, other) => place(one) - place(other));
+}
+
+/** One phrase and nothing else: then its matches may have a probability. */
+export const isPhrase = (parts) => parts.length === 1 && !parts[0].id;
+
+/** A part of the question as the server takes it. */
+export const asked = ({ id, text, less, region }) => (id ? (region ? { id, less, region } : { id, less }) : { text, less });
+
 function written(at) {
   const query = new URLSearchParams();
   if (at.view !== "search") query.set("view", at.view);
-  for (const part of at.parts) query.append("q", (part.less ? "-" : "") + part.id);
+  for (const part of at.parts) {
+    if (part.id) query.append("q", (part.less ? "-" : "") + part.id);
+    else query.append(part.less ? "less_text" : "text", part.text);
+  }
   const region = at.parts[0]?.region;
   if (region) query.set("region", [region.x, region.y, region.w, region.h].join(","));
   for (const name of at.names) query.append("name", name);
   if (at.path) query.set("path", at.path);
   if (at.min !== null) query.set("min", String(at.min));
+  if (at.fits !== null) query.set("fits", String(at.fits));
   if (at.each) query.set("each", "1");
   if (at.open) query.set("open", at.open);
   const text = query.toString().replaceAll("%3A", ":").replaceAll("%2C", ",");
@@ -89,6 +113,8 @@ export function keptPlace() {
 export function go(change, { replace = false } = {}) {
   const before = place;
   place = { ...place, ...change };
+  if (change.parts) place.parts = ordered(change.parts);
+  if (!isPhrase(place.parts)) place.fits = null;
   arrived = false;
   const address = written(place);
   if (address !== written(before) || unwritten) write(address, replace);

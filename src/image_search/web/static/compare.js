@@ -35,7 +35,8 @@ export function makeCompare({ selection, onMore, onLike, onLess, onThisMachine =
 
   function show(queries, shown) {
     matches = shown;
-    query = queries[0];
+    query = queries.find((one) => !one.text && !one.less) ?? queries[0];
+    stage.element.classList.toggle("of-words", Boolean(query.text));
     const wanted = place.open && matches.find((one) => one.id === place.open);
     if (!wanted) {
       close();
@@ -74,6 +75,7 @@ export function makeCompare({ selection, onMore, onLike, onLess, onThisMachine =
     position.textContent = t("of", { n: at + 1, all: matches.length });
     back.disabled = at === 0;
     forth.disabled = at === matches.length - 1;
+    tabs.hidden = Boolean(query.text); // words are no picture to lay over another
     fill(
       tabs,
       WAYS.map((one) => h("button", { type: "button", role: "radio", "aria-checked": String(one === way), tabindex: one === way ? "0" : "-1", onclick: () => choose(one) }, t(one))),
@@ -109,9 +111,10 @@ export function makeCompare({ selection, onMore, onLike, onLess, onThisMachine =
   }
 
   function paintStage() {
+    const ours = query.text ? { said: query.text, words: t("your_words") } : { view: query.view, words: t("query"), width: query.width, height: query.height };
     const theirs = { view: known.get(match.id)?.view ?? match.thumbnail, words: match.name || t("nameless"), width: match.width, height: match.height };
-    stage.show({ view: query.view, words: t("query"), width: query.width, height: query.height }, theirs, way);
-    void ensureFull(query.id).then((view) => view && stage.better("ours", view)); // a small copy is enough to search, not to look at
+    stage.show(ours, theirs, query.text ? "side" : way);
+    if (!query.text) void ensureFull(query.id).then((view) => view && stage.better("ours", view)); // a small copy is enough to search, not to look at
   }
 
   function keys(event) {
@@ -124,12 +127,12 @@ export function makeCompare({ selection, onMore, onLike, onLess, onThisMachine =
     } else if (aside && event.shiftKey) stage.move(...aside);
     else if (event.key === "ArrowLeft") step(-1);
     else if (event.key === "ArrowRight") step(1);
-    else if (key === "c") choose(WAYS[(WAYS.indexOf(way) + 1) % WAYS.length]);
+    else if (key === "c" && !query.text) choose(WAYS[(WAYS.indexOf(way) + 1) % WAYS.length]);
     else if (key === "s") onMore(match.id);
     else if (key === "m") onLike(match.id);
     else if (key === "l") onLess(match.id);
     else if (key === "x") details.pick();
-    else if (event.key === " " && way === "flicker" && (event.target.tagName !== "BUTTON" || event.target.getAttribute("role") === "radio")) stage.swap();
+    else if (event.key === " " && way === "flicker" && !query.text && (event.target.tagName !== "BUTTON" || event.target.getAttribute("role") === "radio")) stage.swap();
     else if (!stage.key(event.key)) return;
     event.preventDefault();
     event.stopPropagation();

@@ -2,9 +2,9 @@
 
 import * as api from "./api.js";
 import { button, fill, h, iconButton, toast } from "./dom.js";
-import { nearness } from "./scale.js";
+import { hasProbability, nearness } from "./scale.js";
 import { sharpest } from "./upload.js";
-import { bytes, cosine, day, percent, t } from "./words.js";
+import { bytes, cosine, day, fitting, percent, t } from "./words.js";
 
 const LOCAL = new Set(["127.0.0.1", "localhost", "[::1]"]);
 
@@ -20,6 +20,7 @@ export function makeDetails({ selection, onMore, onLike, onLess, onThisMachine }
     fill(
       element,
       h("div", { class: "big" }, h("strong", {}, cosine(match.similarity)), h("span", {}, t("similarity"))),
+      hasProbability(match) ? h("p", { class: "hint" }, t("probability_is", { x: fitting(match.probability) })) : null,
       match.closeness === null ? null : h("p", { class: "hint" }, h("b", {}, nearness(match)), ` · ${t("closeness_is", { x: percent(match.closeness) })}`),
       h(
         "div",

@@ -25,6 +25,7 @@ const KEYS = {
   keys_page: [
     [["/"], "key_slash"],
     [["f"], "key_f"],
+    [["w"], "key_w"],
     [["Ctrl", "V"], "key_paste"],
     [["Esc"], "key_esc"],
     [["?"], "key_help"],

@@ -210,6 +210,9 @@ addEventListener("keydown", (event) => {
     if (shown === "search") view.focusPath();
     else if (shown === "library") view.focusFind();
     else document.querySelector(".target")?.focus();
+  } else if (key === "w" && (shown === "search" || shown === "start")) {
+    event.preventDefault();
+    view.write();
   } else if (key === "f") view?.toggleFilters?.();
   else if (key === "Escape" && tray?.size) tray.clear();
   else if (key === "Escape" && shown === "search") view.leaveOff();

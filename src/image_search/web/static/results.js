@@ -26,13 +26,14 @@ export function makeResults(onRows) {
       const id = `id:${number}`;
       const rank = found.matches.length + at + 1;
       const old = known.get(id);
-      matches.push({ ...(old ?? { id, name: "", path: "", identical: false, lazy: true }), rank, similarity: rest.similarity[at], closeness: rest.closeness?.[at] ?? null, same_as: rest.same_as[at], ratio: ratios[at], limit: limits ? limits[at] : Infinity });
+      matches.push({ ...(old ?? { id, name: "", path: "", identical: false, lazy: true }), rank, similarity: rest.similarity[at], closeness: rest.closeness?.[at] ?? null, probability: rest.probability?.[at] ?? null, same_as: rest.same_as[at], ratio: ratios[at], limit: limits ? limits[at] : Infinity });
     });
   }
 
   /** The matches above the cut-off; repetitions behind the first of them unless they are wanted. */
   function visible() {
-    const passing = place.min === null ? matches : matches.filter((match) => match.similarity >= place.min);
+    const enough = (match) => (place.min === null || match.similarity >= place.min) && (place.fits === null || match.probability === null || match.probability >= place.fits);
+    const passing = place.min === null && place.fits === null ? matches : matches.filter(enough);
     if (place.each) return passing;
     const members = new Map();
     for (const match of passing) if (match.same_as !== null) members.set(match.same_as, [...(members.get(match.same_as) ?? []), match]);

@@ -1,7 +1,7 @@
 // How near a match is, in one word or one number: closeness for people, or the similarity itself. One setting, which is remembered.
 
 import { h } from "./dom.js";
-import { cosine, percent, t } from "./words.js";
+import { cosine, fitting, percent, t } from "./words.js";
 
 // Closeness is the share of this library's nearest neighbours that are not nearer: .5 is as near as a typical nearest neighbour here.
 const STEPS = [
@@ -44,14 +44,18 @@ export function nearness({ closeness, similarity }) {
   return t(STEPS.find(([from]) => closeness >= from)?.[1] ?? (similarity >= least ? "near_loose" : "near_far"));
 }
 
-/** A library of fewer than 50 images has no closeness: the similarity it is. */
+/** Words have no closeness, and some models a probability. A library of fewer than 50 images has neither: the similarity it is. */
 export function caption(item) {
+  if (showsWords() && hasProbability(item)) return h("b", { class: "score" }, h("span", { class: "unseen" }, `${t("probability")} `), fitting(item.probability));
   if (showsWords() && item.closeness !== null) return h("b", { class: "score" }, nearness(item));
   return h("b", { class: "score" }, h("span", { class: "unseen" }, `${t("similarity")} `), cosine(item.similarity));
 }
 
+export const hasProbability = (item) => (item.probability ?? null) !== null;
+
 /** All that is known of it, for a pointer that rests. */
 export function scoreTitle(item) {
   const similarity = `${t("similarity")} ${cosine(item.similarity)}`;
+  if (hasProbability(item)) return `${t("probability")} ${fitting(item.probability)} · ${similarity}`;
   return item.closeness === null ? similarity : `${similarity} · ${nearness(item)}: ${t("closeness_is", { x: percent(item.closeness) })}`;
 }

@@ -1,10 +1,11 @@
 // The search: asks the server when the question changes, and shows what the filters let through.
 
 import * as api from "./api.js";
-import { EMPTY, go, keptPlace, place } from "./address.js";
+import { EMPTY, asked as asPart, go, keptPlace, place } from "./address.js";
 import { makeCompare } from "./compare.js";
 import { button, fill, h, report } from "./dom.js";
 import { filtersOn, makeFilters, NONE, pathPattern } from "./filters.js";
+import { makePhrase, whyNoWords } from "./phrase.js";
 import { makeQueryBar } from "./querybar.js";
 import { makeResults } from "./results.js";
 import { makeDrawer } from "./drawer.js";
@@ -12,17 +13,18 @@ import { makeState } from "./states.js";
 import { choose, moreLike, take } from "./upload.js";
 import { makeView } from "./view.js";
 import { listed, makeWall } from "./wall.js";
-import { cosine, t } from "./words.js";
+import { cosine, fitting, percent, t } from "./words.js";
 
 const FIRST = 60; // fills a screen at once; the rest follows
 const ALL = 5000;
 const ANSWERS = 6; // kept, some 200 KB each
+const WORDS_WRONG = new Set(["Words", "NoWords"]);
 const REST_MS = 250; // the first screen's pictures are fetched before it
 
 /** server(): the state; tray: what was chosen. */
 export function makeSearch(server, tray) {
   const results = makeResults(() => paint());
-  const bar = makeQueryBar();
+  const bar = makeQueryBar(server);
   const filters = makeFilters();
   const wall = makeWall({ label: t("search"), captions: true, act, isPicked: (match) => tray.has(match) });
   const compare = makeCompare({ selection: tray, onMore: moreLike, onLess: (id) => take([id], "less"), onLike: (id) => take([id], "like"), onThisMachine: Boolean(server().on_this_machine) });
@@ -46,7 +48,7 @@ export function makeSearch(server, tray) {
   let back = null; // where the window stood, when we come back to this
   let compared = null; // whom the comparison showed last
 
-  const question = (at) => ({ queries: at.parts.map(({ id, less, region }) => (region ? { id, less, region } : { id, less })), names: at.names, path: pathPattern(at.path) });
+  const question = (at) => ({ queries: at.parts.map(asPart), names: at.names, path: pathPattern(at.path) });
 
   function act(what, match, index) {
     if (!match || match.lazy) return;
@@ -68,13 +70,15 @@ export function makeSearch(server, tray) {
     tray.add(shown);
   }
 
+  const whatOf = (parts) => JSON.stringify(parts.map(({ id, text }) => [id ?? "", text ?? ""]));
+
   async function show() {
     const wanted = JSON.stringify(question(place));
     if (wanted === asked && !stale) {
       if (results.answer) paint();
       return;
     }
-    const same = asked && JSON.stringify(JSON.parse(asked).queries.map((q) => q.id)) === JSON.stringify(place.parts.map((p) => p.id));
+    const same = asked && whatOf(JSON.parse(asked).queries) === whatOf(place.parts);
     asked = wanted;
     running?.abort();
     clearTimeout(rest);
@@ -160,8 +164,24 @@ export function makeSearch(server, tray) {
     if (error.code === "Gone") report(error);
     const lost = error.code === "UnknownId";
     const anew = [t("clear"), () => go({ ...EMPTY })];
+    const words = place.parts.findLast((part) => part.text);
+    if (words && WORDS_WRONG.has(error.code)) {
+      wrongWords(error, words, anew);
+      return;
+    }
     if (lost) fill(state, makeState({ picture: "picture", title: t("e_Kept"), text: t("kept_hint"), actions: [[t("choose"), () => choose("new"), "drop"], anew] }));
     else fill(state, makeState({ picture: "warning", title: error.text ?? error.message, actions: [[t("retry"), retry, "refresh"], anew] }));
+  }
+
+  /** These words are not searched with: why, the field to change them, and the way on without them. */
+  function wrongWords(error, words, anew) {
+    const others = place.parts.filter((part) => part !== words);
+    const without = others.some((part) => !part.less) ? [[t("without", { x: words.text.slice(0, 40) }), () => go({ parts: others }), "close"]] : [];
+    const change = (text) => go({ parts: place.parts.map((part) => (part === words ? { ...words, text } : part)) });
+    const { text, code } = error.code === "NoWords" ? whyNoWords(server()) : { text: error.text ?? error.message, code: "" };
+    const note = makeState({ picture: "words", title: text, code, actions: [...without, anew] });
+    if (!code) note.querySelector(".row").before(makePhrase({ hint: t("words_hint"), value: words.text.slice(0, 500), act: change }).element);
+    fill(state, note);
   }
 
   function retry() {
@@ -176,7 +196,8 @@ export function makeSearch(server, tray) {
     const best = results.matches[0];
     if (best) on.reverse(); // then it is the similarity, which stands last, that lets nothing through
     const away = on.map(([words, change]) => [t("without", { x: words }), () => go(change), "close"]);
-    if (best && place.min !== null) fill(state, makeState({ picture: "filter", title: t("none_min", { x: place.min.toFixed(2) }), text: t("none_min_hint", { best: cosine(best.similarity) }), actions: away }));
+    if (best && place.fits !== null) fill(state, makeState({ picture: "filter", title: t("none_fits", { x: percent(place.fits) }), text: t("none_fits_hint", { best: fitting(best.probability) }), actions: away }));
+    else if (best && place.min !== null) fill(state, makeState({ picture: "filter", title: t("none_min", { x: place.min.toFixed(2) }), text: t("none_min_hint", { best: cosine(best.similarity) }), actions: away }));
     else if (place.path && !place.names.length) fill(state, makeState({ picture: "filter", title: t("none_path", { x: place.path }), text: t("none_path_hint"), actions: away }));
     else if (on.length) fill(state, makeState({ picture: "filter", title: t("none_filters"), text: on.map(([words]) => words).join(" · "), actions: [...away, ...(on.length > 1 ? [[t("filters_clear"), () => go({ ...NONE })]] : [])] }));
     else fill(state, makeState({ picture: "picture", title: t("none_at_all"), text: t("none_at_all_hint"), actions: [[t("library"), () => go({ ...EMPTY, view: "library" })]] }));
@@ -190,7 +211,7 @@ export function makeSearch(server, tray) {
     bar.show(answer.queries);
     filters.show(results.matches);
     const folded = shown.reduce((sum, match) => sum + (match.expanded ? 0 : (match.repeats ?? 0)), 0);
-    const words = shown.length ? t(answer.complete || place.min !== null ? "results" : "results_more", { n: shown.length }) : t("none");
+    const words = shown.length ? t(answer.complete || place.min !== null || place.fits !== null ? "results" : "results_more", { n: shown.length }) : t("none");
     if (title.textContent !== words) title.textContent = words;
     fill(meta, [answer.exact ? null : t("by_store"), folded ? t("folded", { n: folded }) : null].filter(Boolean).join(" · "));
     fill(chips, filtersOn().map(([text, change]) => h("button", { type: "button", class: "chip", title: t("without", { x: text }), "aria-label": t("without", { x: text }), onclick: () => go(change) }, h("span", {}, text), "×")));
@@ -243,6 +264,7 @@ export function makeSearch(server, tray) {
       filters.path.focus();
       filters.path.select();
     },
+    write: () => bar.write(),
     toggleFilters: () => drawer.toggle(),
     /** Esc: what is open, then the choice, then the search. */
     leaveOff() {

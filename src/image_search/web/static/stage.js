@@ -49,6 +49,16 @@ export function arranged(width, height, pair, extra = 0) {
   return { row: best.row, sizes };
 }
 
+/** Words take what they need of the room, a picture beside them the rest of it. */
+export function besideWords(width, height, pair, extra = 0) {
+  const row = width >= 640;
+  const words = row ? { w: Math.min(320, 0.3 * width), h: Math.min(220, height - extra) } : { w: width, h: 72 };
+  const room = row ? [width - GAP - words.w, height - extra] : [width, height - GAP - 2 * extra - words.h];
+  const shape = pair[1].width / pair[1].height;
+  const wide = Math.min(room[0], room[1] * shape, TINY * pair[1].width);
+  return { row, sizes: [words, { w: wide, h: wide / shape }] };
+}
+
 /** The same for two that lie on each other: at the same height, or each as large as it can be where one would be much smaller for it. */
 export function overlaid(width, height, pair) {
   const shapes = pair.map((one) => one.width / one.height);
@@ -73,7 +83,7 @@ export function makeStage({ onStep }) {
   const which = h("span", { class: "which", "aria-live": "off" });
 
   let way = "side";
-  let pair = []; // [ours, theirs]: { kind, view, words, width, height, port, image, fit, sharp }
+  let pair = []; // [ours, theirs]: { kind, view or said (words in its place), words, width, height, port, image, fit, sharp }
   let timer = 0;
   let zoom = { scale: 1, single: false, x: 0.5, y: 0.5 }; // single: at 1, a pixel of the picture is one of the screen
   const hands = watchZoom(pictures, { zoom: zoomAt, pan, begin: () => (dragging = null) });
@@ -101,9 +111,9 @@ export function makeStage({ onStep }) {
   }
 
   function make(kind, one) {
-    const image = h("img", { src: one.view, alt: one.words, draggable: "false" });
+    const image = one.said ? h("blockquote", { class: "said", dir: "auto" }, h("span", {}, t("quoted", { x: one.said }))) : h("img", { src: one.view, alt: one.words, draggable: "false" });
     const port = h("div", { class: "port" }, image);
-    const caption = h("figcaption", {}, h("span", { class: "name" }, kind === "ours" ? t("query") : one.words), h("span", { class: "pixels" }, `${one.width} × ${one.height}`));
+    const caption = h("figcaption", {}, h("span", { class: "name" }, one.words), h("span", { class: "pixels" }, one.said ? "" : `${one.width} × ${one.height}`));
     image.addEventListener("load", place);
     return { ...one, kind, image, port, figure: h("figure", { class: kind }, port, caption), sharp: false };
   }
@@ -120,7 +130,7 @@ export function makeStage({ onStep }) {
   // --- how large, and where ---------------------------------------------------------------------------------------------------------
 
   const zoomed = () => zoom.single || zoom.scale > 1.001;
-  const sizeOf = (one) => (zoom.single ? { w: (one.width / devicePixelRatio) * zoom.scale, h: (one.height / devicePixelRatio) * zoom.scale } : { w: one.fit.w * zoom.scale, h: one.fit.h * zoom.scale });
+  const sizeOf = (one) => (one.said ? one.fit : zoom.single ? { w: (one.width / devicePixelRatio) * zoom.scale, h: (one.height / devicePixelRatio) * zoom.scale } : { w: one.fit.w * zoom.scale, h: one.fit.h * zoom.scale });
 
   function place() {
     if (!pair.length || !pictures.clientWidth) return;
@@ -143,7 +153,7 @@ export function makeStage({ onStep }) {
   /** Side by side: the windows through which the two are seen. At rest as large as the pictures; zoomed, all the room there is. */
   function ports(width, height) {
     const caption = pair[0].figure.querySelector("figcaption").offsetHeight + 8;
-    const { row, sizes } = arranged(width, height, pair, caption);
+    const { row, sizes } = (pair[0].said ? besideWords : arranged)(width, height, pair, caption);
     const sum = (side) => sizes[0][side] + sizes[1][side];
     pictures.classList.toggle("column", !row);
     pair.forEach((one, n) => {
@@ -158,7 +168,7 @@ export function makeStage({ onStep }) {
 
   async function sharpen(one, wide) {
     const has = one.image.naturalWidth;
-    if (one.sharp || !has || has >= one.width || wide * devicePixelRatio <= has * 1.1) return;
+    if (one.said || one.sharp || !has || has >= one.width || wide * devicePixelRatio <= has * 1.1) return;
     one.sharp = true;
     const image = new Image();
     image.src = await sharpest(one.view);
@@ -178,8 +188,9 @@ export function makeStage({ onStep }) {
 
   function zoomAt(factor, x = null, y = null) {
     const one = x === null ? pair[1] : under(x, y);
-    const least = Math.min(...pair.map((each) => each.fit.w / (zoom.single ? each.width / devicePixelRatio : each.fit.w)));
-    const most = Math.max(least, ...pair.map((each) => (MOST * each.width) / (zoom.single ? each.width / devicePixelRatio : each.fit.w)));
+    const pictured = pair.filter((each) => !each.said);
+    const least = Math.min(...pictured.map((each) => each.fit.w / (zoom.single ? each.width / devicePixelRatio : each.fit.w)));
+    const most = Math.max(least, ...pictured.map((each) => (MOST * each.width) / (zoom.single ? each.width / devicePixelRatio : each.fit.w)));
     about(one, x, y, () => {
       zoom.scale = Math.max(Math.min(1, least), Math.min(most, zoom.scale * factor));
       if (zoom.single && factor < 1 && pair.every((each) => sizeOf(each).w <= each.fit.w)) zoom = { ...zoom, single: false, scale: 1 };

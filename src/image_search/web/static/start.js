@@ -5,6 +5,7 @@ import { EMPTY, go, link } from "./address.js";
 import { button, fill, h, icon, report } from "./dom.js";
 import { RUNNING } from "./job.js";
 import { clamped } from "./layout.js";
+import { makePhrase, noWords } from "./phrase.js";
 import { choose, moreLike, url } from "./upload.js";
 import { listed, makeWall } from "./wall.js";
 import { t } from "./words.js";
@@ -16,11 +17,12 @@ export function makeStart(server, job) {
   const samples = makeWall({ label: t("from_library"), choosable: false, rows: 2, act: (what, item) => (what === "open" || what === "search") && moreLike(item.id) });
   samples.element.classList.add("strip");
   let drawn = "";
+  let field = null; // for words
 
   function show() {
     const state = server();
     const busy = RUNNING.includes(state.job.state);
-    const key = busy && state.library?.images ? "running" : JSON.stringify([state.library?.images ?? -1, state.folders, busy]); // drawn once while a run goes on
+    const key = busy && state.library?.images ? "running" : JSON.stringify([state.library?.images ?? -1, state.library?.words, state.folders, busy]); // drawn once while a run goes on
     whole.prepend(job.element);
     if (key === drawn) return;
     drawn = key;
@@ -31,6 +33,7 @@ export function makeStart(server, job) {
   function begin(state) {
     const touch = matchMedia("(pointer: coarse)").matches;
     const library = state.library;
+    field = makePhrase({ hint: t("words_hint"), urls: state.urls_allowed });
     fill(
       element,
       h(
@@ -43,6 +46,7 @@ export function makeStart(server, job) {
           h("button", { type: "button", class: "target", onclick: () => choose("new") }, icon("drop"), h("strong", {}, touch ? t("choose_title") : t("drop_title")), h("span", { class: "button primary" }, touch ? t("choose_photo") : t("choose")), touch ? null : h("small", {}, t("drop_more", { keys: /Mac/.test(navigator.platform) ? "⌘V" : "Ctrl+V" }))),
           touch ? button(t("camera"), () => choose("new", { camera: true }), { class: "button" }, "camera") : null,
         ),
+        library.words ? field.element : noWords(state),
         state.urls_allowed ? addressForm() : null,
         h(
           "p",
@@ -77,7 +81,7 @@ export function makeStart(server, job) {
   }
 
   const whole = h("div", { class: "start-view" }, element);
-  return { element: whole, show, wall: samples };
+  return { element: whole, show, wall: samples, write: () => field?.input.focus() };
 }
 
 function addressForm() {

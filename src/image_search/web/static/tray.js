@@ -47,7 +47,7 @@ export function makeTray() {
     );
   }
 
-  const light = ({ id, name, thumbnail, rank, similarity, closeness, identical }) => ({ id, name, thumbnail, rank: rank ?? null, similarity: similarity ?? null, closeness: closeness ?? null, identical: identical ?? false });
+  const light = ({ id, name, thumbnail, rank, similarity, closeness, probability, identical }) => ({ id, name, thumbnail, rank: rank ?? null, similarity: similarity ?? null, closeness: closeness ?? null, probability: probability ?? null, identical: identical ?? false });
   /** A folded match stands for all that look the same: with it go the others. */
   const whole = (match) => [match, ...(match.repeats && !match.expanded ? match.members : [])];
 
@@ -82,12 +82,12 @@ export function makeTray() {
 
   const asList = async () => save("images.txt", "text/plain", `${(await rows()).map((row) => row.uri).join("\n")}\n`);
   const asJson = async () => {
-    const fields = ({ id, name, similarity, closeness, uri, identical, width, height, state }) => ({ id, name, similarity, closeness, uri, identical, width, height, state });
+    const fields = ({ id, name, similarity, closeness, probability, uri, identical, width, height, state }) => ({ id, name, similarity, closeness, probability, uri, identical, width, height, state });
     save("images.json", "application/json", `${JSON.stringify((await rows()).map(fields), null, 2)}\n`);
   };
   const asCsv = async () => {
-    const head = ["rank", "name", "similarity", "closeness", "identical", "width", "height", "state", "path"];
-    const lines = (await rows()).map((row) => [row.rank ?? "", row.name, row.similarity ?? "", row.closeness ?? "", row.identical, row.width, row.height, row.state, row.uri]);
+    const head = ["rank", "name", "similarity", "closeness", "probability", "identical", "width", "height", "state", "path"];
+    const lines = (await rows()).map((row) => [row.rank ?? "", row.name, row.similarity ?? "", row.closeness ?? "", row.probability ?? "", row.identical, row.width, row.height, row.state, row.uri]);
     save("images.csv", "text/csv", `\ufeff${[head, ...lines].map((line) => line.map(cell).join(",")).join("\r\n")}\r\n`);
   };
 

@@ -20,21 +20,25 @@ export const nameOf = (query) => query.label || given.get(query.id)?.file.name |
 const tell = (error, before = "") => (before && error.code !== "Gone" && error.name !== "AbortError" ? toast(`${before}${error.text ?? error.message}`, true) : report(error));
 
 /** mode: "new" begins a search, "like" and "less" add to the one there is. */
-export function take(ids, mode) {
-  const parts = ids.map((id) => ({ id, less: mode === "less", region: null }));
+export const take = (ids, mode) => put(ids.map((id) => ({ id, less: mode === "less", region: null })), mode);
+
+/** Words, beside what there is. */
+export const say = (text, less) => put([{ text, less }], less ? "less" : "like");
+
+function put(parts, mode) {
   if (mode === "new" || !place.parts.some((part) => !part.less)) {
     go({ ...EMPTY, parts: parts.map((part) => ({ ...part, less: false })).slice(0, MAX_PARTS) });
     scrollTo({ top: 0 });
     return;
   }
-  const fresh = parts.filter((part) => !place.parts.some((old) => old.id === part.id && old.less === part.less));
+  const fresh = parts.filter((part) => !place.parts.some((old) => old.id === part.id && old.text === part.text && old.less === part.less));
   if (place.parts.length + fresh.length > MAX_PARTS) toast(t("too_many"), true);
   go({ parts: [...place.parts, ...fresh].slice(0, MAX_PARTS), open: null });
 }
 
 /** An image of the library becomes the query; the filters stay. */
 export function moreLike(id) {
-  go({ view: "search", parts: [{ id, less: false, region: null }], open: null, min: null, names: place.view === "search" ? place.names : [] });
+  go({ view: "search", parts: [{ id, less: false, region: null }], open: null, min: null, fits: null, names: place.view === "search" ? place.names : [] });
   scrollTo({ top: 0 });
 }
 

@@ -24,7 +24,7 @@ const EN = {
   drop_less: "Less like this",
   reading: "Reading the image…",
   fetching: "Fetching the image…",
-  too_many: "At most 16 images can be combined",
+  too_many: "At most 16 images and words can be combined",
   // query panel
   query: "Your image",
   query_region: "Part of your image",
@@ -244,6 +244,25 @@ const EN = {
   sending: "Sending the image…",
   sending_name: "Sending {name}…",
   cancel: "Cancel",
+  // words
+  words_label: "Search with words",
+  words_hint: "or in words: a red bicycle in the snow",
+  words_more: "and in words: at night",
+  words_like: "More like these words",
+  words_less: "Less like these words",
+  words_none: "Say what the picture shows",
+  words_long: "These are {n} letters; at most {most} are read. Say it shorter",
+  words_change: "Change these words",
+  words_cut: "only the first {n} pieces are read",
+  your_words: "Your words",
+  quoted: "“{x}”",
+  no_words: "This library's model, {model}, knows no words. {rows} does, fetched once, for a library of its own:",
+  probability: "Probability",
+  probability_is: "fits these words with a probability of {x}, as the model says",
+  on_fits: "Probability from {x}",
+  none_fits: "No image fits these words with a probability of {x}",
+  none_fits_hint: "The nearest one has {best}.",
+  key_w: "Search with words",
   key_zoom: "In the comparison: closer, farther, all, single pixels",
   key_move: "In the comparison: move what is zoomed",
 };
@@ -271,7 +290,7 @@ const KO = {
   drop_less: "덜 비슷하게",
   reading: "이미지를 읽는 중…",
   fetching: "이미지를 가져오는 중…",
-  too_many: "이미지는 16개까지 조합할 수 있습니다",
+  too_many: "이미지와 말은 모두 16개까지 조합할 수 있습니다",
   query: "찾는 이미지",
   query_region: "찾는 이미지의 일부",
   region: "일부만 검색",
@@ -396,6 +415,8 @@ const KO = {
   // what the server says in English, by its code
   e_UnknownId: "이 이미지는 이제 없습니다",
   e_Query: "이 이미지로는 검색할 수 없습니다",
+  e_Words: "이 말로는 찾을 수 없습니다",
+  e_NoWords: "이 라이브러리의 모델은 말을 모릅니다",
   e_Usage: "그렇게는 할 수 없습니다",
   e_LibraryNotFound: "라이브러리가 없습니다",
   e_LibraryDamaged: "라이브러리가 손상되었습니다. 터미널에서 image-search salvage로 온전한 것을 옮길 수 있습니다",
@@ -518,6 +539,25 @@ const KO = {
   sending: "이미지를 보내는 중…",
   sending_name: "{name} 보내는 중…",
   cancel: "취소",
+  // 말로 찾기
+  words_label: "말로 찾기",
+  words_hint: "또는 말로: 눈 속의 빨간 자전거",
+  words_more: "말 더하기: 밤에",
+  words_like: "이 말에 더 가깝게",
+  words_less: "이 말에서 더 멀게",
+  words_none: "이미지에 무엇이 있는지 적어 주세요",
+  words_long: "{n}자입니다. {most}자까지 읽으니 짧게 적어 주세요",
+  words_change: "말 고치기",
+  words_cut: "앞의 {n}조각만 읽습니다",
+  your_words: "찾는 말",
+  quoted: "“{x}”",
+  no_words: "이 라이브러리의 모델 {model}에서는 말로 찾을 수 없습니다. 말을 아는 모델은 {rows}입니다. 한 번 다운로드해서 라이브러리를 따로 만듭니다:",
+  probability: "확률",
+  probability_is: "모델이 보기에 이 말에 맞을 확률 {x}",
+  on_fits: "확률 {x} 이상",
+  none_fits: "확률 {x} 이상으로 이 말에 맞는 이미지가 없습니다",
+  none_fits_hint: "가장 가까운 이미지의 확률은 {best}입니다.",
+  key_w: "말로 찾기",
   key_zoom: "비교 화면: 확대, 축소, 전체, 실제 픽셀",
   key_move: "비교 화면: 확대한 그림 옮기기",
 };
@@ -555,14 +595,14 @@ export function switchLanguage() {
 
 export const reasonText = (code, words) => (language === "ko" && KO[`r_${code}`]) || words;
 
-const WITH_CAUSE = new Set(["Query", "Usage", "Model", "Store", "Unexpected"]); // too wide to be plain without the server's own words
+const WITH_CAUSE = new Set(["Query", "Words", "NoWords", "Usage", "Model", "Store", "Unexpected"]); // too wide to be plain without the server's own words
 
 /** One plain line for people. */
 export function problemText({ code, message, hint, reason }) {
-  if (code === "TooLarge") return t("e_TooLarge", { n: Number(/\d+/.exec(message)?.[0]) });
+  if (code === "TooLarge" && / MB /.test(message)) return t("e_TooLarge", { n: Number(/\d+/.exec(message)?.[0]) });
   const own = WORDS[`e_${code}`];
   if (own && reason) return `${own}: ${reasonText(reason, reason)}`;
-  if (own && WITH_CAUSE.has(code) && message) return `${own} (${message})`;
+  if (own && WITH_CAUSE.has(code) && message) return `${own} (${message}${code === "Words" && hint ? `: ${hint}` : ""})`;
   if (own) return own;
   const line = message ? message[0].toUpperCase() + message.slice(1) : code;
   return hint ? `${line}. ${hint[0].toUpperCase()}${hint.slice(1)}.` : `${line}.`;
@@ -572,6 +612,11 @@ export function problemText({ code, message, hint, reason }) {
 const below = (value, digits) => (Number(value.toFixed(digits)) <= value ? Number(value.toFixed(digits)) : Number(value.toFixed(digits)) - 10 ** -digits);
 export const cosine = (value) => below(value, 3).toFixed(3);
 export const percent = (value) => new Intl.NumberFormat(language, { style: "percent" }).format(below(value, 2));
+
+/** A probability that words fit, which is often small: never shown as none at all. */
+export const fitting = (value) => (value < 0.01 ? `< ${percent(0.01)}` : percent(value));
+
+export const megabytes = (count) => `${numbers.format(count)} MB`;
 
 export function bytes(count) {
   const units = ["B", "kB", "MB", "GB"];
