@@ -140,7 +140,7 @@ class ImageSearchEngine(OpenLibrary):
 
     # --- search -------------------------------------------------------------------------------------------------------------
 
-    def search(
+    def search(  # long: its arguments and what they mean
         self,
         images: Source | Sequence[Source],
         n_results: int = 3,
@@ -200,10 +200,7 @@ class ImageSearchEngine(OpenLibrary):
         same = frozenset(q.sha256 for q in queries if q.sha256 is not None and not q.less)
         filters = replace(asked.filters, leave_out=same if asked.exclude_self else frozenset())
         questions = [("", wanted), *(self._variants(queries[0], reader) if asked.copies else ())]
-
-        def nearest(n: int) -> tuple[list[Match], bool]:
-            return merged(lambda vector, n: searcher.search(vector, n, filters, asked.how, same, meaning), questions, n)
-
+        nearest = functools.partial(merged, lambda vector, n: searcher.search(vector, n, filters, asked.how, same, meaning), questions)
         found, exact = folded_search(nearest, searcher.reader, self.looks, asked.n) if asked.fold else nearest(asked.n)
         self._say(searcher.unfulfillable(filters) if filters.by_file else ())
         return Matches(found, queries=queries, model=searcher.reader.fingerprint.name, exact=exact, library=self.library)
