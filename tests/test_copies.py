@@ -199,6 +199,8 @@ def test_copies_of_the_query_are_asked_for_too(library: Path) -> None:
         assert hit.variant == "mirrored" and hit.similarity > 0.99 and "as mirrored" in str(found)
         assert hit.rank == 2 and next(match for match in plain if match.id == hit.id).rank > 2
         assert found[0].variant == "" and "variant" not in found.to_dict()["matches"][0]
+        folded = engine.search(query, 9, copies=True, fold=True)
+        assert [Path(match.path).name for match in folded[0].also] == ["mirrored.png"] and folded[0].also[0].copy == "mirrored"
         with pytest.raises(UsageError, match="single image"):
             engine.search([query, library / "photos" / "1.png"], copies=True)
         with pytest.raises(UsageError, match="whole picture"):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -10,7 +10,7 @@ import numpy as np
 from ..library.catalog import item_number
 from ..library.reading import Item, Reader
 from ..search import closeness
-from ..types import Match
+from ..types import Float32, Match
 from .copies import Kind, Verdict, compare
 from .looks import Looks
 
@@ -36,11 +36,14 @@ class Repeat:
     verdict: Verdict
 
 
-def repeats(reader: Reader, looks: Looks, items: Sequence[Item], *, most: int = COMPARED) -> list[Repeat | None]:
+def repeats(
+    reader: Reader, looks: Looks, items: Sequence[Item], *, most: int = COMPARED, anyway: Collection[int] = ()
+) -> list[Repeat | None]:
     """Which of these show the same picture as one before them? Pixels decide, whatever the model; the vectors say where to look.
 
     Args:
         items: best match first.
+        anyway: positions that are compared with the first pictures, too, however far the vectors are: found by a changed copy of the query.
         most: pairs whose pixels are compared; beyond them only the very same bytes are the same.
 
     Returns:
@@ -62,23 +65,29 @@ def repeats(reader: Reader, looks: Looks, items: Sequence[Item], *, most: int = 
         known[item.content] = position
         found: Repeat | None = None
         vector = vectors.get(item.content)
-        if vector is not None and leaders:
-            similar = rows[: len(leaders)] @ vector
-            order = np.argsort(-similar, kind="stable")[:TRIED]
-            for k in (int(k) for k in order if similar[k] >= near):
-                if most <= 0:
-                    break
-                most -= 1
-                verdict = _compared(looks, items[leaders[k]], item)
-                if verdict.kind is not None:
-                    found = Repeat(leaders[k], verdict)
-                    break
+        for leader in _candidates(leaders, rows, vector, near, position in anyway):
+            if most <= 0:
+                break
+            most -= 1
+            verdict = _compared(looks, items[leader], item)
+            if verdict.kind is not None:
+                found = Repeat(leader, verdict)
+                break
         if found is None:
             if vector is not None:
                 rows[len(leaders)] = vector
             leaders.append(position)
         answer.append(found)
     return answer
+
+
+def _candidates(leaders: list[int], rows: Float32, vector: Float32 | None, near: float, anyway: bool) -> list[int]:
+    """Positions of the pictures that may be this one, the likeliest first; `rows`: their vectors, float32 (at least as many, D)."""
+    order: list[int] = []
+    if vector is not None and leaders:
+        similar = rows[: len(leaders)] @ vector
+        order = [leaders[k] for k in np.argsort(-similar, kind="stable")[:TRIED] if similar[k] >= near]
+    return order + [leader for leader in leaders[:TRIED] if anyway and leader not in order]
 
 
 def _near_from(reader: Reader) -> float:
@@ -96,7 +105,8 @@ def fold(reader: Reader, looks: Looks, matches: Sequence[Match]) -> list[Match]:
     """The matches that show different pictures, in their order; the others stand in `also` of the one that they repeat."""
     items = reader.items([item_number(match.id) or 0 for match in matches])
     here = [match for match in matches if item_number(match.id) in items]
-    found = repeats(reader, looks, [items[item_number(match.id) or 0] for match in here])
+    anyway = [k for k, match in enumerate(here) if match.variant]
+    found = repeats(reader, looks, [items[item_number(match.id) or 0] for match in here], anyway=anyway)
     behind: dict[int, list[Match]] = {}
     for match, repeat in zip(here, found, strict=True):
         if repeat is not None:
