@@ -29,6 +29,7 @@ SECTIONS = {
     "filtered": "searching:filtered",
     "store": "searching:store",
     "workers": "workers:workers",
+    "words": "words:words",
     "profile": "profiles:profile",
 }
 

@@ -93,11 +93,12 @@ def openvino_f32(folder: Path, numbers: Float32) -> Callable[[int], Float32] | s
 def int8(folder: Path, numbers: Float32) -> Callable[[int], Float32] | str:
     """The program's opt-in for 8-bit weights: the first n pictures to vectors, or why not."""
     try:
+        from image_search.models.graph import OnnxFile
         from image_search.models.int8 import in_8_bits
         from image_search.models.onnx import open_session
 
         path = folder / "onnx" / "model.onnx"
-        session = open_session(in_8_bits(path.read_bytes(), path), path)
+        session = open_session(OnnxFile(in_8_bits(path.read_bytes(), path)), path)
     except ImportError as error:
         return f"not run: {error}"
     return lambda n: np.stack([session.run(None, {"pixel_values": numbers[i : i + 1]})[0][0, 0] for i in range(n)])

@@ -33,6 +33,17 @@ DINOV2_PREPROCESSOR = {
     "rescale_factor": 0.00392156862745098,
     "size": {"shortest_edge": 256},
 }
+DINOV3_PREPROCESSOR = {  # of the hub's ONNX repository; no crop
+    "do_normalize": True,
+    "do_rescale": True,
+    "do_resize": True,
+    "image_mean": [0.485, 0.456, 0.406],
+    "image_processor_type": "DINOv3ViTImageProcessorFast",
+    "image_std": [0.229, 0.224, 0.225],
+    "resample": 2,
+    "rescale_factor": 0.00392156862745098,
+    "size": {"height": 224, "width": 224},
+}
 DINO_VIT_S16 = {
     "hidden_size": 384,
     "num_hidden_layers": 12,
@@ -104,6 +115,17 @@ def export_onnx(checkpoint: Path, folder: Path, *, outputs: tuple[str, ...] = ("
     return folder
 
 
+def weights_beside(folder: Path, location: str = "model.onnx_data") -> Path:
+    """An exported folder, its weights moved out of onnx/model.onnx into a file beside it, as the hub has DINOv3."""
+    import onnx
+
+    file = folder / "onnx" / "model.onnx"
+    model = onnx.load(file)
+    file.unlink()
+    onnx.save_model(model, file, save_as_external_data=True, location=location, size_threshold=0)
+    return folder
+
+
 def tiny_onnx(folder: Path, *, preprocessor: dict[str, object] | None = None, config: dict[str, object] | None = None) -> Path:
     """A folder with an ONNX "model" of 8 x 8 pictures: mean red, green, blue, of which it takes the logarithm."""
     import onnx
@@ -125,6 +147,34 @@ def tiny_onnx(folder: Path, *, preprocessor: dict[str, object] | None = None, co
     (folder / "preprocessor_config.json").write_text(json.dumps(recipe))
     if config is not None:
         (folder / "config.json").write_text(json.dumps(config))
+    return folder
+
+
+def onnx_in_two_files(
+    folder: Path, location: str = "model.onnx_data", *, named: str | None = None, config: dict[str, object] | None = None
+) -> Path:
+    """As `tiny_onnx`: mean red, green, blue to 64 numbers by weights at `location`, where the graph looks for them (or at `named`)."""
+    import numpy as np
+    import onnx
+    from onnx import TensorProto, helper, numpy_helper
+
+    tiny_onnx(folder, config=config)
+    nodes = [
+        helper.make_node("ReduceMean", ["x"], ["mean"], axes=[2, 3], keepdims=0),
+        helper.make_node("MatMul", ["mean", "w"], ["embedding"]),
+        helper.make_node("Unsqueeze", ["embedding", "one"], ["last_hidden_state"]),
+    ]
+    ends = [("x", ["n", 3, 8, 8]), ("embedding", ["n", 64]), ("last_hidden_state", ["n", 1, 64])]
+    feed, *found = (helper.make_tensor_value_info(name, TensorProto.FLOAT, shape) for name, shape in ends)
+    weights = numpy_helper.from_array(np.random.default_rng(0).normal(size=(3, 64)).astype(np.float32), "w")
+    one = helper.make_tensor("one", TensorProto.INT64, [1], [1])
+    graph = helper.make_graph(nodes, "g", [feed], found, [weights, one])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    onnx.save_model(model, folder / "model.onnx", save_as_external_data=True, location=location, size_threshold=0)
+    if named is not None:
+        model = onnx.load(folder / "model.onnx", load_external_data=False)
+        next(entry for entry in model.graph.initializer[0].external_data if entry.key == "location").value = named
+        (folder / "model.onnx").write_bytes(model.SerializeToString())
     return folder
 
 
@@ -291,8 +341,11 @@ def export_two_towers(checkpoint: Path, folder: Path) -> Path:
 COLOURS = {"red": (1, 0, 0), "green": (0, 1, 0), "blue": (0, 0, 1), "빨간": (1, 0, 0), "파란": (0, 0, 1)}
 
 
-def colour_words(folder: Path, *, calibrated: bool = True) -> Path:
-    """A "SigLIP" whose pictures are their mean red, green, blue and whose words are `COLOURS`; made in milliseconds, without torch."""
+def colour_words(folder: Path, *, calibrated: bool = True, unknown: tuple[float, ...] = (0.05, 0.05, 0.05)) -> Path:
+    """A "SigLIP" whose pictures are their mean red, green, blue and whose words are `COLOURS`; made in milliseconds, without torch.
+
+    `unknown`: what any other word is; of another length than 3 its towers do not belong together.
+    """
     import numpy as np
     import onnx
     from onnx import TensorProto, helper, numpy_helper
@@ -304,7 +357,8 @@ def colour_words(folder: Path, *, calibrated: bool = True) -> Path:
     made.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
     made.post_processor = processors.TemplateProcessing(single="$A <eos>", special_tokens=[("<eos>", 1)])
     made.save(str(folder / "tokenizer.json"))
-    table = np.array([(1e-4,) * 3, (1e-4,) * 3, (0.05,) * 3, *COLOURS.values()], np.float32)
+    rows = [(1e-4,) * 3, (1e-4,) * 3, unknown, *COLOURS.values()]
+    table = np.array([(row + (0,) * 9)[: len(unknown)] for row in rows], np.float32)
     graphs = {
         "vision_model": (
             [helper.make_node("ReduceMean", ["pixel_values"], ["pooler_output"], axes=[2, 3], keepdims=0)],
@@ -320,7 +374,7 @@ def colour_words(folder: Path, *, calibrated: bool = True) -> Path:
         ),
     }  # fmt: skip
     for name, (nodes, feed, constants) in graphs.items():
-        out = helper.make_tensor_value_info("pooler_output", TensorProto.FLOAT, ["n", 3])
+        out = helper.make_tensor_value_info("pooler_output", TensorProto.FLOAT, ["n", 3 if name == "vision_model" else len(unknown)])
         graph = helper.make_graph(nodes, name, [feed], [out], constants)
         onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), folder / "onnx" / f"{name}.onnx")
     (folder / "config.json").write_text(json.dumps({"model_type": "siglip", "text_config": {"max_position_embeddings": 64}}))

@@ -67,7 +67,7 @@ def test_json_keeps_its_schema(run: Callable[..., Answer], indexed: Path) -> Non
     for options in (("-n", 5), ("--name", "none"), ("--less", "id:3", "-n", 2)):
         answer = json.loads(run("search", indexed / "circle" / "0.png", "--json", *options).out)
         jsonschema.validate(answer, SCHEMA)
-    assert list(answer) == ["query", "model", "exact", "matches"]
+    assert list(answer) == ["query", "model", "exact", "vote", "matches"]
     assert list(answer["matches"][0]) == [
         "id", "rank", "name", "similarity", "distance", "closeness", "probability", "uri", "identical", "offline", "gone",
     ]  # fmt: skip

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import re
+import runpy
 import shlex
 import sys
 import tempfile
@@ -21,6 +22,7 @@ from image_search import SkipReason, config
 from image_search.cli import app as cli
 from image_search.models import MODELS
 from image_search.search.closeness import sample
+from image_search.testing import InProcessPool
 
 ROOT = Path(__file__).resolve().parents[1]
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")])
@@ -238,6 +240,23 @@ def test_links_lead_somewhere(document: Path) -> None:
             if anchor:
                 headings = re.findall(r"^#+ (.*)$", text_of(there), re.MULTILINE)
                 assert anchor in {re.sub(r"[^\w -]", "", h.lower()).replace(" ", "-") for h in headings}, target
+
+
+@pytest.mark.usefixtures("in_process")
+def test_the_script_with_words(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On the toy that it makes, over four flat pictures: what it says can be told beforehand."""
+    monkeypatch.setattr("image_search.evaluate.words.DecodePool", InProcessPool)
+    for name, colour in {"sky": "blue", "rose": "red", "leaf": "green", "sun": "yellow"}.items():
+        (tmp_path / "photos" / name).mkdir(parents=True)
+        Image.new("RGB", (40, 40), colour).save(tmp_path / "photos" / name / f"{name}.png")
+    monkeypatch.setattr("image_search.models.is_available", lambda row: False)
+    script = runpy.run_path(str(ROOT / "examples" / "words.py"))
+    with contextlib.redirect_stdout(io.StringIO()) as out:
+        script["main"](tmp_path, str(tmp_path / "photos"))
+    blue, yellow, both, vectors, *labels = out.getvalue().splitlines()
+    assert blue.startswith("blue: sky 1.00 ") and yellow.startswith("노란: sun 1.00 ")
+    assert both.startswith("sky, with red, without green: rose ") and vectors == "vectors: (2, 3)"
+    assert labels == ["leaf.png: green, 100%", "rose.png: red, 100%", "sky.png: blue, 100%"]
 
 
 @pytest.fixture(scope="module")

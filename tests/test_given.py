@@ -15,6 +15,7 @@ from pictures import fill, picture
 from image_search import ImageSearchEngine, ImageSearchError, Matches, QueryError, Region, UsageError, given
 from image_search.demo import draw, draw_gallery, draw_queries
 from image_search.evaluate.run import evaluate
+from image_search.evaluate.words import label
 from image_search.library.salvage import salvage
 from image_search.models import load_model
 from image_search.search.query import Query
@@ -88,6 +89,8 @@ TAKES: dict[str, dict[str, set[str]]] = {
         "how": set(),
     },
     "query": {"region": {"none"}},
+    "check": {"folder": {"none"}, "neighbours": {"none"} | COUNTS, "progress": TRUTHS | {"function"}},
+    "map": {"fresh": TRUTHS, "seed": COUNTS, "progress": TRUTHS | {"function"}},
     "embed_text": {"texts": TEXTS | ODD},
     "picture": {"source": {"bytes"}, "max_side": COUNTS},
     "forget": {"paths": set()},
@@ -101,6 +104,15 @@ TAKES: dict[str, dict[str, set[str]]] = {
         "runtime": {"none"},
         "jobs": {"none"} | COUNTS,
         "template": {"none"},
+        "progress": {"none", "function"},
+    },
+    "label": {
+        "folder": set(),
+        "labels": TEXTS,
+        "model": TEXTS | ODD,  # is asked when it is needed
+        "template": set(),  # none of these has a place for the label
+        "runtime": {"none"},
+        "jobs": {"none"} | COUNTS,
         "progress": {"none", "function"},
     },
     "salvage": {"damaged": set(), "to": PATHS},
@@ -145,6 +157,7 @@ def call(what: str, engine: ImageSearchEngine, place: Path) -> tuple[Callable[..
         "plot": (Matches([], queries=[], model="", exact=True, library=place).plot, {}),
         "load_model": (load_model, {"name": "mini"}),
         "evaluate": (evaluate, {"folder": photos, "models": ["mini"]}),
+        "label": (label, {"folder": photos, "labels": ["circle"], "model": "mini"}),
         "salvage": (salvage, {"damaged": place, "to": place / "to"}),
         "draw": (draw, {"name": "Cat", "seed": 1}),
         "draw_gallery": (draw_gallery, {"folder": place, "per_class": 1}),
@@ -160,7 +173,7 @@ def call(what: str, engine: ImageSearchEngine, place: Path) -> tuple[Callable[..
 def test_no_parameter_is_left_out() -> None:
     public = {name: one for name, one in inspect.getmembers(ImageSearchEngine, inspect.isfunction) if not name.startswith("_")}
     functions = {**public, "ImageSearchEngine": ImageSearchEngine, "plot": Matches.plot, "load_model": load_model, "evaluate": evaluate}
-    functions |= {one.__name__: one for one in (salvage, draw, draw_gallery, draw_queries, parse_spec)}
+    functions |= {one.__name__: one for one in (label, salvage, draw, draw_gallery, draw_queries, parse_spec)}
     for name, function in functions.items():
         there = set(inspect.signature(function).parameters) - {"self"}
         assert there == set(TAKES.get(name, ())) | {parameter for verb, parameter in IMAGES if verb == name}, name

@@ -90,6 +90,7 @@ def file_of(module: Path) -> Path | None:
     [
         ("torch", "models/torch"),
         ("chromadb", "stores/chroma.py"),
+        ("openTSNE", "tidy/layout.py"),
         ("tqdm", "present/progress.py"),
         ("simsimd", "library/codes.py"),
         ("tokenizers", "models/tokenizer.py"),

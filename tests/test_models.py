@@ -14,13 +14,14 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
-from checkpoints import DINO_PREPROCESSOR, DINOV2_PREPROCESSOR, tiny_onnx
+from checkpoints import DINO_PREPROCESSOR, DINOV2_PREPROCESSOR, onnx_in_two_files, tiny_onnx
 from onnx import TensorProto, helper
 
 from image_search import errors, models
 from image_search.models import MODELS, ModelRow, canonical_pictures, check_same_vectors, find, load_model, resolve
 from image_search.models import onnx as onnx_runtime
 from image_search.models.files import choose_weights
+from image_search.models.graph import OnnxFile, read_onnx
 from image_search.models.recipe import read_recipe
 from image_search.models.vectors import number_table
 from image_search.types import Embedder, Fingerprint, Preprocess
@@ -46,7 +47,19 @@ def test_importing_the_table_imports_no_runtime() -> None:
 
 
 def test_rows_are_told_apart_and_complete() -> None:
-    assert [row.name for row in MODELS] == ["mini", "dino", "dinov2-s", "vit-in21k", "siglip2", "clip-b32", "dino-int8"]
+    assert [row.name for row in MODELS] == [
+        "mini",
+        "dino",
+        "dinov2-s",
+        "dinov2-reg-s",
+        "dinov2-b",
+        "dinov3-s",
+        "dino-b8",
+        "vit-in21k",
+        "siglip2",
+        "clip-b32",
+        "dino-int8",
+    ]
     for row in MODELS:
         assert row.licence and row.megabytes and row.about
         assert (row.onnx_repo is None) or row.onnx_file
@@ -59,6 +72,10 @@ def test_a_runtime_is_a_row() -> None:
         "mini": full[:2],
         "dino": full,
         "dinov2-s": full,
+        "dinov2-reg-s": full,
+        "dinov2-b": full,
+        "dinov3-s": full,
+        "dino-b8": full,
         "vit-in21k": full,
         "siglip2": full,
         "clip-b32": full,
@@ -185,7 +202,7 @@ def test_mini_with_a_flipped_byte_is_refused(tmp_path: Path, monkeypatch: pytest
     content[len(content) // 2] ^= 1
     (tmp_path / "mini").mkdir()
     (tmp_path / "mini" / "mini.onnx").write_bytes(content)
-    onnx_runtime.open_session(bytes(content), tmp_path)  # it does load: only the hash tells
+    onnx_runtime.open_session(OnnxFile(bytes(content)), tmp_path)  # it does load: only the hash tells
     monkeypatch.setattr(find, "HERE", tmp_path)
     with pytest.raises(errors.ModelDamagedError, match=r"damaged .*mini\.onnx\. Install this package again"):
         load_model("mini")
@@ -290,31 +307,66 @@ def test_a_folder_with_an_onnx_file_and_bad_rows(tmp_path: Path) -> None:
     np.testing.assert_array_equal(found[[0, 2, 4]], whole[[0, 2, 4]])
 
 
-def test_weights_kept_beside_the_onnx_file_are_loaded_and_hashed(tmp_path: Path) -> None:
-    folder = tiny_onnx(tmp_path / "m")
-    weights = helper.make_tensor(
-        "w", TensorProto.FLOAT, [3, 64], np.random.default_rng(0).normal(size=192).astype(np.float32).tobytes(), raw=True
-    )
-    graph = helper.make_graph(
-        [
-            helper.make_node("ReduceMean", ["x"], ["mean"], axes=[2, 3], keepdims=0),
-            helper.make_node("MatMul", ["mean", "w"], ["embedding"]),
-        ],
-        "g",
-        [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["n", 3, 8, 8])],
-        [helper.make_tensor_value_info("embedding", TensorProto.FLOAT, ["n", 64])],
-        [weights],
-    )
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
-    onnx.save_model(model, folder / "model.onnx", save_as_external_data=True, location="model.onnx.data", size_threshold=0)
+@pytest.mark.parametrize("location", ["model.onnx_data", "model.onnx.data"])
+def test_weights_kept_beside_the_onnx_file_are_loaded_and_hashed(tmp_path: Path, location: str) -> None:
+    folder = onnx_in_two_files(tmp_path / "m", location)
     before = load_model(str(folder)).fingerprint
     assert before.dim == 64
-    data = bytearray((folder / "model.onnx.data").read_bytes())
+    data = bytearray((folder / location).read_bytes())
     data[3] ^= 1
-    (folder / "model.onnx.data").write_bytes(data)
+    (folder / location).write_bytes(data)
     assert load_model(str(folder)).fingerprint.weights_sha256 != before.weights_sha256
-    (folder / "model.onnx.data").unlink()
+    (folder / location).unlink()
     with pytest.raises(errors.ModelDamagedError, match=r"does not load: .*model\.onnx"):
+        load_model(str(folder))
+
+
+def test_an_onnx_file_is_read_once_and_hashed_whole(tmp_path: Path) -> None:
+    path = MINI / "mini.onnx"
+    read = read_onnx((path,))
+    assert read.digests == (resolve("mini").sha256,)
+    taken = sum(array.nbytes for array in read.arrays.values())
+    assert taken > 0.9 * path.stat().st_size and len(read.content) + taken == pytest.approx(path.stat().st_size, rel=0.01)
+    assert all(array.ctypes.data % 16 == 0 for array in read.arrays.values()), "else ONNX Runtime copies it once more"
+    whole = onnx.load(path)
+    for tensor in whole.graph.initializer:
+        if tensor.name in read.arrays:
+            np.testing.assert_array_equal(read.arrays[tensor.name], onnx.numpy_helper.to_array(tensor))
+
+
+def test_an_onnx_file_of_any_build_is_read_and_the_runtime_judges(tmp_path: Path) -> None:
+    """Cut anywhere, with any byte changed: never an exception, never a wrong hash."""
+    weights = onnx.numpy_helper.from_array(np.ones((3, 120), np.float32), "w")
+    ends = [helper.make_tensor_value_info(name, TensorProto.FLOAT, ["n", side]) for name, side in (("x", 3), ("y", 120))]
+    graph = helper.make_graph([helper.make_node("MatMul", ["x", "w"], ["y"])], "g", ends[:1], ends[1:], [weights])
+    content = helper.make_model(graph).SerializeToString()
+    file, draw = tmp_path / "m.onnx", np.random.default_rng(0)
+    spoiled = [content[:cut] for cut in range(0, len(content), 7)]
+    for place in [*range(60), *draw.integers(60, len(content), 60)]:
+        spoiled.append(content[:place] + bytes([draw.integers(256)]) + content[place + 1 :])
+    for some in (content, *spoiled):
+        file.write_bytes(some)
+        read = read_onnx((file,))
+        assert read.digests == (hashlib.sha256(some).hexdigest(),)
+    with pytest.raises(errors.ModelMissingError, match="cannot be read"):
+        read_onnx((tmp_path / "none.onnx",))
+
+
+@pytest.mark.parametrize("named", ["../secret", "other.bin", "{absolute}", "sub/../../secret", "model.onnx_data.bak"])
+@pytest.mark.parametrize("has_data", [True, False])
+def test_an_onnx_file_reads_nothing_but_what_was_hashed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, named: str, has_data: bool
+) -> None:
+    """Neither outside its folder nor in it, nor in the current one: what is not in the fingerprint must not be in the vectors."""
+    folder = onnx_in_two_files(tmp_path / "m", named=named.format(absolute=tmp_path / "secret"))
+    (folder / "sub").mkdir()
+    data = (folder / "model.onnx_data").read_bytes()
+    for place in (tmp_path / "secret", folder / "other.bin", folder / "model.onnx_data.bak"):
+        place.write_bytes(data)
+    if not has_data:
+        (folder / "model.onnx_data").unlink()
+    monkeypatch.chdir(folder)
+    with pytest.raises(errors.ModelDamagedError, match="does not load"):
         load_model(str(folder))
 
 

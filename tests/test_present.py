@@ -457,7 +457,7 @@ def test_json_keeps_its_schema_and_the_schema_its_words():
     text = json.dumps(data, allow_nan=False, ensure_ascii=False)
     text.encode()  # no lone surrogates
     Draft202012Validator(SCHEMA).validate(json.loads(text))
-    assert list(data) == ["query", "model", "exact", "matches"] and data["query"] == "q.jpg" and data["exact"] is True
+    assert list(data) == ["query", "model", "exact", "vote", "matches"] and data["query"] == "q.jpg" and data["exact"] is True
     assert list(data["matches"][0]) == [
         "id",
         "rank",
@@ -480,7 +480,7 @@ def test_json_of_nothing_and_of_several_queries():
     validator = Draft202012Validator(SCHEMA)
     data = matches_json([], query=["a.jpg", "b\udcff.jpg"], model="mini", exact=False)
     validator.validate(data)
-    assert data == {"query": ["a.jpg", "b%FF.jpg"], "model": "mini", "exact": False, "matches": []}
+    assert data == {"query": ["a.jpg", "b%FF.jpg"], "model": "mini", "exact": False, "vote": None, "matches": []}
     assert not validator.is_valid({**data, "more": 1}) and not validator.is_valid({**data, "query": []})
 
 

@@ -174,3 +174,106 @@ def test_the_lines_of_the_python_documents_run(
     assert len(english) == 5 and english == korean
     for line in english:
         assert len(eval(line, {"engine": engine, "Text": Text})) == (2 if "embed_text" in line else 3), line
+
+
+# --- words that come later ---------------------------------------------------------------------------------------------------
+
+WORDS_FILES = ("onnx/text_model.onnx", "tokenizer.json", "tokenizer_config.json")
+
+
+class Later:
+    """A library of `place`'s pictures, made from a checkpoint that has its picture tower alone so far."""
+
+    def __init__(self, place: Path, home: Path, **options: Any) -> None:
+        self.pictures, self.whole, self.model = place / "colours", colour_words(home / "whole", **options), colour_words(home / "model")
+        for name in WORDS_FILES:
+            (self.model / name).unlink()
+        self.library, self.said = home / "library", []
+        self.index()
+
+    def open(self) -> ImageSearchEngine:
+        engine = ImageSearchEngine(self.library, model=str(self.model), store="exact", notify=self.said.append)
+        engine._make_pool = InProcessPool
+        return engine
+
+    def index(self) -> int:
+        with self.open() as engine:
+            return engine.index(self.pictures, progress=False).added
+
+    def bring(self, *names: str, text: str | None = None) -> None:
+        for name in names or WORDS_FILES:
+            (self.model / name).write_bytes((self.whole / name).read_bytes() if text is None else text.encode())
+
+    def record(self) -> object:
+        with self.open() as engine:
+            return engine._open().reader.meta("words")
+
+
+def test_words_that_come_later_are_recorded_by_the_next_run_which_embeds_nothing(
+    place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    later = Later(place, tmp_path)
+    with later.open() as engine, pytest.raises(ModelError, match=r"words of model .* are not on this machine"):
+        engine.search(Text("red"))
+    assert (later.index(), later.record(), later.said) == (0, None, [])
+    later.bring()
+    before = (later.library / "catalog.sqlite").read_bytes()
+    with later.open() as engine:
+        assert names(engine.search(Text("red"), 3)) == {"red"}
+    assert (later.library / "catalog.sqlite").read_bytes() == before, "a search writes nothing"
+
+    def killed(*_: object) -> bytes:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("image_search.library.model.words_record", killed)
+        with pytest.raises(KeyboardInterrupt):
+            later.index()
+    assert later.record() is None
+    embedded: list[int] = []
+    with later.open() as engine:
+        real = engine._model.of
+        monkeypatch.setattr(engine._model, "of", lambda *known: embedded.append(1) or real(*known))
+        assert engine.index(later.pictures, progress=False).added == 0
+        assert engine.index(later.pictures, progress=False).added == 0
+    assert embedded == [1], "the second run finds them recorded, and needs no model"
+    assert isinstance(later.record(), bytes) and later.said == []
+    with later.open() as engine:
+        assert names(engine.search(Text("red"), 3)) == {"red"}
+
+
+def test_other_words_than_the_recorded_ones_are_refused(place: Path, tmp_path: Path) -> None:
+    later = Later(place, tmp_path / "one")
+    later.bring()
+    later.index()
+    later.whole = colour_words(tmp_path / "other", unknown=(0.05, 0.0, 0.05))
+    later.bring("onnx/text_model.onnx")
+    with later.open() as engine, pytest.raises(ModelError, match="has other words than those that the library was made with"):
+        engine.search(Text("red"))
+    recorded = later.record()
+    later.index()
+    assert later.record() == recorded, "another run does not take them over"
+
+
+@pytest.mark.parametrize(
+    ("options", "text", "says"),
+    [
+        ({"unknown": (0.05,) * 4}, None, r"the words of model .* have 4 numbers, its pictures 3\. Its files do not belong together"),
+        ({}, "{", r"this tokenizer does not load: .*tokenizer\.json"),
+    ],
+)
+def test_words_that_do_not_fit_are_one_line_and_the_pictures_stay(
+    place: Path, tmp_path: Path, options: dict[str, Any], text: str | None, says: str
+) -> None:
+    later = Later(place, tmp_path, **options)
+    later.bring()
+    if text is not None:
+        later.bring("tokenizer.json", text=text)
+    assert later.index() == 0
+    (line,) = later.said
+    assert re.search(r"^The model's words are not ready: " + says, line) and "\n" not in line
+    assert later.record() is None
+    with later.open() as engine:
+        assert names(engine.search(later.pictures / "red" / "0.png", 3)) == {"red"}
+        with pytest.raises(ModelError, match=says):
+            engine.search(Text("red"))

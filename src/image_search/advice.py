@@ -14,7 +14,7 @@ __all__ = ["TAKEN_BY", "Advice", "Named", "Setting", "Verb", "capitalised", "in_
 
 _OF_THE_ENGINE = frozenset({"allow_private_urls", "jobs", "library", "max_megabytes", "model", "runtime", "store"})  # given when it is made
 _OF_THE_SHELL = frozenset({"json", "save", "show"})  # in Python the answer itself
-_ENGINE_VERBS = frozenset({"compare", "embed", "forget", "index", "rebuild", "relocate", "search", "status", "verify"})
+_ENGINE_VERBS = frozenset({"check", "compare", "embed", "forget", "index", "map", "rebuild", "relocate", "search", "status", "verify"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,19 +84,20 @@ TAKEN_BY: dict[str, tuple[str, ...]] = {
     "allow_private_urls": ("search", "ask", "compare"),
     "allow_urls": ("serve",),
     "any_name": ("index",),
+    "fresh": ("map",),
     "fresh_key": ("serve",),
     "host": ("serve",),
     "hosts": ("serve",),
     "how": ("search",),
-    "jobs": ("index", "evaluate", "label"),
-    "json": ("search", "index", "compare", "status", "models", "evaluate", "label"),
-    "library": ("index", "search", "compare", "serve", "ask", "status", "forget", "relocate", "rebuild", "salvage", "demo"),
+    "jobs": ("index", "evaluate", "label", "check"),
+    "json": ("search", "index", "compare", "status", "models", "evaluate", "label", "check", "map"),
+    "library": ("index", "search", "compare", "serve", "ask", "status", "check", "map", "forget", "relocate", "rebuild", "salvage", "demo"),
     "max_megabytes": ("search", "ask", "compare", "serve"),
     "max_megapixels": ("index", "search", "ask", "compare", "serve"),
     "min_closeness": ("search",),
     "min_probability": ("search",),
     "min_similarity": ("search",),
-    "model": ("index", "search", "compare", "serve", "evaluate", "label"),
+    "model": ("index", "search", "compare", "serve", "evaluate", "label", "check"),
     "n_results": ("search", "ask"),
     "name_from": ("index",),
     "names": ("search",),
@@ -105,7 +106,7 @@ TAKEN_BY: dict[str, tuple[str, ...]] = {
     "prune": ("index",),
     "reread": ("index",),
     "root_path": ("serve",),
-    "runtime": ("index", "search", "compare", "serve", "evaluate", "label"),
+    "runtime": ("index", "search", "compare", "serve", "evaluate", "label", "check"),
     "store": ("index", "search", "serve", "rebuild"),
     "to": ("salvage",),
 }

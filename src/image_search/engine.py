@@ -6,14 +6,14 @@ import contextlib
 import functools
 import os
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from . import given
-from .config import MOST_SIDE, THUMBNAIL_SIDE
+from .config import MOST_NEIGHBOURS, MOST_SIDE, THUMBNAIL_SIDE
 from .errors import SALVAGE, LibraryDamagedError, QueryError, UsageError
 from .images.opening import FileInRoot
 from .images.pool import DecodePool, PictureSource
@@ -40,7 +40,9 @@ from .search.variants import SIDE as VARIANT_SIDE
 from .search.variants import merged, variants
 from .tidy.comparison import Comparison, compared
 from .tidy.fold import fold, folded_search
-from .tidy.looks import Looks
+from .tidy.labelled import of_folder, of_library, top_of
+from .tidy.labels import LabelCheck
+from .tidy.map import LibraryMap, map_of
 from .types import Embedder, Float32, IndexReport, Match, Picture, Region
 
 __all__ = ["ImageSearchEngine"]
@@ -109,6 +111,7 @@ class ImageSearchEngine(OpenLibrary):
             with catalog.transaction():
                 plan = make_plan(catalog, asked.folders, asked.rules)
             report = self._work(catalog, plan, asked)
+            self._model.record_words(catalog)
             closeness.renew(catalog)
             if catalog.generation:  # else there is nothing in it, and nothing may stay behind
                 self._refresh_store(catalog, forgotten=asked.rules.prune)
@@ -203,7 +206,8 @@ class ImageSearchEngine(OpenLibrary):
         nearest = functools.partial(merged, lambda vector, n: searcher.search(vector, n, filters, asked.how, same, meaning), questions)
         found, exact = folded_search(nearest, searcher.reader, self.looks, asked.n) if asked.fold else nearest(asked.n)
         self._say(searcher.unfulfillable(filters) if filters.by_file else ())
-        return Matches(found, queries=queries, model=searcher.reader.fingerprint.name, exact=exact, library=self.library)
+        model, narrowed = searcher.reader.fingerprint.name, bool(asked.filters.names or asked.filters.path)
+        return Matches(found, queries=queries, model=model, exact=exact, library=self.library, narrowed=narrowed)
 
     def compare(self, a: Source, b: Source, *, threshold: float | None = None) -> Comparison:
         """How similar two pictures are, and whether they show the same one; true if they do (see `Comparison`).
@@ -223,15 +227,6 @@ class ImageSearchEngine(OpenLibrary):
     def fold(self, matches: Sequence[Match]) -> list[Match]:
         """Each picture of these matches once, its copies in `also` of the nearest; `search(fold=True)` asks for more in their place."""
         return fold(self._open().reader, self.looks, matches)
-
-    @functools.cached_property
-    def looks(self) -> Looks:
-        """What the library's pictures look like, to be compared by pixels."""
-        return Looks(self._small, lambda sha256: self._library.thumbnails().get(sha256))
-
-    def _small(self, source: PictureSource, side: int) -> Picture:
-        recipe = (self._open().reader if self._library.exists else self._model.for_a_new_library()).fingerprint.preprocess
-        return self.decoders.pool(recipe, sent=isinstance(source, bytes)).picture(source, max_side=side)
 
     def _variants(self, query: Query, reader: QueryReader) -> list[tuple[str, Float32]]:
         """The query mirrored, turned, cropped: name and vector of each."""
@@ -331,6 +326,61 @@ class ImageSearchEngine(OpenLibrary):
                 count = moving.relocate(catalog, given.path(old, "the old folder"), given.path(new, "the new folder"), generation)
             self._refresh_store(catalog)
         return count
+
+    # --- understanding it ---------------------------------------------------------------------------------------------------
+
+    def check(
+        self, folder: Folder | None = None, *, neighbours: int | None = None, progress: bool | Callable[[str, int, int], None] = True
+    ) -> LabelCheck:
+        """Which labels may be wrong: pictures whose neighbours say another class, far from everything; classes that mix.
+
+        Args:
+            folder: None: the library. Else every picture below it, its class the folder in which it lies; nothing is written.
+            neighbours: how many vote on each picture; None: 20, or fewer where classes are small.
+            progress: True: bars on stderr (in a terminal or notebook); a callable gets (what, done, total); False: none.
+
+        Raises UsageError: no such folder, fewer than two classes; LibraryNotFoundError, ModelError, ...
+        """
+        votes = None if neighbours is None else given.whole(neighbours, "neighbours", most=MOST_NEIGHBOURS)
+        with self._progress(progress) as say:
+            if folder is None:
+                reader: Reader | None = self._open().reader
+                labelling = of_library(self._open().reader)
+            else:
+                root = top_of(given.path(folder, "the folder"))  # before a model is loaded
+                reader = self._open().reader if self._library.exists else None
+                labelling = of_folder(root, self._reader(reader), lambda *at: say("pictures", *at))
+            labelling.check()
+            model = (self._model.for_a_new_library() if reader is None else reader).fingerprint.name
+            found = labelling.checked(model, votes, lambda *at: say("neighbours", *at))
+        found.library = self.library if folder is None else None
+        return found
+
+    def map(self, *, fresh: bool = False, seed: int = 0, progress: bool | Callable[[str, int, int], None] = True) -> LibraryMap:
+        """The library in two dimensions, as it is kept; what is new since is placed between the rest, and nothing moves.
+
+        Args:
+            fresh: lay it out anew. seed: from 0 on; another one is another map.
+            progress: as for `check`.
+
+        Raises MissingExtraError where a layout is needed and the extra [map] is not installed; LibraryError without images.
+        """
+        number = given.whole(seed, "seed", least=0, most=2**31 - 1)
+        with self._progress(progress) as say:
+            reader = self._open().reader
+            return map_of(reader, fresh=given.truth(fresh, "fresh"), seed=number, notify=self._notify, say=lambda *at: say("map", *at))
+
+    @contextlib.contextmanager
+    def _progress(self, progress: bool | Callable[[str, int, int], None]) -> Iterator[Callable[[str, int, int], None]]:
+        """What is told how far something is."""
+        wanted: Any = progress if callable(progress) else given.truth(progress, "progress")
+        if wanted is True:
+            from .present.progress import bars  # tqdm comes with it
+
+            with bars() as say:
+                yield say
+        else:
+            yield wanted or (lambda *_: None)
 
     def verify(self) -> list[str]:
         """Read the whole catalog and say what is damaged in it, a line each (see `library.salvage.find_damage`); empty: nothing."""

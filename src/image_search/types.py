@@ -36,6 +36,7 @@ __all__ = [
     "TextEmbedder",
     "UInt8",
     "VectorStore",
+    "Vote",
 ]
 
 Float32 = npt.NDArray[np.float32]
@@ -300,6 +301,14 @@ class Match:
     def distance(self) -> float:
         """1 - similarity, 0 to 2; lower is nearer."""
         return 1.0 - self.similarity
+
+
+class Vote(NamedTuple):
+    """The most likely class of a query: so many `votes` of `of` matches have it."""
+
+    name: str
+    votes: int
+    of: int
 
 
 @dataclass(frozen=True, slots=True)

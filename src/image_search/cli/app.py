@@ -31,6 +31,8 @@ COMMANDS = (  # what is needed first comes first in the help
     "models",
     "evaluate",
     "label",
+    "check",
+    "map",
     "forget",
     "relocate",
     "rebuild",

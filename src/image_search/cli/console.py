@@ -81,7 +81,7 @@ def print_matches(matches: Matches) -> None:
     from ..present.table import matches_table
 
     # None for a pipe or a file, where nothing is shortened
-    print(matches_table(matches, width=shutil.get_terminal_size().columns if sys.stdout.isatty() else None))
+    print(matches_table(matches, width=shutil.get_terminal_size().columns if sys.stdout.isatty() else None, vote=matches.vote()))
 
 
 def bytes_from_stdin(megabytes: float) -> bytes:

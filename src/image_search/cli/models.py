@@ -22,6 +22,7 @@ def models(*, json_output: bool) -> None:
             "dimensions": row.dim,
             "megabytes": row.megabytes,
             "licence": row.licence,
+            "terms": row.terms or None,
             "here": is_available(row),
             "about": row.about,
         }
@@ -32,5 +33,6 @@ def models(*, json_output: bool) -> None:
         return
     for row in rows:
         here = "here" if row["here"] else "to be fetched once"
-        print(f"{row['name']:<11}{row['megabytes'] or '?':>5} MB  {here:<19}{row['about']} ({row['licence']})")
+        licence = row["licence"] if row["terms"] is None else f"{row['licence']}: {row['terms']}"
+        print(f"{row['name']:<13}{row['megabytes'] or '?':>5} MB  {here:<19}{row['about']} ({licence})")
     print("Any Hugging Face model of the ViT family works too, by its id or as a local folder: --model org/name")

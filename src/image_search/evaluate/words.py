@@ -4,20 +4,21 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 
-from ..config import available_cpus
+from .. import given
+from ..config import MOST_JOBS, available_cpus
 from ..embedding import Embedded, embed_each, in_order
 from ..errors import DecodeError, ImageSearchError, UsageError
 from ..images.pool import DecodePool
 from ..images.scan import ImageFile, scan
-from ..models import chances, checked_phrase, knowing_words, load_model
+from ..models import chances, check_runtime, checked_phrase, knowing_words, load_model
 from ..paths import shown
-from ..types import Float32, TextEmbedder
+from ..types import Embedder, Float32, TextEmbedder
 from .metrics import top
 
 __all__ = ["Labelled", "WordFigures", "label", "phrases_of", "words_found"]
@@ -72,7 +73,7 @@ def phrases_of(names: Sequence[str], template: str) -> list[str]:
 
 def label(
     folder: str | os.PathLike[str],
-    labels: Sequence[str],
+    labels: str | Sequence[str],
     *,
     model: str,
     template: str = "{}",
@@ -83,28 +84,47 @@ def label(
     """Each picture's best label, in the order of the paths, as it goes. Nothing is written.
 
     Args:
-        labels: at least one; blanks around them and repetitions do not count.
+        labels: one or several; blanks around them and repetitions do not count.
         model: a name as for an engine, of a model that knows words.
         template: how a label is said to the model, with `{}` for it.
         progress: gets (done, total), pictures.
 
     Raises:
-        UsageError: no such folder, no label. ModelError: the model cannot be used, or knows no words.
+        UsageError: no such folder, no label, a value of the wrong kind; at once. ModelError: the model cannot be used, or knows no words.
     """
-    root = os.path.realpath(os.path.expanduser(folder))
+    root = os.path.realpath(os.path.expanduser(given.path(folder, "the folder")))
+    names = list(dict.fromkeys(checked_phrase(name) for name in given.texts(labels, "labels")))
+    phrases = phrases_of(names, given.text(template, "template"))
+    given.text(model, "the model")
+    if runtime is not None:
+        check_runtime(runtime)
+    threads = available_cpus() if jobs is None else given.whole(jobs, "jobs", most=MOST_JOBS)
+    if progress is not None:
+        given.function(progress, "progress")
     if not os.path.isdir(root):
         raise UsageError("there is no such folder", path=folder, hint="give a folder with images")
-    names = list(dict.fromkeys(checked_phrase(name) for name in labels))
     if not names:
         raise UsageError("no label was given", hint="for example 'cat,dog,a bowl of ramen'")
-    phrases = phrases_of(names, template)
     paths = sorted(found.path for found in scan(root) if isinstance(found, ImageFile))
     if not paths:
         raise ImageSearchError("there are no images in this folder", path=folder)
-    threads = jobs or available_cpus()
-    with contextlib.closing(load_model(model, runtime=runtime, threads=threads)) as loaded:
+    return _labelled(
+        paths, dict(zip(names, phrases, strict=True)), lambda: load_model(model, runtime=runtime, threads=threads), threads, progress
+    )
+
+
+def _labelled(
+    paths: Sequence[str],
+    phrases: Mapping[str, str],
+    load: Callable[[], Embedder],
+    threads: int,
+    progress: Callable[[int, int], None] | None,
+) -> Iterator[Labelled]:
+    """`phrases`: label -> how it is said to the model."""
+    names = list(phrases)
+    with contextlib.closing(load()) as loaded:
         words = knowing_words(loaded)
-        vectors = words.embed_text(phrases)  # (L, D)
+        vectors = words.embed_text(list(phrases.values()))  # (L, D)
         with DecodePool(threads, words.fingerprint.preprocess) as pool:
             for done, (path, found) in enumerate(_embedded(paths, pool, words), 1):
                 if progress is not None:
@@ -113,9 +133,9 @@ def label(
                     yield Labelled(path, "", 0.0, 0.0, found.reason.value)
                 elif found.vector is not None:
                     cosines = vectors @ found.vector  # (L,)
-                    chances = probabilities(cosines, words.calibration)
-                    best = int(np.argmax(chances))
-                    yield Labelled(path, names[best], float(chances[best]), float(cosines[best]))
+                    fits = probabilities(cosines, words.calibration)
+                    best = int(np.argmax(fits))
+                    yield Labelled(path, names[best], float(fits[best]), float(cosines[best]))
 
 
 def _embedded(paths: Sequence[str], pool: DecodePool, model: TextEmbedder) -> Iterator[tuple[str, Embedded | DecodeError]]:

@@ -72,6 +72,13 @@ def _similarities(value: object) -> bool:
     return bool((found >= -1.01).all() and (found <= 1.01).all() and (found[1:] >= found[:-1]).all())  # False where it is NaN
 
 
+def _words(value: object) -> bool:
+    """What `models.words_record` says: a hash, then vectors of eight phrases, float32."""
+    return (
+        isinstance(value, bytes) and len(value) > 32 and len(value) % 32 == 0 and bool(np.isfinite(np.frombuffer(value[32:], "<f4")).all())
+    )
+
+
 _FACTS: dict[str, Callable[[object], bool]] = {
     "generation": _whole,
     "closeness": _similarities,
@@ -81,6 +88,7 @@ _FACTS: dict[str, Callable[[object], bool]] = {
     "runtime": _text,
     "store": _text,
     "store_generation": _whole,
+    "words": _words,
 }
 
 

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Callable
 from pathlib import Path
 
 from .. import forks
 from ..advice import Advice, Setting, Verb
-from ..errors import ModelMismatchError, ModelMissingError, UnknownModelError, UsageError
+from ..errors import ModelError, ModelMismatchError, ModelMissingError, UnknownModelError, UsageError
 from ..models import (
     canonical_vectors,
     check_embedder,
@@ -20,6 +19,7 @@ from ..models import (
     prove,
     remember,
     resolve,
+    words_are_here,
     words_record,
     words_rows,
 )
@@ -125,15 +125,38 @@ class LibraryModel:
         canonical = self._canonical
         catalog = Catalog.create(self._folder, model.fingerprint, canonical)
         catalog.set_meta("runtime", model.runtime)  # of the one that made it, for people who look
-        with contextlib.suppress(ModelMissingError):  # pictures can be indexed without the files of its words
-            if hasattr(model, "embed_text"):
-                catalog.set_meta(WORDS, words_record(knowing_words(model)))
         self._proved_for = catalog.fingerprint
+        self._record(model, catalog)
         if self._given is None:
             remember(model, canonical)
         if line := loss_in_int8(model):
             self._notify(line)
         return catalog
+
+    def record_words(self, catalog: Catalog) -> None:
+        """Let a library whose words came later know them from now on; those that it knows already stay.
+
+        Where the model was asked for by name they are fetched for it; else only what is on this machine counts.
+        """
+        if catalog.meta(WORDS) is not None:
+            return
+        theirs = catalog.fingerprint
+        here = hasattr(self._given, "embed_text") if self._given is not None else words_are_here(theirs.name, self._runtime)
+        if here or (here is not None and self._name and self._given is None):
+            try:
+                self._record(self.of(theirs, catalog.canonical), catalog)
+            except ModelError as error:
+                self._notify(Advice("The model's words are not ready: ", error.line))
+
+    def _record(self, model: Embedder, catalog: Catalog) -> None:
+        """One statement: there or not there. Pictures can be indexed without the files of their words, and with damaged ones."""
+        try:
+            if hasattr(model, "embed_text"):
+                catalog.set_meta(WORDS, words_record(knowing_words(model)))
+        except ModelMissingError:
+            pass
+        except ModelError as error:
+            self._notify(Advice("The model's words are not ready: ", error.line))
 
     def of(self, theirs: Fingerprint, canonical: Float32) -> Embedder:
         """The library's model, loaded and proved to draw the library's vectors here.

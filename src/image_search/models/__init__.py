@@ -10,7 +10,7 @@ A model is a row of `rows.py`, a runtime a row of `runtimes.py`. Nothing heavy i
 
 from __future__ import annotations
 
-from .find import choose_auto, is_available, resolve
+from .find import choose_auto, is_available, resolve, words_are_here
 from .load import load_model, loss_in_int8
 from .proof import canonical_vectors, check_embedder, prove, prove_words, remember, words_record
 from .rows import MODELS, ModelRow, full_precision_of, near_identical, words_rows
@@ -42,6 +42,7 @@ __all__ = [
     "prove_words",
     "remember",
     "resolve",
+    "words_are_here",
     "words_record",
     "words_rows",
 ]

@@ -8,6 +8,7 @@ from typing import Any
 
 from ..types import Fingerprint, Preprocess
 from .files import TWO_TOWERS, ModelFiles
+from .graph import OnnxFile
 
 __all__ = ["Checkpoint"]
 
@@ -20,7 +21,7 @@ class Checkpoint:
         name, source, revision: of its row; they go into the fingerprint as they are.
         files: where it lies; `files.weights[0]` is what is opened.
         preprocess: how it wants its pixels.
-        weights: the content of that file, where it was read (ONNX); None: the runtime reads the files itself (torch).
+        weights: what is in `files.weights`, where they were read (ONNX); None: the runtime reads the files itself (torch).
         weights_sha256: hex digest of what is opened.
         output: "auto", "cls", "pooler" or "embedding": what the row asks for.
         model_type: its architecture, one of `files.ARCHITECTURES`; None if unknown.
@@ -35,7 +36,7 @@ class Checkpoint:
     revision: str
     files: ModelFiles
     preprocess: Preprocess
-    weights: bytes | None = field(repr=False)
+    weights: OnnxFile | None = field(repr=False)
     weights_sha256: str
     output: str
     model_type: str | None

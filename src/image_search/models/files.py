@@ -25,6 +25,7 @@ __all__ = [
     "ModelFiles",
     "TextFiles",
     "Weights",
+    "check_kept_as",
     "choose_text",
     "choose_weights",
     "files_in",
@@ -101,17 +102,18 @@ def _onnx(name: str, present: set[str]) -> list[str]:
 
 
 def files_in(folder: Path, kind: Weights) -> ModelFiles | None:
-    """What this folder (a local one, or a snapshot in the Hugging Face cache) holds of this kind; None without weights."""
+    """What this folder (a local one, or a snapshot in the Hugging Face cache) holds of this kind; None without all of its weights."""
     try:
         places = [place for place in (folder, folder / "onnx") if place.is_dir()]
-        names = [p.relative_to(folder).as_posix() for place in places for p in place.iterdir() if p.is_file()]
+        # A link that leads nowhere is a file that was taken out of the cache's store: it belongs to the weights, and is not here.
+        names = [p.relative_to(folder).as_posix() for place in places for p in place.iterdir() if p.is_file() or p.is_symlink()]
     except OSError as error:
         raise ModelMissingError("this model's folder cannot be read", path=folder, hint="check its permissions") from error
     weights = choose_weights(names, kind)
-    if not weights:
+    opened = _all_there(folder, weights)
+    if not opened:
         return None
-    opened = tuple(folder / name for name in weights)
-    text = tuple(folder / name for name in choose_text(names, weights, kind)) if kind == "onnx" else opened
+    text = _all_there(folder, choose_text(names, weights, kind)) if kind == "onnx" else opened
     return ModelFiles(
         kind=kind,
         folder=folder,
@@ -120,6 +122,11 @@ def files_in(folder: Path, kind: Weights) -> ModelFiles | None:
         preprocessor=_if_there(folder / "preprocessor_config.json"),
         text=TextFiles(folder, text, _if_there(folder / TOKENIZER), _if_there(folder / TOKENIZER_CONFIG)),
     )
+
+
+def _all_there(folder: Path, names: Iterable[str]) -> tuple[Path, ...]:
+    paths = tuple(folder / name for name in names)
+    return paths if all(path.is_file() for path in paths) else ()
 
 
 def _if_there(path: Path) -> Path | None:
@@ -187,27 +194,34 @@ def _header(path: Path) -> tuple[dict[str, Any], int]:
         raise ModelDamagedError("this model file does not load", path=path, hint="fetch or copy it again") from error
 
 
-def weights_digest(weights: tuple[Path, ...], first: bytes | None = None) -> str:
-    """Hex sha256 of the weights: of the file, or of the digests of its parts in order. `first`: the first one's content, if already read.
+def weights_digest(weights: tuple[Path, ...], known: tuple[str, ...] = ()) -> str:
+    """Hex sha256 of the weights: of the file, or of the digests of its parts in order. `known`: those of all parts, if already read.
 
     Raises:
         ModelDamagedError: a file of the Hugging Face cache whose content is not what its name there says.
     """
     digests: list[str] = []
-    for i, path in enumerate(weights):
-        if i == 0 and first is not None:
-            found = hashlib.sha256(first).hexdigest()
+    for number, path in enumerate(weights):
+        if known:
+            found = known[number]
         else:
             try:
                 with path.open("rb") as file:
                     found = hashlib.file_digest(file, "sha256").hexdigest()
             except OSError as error:
                 raise ModelMissingError("this model file cannot be read", path=path, hint="check its permissions") from error
-        # Large files lie in the cache under their sha256, linked from the snapshot (not on Windows without links: nothing to compare).
-        kept_as = path.resolve().name
-        if path.is_symlink() and re.fullmatch(r"[0-9a-f]{64}", kept_as) and kept_as != found:
-            raise ModelDamagedError(
-                "this model file is damaged", path=path.resolve(), hint="delete it; it is then downloaded again when asked for"
-            )
+        check_kept_as(path, found)
         digests.append(found)
     return digests[0] if len(digests) == 1 else hashlib.sha256("".join(digests).encode()).hexdigest()
+
+
+def check_kept_as(path: Path, sha256: str) -> None:
+    """ModelDamagedError where the Hugging Face cache keeps this file under another hash than that of its content.
+
+    Large files lie there under their sha256, linked from the snapshot (not on Windows without links: nothing to compare).
+    """
+    kept_as = path.resolve().name
+    if path.is_symlink() and re.fullmatch(r"[0-9a-f]{64}", kept_as) and kept_as != sha256:
+        raise ModelDamagedError(
+            "this model file is damaged", path=path.resolve(), hint="delete it; it is then downloaded again when asked for"
+        )

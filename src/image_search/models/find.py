@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import importlib.util
+import logging
 import os
 from pathlib import Path
 
 from .. import given
 from ..advice import Advice, Setting, Verb
-from ..errors import ModelMissingError, UnknownModelError
-from .files import ModelFiles, Weights, files_in
+from ..errors import ModelError, ModelMissingError, UnknownModelError
+from .files import TWO_TOWERS, ModelFiles, Weights, files_in, read_json
 from .rows import BUNDLED, HUB_ID, MODELS, ModelRow
 from .runtimes import runtimes_for
 
-__all__ = ["choose_auto", "fetch", "find", "is_available", "resolve"]
+__all__ = ["choose_auto", "fetch", "find", "has_words", "is_available", "resolve", "words_are_here"]
+
+log = logging.getLogger("image_search")
 
 HERE = Path(__file__).parent  # bundled models lie beside this file, each in a folder of its name
 
@@ -83,6 +86,22 @@ def find(row: ModelRow, runtime: str | None) -> ModelFiles | None:
     return None
 
 
+def has_words(files: ModelFiles) -> bool | None:
+    """Whether the files of its words are among these, which may have been put here by another program or by hand; None: it knows none."""
+    if files.text is None or files.config is None or read_json(files.config).get("model_type") not in TWO_TOWERS:
+        return None
+    return bool(files.text.weights and files.text.tokenizer)
+
+
+def words_are_here(name: str, runtime: str | None) -> bool | None:
+    """`has_words` of the model of this name; None as well where there is no such model on this machine. Looks, asks nobody."""
+    try:
+        files = find(resolve(name), runtime)
+        return None if files is None else has_words(files)
+    except ModelError:
+        return None
+
+
 def fetch(row: ModelRow, runtime: str | None, download: bool) -> ModelFiles:
     """Get files that are not on this machine, or say why not. Errors as in `load_model`."""
     from . import hub
@@ -98,6 +117,8 @@ def fetch(row: ModelRow, runtime: str | None, download: bool) -> ModelFiles:
         size = f" ({row.megabytes:.0f} MB, once)" if row.megabytes else ""
         index = Verb("index", ("FOLDER", Setting("model", row.name)))
         raise ModelMissingError(f"model {row.name} is not on this machine", hint=Advice(f"fetch it{size} with: ", index))
+    if row.terms:
+        log.warning("Model %s has conditions of its own, the %s: %s", row.name, row.licence, row.terms)
     repo, revision = _repository(row, kinds[0])
     same_place = tuple(kind for kind in kinds if _repository(row, kind) == (repo, revision))
     return hub.fetch(repo, revision, same_place, name=row.name)

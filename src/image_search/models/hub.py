@@ -61,9 +61,11 @@ def fetch(repo: str, revision: str, kinds: tuple[Weights, ...], *, name: str) ->
         for kind in kinds:
             weights = choose_weights(names, kind)
             if weights:
-                wanted = [*weights, *choose_text(names, weights, kind), SHARD_INDEX, *_CONFIGS]
-                folder = huggingface_hub.snapshot_download(repo, revision=revision, allow_patterns=wanted)
-                files = files_in(Path(folder), kind)
+                wanted = [*weights, *choose_text(names, weights, kind), SHARD_INDEX, *_CONFIGS[1:]]
+                folder = Path(huggingface_hub.snapshot_download(repo, revision=revision, allow_patterns=wanted))
+                if _CONFIGS[0] in names:  # last, of the same commit: `cached` looks for it first, so half a download is none
+                    huggingface_hub.hf_hub_download(repo, _CONFIGS[0], revision=folder.name)
+                files = files_in(folder, kind)
                 if files is not None:
                     return files
     except errors.GatedRepoError as error:

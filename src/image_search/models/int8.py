@@ -23,9 +23,10 @@ from typing import Any
 import numpy as np
 
 from ..advice import Advice, Setting, Verb
-from ..errors import MissingExtraError, ModelError
+from ..errors import MissingExtraError, ModelError, ModelMissingError
 from ..types import Float32
 from .checkpoint import Checkpoint
+from .graph import OnnxFile
 from .onnx import OnnxEmbedder, open_onnx
 
 __all__ = ["import_quantiser", "in_8_bits", "loss", "open_int8"]
@@ -33,8 +34,11 @@ __all__ = ["import_quantiser", "in_8_bits", "loss", "open_int8"]
 
 def open_int8(checkpoint: Checkpoint) -> OnnxEmbedder:
     """Round an ONNX model's weights and load what came out. Errors as for `in_8_bits` and `open_onnx`."""
-    rounded = in_8_bits(checkpoint.weights or b"", checkpoint.path)
-    return open_onnx(replace(checkpoint, weights=rounded, weights_sha256=hashlib.sha256(rounded).hexdigest()))
+    try:
+        rounded = in_8_bits(checkpoint.path.read_bytes(), checkpoint.path)
+    except OSError as error:
+        raise ModelMissingError("this model file cannot be read", path=checkpoint.path, hint="fetch or copy it again") from error
+    return open_onnx(replace(checkpoint, weights=OnnxFile(rounded), weights_sha256=hashlib.sha256(rounded).hexdigest()))
 
 
 def import_quantiser() -> tuple[Any, Any]:

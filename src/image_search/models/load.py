@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+from dataclasses import replace
+
 from .. import given
 from ..advice import Advice, Setting, Verb
 from ..config import MOST_JOBS, available_cpus
@@ -9,7 +12,8 @@ from ..errors import ModelDamagedError, ModelError, ModelMissingError
 from ..types import Embedder, Preprocess
 from .checkpoint import Checkpoint
 from .files import ModelFiles, files_in, has_trained_pooler, read_architecture, read_calibration, read_json, weights_digest
-from .find import fetch, find, resolve
+from .find import fetch, find, has_words, resolve
+from .graph import read_onnx
 from .recipe import read_recipe
 from .rows import ModelRow, full_precision_of
 from .runtimes import Runtime, runtimes_for
@@ -47,11 +51,23 @@ def open_row(row: ModelRow, *, runtime: str | None = None, threads: int | None =
     """`load_model` for a row, of the table or not."""
     able = runtimes_for(row, runtime)
     able[0].check_installed()  # before anything is fetched for it
-    files = find(row, runtime) or fetch(row, runtime, download)
+    files = _files(row, runtime, download)
     chosen = next(one for one in able if one.weights == files.kind)
     checkpoint = _read(row, files, threads or available_cpus())
     pictures = chosen.open(checkpoint)
-    return WordsEmbedder(pictures, lambda: _text_tower(checkpoint, chosen)) if checkpoint.knows_words else pictures
+    facts = replace(checkpoint, weights=None)  # what was read is not kept for the words' sake: 372 MB of SigLIP 2
+    return WordsEmbedder(pictures, lambda: _text_tower(facts, chosen)) if checkpoint.knows_words else pictures
+
+
+def _files(row: ModelRow, runtime: str | None, download: bool) -> ModelFiles:
+    """Those of its pictures at least; those of its words, too, if they can be fetched and may be."""
+    files = find(row, runtime)
+    if files is None:
+        return fetch(row, runtime, download)
+    if download and not row.is_folder and has_words(files) is False:
+        with contextlib.suppress(ModelError):  # no network, no such repository any more: its pictures are here
+            return fetch(row, files.kind, download)
+    return files
 
 
 def loss_in_int8(embedder: Embedder) -> str | None:
@@ -92,17 +108,12 @@ def _read(row: ModelRow, files: ModelFiles, threads: int) -> Checkpoint:
     config = {} if files.config is None else read_json(files.config)
     model_type = None if files.config is None else read_architecture(config, files.config)
     recipe = row.preprocess or _recipe(files, model_type)
-    content = None
-    if files.kind == "onnx":
-        repair = "install this package again" if row.is_bundled else "fetch or copy it again"
-        try:
-            content = files.weights[0].read_bytes()
-        except OSError as error:
-            raise ModelMissingError("this model file cannot be read", path=files.weights[0], hint=repair) from error
-    elif model_type is None:
+    repair = "install this package again" if row.is_bundled else "fetch or copy it again"
+    read = read_onnx(files.weights, repair) if files.kind == "onnx" else None
+    if files.kind == "torch" and model_type is None:
         raise ModelError("this model does not say what it is (no config.json)", path=files.folder)
-    digest = weights_digest(files.weights, content)
-    if content is not None and row.sha256 not in (None, digest):
+    digest = weights_digest(files.weights, () if read is None else read.digests)
+    if read is not None and row.sha256 not in (None, digest):
         raise ModelDamagedError("this model file is damaged (its sha256 is another)", path=files.weights[0], hint=repair)
     return Checkpoint(
         name=row.name,
@@ -110,7 +121,7 @@ def _read(row: ModelRow, files: ModelFiles, threads: int) -> Checkpoint:
         revision=row.revision,
         files=files,
         preprocess=recipe,
-        weights=content,
+        weights=read,
         weights_sha256=digest,
         output=row.output,
         model_type=model_type,

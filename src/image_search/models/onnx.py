@@ -16,6 +16,7 @@ import numpy.typing as npt
 from ..errors import ModelDamagedError, ModelError
 from ..types import Fingerprint, Float32, Preprocess, UInt8
 from .checkpoint import Checkpoint
+from .graph import OnnxFile
 from .vectors import check_pixels, model_input, number_table, unit_row
 
 __all__ = ["OnnxEmbedder", "open_onnx"]
@@ -79,8 +80,13 @@ class OnnxEmbedder:
             return self._pool
 
 
-def open_session(model: bytes, path: Path) -> Any:
-    """An ONNX Runtime session over these bytes; files beside `path` may hold the weights (ONNX external data)."""
+def open_session(model: OnnxFile, path: Path, *, soon: bool = False) -> Any:
+    """An ONNX Runtime session over what was read of `path`. ModelDamagedError: it does not load, or asks for another file's weights.
+
+    Args:
+        soon: for a few runs only: the weights are used as they lie, not laid out anew first. SigLIP 2's words are then ready after .63
+            CPU s in place of .96, CLIP's after .21 in place of .38; a phrase takes .16 s in place of .12, and .09 in place of .07.
+    """
     # From 1.29 on it reports its use to its maker over the network, with an id of this machine that it keeps in the user's cache folder.
     # Read when it is loaded.
     os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
@@ -93,14 +99,32 @@ def open_session(model: bytes, path: Path) -> Any:
     options.inter_op_num_threads = 1
     options.log_severity_level = 4  # what goes wrong is raised; its own lines would stand beside ours
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # waiting threads must not eat the decoders' cores
-    with contextlib.suppress(TypeError):  # a folder whose name is no Unicode: what lies in it alone is not found there
-        options.add_session_config_entry("session.model_external_initializers_file_folder_path", str(path.parent))
+    options.add_session_config_entry("session.disable_prepacking", "1" if soon else "0")
     try:
-        session = ort.InferenceSession(model, options, providers=["CPUExecutionProvider"], enable_fallback=False)  # it prints to stdout
+        arrays = [ort.OrtValue.ortvalue_from_numpy(array) for array in model.arrays.values()]  # aligned, so no copy yet
+        options.add_external_initializers(list(model.arrays), arrays)
+        _give_weights_beside(options, model.beside, path)
+        session = ort.InferenceSession(model.content, options, providers=["CPUExecutionProvider"], enable_fallback=False)  # it would print
+        session.arrays = arrays  # which it uses; they must not go before it
         _ = [(end.name, end.shape) for end in (*session.get_inputs(), *session.get_outputs())]  # names that are no UTF-8 fail here
         return session
     except Exception as error:  # ONNX Runtime raises a dozen unrelated types for a bad file
         raise ModelDamagedError("this model file does not load", path=path, hint="fetch or copy it again") from error
+
+
+def _give_weights_beside(options: Any, beside: Mapping[str, bytes], path: Path) -> None:
+    """What was hashed, and nothing else, whatever names the graph holds.
+
+    ONNX Runtime (1.32, tried) reads any file of the folder it is told, of the current one where it is told none; and no link that leads
+    out of it, as every file of the Hugging Face cache is one. A table of contents keeps it from both; it must not be empty.
+    """
+    give = getattr(options, "add_external_initializers_from_files_in_memory", None)
+    if give is not None:
+        table = beside or {"-": b"-"}
+        give(list(table), list(table.values()), [len(content) for content in table.values()])
+        return
+    with contextlib.suppress(TypeError):  # before 1.24 (Macs with Intel); a folder whose name is no Unicode: nothing beside it
+        options.add_session_config_entry("session.model_external_initializers_file_folder_path", str(path.parent))
 
 
 def run(session: Any, output: str, feed: Mapping[str, npt.NDArray[Any]], path: Path) -> Float32:
@@ -144,7 +168,8 @@ def open_onnx(checkpoint: Checkpoint) -> OnnxEmbedder:
         ModelError: its inputs or outputs are not those of an image model.
     """
     path = checkpoint.path
-    session = open_session(checkpoint.weights or b"", path)
+    assert checkpoint.weights is not None
+    session = open_session(checkpoint.weights, path)
     chosen = choose_output(session, checkpoint)
     output = output_name(session, chosen)
     dim = _dimension(session, output, checkpoint.preprocess, path)

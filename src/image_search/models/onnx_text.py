@@ -8,10 +8,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ..errors import ModelError, ModelMissingError
+from ..errors import ModelError
 from ..types import Float32
 from .checkpoint import Checkpoint
 from .files import TextFiles, weights_digest
+from .graph import read_onnx
 from .onnx import open_session, run
 
 __all__ = ["open_text"]
@@ -30,11 +31,9 @@ def open_text(checkpoint: Checkpoint, files: TextFiles, tokens: int) -> tuple[Ca
         ModelDamagedError: the file does not load. ModelError: it does not take tokens, or takes another number of them.
     """
     path = files.weights[0]
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise ModelMissingError("this model file cannot be read", path=path, hint="fetch or copy it again") from error
-    session = open_session(content, path)
+    read = read_onnx(files.weights)
+    digest = weights_digest(files.weights, read.digests)
+    session = open_session(read, path, soon=True)
     inputs = {end.name: end for end in session.get_inputs()}
     names = [end.name for end in session.get_outputs()]
     if "input_ids" not in inputs or not set(inputs) <= set(_INPUTS):
@@ -54,4 +53,4 @@ def open_text(checkpoint: Checkpoint, files: TextFiles, tokens: int) -> tuple[Ca
             feed["attention_mask"] = np.ones_like(ids)  # the filled-up part, too: SigLIP was trained to read it
         return run(session, output, feed, path)
 
-    return text, weights_digest(files.weights, content)
+    return text, digest

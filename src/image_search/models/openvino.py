@@ -9,11 +9,14 @@ and for the page, not for single searches.
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import queue
+import shutil
 import sys
+import tempfile
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -75,7 +78,8 @@ def open_openvino(checkpoint: Checkpoint) -> OnnxEmbedder:
     streams = min(checkpoint.threads, available_cpus())
     precisions = ("bf16", "f32") if "BF16" in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES") else ("f32",)
     for precision in precisions:
-        run = _compile(core, checkpoint.path, OUTPUTS[fingerprint.output], recipe, precision, streams)
+        with _as_plain_files(checkpoint) as path:
+            run = _compile(core, path, OUTPUTS[fingerprint.output], recipe, precision, streams)
         embedder = OnnxEmbedder(run, f"openvino (cpu, {precision})", fingerprint, checkpoint.threads)
         if precision == "bf16" and matches_reference(embedder, expected):
             return embedder
@@ -85,6 +89,20 @@ def open_openvino(checkpoint: Checkpoint) -> OnnxEmbedder:
         embedder.close()
         raise ModelMismatchError(error.what, hint=_WAY_OUT) from error
     return embedder
+
+
+@contextlib.contextmanager
+def _as_plain_files(checkpoint: Checkpoint) -> Iterator[Path]:
+    """The graph's path, with plain files beside it: OpenVINO follows no link out of a folder; in the Hugging Face cache all are links."""
+    beside = {} if checkpoint.weights is None else checkpoint.weights.beside
+    if not beside:
+        yield checkpoint.path
+        return
+    with tempfile.TemporaryDirectory(prefix="image-search-") as place:
+        graph = Path(shutil.copyfile(checkpoint.path, Path(place) / checkpoint.path.name))
+        for name, content in beside.items():
+            (Path(place) / name).write_bytes(content)
+        yield graph
 
 
 def _compile(core: Any, path: Path, outputs: Sequence[str], preprocess: Preprocess, precision: str, streams: int) -> Run:

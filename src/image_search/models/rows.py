@@ -30,6 +30,7 @@ class ModelRow:
         preprocess: None: what its preprocessor_config.json says.
         sha256: the only weights that may carry this name; None: any (they go into the fingerprint).
         licence: of the weights.
+        terms: address of that licence, where it has conditions of its own: said before they are first fetched.
         megabytes: to fetch and to keep; None if unknown.
         about: one line for people.
         calibration: (scale, bias) with which sigmoid(scale * cosine + bias) is the trained probability that words fit a picture, where
@@ -50,6 +51,7 @@ class ModelRow:
     preprocess: Preprocess | None = None
     sha256: str | None = None
     licence: str = "unknown"
+    terms: str = ""
     megabytes: float | None = None
     about: str = ""
     calibration: tuple[float, float] | None = None
@@ -114,6 +116,65 @@ MODELS: tuple[ModelRow, ...] = (
         about="DINOv2 ViT-S/14; takes 1.5 times as long as dino",
     ),
     ModelRow(
+        name="dinov2-reg-s",
+        source="facebook/dinov2-with-registers-small",
+        revision="0d9846e56b43a21fa46d7f3f5070f0506a5795a9",  # pinned by several public programs, Intel's Geti Prompt among them
+        onnx_repo="onnx-community/dinov2-with-registers-small",
+        # Pinned by two public programs with the file's sha256 (815e440d222e6029...). How many bytes it has was not found: 87 MB are
+        # what the same architecture's export has here.
+        onnx_revision="ec7abea1a8757ec4f9f7b26399d31234ffaa6e6a",
+        onnx_file="onnx/model.onnx",
+        output="cls",  # before the four registers; its pooled output is the same token
+        dim=384,
+        licence="Apache-2.0",
+        megabytes=87,
+        about="DINOv2 ViT-S/14 with registers, which take what plain DINOv2 hides in a few patches; takes as long as dinov2-s",
+    ),
+    ModelRow(
+        name="dinov2-b",
+        source="facebook/dinov2-base",
+        revision="f9e44c814b77203eaa57a6bdbbd535f21ede1415",  # in the model list of MTEB
+        onnx_repo="Xenova/dinov2-base",
+        # huggingface.co/Xenova/dinov2-base/tree/d5c6f95... shows onnx/model.onnx, 347 MB; no public digest of it was found.
+        onnx_revision="d5c6f95370b205a804bf4415fd98fd6d7f778cf9",
+        onnx_file="onnx/model.onnx",
+        output="cls",
+        dim=768,
+        licence="Apache-2.0",
+        megabytes=347,
+        about="DINOv2 ViT-B/14; takes 5 times as long as dino",
+    ),
+    ModelRow(
+        name="dinov3-s",
+        source="facebook/dinov3-vits16-pretrain-lvd1689m",  # asks for a permission first; the ONNX repository does not
+        revision="114c1379950215c8b35dfcd4e90a5c251dde0d32",  # pinned by several public programs, Intel's Geti Prompt among them
+        onnx_repo="onnx-community/dinov3-vits16-pretrain-lvd1689m-ONNX",
+        # Pinned by public programs with sha256 and size of the graph (bb75e9e30ff382ec..., 137,969 bytes) and of onnx/model.onnx_data
+        # beside it, which holds the weights (1eff0bb9f4fdef83..., 86,347,776 bytes).
+        onnx_revision="48988dfe73065df8d6f5ccc0edc7c8bcf307de41",
+        onnx_file="onnx/model.onnx",
+        output="cls",  # before the four registers; its pooler_output is the same token
+        dim=384,
+        licence="DINOv3 License",
+        terms="https://ai.meta.com/resources/models-and-libraries/dinov3-license",
+        megabytes=87,
+        about="DINOv3 ViT-S/16; as quick as dino; Meta's licence has conditions",
+    ),
+    ModelRow(
+        name="dino-b8",
+        source="facebook/dino-vitb8",
+        # Its branch holds safetensors (f1ca762, "Adding safetensors variant of this model (#3)"); of both repositories' commits public
+        # pages show seven letters, which pin nothing. That the ONNX file is called like its siblings' (Xenova/dino-vits8) is not proved,
+        # its size is what the same architecture's export has here.
+        onnx_repo="Xenova/dino-vitb8",
+        onnx_file="onnx/model.onnx",
+        output="cls",  # as of dino: no pooler was trained
+        dim=768,
+        licence="Apache-2.0",
+        megabytes=343,
+        about="DINO ViT-B/8, patches of 8 pixels: fine detail; takes 17 times as long as dino",
+    ),
+    ModelRow(
         name="vit-in21k",
         source="google/vit-base-patch16-224-in21k",
         # "Adding safetensors variant of this model (#6)", as huggingface.co/google/vit-base-patch16-224-in21k/tree/main shows it.
@@ -127,6 +188,7 @@ MODELS: tuple[ModelRow, ...] = (
     ModelRow(
         name="siglip2",
         source="google/siglip2-base-patch16-224",
+        revision="75de2d55ec2d0b4efc50b3e9ad70dba96a7b2fa2",  # pinned by several public programs
         onnx_repo="onnx-community/siglip2-base-patch16-224-ONNX",
         # Pinned by a public program, with the sha256 of its 8-bit files; of the float32 ones no public digest was found.
         onnx_revision="ba1f3b0843f24bc5417d38e19c37b287d719b2f4",
@@ -143,6 +205,8 @@ MODELS: tuple[ModelRow, ...] = (
     ModelRow(
         name="clip-b32",
         source="openai/clip-vit-base-patch32",
+        # The hub's conversion bot's, with the safetensors (605,157,884 bytes) that the branch lacks; pinned by several public programs.
+        revision="c237dc49a33fc61debc9276459120b7eac67e7ef",
         onnx_repo="Xenova/clip-vit-base-patch32",
         # Pinned by several public programs, one with the sha256 of both files (fd6e1402a588279d..., 3f6571f5bad13a97...).
         onnx_revision="d15189d7028b43f1d3e65039190477f6af591c2a",

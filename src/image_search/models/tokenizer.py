@@ -21,7 +21,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..errors import ModelDamagedError, ModelError
-from .files import TextFiles, read_json
+from .files import TextFiles, check_kept_as, read_json
 
 __all__ = ["Tokenizer", "read_tokenizer"]
 
@@ -76,10 +76,13 @@ def read_tokenizer(files: TextFiles, model_type: str, config: dict[str, Any]) ->
         from tokenizers import Tokenizer as Encoder
 
         content = files.tokenizer.read_bytes()
+        check_kept_as(files.tokenizer, hashlib.sha256(content).hexdigest())
         encoder = Encoder.from_buffer(content)
         encoder.no_padding()
         encoder.enable_truncation(length)
         filler = None if model_type == "clip" else _filler(encoder, facts)
+    except ModelDamagedError:
+        raise
     except Exception as error:  # OSError; tokenizers raises bare Exceptions
         raise ModelDamagedError("this tokenizer does not load", path=files.tokenizer, hint="fetch or copy it again") from error
     before = facts.get("padding_side") == "left"

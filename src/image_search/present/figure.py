@@ -12,24 +12,19 @@ pyplot: no display, no global state, any thread. All lengths here are pixels at 
 
 from __future__ import annotations
 
-import contextlib
-import errno
 import io
 import math
 import os
-import secrets
-import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .. import given
 from ..config import COMPARISON_BYTES
-from ..errors import ImageSearchError, UsageError, translated_os_errors
 from ..types import Match, UInt8
 from .canvas import FACT, LINE, PILL_HEIGHT, QUIET, Canvas, Rect
+from .saving import SIGNATURE, target_of, write
 from .table import marks, measures
 
 if TYPE_CHECKING:
@@ -55,7 +50,6 @@ TITLE_LINE, FACT_LINE, NOTHING_LINE, CAPTION_GAP = 20, 17, 120, 8
 
 MAT, ACCENT = "#f2f3f5", "#1f5fd0"
 PILLS = {"query": ACCENT, "identical": "#17784a", LESS_LIKE: "#b3372f"}
-_SIGNATURE = "AI Image Search Engine"  # in every file that is saved: only such files are replaced
 _SOFTWARE = 0x0131  # the EXIF tag for it
 
 # Extension -> Pillow's name and options; text keeps its edges without chroma subsampling. "pdf" and "svg" are matplotlib's own.
@@ -241,28 +235,7 @@ def png_bytes(figure: Figure) -> bytes:
 
 def check_target(path: str | os.PathLike[str]) -> tuple[str, str]:
     """(file to be written, extension) of a picture's name; UsageError if no picture can be saved under it."""
-    path = given.path(path, "the picture's name")
-    target = os.path.realpath(path)  # a link keeps pointing at its file
-    extension = os.path.splitext(os.fspath(path))[1].lower()
-    if extension not in FORMATS:
-        raise UsageError("a picture cannot be saved under this name", path=path, hint=f"end it in one of {' '.join(FORMATS)}")
-    if os.path.exists(target) and not os.path.isfile(target):
-        raise UsageError("not a file", path=path, hint="give the name of a picture file")
-    if not os.path.isdir(os.path.dirname(target)):
-        raise UsageError("there is no such folder", path=os.path.dirname(target), hint="create it first")
-    if os.path.exists(target) and not _made_here(target):
-        raise UsageError("this file is there already and is no comparison", path=path, hint="give a new name")
-    return target, extension
-
-
-def _made_here(file: str) -> bool:
-    """May it be replaced? Somebody's photo may not; an empty file is no loss."""
-    try:
-        with open(file, "rb") as opened:
-            data = opened.read(COMPARISON_BYTES + 1)
-    except OSError:
-        return False
-    return not data or (len(data) <= COMPARISON_BYTES and _SIGNATURE.encode() in data)
+    return target_of(path, list(FORMATS), kind="picture", ours="comparison", most=COMPARISON_BYTES)
 
 
 def save_comparison(figure: Figure, path: str | os.PathLike[str]) -> None:
@@ -271,43 +244,20 @@ def save_comparison(figure: Figure, path: str | os.PathLike[str]) -> None:
     Raises UsageError (unknown extension, no such folder, not a file), DiskFullError, or ImageSearchError (no permission, ...).
     """
     target, extension = check_target(path)
-    data = _encoded(figure, extension)
-    temporary = os.path.join(os.path.dirname(target), f".{secrets.token_hex(8)}.part")
-    another = "choose another folder or name"
-    try:
-        with translated_os_errors(
-            "the picture",
-            path,
-            failed=lambda said: ImageSearchError(f"the picture cannot be written ({said})", path=path, hint=another),
-            hint=another,
-            room="free some space or choose another disk",
-            refused=ImageSearchError,
-        ):
-            if os.path.exists(target) and not os.access(target, os.W_OK):
-                raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), target)
-            with open(temporary, "xb") as file:
-                file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
-            if os.path.exists(target):
-                shutil.copymode(target, temporary)
-            os.replace(temporary, target)
-    finally:
-        with contextlib.suppress(OSError):  # gone where all went well
-            os.remove(temporary)
+    write(target, _encoded(figure, extension), path, kind="picture")
 
 
 def _encoded(figure: Figure, extension: str) -> bytes:
     out = io.BytesIO()
     if extension in (".pdf", ".svg"):
-        facts = {"Creator": _SIGNATURE, "CreationDate" if extension == ".pdf" else "Date": None}
+        facts = {"Creator": SIGNATURE, "CreationDate" if extension == ".pdf" else "Date": None}
         # Every choice is spelled out: a user's matplotlibrc could crop the page otherwise.
         figure.savefig(out, format=extension[1:], dpi=figure.dpi, bbox_inches=figure.bbox_inches, facecolor="white", metadata=facts)
     else:
         name, options = FORMATS[extension]
         image = _image(figure)
         exif = image.getexif()
-        exif[_SOFTWARE] = _SIGNATURE
+        exif[_SOFTWARE] = SIGNATURE
         image.save(out, name, exif=exif, **options)
     return out.getvalue()
 

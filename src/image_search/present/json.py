@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from ..paths import as_text
-from ..types import Match
+from ..types import Match, Vote
 
 __all__ = ["SCHEMA", "matches_json"]
 
@@ -55,7 +55,7 @@ SCHEMA: dict[str, Any] = {
     "title": "Answer of a search",
     "type": "object",
     "additionalProperties": False,
-    "required": ["query", "model", "exact", "matches"],
+    "required": ["query", "model", "exact", "vote", "matches"],
     "properties": {
         "query": {
             "description": "the image or words searched with, as given; a list where there were several",
@@ -63,6 +63,17 @@ SCHEMA: dict[str, Any] = {
         },
         "model": {"type": "string", "description": "name of the library's model"},
         "exact": {"type": "boolean", "description": "compared with every image; false: answered by the vector store"},
+        "vote": {
+            "type": ["object", "null"],
+            "description": "the most likely class of the query by its matches; null where that would say nothing, or mislead",
+            "additionalProperties": False,
+            "required": ["name", "votes", "of"],
+            "properties": {
+                "name": {"type": "string"},
+                "votes": {"type": "integer", "minimum": 1, "description": "matches of that class"},
+                "of": {"type": "integer", "minimum": 1, "description": "matches that had a vote: copies of one file have one together"},
+            },
+        },
         "matches": {
             "type": "array",
             "items": {
@@ -76,7 +87,9 @@ SCHEMA: dict[str, Any] = {
 }
 
 
-def matches_json(matches: Sequence[Match], *, query: str | Sequence[str], model: str, exact: bool) -> dict[str, Any]:
+def matches_json(
+    matches: Sequence[Match], *, query: str | Sequence[str], model: str, exact: bool, vote: Vote | None = None
+) -> dict[str, Any]:
     """Plain data that keeps `SCHEMA`: Python floats, never NaN, valid Unicode; `json.dumps` escapes what is left to escape.
 
     Raises ValueError if a similarity is not finite or lies outside [-1, 1] by more than rounding.
@@ -86,6 +99,7 @@ def matches_json(matches: Sequence[Match], *, query: str | Sequence[str], model:
         "query": _unicode(queries[0]) if len(queries) == 1 else [_unicode(q) for q in queries],
         "model": _unicode(model),
         "exact": bool(exact),
+        "vote": None if vote is None else {"name": _unicode(vote.name), "votes": vote.votes, "of": vote.of},
         "matches": [_match_json(m) for m in matches],
     }
 

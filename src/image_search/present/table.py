@@ -9,27 +9,28 @@ from ..advice import Advice, Named, Setting, in_python, told
 from ..config import SKIPPED_EXAMPLES
 from ..images.formats import extra_for, unread_extensions
 from ..paths import nfc, shown
-from ..types import IndexReport, Match, Passed, Skipped
+from ..types import IndexReport, Match, Passed, Skipped, Vote
 from .text_fit import cells, number, shorten
 
 if TYPE_CHECKING:
     from ..evaluate.run import Evaluation
     from ..evaluate.words import WordFigures
 
-__all__ = ["evaluation_table", "marks", "matches_table", "measures", "outdated_line", "passed_lines", "report_table"]
+__all__ = ["columned", "evaluation_table", "marks", "matches_table", "measures", "outdated_line", "passed_lines", "report_table"]
 
 NONE = "-"
 GAP = "  "
 NARROWEST_NAME, NARROWEST_URI = 8, 16  # cells
-LEFT = {"name", "note", "uri", "model"}
+LEFT = {"name", "note", "uri", "model", "other", "neighbours say", "rest goes to"}
 
 
-def matches_table(matches: Sequence[Match], *, width: int | None = None) -> str:
+def matches_table(matches: Sequence[Match], *, width: int | None = None, vote: Vote | None = None) -> str:
     """One line a match under a line of headings; "nothing similar" for none.
 
     Args:
         width: cells of the terminal; uri and name are then shortened in their middle, and where that leaves too little of them the
             uri gets a line of its own. None: nothing is shortened (pipe, file).
+        vote: the most likely class, for a last line.
 
     Control and direction characters are escaped, so that no file name can play with the terminal.
     """
@@ -44,12 +45,13 @@ def matches_table(matches: Sequence[Match], *, width: int | None = None) -> str:
     }
     if not any(columns["note"]):
         del columns["note"]
+    said = [] if vote is None else [f"most likely class: {shown(nfc(vote.name))} ({vote.votes:,} of {vote.of:,})"]
     if width is None:
-        return "\n".join(_lines(columns))
+        return "\n".join([*_lines(columns), *said])
     if _of_numbers(columns) + NARROWEST_NAME + len(GAP) + NARROWEST_URI <= width:
         _narrow(columns, width)
-        return "\n".join(_lines(columns))
-    return "\n".join(_below(columns, width))
+        return "\n".join([*_lines(columns), *said])
+    return "\n".join([*_below(columns, width), *said])
 
 
 def _shown_of(matches: Sequence[Match]) -> tuple[str, ...]:
@@ -78,6 +80,12 @@ def _lines(columns: dict[str, list[str]]) -> Iterator[str]:
     widths = {title: _width(title, texts) for title, texts in columns.items()}
     for row in [list(columns), *zip(*columns.values(), strict=True)]:
         yield GAP.join(_pad(text, widths[title], title) for title, text in zip(columns, row, strict=True)).rstrip()
+
+
+def columned(titles: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A small table: numbers to the right, names and paths to the left."""
+    columns = dict(zip(titles, map(list, zip(*rows, strict=True)), strict=True)) if rows else {}
+    return "\n".join(f"  {line}" for line in _lines(columns)) if columns else ""
 
 
 def _width(title: str, texts: Sequence[str]) -> int:

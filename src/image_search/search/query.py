@@ -189,7 +189,7 @@ class QueryReader:
         return Query(phrase, model.embed_text([phrase])[0], words=True, read=read)
 
     def words(self) -> TextEmbedder:
-        """The model, proved to have the words that the library was made with. ModelError: it knows none, or others."""
+        """The model, proved to have the words that the library knows, if an index run told it any. ModelError: it knows none, or others."""
         model = knowing_words(self._embedder())
         record = None if self._reader is None else self._reader.meta(WORDS)
         if record is not None:

@@ -47,6 +47,7 @@ __all__ = [
     "SkippedFiles",
     "State",
     "Upload",
+    "VoteShown",
     "WallShown",
     "WordsModel",
 ]
@@ -178,12 +179,21 @@ class Columns(_Schema):
     same_as: list[int | None]
 
 
+class VoteShown(_Schema):
+    name: str
+    votes: int = Field(ge=1, description="matches of that class")
+    of: int = Field(ge=1, description="matches that had a vote: copies of one file have one together")
+
+
 class SearchAnswer(_Schema):
     queries: list[QueryShown]
     matches: list[Hit]
     rest: Columns | None = Field(None, description="matches beyond those that were asked for in full; null: there are none")
     model: str
     exact: bool = Field(description="every image was compared; false: the vector store answered")
+    vote: VoteShown | None = Field(
+        None, description="the most likely class of the query by its 10 nearest matches; null where that would say nothing, or mislead"
+    )
     complete: bool = Field(description="there are no more matches than these")
     near_identical: float | None = Field(
         description="similarity from which nearly all pairs show the same picture; null: not measured for this model"

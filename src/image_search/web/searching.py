@@ -27,7 +27,7 @@ from .opened import OpenLibrary
 from .pictures import Pictures, upload_address
 from .problems import plain
 from .recent import Recent
-from .schemas import ClassCount, Classes, Columns, CountsRequest, Hit, QueryPart, QueryShown, SearchAnswer, SearchRequest
+from .schemas import ClassCount, Classes, Columns, CountsRequest, Hit, QueryPart, QueryShown, SearchAnswer, SearchRequest, VoteShown
 from .walls import as_text_of, heights, shapes, small_heights
 
 __all__ = ["Searching"]
@@ -78,6 +78,7 @@ class Searching:
             rest=_columns(found[request.full :]) if len(found) > request.full else None,
             model=shown(matches.model),
             exact=matches.exact,
+            vote=None if (vote := matches.vote()) is None else VoteShown(name=as_text(vote.name), votes=vote.votes, of=vote.of),
             complete=len(matches) < request.n,
             near_identical=near_identical(matches.model),
         )
