@@ -23,6 +23,7 @@ WINDOW = 9  # pixels: agreement is told in squares of this side
 NOISE = 6.0  # grey levels: what JPEG at quality 10 makes of a flat surface
 STRONG = 25.0  # grey levels of local contrast that count as much as any more
 GOOD, BAD = 0.75, 0.4  # local agreement
+ALIKE = 0.95  # correlation: what stood still before a camera that stood still comes to less, photographed twice
 LEAST_INSIDE = 0.05  # share of the picture
 LEAST_PIXELS = 64
 EDGE = 2  # pixels at an edge, where a turned copy has its corners' colour mixed in
@@ -44,7 +45,7 @@ class Agreement:
         mean: mean local agreement, -1 to 1, weighted by local contrast.
         good: share of that weight where it is at least GOOD.
         bad: share of the weight where it is below BAD.
-        alike: share of the weight where plain correlation is at least GOOD, which allows nothing to be missing.
+        alike: share of the weight where plain correlation is at least ALIKE: there it is the same photograph, saved once or twice.
         inside: share of the first picture that the second covers.
         detail: mean weight, 0 to 1: how much there is to compare.
         drift: pixels by which places that agree still lie beside each other, when any affine map is allowed: the median, and what three
@@ -153,7 +154,7 @@ def agreement(a: Float32, b: Float32, affine: Affine, *, written_on: bool) -> Ag
         mean=float((local * weight).sum()) / total,
         good=float(weight[local >= GOOD].sum()) / total,
         bad=float(weight[local < BAD].sum()) / total,
-        alike=float(weight[both >= GOOD * (np.sqrt(variance_1 * variance_2) + NOISE)].sum()) / total,
+        alike=float(weight[both >= ALIKE * (np.sqrt(variance_1 * variance_2) + 2)].sum()) / total,
         inside=share,
         detail=total / max(1.0, float(mask.sum())),
         drift=_drift(first, second, _eroded(mask * (local >= GOOD), EDGE) if written_on else mask * (local >= BAD), window),

@@ -72,7 +72,7 @@ def _whole(fit: Agreement, side: float) -> bool:
     if fit.drift == UNKNOWN:
         return fit.mean >= 0.65 and fit.bad <= 0.02
     agrees = (fit.mean >= 0.65 and fit.bad <= 0.02) or (fit.mean >= 0.72 and fit.bad <= 0.12)
-    written_on = fit.good >= 0.6 and fit.bad <= 0.35 and fit.good + fit.bad >= 0.87 and fit.alike >= 0.58
+    written_on = fit.good >= 0.6 and fit.bad <= 0.35 and fit.good + fit.bad >= 0.87 and fit.alike >= (0.55 if side >= LARGE else 0.4)
     return (agrees and _still(fit, DRIFT if side >= LARGE else DRIFT_SMALL)) or (written_on and _still(fit, DRIFT))
 
 
