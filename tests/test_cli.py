@@ -70,6 +70,7 @@ def test_json_keeps_its_schema(run: Callable[..., Answer], indexed: Path) -> Non
     assert list(answer) == ["query", "model", "exact", "vote", "matches"]
     assert list(answer["matches"][0]) == [
         "id", "rank", "name", "similarity", "distance", "closeness", "probability", "uri", "identical", "offline", "gone",
+        "width", "height", "format", "bytes", "captured", "modified",
     ]  # fmt: skip
     by_id = json.loads(run("search", answer["matches"][0]["id"], "-n", 1, "--json").out)
     assert by_id["matches"][0]["id"] == answer["matches"][0]["id"]
@@ -150,7 +151,7 @@ def test_save(run: Callable[..., Answer], indexed: Path, tmp_path: Path) -> None
         (
             ("index", ".", "--model", "no-such-model", "--library", "other"),
             2,
-            "mini, dino, dinov2-s, vit-in21k, siglip2, clip-b32, dino-int8",
+            "mini, dino, dinov2-s, dinov2-reg-s, dinov2-b, dinov3-s, dino-b8, vit-in21k, siglip2, clip-b32, dino-int8",
         ),
         (("index", ".", "--store", "cassandra", "--library", "other"), 2, "no store"),
         (("status", "--library", "nowhere"), 1, "image-search index FOLDER"),
@@ -245,7 +246,7 @@ def test_stdin_and_the_other_commands(
     indexed.rename(tmp_path / "moved")
     assert "11 images" in run("relocate", indexed, tmp_path / "moved").out
     assert "dino" in run("models").out
-    assert [m["here"] for m in json.loads(run("models", "--json").out)] == [True, False, False, False, False, False, False]
+    assert [m["here"] for m in json.loads(run("models", "--json").out)] == [True, *[False] * 10]
 
 
 def test_ask_asks_again_after_a_mistake(run: Callable[..., Answer], indexed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

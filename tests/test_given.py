@@ -79,15 +79,26 @@ TAKES: dict[str, dict[str, set[str]]] = {
     "search": {
         "n_results": COUNTS | {"huge"},
         "names": {"none"} | TEXTS | ODD,
+        "not_names": {"none"} | TEXTS | ODD,
         "path": {"none"} | PATHS,
+        "not_path": {"none"} | TEXTS | ODD,
+        "since": {"none"},  # a date: see test_filters.py
+        "until": {"none"},
+        "min_pixels": {"none"} | COUNTS,
+        "formats": {"none"},
         "min_similarity": {"none", "float"},
         "min_closeness": {"none", "float"},
         "min_probability": {"none", "float"},
         "region": {"none"},
         "exclude_self": TRUTHS,
+        "other_folders": TRUTHS,
+        "fold": TRUTHS,
+        "copies": TRUTHS,
         "group": TRUTHS,
         "how": set(),
     },
+    "compare": {"threshold": {"none", "float"}},
+    "fold": {"matches": set()},
     "query": {"region": {"none"}},
     "check": {"folder": {"none"}, "neighbours": {"none"} | COUNTS, "progress": TRUTHS | {"function"}},
     "map": {"fresh": TRUTHS, "seed": COUNTS, "progress": TRUTHS | {"function"}},
@@ -132,7 +143,15 @@ TAKES: dict[str, dict[str, set[str]]] = {
         "fresh_key": TRUTHS,
     },
 }
-IMAGES = {("search", "images"), ("search", "less"), ("query", "image"), ("embed", "images"), ("embed_each", "images")}
+IMAGES = {
+    ("search", "images"),
+    ("search", "less"),
+    ("compare", "a"),
+    ("compare", "b"),
+    ("query", "image"),
+    ("embed", "images"),
+    ("embed_each", "images"),
+}
 OF_THE_ENGINE = {"library", "model", "runtime", "store", "max_megapixels", "max_megabytes"}  # given to the engine as they are
 WITHOUT = {"close", "status", "verify", "rebuild"}  # that take nothing
 
@@ -149,7 +168,13 @@ def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ImageSearchEngi
 def call(what: str, engine: ImageSearchEngine, place: Path) -> tuple[Callable[..., object], dict[str, Any]]:
     """The function, and arguments that are right."""
     photos = engine.library.parent / "photos"
-    first = {"index": {"folders": photos}, "search": {"images": "id:1"}, "query": {"image": "id:1"}, "picture": {"source": "id:1"}}
+    first = {
+        "index": {"folders": photos},
+        "search": {"images": "id:1"},
+        "query": {"image": "id:1"},
+        "compare": {"a": "id:1", "b": "id:2"},
+        "picture": {"source": "id:1"},
+    }
     calls: dict[str, tuple[Callable[..., object], dict[str, Any]]] = {
         "ImageSearchEngine": (ImageSearchEngine, {"library": place}),
         "picture": (engine.picture, {"source": photos / "circle" / "0.png", "max_side": 8}),

@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import contextlib
-import functools
 import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import replace
+from datetime import date
 from typing import Any
 
 import numpy as np
 
 from . import given
-from .config import MOST_NEIGHBOURS, MOST_SIDE, THUMBNAIL_SIDE
+from .answering import AnsweringLibrary
+from .config import MOST_NEIGHBOURS, THUMBNAIL_SIDE
 from .errors import SALVAGE, LibraryDamagedError, QueryError, UsageError
-from .images.opening import FileInRoot
-from .images.pool import DecodePool, PictureSource
+from .images.pool import DecodePool
+from .index.dates import read_dates
 from .index.plan import Plan, make_plan
 from .index.request import Request as IndexRequest
 from .index.run import Progress, plan_only, run
@@ -28,27 +28,23 @@ from .library.reading import Reader
 from .library.salvage import find_damage
 from .library.thumbnails import Thumbnails
 from .models import checked_phrase
-from .opened import Folder, OpenLibrary
+from .opened import Folder
 from .search import closeness
-from .search.blend import blended
 from .search.matches import Matches
-from .search.meaning import meaning_of
-from .search.query import Query, QueryReader, Source
+from .search.query import Query, Source
 from .search.request import Request, as_list, as_region
 from .search.search import How
-from .search.variants import SIDE as VARIANT_SIDE
-from .search.variants import merged, variants
 from .tidy.comparison import Comparison, compared
-from .tidy.fold import fold, folded_search
+from .tidy.fold import fold
 from .tidy.labelled import of_folder, of_library, top_of
 from .tidy.labels import LabelCheck
 from .tidy.map import LibraryMap, map_of
-from .types import Embedder, Float32, IndexReport, Match, Picture, Region
+from .types import Embedder, Float32, IndexReport, Match, Region
 
 __all__ = ["ImageSearchEngine"]
 
 
-class ImageSearchEngine(OpenLibrary):
+class ImageSearchEngine(AnsweringLibrary):
     """Give it an image; get the most similar images of a library.
 
     Args:
@@ -125,12 +121,14 @@ class ImageSearchEngine(OpenLibrary):
                 pool = self._make_pool(self.jobs, catalog.fingerprint.preprocess, limits=asked.limits, thumbnail_side=THUMBNAIL_SIDE)
                 tools = stack.enter_context(pool), self._model.of(catalog.fingerprint, catalog.canonical)
             thumbnails = stack.enter_context(contextlib.closing(Thumbnails(self.library, write=True)))
-            progress = asked.progress
-            if progress is True:
-                from .present.progress import bar  # tqdm comes with it
-
-                progress = stack.enter_context(bar("index", plan.todo))
-            report, lines = run(catalog, plan, asked.rules, thumbnails, tools=tools, progress=progress or (lambda *_: None))
+            progress = stack.enter_context(_telling(asked.progress, "index", plan.todo))
+            report, lines = run(catalog, plan, asked.rules, thumbnails, tools=tools, progress=progress)
+        if undated := plan.work.undated():  # of a library that an older version made
+            with (
+                self._make_pool(self.jobs, catalog.fingerprint.preprocess, limits=asked.limits) as pool,
+                _telling(asked.progress, "dates", undated) as progress,
+            ):
+                report.dated = read_dates(catalog, plan.work, pool, progress)
         self._say(lines)
         return report
 
@@ -150,12 +148,19 @@ class ImageSearchEngine(OpenLibrary):
         *,
         less: Source | Sequence[Source] = (),
         names: str | Sequence[str] = (),
+        not_names: str | Sequence[str] = (),
         path: str | os.PathLike[str] | None = None,
+        not_path: str | Sequence[str] = (),
+        since: str | date | None = None,
+        until: str | date | None = None,
+        min_pixels: int | None = None,
+        formats: str | Sequence[str] = (),
         min_similarity: float | None = None,
         min_closeness: float | None = None,
         min_probability: float | None = None,
         region: Region | Sequence[int] | None = None,
         exclude_self: bool = False,
+        other_folders: bool = False,
         fold: bool = False,
         copies: bool = False,
         group: bool = False,
@@ -168,11 +173,15 @@ class ImageSearchEngine(OpenLibrary):
                 these; each may come with its weight: ("a.jpg", .5).
             n_results: how many, >= 1; more than the library holds gives all of it.
             less: images that the results should not resemble: half their mean is subtracted.
-            names: only these classes. path: only paths that match this glob.
+            names: only these classes; not_names: none of these. path: only paths that match this glob; not_path: none that match these.
+            since, until: taken in this time, the last day, month or year included: "2024", "2024-05", "2024-05-01", "2024-05-01T12:30" or
+                a date; by the camera's own clock, or the file's time where the picture does not say.
+            min_pixels: width times height at least this. formats: only these: "jpeg", "heic", ...
             min_similarity: only matches with at least this cosine. min_closeness: at least this percentile, 0 to 1; for pictures.
             min_probability: at least this `Match.probability`, 0 to 1; for one phrase alone, of a model that was trained to say it.
             region: x, y, w, h in pixels of the upright picture; for a single image.
             exclude_self: leave out files whose bytes are the query's.
+            other_folders: leave out the folders in which the query itself lies, so that its series does not fill the answer.
             fold: each picture once: its copies, told by their pixels, stand in `match.also` of the nearest. group: its older name.
             copies: ask also with the image mirrored, turned by 90, 180 and 270 degrees and cropped; `match.variant` says which was nearest.
             how: "auto", "exact" (compare with every image) or "store" (ask the vector store).
@@ -181,33 +190,12 @@ class ImageSearchEngine(OpenLibrary):
             LibraryNotFoundError, QueryError, UsageError, ModelError, StoreError (only for how="store").
         """
         asked = Request.checked(
-            images,
-            n_results,
-            less,
-            names,
-            path,
-            min_similarity,
-            min_closeness,
-            min_probability,
-            region,
-            exclude_self,
-            fold or group,
-            copies,
-            how,
-        )
-        searcher = self._open()
-        reader = self._reader(searcher.reader)
-        queries = reader.read_all(asked.likes, asked.lesses, asked.region)
-        wanted = blended(queries, searcher, reader)
-        meaning = meaning_of([query.words for query in queries], asked.filters, reader.words)
-        same = frozenset(q.sha256 for q in queries if q.sha256 is not None and not q.less)
-        filters = replace(asked.filters, leave_out=same if asked.exclude_self else frozenset())
-        questions = [("", wanted), *(self._variants(queries[0], reader) if asked.copies else ())]
-        nearest = functools.partial(merged, lambda vector, n: searcher.search(vector, n, filters, asked.how, same, meaning), questions)
-        found, exact = folded_search(nearest, searcher.reader, self.looks, asked.n) if asked.fold else nearest(asked.n)
-        self._say(searcher.unfulfillable(filters) if filters.by_file else ())
-        model, narrowed = searcher.reader.fingerprint.name, bool(asked.filters.names or asked.filters.path)
-        return Matches(found, queries=queries, model=model, exact=exact, library=self.library, narrowed=narrowed)
+            images, n_results, less=less, names=names, not_names=not_names, path=path, not_path=not_path, since=since, until=until,
+            min_pixels=min_pixels, formats=formats, min_similarity=min_similarity, min_closeness=min_closeness,
+            min_probability=min_probability, region=region, exclude_self=exclude_self, other_folders=other_folders,
+            fold=given.truth(group, "group") or fold, copies=copies, how=how,
+        )  # fmt: skip
+        return self._found(asked)
 
     def compare(self, a: Source, b: Source, *, threshold: float | None = None) -> Comparison:
         """How similar two pictures are, and whether they show the same one; true if they do (see `Comparison`).
@@ -226,14 +214,9 @@ class ImageSearchEngine(OpenLibrary):
 
     def fold(self, matches: Sequence[Match]) -> list[Match]:
         """Each picture of these matches once, its copies in `also` of the nearest; `search(fold=True)` asks for more in their place."""
+        if not isinstance(matches, Sequence) or not all(isinstance(match, Match) for match in matches):
+            raise UsageError("only the matches of a search can be folded")
         return fold(self._open().reader, self.looks, matches)
-
-    def _variants(self, query: Query, reader: QueryReader) -> list[tuple[str, Float32]]:
-        """The query mirrored, turned, cropped: name and vector of each."""
-        if query.show is None or query.show.region is not None:
-            raise UsageError("copies are looked for with a whole picture")
-        pixels = self.picture(query.show.source, max_side=VARIANT_SIDE).pixels
-        return [(name, reader.read(changed).vector) for name, changed in variants(pixels)]
 
     def embed(self, images: Source | Sequence[Source]) -> Float32:
         """Vectors of images, float32 (N, D), each of unit length; with the library's model, or without a library the engine's.
@@ -274,18 +257,6 @@ class ImageSearchEngine(OpenLibrary):
         It stays good as long as the library keeps its model, which is always. Errors as in `search`.
         """
         return self._reader(self._open().reader).read(image, region=as_region(region))
-
-    def picture(self, source: PictureSource, *, max_side: int) -> Picture:
-        """For showing, its longer side at most `max_side` pixels. Raises DecodeError with its reason.
-
-        Args:
-            source: a path, a file of an indexed folder, or encoded bytes, which get an upload's limits.
-        """
-        recipe = self._open().reader.fingerprint.preprocess
-        side = given.whole(max_side, "max_side", most=MOST_SIDE)
-        if not isinstance(source, (bytes, FileInRoot)):
-            source = given.path(source, "the picture")
-        return self.decoders.pool(recipe, sent=isinstance(source, bytes)).picture(source, max_side=side)
 
     # --- the library --------------------------------------------------------------------------------------------------------
 
@@ -398,3 +369,15 @@ class ImageSearchEngine(OpenLibrary):
                 self._searcher.close()
             self._store.rebuild(catalog)
             return Reader(catalog).images()
+
+
+@contextlib.contextmanager
+def _telling(progress: bool | Progress, what: str, total: int) -> Iterator[Progress]:
+    """Who is told how far a run is: a bar of this name, a caller's function, nobody."""
+    if progress is not True:
+        yield progress or (lambda *_: None)
+        return
+    from .present.progress import bar  # tqdm comes with it
+
+    with bar(what, total) as shown:
+        yield shown

@@ -13,7 +13,7 @@ from typing import Self
 from . import given
 from .config import MOST_JOBS, available_cpus, default_library
 from .forks import Lock
-from .images.pool import DecodePool, PictureSource
+from .images.pool import DecodePool
 from .library.catalog import Catalog
 from .library.library import Library
 from .library.model import LibraryModel
@@ -24,8 +24,7 @@ from .search.query import QueryReader
 from .search.search import Searcher
 from .stores import parse_spec
 from .stores.library_store import LibraryStore
-from .tidy.looks import Looks
-from .types import Embedder, Picture
+from .types import Embedder
 
 __all__ = ["Folder", "OpenLibrary"]
 
@@ -107,15 +106,6 @@ class OpenLibrary:
         recipe = (model() if reader is None else reader).fingerprint.preprocess
         private = self._allow_private_urls
         return QueryReader(reader, decoders=self.decoders, recipe=recipe, embedder=model, notify=self._notify, allow_private_urls=private)
-
-    @functools.cached_property
-    def looks(self) -> Looks:
-        """What the library's pictures look like, to be compared by pixels."""
-        return Looks(self._small, lambda sha256: self._library.thumbnails().get(sha256))
-
-    def _small(self, source: PictureSource, side: int) -> Picture:
-        recipe = (self._open().reader if self._library.exists else self._model.for_a_new_library()).fingerprint.preprocess
-        return self.decoders.pool(recipe, sent=isinstance(source, bytes)).picture(source, max_side=side)
 
     def _say(self, lines: Iterable[str]) -> None:
         for line in lines:

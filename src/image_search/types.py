@@ -116,6 +116,7 @@ class Decoded:
         thumbnail: the upright picture as WebP, longer side at most the side asked for; None if not asked for.
         stat: of the file as read; None for bytes.
         note: what is to be said of the picture, in a word or two ("cut off"); "" for nearly all.
+        captured: when it was taken, as its EXIF block says ("2024-05-01T23:30:05.25+09:00": the camera's clock); "": it does not say.
     """
 
     sha256: bytes
@@ -126,6 +127,7 @@ class Decoded:
     thumbnail: bytes | None = None
     stat: FileStat | None = None
     note: str = ""
+    captured: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -276,6 +278,12 @@ class Match:
         offline: its disk or folder cannot be reached now; shown from its thumbnail.
         gone: its folder can be reached, and the file is no longer there (the next index run finds it moved, or missing).
         root: the indexed folder it lies in; "" if that is not known.
+        width, height: of the upright picture, pixels; 0 if that is not known, as `bytes` and `format` then are "" and 0.
+        format: of the file, as Pillow names it.
+        bytes: size of the file when it was indexed.
+        captured: when it was taken, as the picture itself says ("2024-05-01T23:30:05": the camera's own clock, perhaps with a fraction
+            and a time zone behind it); "": it does not say.
+        modified: the file's own time when it was indexed, in the same words, here and now with the time zone; "" if that is not known.
         variant: which changed copy of the query it is nearest to, where these were asked for ("mirrored"); "": the query itself.
         copy: how it is a copy of the match behind which it stands ("same bytes", "same picture", "mirrored"); "" elsewhere.
         also: matches that show the same picture, where they were folded; nearest first, each with the rank that it would have had.
@@ -293,6 +301,12 @@ class Match:
     gone: bool = False
     root: str = ""
     probability: float | None = None
+    width: int = 0
+    height: int = 0
+    format: str = ""
+    bytes: int = 0
+    captured: str = ""
+    modified: str = ""
     variant: str = ""
     copy: str = ""
     also: tuple[Match, ...] = ()
@@ -356,6 +370,7 @@ class IndexReport:
         added, updated, moved, unchanged: that can be found. missing: that are no longer there. offline: that cannot be reached.
         excluded: that could be found until now, and that a rule leaves out. pruned: missing and excluded ones that left for good.
         renewed: pictures (contents) that were read again by newer pixel rules. embedded: pictures that went through the model.
+        dated: pictures of an older version's library whose headers were asked when they were taken.
         notes: "cut off", ... -> pictures of this run of which that is to be said.
         outdated: format -> pictures that older pixel rules made and that `reread` would renew.
         skipped: each file that is there and cannot be searched. passed: files that nobody looked at, by rule, the most first.
@@ -371,6 +386,7 @@ class IndexReport:
     pruned: int = 0
     renewed: int = 0
     embedded: int = 0
+    dated: int = 0
     notes: dict[str, int] = field(default_factory=dict)
     outdated: dict[str, int] = field(default_factory=dict)
     skipped: list[Skipped] = field(default_factory=list)

@@ -26,15 +26,17 @@ from ..errors import SALVAGE, DiskFullError, ImageSearchError, LibraryDamagedErr
 from ..library.catalog import item_id, item_number
 from ..library.codes import Codes, can_compare
 from ..library.disks import Disks
-from ..library.reading import File, Reader
+from ..library.reading import File, Item, Reader
+from ..library.vectors import Numbers
 from ..models import chances
-from ..paths import uri_of
+from ..paths import modified, uri_of
 from ..stores.exact import top_k, top_k_by_codes
 from ..stores.replica import StoreReplica
 from ..types import Float32, Match, VectorStore
 from . import closeness
-from .filters import Filters, Passing, Sieve
+from .filters import Filters
 from .meaning import OF_PICTURES, Meaning
+from .sieve import Passing, Sieve
 
 __all__ = ["How", "Searcher"]
 
@@ -59,6 +61,7 @@ class Searcher:
         self._vectors = reader.all_vectors(coded=True)
         self._looked_at = 0  # vectors, one by one
         self._sieve = Sieve(reader)
+        self._allowed: tuple[Passing, Numbers, npt.NDArray[np.bool_]] | None = None
         self._store: VectorStore | None = None
         self._store_generation = -1
         self._ask_again = 0.0
@@ -96,9 +99,9 @@ class Searcher:
             exact = found is None
             if found is None:
                 found = self._exactly(query, n, filters, left_out, same_contents)
-        nearest = _nearest(found, n, same_contents)
-        enough = _near_enough(nearest, filters, scale, meaning)
-        return _matches(enough, same_contents, self.reader), exact
+            enough = _near_enough(_nearest(found, n, same_contents), filters, scale, meaning)
+            items = self.reader.items([numbered.file.number for numbered in enough])
+        return _matches(enough, same_contents, items, self.reader), exact
 
     def centre(self) -> Float32:
         """float32 (D,): the mean of the vectors of up to 1,000 images from all over the library."""
@@ -112,17 +115,18 @@ class Searcher:
     def unfulfillable(self, filters: Filters) -> list[Advice]:
         """A line for each class that the library has not, and one where no image passes the filters, however near it is."""
         with self._using, self.reader.snapshot():
-            unknown = self._sieve.unknown(filters.names)
+            unknown = self._sieve.unknown(filters)
             nothing = not unknown and not len(self._sieve.passing(filters).files)
+            unread = self._sieve.pictures.unread if filters.by_date else 0
         whole = (" (", Setting("names"), ": the whole name)")
         lines = [
             Advice(f"No image in the library has the class {name}", *(whole if near is None else (f". Did you mean {near}?",)))
             for name, near in unknown
         ]
         if nothing:
-            which = "this class and path" if filters.names else "this path"
-            said = (Setting("path"), ": the whole path, as '*/2024/*')")
-            lines.append(Advice(f"No image in the library has {which} (", *said))
+            lines.append(_nothing_passes(filters))
+        if unread:
+            lines.append(Advice(f"{unread:,} images were not asked yet when they were taken, so their files' dates count: ", _AGAIN))
         return lines
 
     def close(self) -> None:
@@ -153,22 +157,27 @@ class Searcher:
     def _compared(self, query: Float32, n: int, filters: Filters, left_out: set[int], same: set[int]) -> list[_Found]:
         contents = self._vectors.contents
         passing = self._sieve.passing(filters) if filters.by_file else None
-        mask = None if passing is None else np.isin(contents, passing.contents)  # bool (N,)
+        mask = None if passing is None else self._rows_of(passing)
         if left_out:
             keep = ~np.isin(contents, np.fromiter(left_out, np.int64))
             mask = keep if mask is None else mask & keep
         rows, cosines = self._compare(query, n, mask)
         similarity = dict(zip(contents[rows].tolist(), cosines.tolist(), strict=True))
         # A content may be kept of which no file can be found now: missing, or left out by a rule.
-        there = {file.content for file in self.reader.files_with(list(same - left_out))} if same else set()
-        similarity |= self._of_contents(query, there, passing)
+        there = self.reader.files_with(list(same - left_out)) if same else []
+        passed = [file.content for file in there if passing is None or passing.has(file.number)]
+        similarity |= {content: _cosine(vector, query) for content, vector in self.reader.vectors(dict.fromkeys(passed)).items()}
         files = self.reader.files_with(list(similarity))
         if {f.content for f in files} != similarity.keys():  # never fewer, silently
             raise LibraryDamagedError("the catalog has lost the files of some images", path=self.reader.folder, hint=SALVAGE)
-        if passing is not None:
-            chosen = set(passing.files[np.isin(passing.contents, np.fromiter(similarity, np.int64))].tolist())
-            files = [file for file in files if file.number in chosen]
-        return [(file, similarity[file.content]) for file in files]
+        return [(file, similarity[file.content]) for file in files if passing is None or passing.has(file.number)]
+
+    def _rows_of(self, passing: Passing) -> npt.NDArray[np.bool_]:
+        """bool (N,): which of the vectors in memory are of files that pass; kept for the next question of the same choice."""
+        contents = self._vectors.contents
+        if self._allowed is None or self._allowed[0] is not passing or self._allowed[1] is not contents:
+            self._allowed = passing, contents, np.isin(contents, passing.contents)
+        return self._allowed[2]
 
     def _compare(self, query: Float32, n: int, mask: npt.NDArray[np.bool_] | None) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float64]]:
         """The n nearest and all as near as the n-th: rows, int64, and cosines, float64. By the codes, if that is less work."""
@@ -197,12 +206,6 @@ class Searcher:
         if self._long_lived and self._looked_at > len(vectors.contents):
             vectors.load_rows()
         return vectors.some(rows)
-
-    def _of_contents(self, query: Float32, contents: set[int], passing: Passing | None) -> dict[int, float]:
-        """The cosines of these few, as far as they pass: the identical may not miss the first n by its last bit."""
-        if passing is not None:
-            contents = contents & set(passing.contents[np.isin(passing.contents, np.fromiter(contents, np.int64))].tolist())
-        return {content: _cosine(vector, query) for content, vector in self.reader.vectors(contents).items()}
 
     # --- store --------------------------------------------------------------------------------------------------------------
 
@@ -253,7 +256,29 @@ class Searcher:
         return [(file, _cosine(self.reader.vector(file.content), query)) for file in files.values()]
 
 
-_UNFILTERED = Advice("search in another way, or without ", Setting("names"), " and ", Setting("path"))
+_UNFILTERED = Advice("search in another way, or without ", Setting("names"), ", ", Setting("path"), " and filters like them")
+_AGAIN = Advice("index again with ", Verb("index", ("FOLDER",)))
+
+
+def _nothing_passes(filters: Filters) -> Advice:
+    on = [name for name in filters.of_files if name != "other_than"]
+    if "path" in on and set(on) <= {"names", "path"}:
+        which = "this class and path" if filters.names else "this path"
+        return Advice(f"No image in the library has {which} (", Setting("path"), ": the whole path, as '*/2024/*')")
+    named = [part for name in on for part in (_SETTINGS[name], ", ")][:-1]
+    return Advice("No image in the library passes ", *(named or ["this filter"]), " together" if len(on) > 1 else "")
+
+
+_SETTINGS = {
+    "names": Setting("names"),
+    "not_names": Setting("not_names"),
+    "path": Setting("path"),
+    "not_path": Setting("not_path"),
+    "since": Setting("since"),
+    "until": Setting("until"),
+    "min_pixels": Setting("min_pixels"),
+    "formats": Setting("formats"),
+}
 
 
 def _cosine(vector: Float32, query: Float32) -> float:
@@ -292,7 +317,7 @@ def _near_enough(found: list[_Found], filters: Filters, scale: Float32 | None, m
     return numbered
 
 
-def _matches(found: list[_Numbered], same: set[int], reader: Reader) -> list[Match]:
+def _matches(found: list[_Numbered], same: set[int], items: dict[int, Item], reader: Reader) -> list[Match]:
     matches: list[Match] = []
     disks: Disks | None = None
     for rank, (file, similarity, close, fits) in enumerate(found, 1):
@@ -300,6 +325,7 @@ def _matches(found: list[_Numbered], same: set[int], reader: Reader) -> list[Mat
         if absent and disks is None:
             disks = reader.disks()
         away = absent and disks is not None and disks.away(file.path)
+        item = items[file.number]
         match = Match(
             id=item_id(file.number),
             rank=rank,
@@ -312,6 +338,12 @@ def _matches(found: list[_Numbered], same: set[int], reader: Reader) -> list[Mat
             offline=away,
             gone=absent and not away,
             root=file.root,
+            width=item.width,
+            height=item.height,
+            format=item.format,
+            bytes=item.size,
+            captured=item.captured,
+            modified=modified(item.mtime_ns),
             probability=fits,
         )
         matches.append(match)

@@ -12,7 +12,6 @@ from ..config import LABEL_NEIGHBOURS
 from ..errors import ImageSearchError, UsageError
 from ..images.scan import ImageFile, scan
 from ..library.catalog import item_id
-from ..library.facts import sensible
 from ..library.reading import Reader
 from ..paths import as_text
 from ..search.query import QueryReader
@@ -70,8 +69,7 @@ def of_library(reader: Reader) -> Labelling:
     vectors = reader.all_vectors()
     with reader.snapshot():
         vectors.refresh()
-        with sensible(reader.folder):
-            rows = sorted(reader.each_class())
+        rows = reader.columns().classes().rows()
     kept = [(file, content, name) for file, content, name in rows if name]
     files = [file for file, _, _ in kept]
     order = np.argsort(vectors.contents)

@@ -15,7 +15,6 @@ from ..advice import Advice, Setting
 from ..config import MAP_FEW_LAID_OUT
 from ..errors import LibraryError
 from ..library.catalog import item_id
-from ..library.facts import sensible
 from ..library.library import Library
 from ..library.places import Places, contents_by_hash
 from ..library.reading import Reader
@@ -100,8 +99,7 @@ def map_of(reader: Reader, *, fresh: bool, seed: int, notify: Callable[[str], No
     with reader.snapshot():
         vectors.refresh()
         number_of = contents_by_hash(reader.catalog)
-        with sensible(reader.folder):
-            files = sorted(reader.each_class())
+        files = reader.columns().classes().rows()
     if not files:
         raise LibraryError("there are no images in this library, so there is no map", path=reader.folder)
     row_of = {content: row for row, content in enumerate(vectors.contents.tolist())}
