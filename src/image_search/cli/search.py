@@ -68,7 +68,8 @@ def _region(text: str) -> tuple[int, ...]:
 def _check_each(*others: Any) -> None:
     if any(others):
         raise UsageError(
-            "--each answers image by image, in JSON or CSV: without --less, --text, --region, --copies, --store-only, --save, --show and --copy-to",
+            "--each answers image by image, in JSON or CSV: without --less, --text, --region, --copies, --store-only, --save, --show and"
+            " --copy-to",
             hint="leave them out, or search without --each",
         )
 
