@@ -17,6 +17,7 @@ from .config import MOST_SIDE, THUMBNAIL_SIDE
 from .errors import SALVAGE, LibraryDamagedError, QueryError, UsageError
 from .images.opening import FileInRoot
 from .images.pool import DecodePool, PictureSource
+from .index.dates import read_dates
 from .index.plan import Plan, make_plan
 from .index.request import Request as IndexRequest
 from .index.run import Progress, plan_only, run
@@ -116,12 +117,14 @@ class ImageSearchEngine(OpenLibrary):
                 pool = self._make_pool(self.jobs, catalog.fingerprint.preprocess, limits=asked.limits, thumbnail_side=THUMBNAIL_SIDE)
                 tools = stack.enter_context(pool), self._model.of(catalog.fingerprint, catalog.canonical)
             thumbnails = stack.enter_context(contextlib.closing(Thumbnails(self.library, write=True)))
-            progress = asked.progress
-            if progress is True:
-                from .present.progress import bar  # tqdm comes with it
-
-                progress = stack.enter_context(bar("index", plan.todo))
-            report, lines = run(catalog, plan, asked.rules, thumbnails, tools=tools, progress=progress or (lambda *_: None))
+            progress = stack.enter_context(_telling(asked.progress, "index", plan.todo))
+            report, lines = run(catalog, plan, asked.rules, thumbnails, tools=tools, progress=progress)
+        if undated := plan.work.undated():  # of a library that an older version made
+            with (
+                self._make_pool(self.jobs, catalog.fingerprint.preprocess, limits=asked.limits) as pool,
+                _telling(asked.progress, "dates", undated) as progress,
+            ):
+                report.dated = read_dates(catalog, plan.work, pool, progress)
         self._say(lines)
         return report
 
@@ -292,3 +295,15 @@ class ImageSearchEngine(OpenLibrary):
                 self._searcher.close()
             self._store.rebuild(catalog)
             return Reader(catalog).images()
+
+
+@contextlib.contextmanager
+def _telling(progress: bool | Progress, what: str, total: int) -> Iterator[Progress]:
+    """Who is told how far a run is: a bar of this name, a caller's function, nobody."""
+    if progress is not True:
+        yield progress or (lambda *_: None)
+        return
+    from .present.progress import bar  # tqdm comes with it
+
+    with bar(what, total) as shown:
+        yield shown

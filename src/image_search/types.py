@@ -115,6 +115,7 @@ class Decoded:
         thumbnail: the upright picture as WebP, longer side at most the side asked for; None if not asked for.
         stat: of the file as read; None for bytes.
         note: what is to be said of the picture, in a word or two ("cut off"); "" for nearly all.
+        captured: when it was taken, as its EXIF block says ("2024-05-01T23:30:05.25+09:00": the camera's clock); "": it does not say.
     """
 
     sha256: bytes
@@ -125,6 +126,7 @@ class Decoded:
     thumbnail: bytes | None = None
     stat: FileStat | None = None
     note: str = ""
+    captured: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -338,6 +340,7 @@ class IndexReport:
         added, updated, moved, unchanged: that can be found. missing: that are no longer there. offline: that cannot be reached.
         excluded: that could be found until now, and that a rule leaves out. pruned: missing and excluded ones that left for good.
         renewed: pictures (contents) that were read again by newer pixel rules. embedded: pictures that went through the model.
+        dated: pictures of an older version's library whose headers were asked when they were taken.
         notes: "cut off", ... -> pictures of this run of which that is to be said.
         outdated: format -> pictures that older pixel rules made and that `reread` would renew.
         skipped: each file that is there and cannot be searched. passed: files that nobody looked at, by rule, the most first.
@@ -353,6 +356,7 @@ class IndexReport:
     pruned: int = 0
     renewed: int = 0
     embedded: int = 0
+    dated: int = 0
     notes: dict[str, int] = field(default_factory=dict)
     outdated: dict[str, int] = field(default_factory=dict)
     skipped: list[Skipped] = field(default_factory=list)

@@ -107,79 +107,80 @@ def test_an_upgrade_that_is_killed_changes_nothing(library: Path, tmp_path: Path
         assert engine.index(tmp_path / "photos", progress=False).unchanged == 8
 
 
-# Format 1, of version 0.1.0
+# Formats 1, of version 0.1.0, and 2
 
 
-def to_format_1(library: Path) -> None:
-    """Make a catalog of what it was in version 0.1.0: the same rows, without what came later."""
+def to_format(library: Path, version: int) -> None:
+    """Make a catalog of what it was in an older format: the same rows, without what came later."""
     old = library / "old.sqlite"
     with contextlib.closing(sqlite3.connect(old)) as connection:
         connection.execute(f"PRAGMA page_size={schema.PAGE_BYTES}")
-        connection.executescript(schema.FORMER[1])
+        connection.executescript(schema.FORMER[version])
         connection.execute("ATTACH ? AS newer", (str(library / "catalog.sqlite"),))
-        for table in ("meta", "roots", "content", "files", "failures", "forgotten"):
+        tables = "SELECT name FROM main.sqlite_schema WHERE type = 'table' AND name NOT LIKE 'sqlite%'"
+        for (table,) in connection.execute(tables).fetchall():
             columns = ", ".join(row[1] for row in connection.execute(f"PRAGMA main.table_info({table})"))
             connection.execute(f"INSERT INTO main.{table} SELECT {columns} FROM newer.{table}")
-        connection.execute("UPDATE main.meta SET value = 1 WHERE key = 'schema_version'")
+        connection.execute("UPDATE main.meta SET value = ? WHERE key = 'schema_version'", (version,))
         connection.commit()
         connection.execute("DETACH newer")
         connection.execute("PRAGMA main.journal_mode=WAL")
     os.replace(old, library / "catalog.sqlite")
 
 
-@pytest.fixture
-def first(tmp_path: Path) -> Path:
+@pytest.fixture(params=[1, 2])
+def older(tmp_path: Path, request: pytest.FixtureRequest) -> Path:
     draw(tmp_path / "photos", 0, 8)
     with quick_engine(tmp_path / "library") as engine:
         engine.index(tmp_path / "photos", progress=False)
-    to_format_1(tmp_path / "library")
+    to_format(tmp_path / "library", request.param)
     return tmp_path / "library"
 
 
-def test_a_library_of_the_first_format_is_searched_as_it_is(first: Path, tmp_path: Path) -> None:
-    before = (first / "catalog.sqlite").read_bytes()
-    with quick_engine(first) as engine:
+def test_a_library_of_an_older_format_is_searched_as_it_is(older: Path, tmp_path: Path) -> None:
+    before = (older / "catalog.sqlite").read_bytes()
+    with quick_engine(older) as engine:
         for picture in (tmp_path / "photos").rglob("*.png"):
             assert engine.search(picture, 1)[0].path == str(picture)
         assert (engine.status()["images"], len(engine.status()["roots"]), engine.verify()) == (8, 1, [])
-    with contextlib.closing(Catalog.open(first)) as catalog:
+    with contextlib.closing(Catalog.open(older)) as catalog:
         reader = Reader(catalog)
         assert len(reader.page()) == 8 and reader.items([1])[1].format == "PNG"
-    assert (first / "catalog.sqlite").read_bytes() == before
+    assert (older / "catalog.sqlite").read_bytes() == before
 
 
-def test_a_library_of_the_first_format_becomes_the_next_when_it_is_written(first: Path, tmp_path: Path) -> None:
-    with quick_engine(first) as reading:
+def test_a_library_of_an_older_format_becomes_the_next_when_it_is_written(older: Path, tmp_path: Path) -> None:
+    with quick_engine(older) as reading:
         assert reading.status()["images"] == 8
-        with quick_engine(first) as engine:
+        with quick_engine(older) as engine:
             report = engine.index(tmp_path / "photos", progress=False)
-            assert (report.unchanged, report.embedded) == (8, 0)
-        with contextlib.closing(Catalog.open(first)) as catalog:
+            assert (report.unchanged, report.embedded, report.dated) == (8, 0, 8)
+        with contextlib.closing(Catalog.open(older)) as catalog:
             assert catalog.meta("schema_version") == schema.SCHEMA_VERSION
-            assert set(catalog.rows("SELECT rules, note FROM content")) == {(1, "")}
+            assert set(catalog.rows("SELECT note, captured FROM content")) == {("", "")}
         open_before = reading._library._reader
         assert reading.status()["images"] == 8 and reading._library._reader is not open_before  # what it may now ask is new
 
 
-def test_an_upgraded_catalog_is_a_new_one_to_the_letter(first: Path, tmp_path: Path) -> None:
+def test_an_upgraded_catalog_is_a_new_one_to_the_letter(older: Path, tmp_path: Path) -> None:
     """And every row of both formats is saved from its pages, also where one file holds both."""
-    Catalog.open(first, write=True).close()
+    Catalog.open(older, write=True).close()
     draw(tmp_path / "photos", 8, 10)
-    with quick_engine(first) as engine:
+    with quick_engine(older) as engine:
         assert engine.index(tmp_path / "photos", progress=False).added == 2
         assert engine.verify() == []
-    saved = salvage(first, tmp_path / "saved")
+    saved = salvage(older, tmp_path / "saved")
     assert (saved.images, saved.lost, saved.unknown) == (10, [], 0)
-    judged = "SELECT sha256, vector, checksum, width, height, format, rules, note FROM content ORDER BY sha256"
-    with contextlib.closing(Catalog.open(first)) as one, contextlib.closing(Catalog.open(tmp_path / "saved")) as other:
+    judged = "SELECT sha256, vector, checksum, width, height, format, rules, note, captured FROM content ORDER BY sha256"
+    with contextlib.closing(Catalog.open(older)) as one, contextlib.closing(Catalog.open(tmp_path / "saved")) as other:
         assert one.rows(judged) == other.rows(judged)
 
 
-def test_a_first_format_with_anything_foreign_in_it_is_refused_unchanged(first: Path) -> None:
-    with contextlib.closing(sqlite3.connect(first / "catalog.sqlite")) as connection:
+def test_an_older_format_with_anything_foreign_in_it_is_refused_unchanged(older: Path) -> None:
+    with contextlib.closing(sqlite3.connect(older / "catalog.sqlite")) as connection:
         connection.execute("CREATE TRIGGER t AFTER UPDATE ON files BEGIN DELETE FROM content; END")
-    before = (first / "catalog.sqlite").read_bytes()
+    before = (older / "catalog.sqlite").read_bytes()
     for write in (False, True):
         with pytest.raises(LibraryDamagedError, match="foreign trigger"):
-            Catalog.open(first, write=write)
-    assert (first / "catalog.sqlite").read_bytes() == before
+            Catalog.open(older, write=write)
+    assert (older / "catalog.sqlite").read_bytes() == before

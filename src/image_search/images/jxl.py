@@ -17,5 +17,5 @@ def open_image(data: bytes) -> Image.Image:
     """The picture, decoded. libjxl turns it; only a JPEG that was packed without loss lies as it did, and its EXIF says how."""
     image = Image.open(io.BytesIO(data), formats=["JXL"])
     if not getattr(image, "jpeg", False):
-        image.info.pop("exif", None)
+        image.info["facts"] = image.info.pop("exif", None)
     return image

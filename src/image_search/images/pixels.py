@@ -22,6 +22,7 @@ from PIL import Image
 from ..config import BYTES_PER_PIXEL, THUMBNAIL_QUALITY
 from ..errors import SkipReason
 from ..region import Region
+from .captured import captured
 from .colour import conversion
 from .formats import Format, Refused, open_as, sniff
 from .frames import check_size, first_telling_frame
@@ -83,6 +84,7 @@ class Picture(NamedTuple):
     format: str
     thumbnail: bytes | None
     note: str = ""  # what else is to be said of it: "cut off"
+    captured: str = ""  # when it was taken, see captured.py
 
 
 def render(data: bytes, spec: RenderSpec, limits: Limits, sized: Callable[[int], None] = lambda pixels: None) -> Picture:
@@ -118,6 +120,7 @@ def _rendered(data: bytes, row: Format, spec: RenderSpec, limits: Limits, check:
         image = opened(data, row)
         pixels = check(image.size)
         turn = 1 if row.upright else orientation(image.info.get("exif"))
+        taken = captured(data, image.info)
         space = conversion(image, data, row.name)
         if row.draft or space is not None:
             full = _upright_size(image.size, turn)
@@ -132,7 +135,8 @@ def _rendered(data: bytes, row: Format, spec: RenderSpec, limits: Limits, check:
             area = _area(full, spec)
         rgb = _transpose(rgb, turn)
         thumbnail = None if spec.thumbnail_side is None else _thumbnail(rgb, full, spec.thumbnail_side, space)
-        return Picture(_in_srgb(_cut(rgb, full, area, spec), space), *full, image.format or row.name, thumbnail, image.info.get("note", ""))
+        shown = _in_srgb(_cut(rgb, full, area, spec), space)
+        return Picture(shown, *full, image.format or row.name, thumbnail, image.info.get("note", ""), taken)
     except (Refused, OutsidePicture, MemoryError):
         raise
     except (

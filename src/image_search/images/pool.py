@@ -15,7 +15,7 @@ import queue
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, astuple
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import numpy as np
 
@@ -29,6 +29,7 @@ from .worker import Reply
 
 __all__ = ["DecodePool", "PictureSource", "decoder_name"]
 
+T = TypeVar("T")
 PictureSource = str | bytes | FileInRoot  # a path that somebody named, an encoded picture, a file of an indexed folder
 
 
@@ -102,7 +103,7 @@ class DecodePool:
             return Decoded(digest, None, stat=found)
         pixels, rest = _array(reply, body)
         thumbnail = None if reply["thumbnail"] is None else rest
-        return Decoded(digest, pixels, reply["width"], reply["height"], reply["format"], thumbnail, found, reply["note"])
+        return Decoded(digest, pixels, reply["width"], reply["height"], reply["format"], thumbnail, found, reply["note"], reply["captured"])
 
     def picture(self, source: PictureSource, *, max_side: int, region: Region | None = None) -> Picture:
         """For showing: with true proportions, longer side at most `max_side`, never enlarged. Rules, cage and errors as in `decode`."""
@@ -123,7 +124,16 @@ class DecodePool:
         are called from these threads (one call at a time for `sources`); what they raise is raised here. Closing the generator stops it
         at once: a decode that is running then ends in the background, its result dropped.
         """
-        return _Stream(self, sources, known, region, prefetch).results()
+        return _Stream(
+            lambda source, known: self.decode(source, region=region, known=known), self.workers, sources, known, prefetch
+        ).results()
+
+    def captured_each(self, sources: Iterable[FileInRoot]) -> Iterator[tuple[PictureSource, tuple[str, FileStat] | DecodeError]]:
+        """When each was taken, by its header alone (see `Decoded.captured`), and the file's stat as it was then; in order of completion.
+
+        Of a JPEG its first 128 KB are read. Nothing is hashed: that the file is still the same, its stat says.
+        """
+        return _Stream(lambda source, _: self._captured(source), self.workers, sources, None, PREFETCH).results()
 
     def close(self) -> None:
         """End all workers, within 2 s. A decode that is running in another thread raises ImageSearchError there."""
@@ -135,17 +145,30 @@ class DecodePool:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _run(self, source: PictureSource, region: Region | None, known: Callable[[bytes], bool] | None, max_side: int | None) -> Reply:
+    def _captured(self, source: PictureSource) -> tuple[str, FileStat]:
+        reply, _ = self._run(source, None, None, None, header=True)
+        return reply["captured"], FileStat.of(*reply["stat"])
+
+    def _run(
+        self,
+        source: PictureSource,
+        region: Region | None,
+        known: Callable[[bytes], bool] | None,
+        max_side: int | None,
+        *,
+        header: bool = False,
+    ) -> Reply:
         path, payload = self._payload(source)
         seen = source.seen if isinstance(source, FileInRoot) else None
-        header = {
+        job = {
             "job": "bytes" if isinstance(source, bytes) else "path" if isinstance(source, str) else "below",
             "seen": None if seen is None else (seen[0], *astuple(seen[1])),
             "ask": known is not None,
             "region": None if region is None else astuple(region),
             "max_side": max_side,
+            "header": header,
         }
-        reply, body = self._jobs.ask(Job(header, payload, path, known, lambda reply: self._fits(reply, max_side)))
+        reply, body = self._jobs.ask(Job(job, payload, path, known, lambda reply: self._fits(reply, max_side)))
         if "outside" in reply:
             assert region is not None
             wide, high = reply["outside"]
@@ -180,28 +203,28 @@ class DecodePool:
         return right and len(body) == high * wide * 3 + (reply["thumbnail"] or 0)
 
 
-class _Stream:
-    """The threads behind `decode_each`."""
+class _Stream(Generic[T]):
+    """The threads behind `decode_each`: what `do` gives for each source, or its DecodeError."""
 
     def __init__(
         self,
-        pool: DecodePool,
+        do: Callable[[PictureSource, Callable[[bytes], bool] | None], T],
+        workers: int,
         sources: Iterable[PictureSource],
         known: Callable[[bytes], bool] | None,
-        region: Region | None,
         prefetch: int,
     ) -> None:
-        self.pool = pool
+        self.do = do
+        self.workers = workers
         self.sources = iter(sources)
         self.known = known
-        self.region = region
         self.one_at_a_time = threading.Lock()
         self.room = threading.Semaphore(prefetch)
-        self.done: queue.SimpleQueue[tuple[PictureSource, Decoded | DecodeError] | BaseException | None] = queue.SimpleQueue()
+        self.done: queue.SimpleQueue[tuple[PictureSource, T | DecodeError] | BaseException | None] = queue.SimpleQueue()
         self.stopped = False
         self.started = 0
 
-    def results(self) -> Iterator[tuple[PictureSource, Decoded | DecodeError]]:
+    def results(self) -> Iterator[tuple[PictureSource, T | DecodeError]]:
         ended = 0
         self._start_one()
         try:
@@ -216,7 +239,7 @@ class _Stream:
                     yield item
         finally:
             self.stopped = True
-            self.room.release(self.pool.workers)  # threads that wait for room look up and leave
+            self.room.release(self.workers)  # threads that wait for room look up and leave
 
     def _start_one(self) -> None:
         self.started += 1
@@ -228,13 +251,13 @@ class _Stream:
                 self.room.acquire()
                 with self.one_at_a_time:
                     source = None if self.stopped else next(self.sources, None)
-                    if source is not None and self.started < self.pool.workers:
+                    if source is not None and self.started < self.workers:
                         self._start_one()  # who has work lets the next one look for some: a single picture needs no crowd
                 if source is None:
                     break
-                result: Decoded | DecodeError
+                result: T | DecodeError
                 try:
-                    result = self.pool.decode(source, region=self.region, known=self.known and self._known)
+                    result = self.do(source, self.known and self._known)
                 except DecodeError as error:
                     result = error
                 self.done.put((source, result))

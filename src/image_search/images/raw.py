@@ -67,6 +67,7 @@ def _jpeg(data: bytes, turn: int) -> Image.Image | None:
     """Turned as it says, or, where it says nothing, by `turn`. Its format is the raw file's."""
     try:
         image = Image.open(io.BytesIO(data), formats=["JPEG"])
+        image.info["facts"] = image.info.get("exif")
         exif = image.getexif()
         turn = exif.get(_ORIENTATION, turn)
         exif[_ORIENTATION] = turn = turn if turn in range(1, 9) else 1

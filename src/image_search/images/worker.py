@@ -4,11 +4,12 @@ Frames, both ways: header length and payload length (two big-endian uint32), the
 
     in   {"limits", "spec"}                                     once, first
     out  {"ready": pid}
-    in   {"job": "path" | "below" | "bytes", "seen", "ask", "region", "max_side", "memory": bytes}  payload: see below
+    in   {"job": "path" | "below" | "bytes", "seen", "ask", "region", "max_side", "header", "memory": bytes}  payload: see below
     out  {"sha256", "stat"}                                     if "ask": "shall I decode this?"
     in   {"go": true | false}
-    out  {"sha256", "stat", "shape", "width", "height", "format", "note", "thumbnail": bytes of it}  payload: pixels, then thumbnail
+    out  {"sha256", "stat", "shape", "width", "height", "format", "note", "captured", "thumbnail": bytes of it}  payload: pixels, thumbnail
       or {"sha256", "stat"}                                     not wanted
+      or {"sha256": null, "stat", "captured"}                   if "header": nothing but what the header says was wanted
       or {"error", "detail", "hint", "sha256"} or {"outside": [width, height]}
 
 The payload of a job is a path that somebody named ("path"), an indexed folder, a NUL and the way below it ("below": there no link is
@@ -35,7 +36,8 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 from ..config import CPU_SECONDS_PER_MEGAPIXEL, WORKER_GROWN_BYTES, Limits
 from ..errors import SkipReason
 from ..region import Region
-from .formats import Refused
+from .captured import captured
+from .formats import Refused, open_as, sniff
 from .opening import open_below, open_regular, refused
 
 if TYPE_CHECKING:
@@ -53,6 +55,8 @@ DEBUG_ENV = "IMAGE_SEARCH_DEBUG_WORKER"  # set: decoders' own messages stay on s
 
 Reply = tuple[dict[str, Any], bytes | bytearray]  # header, payload
 Stat = tuple[int, int, int, int]  # size, mtime_ns, ctime_ns, inode, as in types.FileStat
+_JPEG = b"\xff\xd8\xff"
+_HEADER_BYTES = 1 << 17  # a JPEG's EXIF block has at most 64 KB, and stands first
 
 
 class EndOfStreamError(Exception):
@@ -181,6 +185,8 @@ def answer(
     body = b""
     reply: dict[str, Any]
     try:
+        if job.get("header"):
+            return _by_header(payload, limits, job["seen"]), b""
         data, found = (payload, None) if job["job"] == "bytes" else read_file(payload, limits.file_bytes, job["seen"])
         digest = hashlib.sha256(data).digest()
         reply = {"sha256": digest.hex(), "stat": found}
@@ -200,6 +206,28 @@ def answer(
     return reply, body
 
 
+def _by_header(path: bytes, limits: Limits, seen: Sequence[int] | None) -> dict[str, Any]:
+    """What is said before the pixels; of a JPEG, which says it at its beginning, no more than that is read. Refused, as ever."""
+    head, found = read_file(path, limits.file_bytes, seen, most=_HEADER_BYTES)
+    if head.startswith(_JPEG):
+        with contextlib.suppress(Refused):
+            return {"sha256": None, "stat": found, "captured": _said(head)}
+    data, found = read_file(path, limits.file_bytes, seen)
+    return {"sha256": None, "stat": found, "captured": _said(data)}
+
+
+def _said(data: bytes) -> str:
+    row = sniff(data)
+    if said := captured(data, {}):  # of camera raw nearly always, without LibRaw
+        return said
+    try:
+        return captured(data, open_as(data, row).info)
+    except (Refused, MemoryError):
+        raise
+    except Exception as error:  # of any kind, as in pixels.py
+        raise Refused(SkipReason.DAMAGED, f"{type(error).__name__}: {error}"[:300]) from error
+
+
 def _facts(picture: Picture) -> tuple[dict[str, Any], bytes]:
     thumbnail = picture.thumbnail
     facts = {
@@ -208,6 +236,7 @@ def _facts(picture: Picture) -> tuple[dict[str, Any], bytes]:
         "height": picture.height,
         "format": picture.format,
         "note": picture.note,
+        "captured": picture.captured,
         "thumbnail": None if thumbnail is None else len(thumbnail),
     }
     return facts, picture.pixels.tobytes() + (thumbnail or b"")
@@ -216,16 +245,19 @@ def _facts(picture: Picture) -> tuple[dict[str, Any], bytes]:
 # --- reading -----------------------------------------------------------------------------------------------------------------
 
 
-def read_file(path: bytes, limit: int, seen: Sequence[int] | None = None) -> tuple[bytes, Stat]:
+def read_file(path: bytes, limit: int, seen: Sequence[int] | None = None, *, most: int | None = None) -> tuple[bytes, Stat]:
     """A regular file's whole content and its stat, or Refused. `path` (with a NUL, if below a folder) and `seen` as in a job.
 
     All bytes are read before any is decoded: the hash and the pixels belong to the same bytes, whatever happens to the file meanwhile.
+    `most`: of a longer file only so many.
     """
     handle, before = _opened(path, seen)
     with os.fdopen(handle, "rb", buffering=0) as file:
         if before.st_size > limit:
             raise Refused(SkipReason.FILE_TOO_LARGE, f"{before.st_size} bytes")
         try:
+            if most is not None and before.st_size > most:
+                return file.read(most), _stat(before)
             data = file.read(before.st_size + 1)
             while len(data) <= before.st_size and (more := file.read(before.st_size + 1 - len(data))):
                 data += more  # network file systems may give less than asked for

@@ -144,6 +144,8 @@ def _compare(plan: Plan, target: Target, file: ImageFile, rules: Rules) -> None:
     known = plan.work.find(target, file.relative)
     if known is not None:
         plan.work.see(known.file_id)
+        if known.state == State.PRESENT and known.has(file.stat):
+            plan.work.ask_when(target.root_id, file.relative, file.device, file.stat, known.content)
         same = known.has(file.stat) and not rules.verify
         if same and known.name != name:
             plan.work.rename_class(known.file_id, name)

@@ -74,6 +74,9 @@ class _Claims:
     def in_catalog(self, sha256: bytes) -> bool:
         return self._reader.content_of(sha256) is not None and not self._work.is_outdated(sha256)
 
+    def content(self, sha256: bytes) -> int | None:
+        return self._reader.content_of(sha256)
+
     def failure(self, sha256: bytes) -> SkipReason | None:
         return writing.known_failure(self._catalog, sha256, self._decoder)
 
@@ -169,7 +172,10 @@ class _Run:
         decoded = result.decoded
         if result.vector is not None:
             self.keep(result, result.vector, generation)
-        match writing.place(self.catalog, self.plan.work, item, decoded.sha256, decoded.stat or item.stat, generation):
+        stat = decoded.stat or item.stat
+        if result.vector is None and item.source.seen is not None:
+            self.plan.work.ask_when(item.root_id, item.relative, item.source.seen[0], stat, self.claims.content(decoded.sha256))
+        match writing.place(self.catalog, self.plan.work, item, decoded.sha256, stat, generation):
             case "added":
                 self.report.added += 1
             case "updated":

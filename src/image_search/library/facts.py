@@ -77,6 +77,7 @@ _FACTS: dict[str, Callable[[object], bool]] = {
     "closeness": _similarities,
     "closeness_generation": _whole,
     "closeness_definition": _whole,
+    "dated": _whole,
     "library_id": _text,
     "runtime": _text,
     "store": _text,

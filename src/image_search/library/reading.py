@@ -15,13 +15,14 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..errors import HINTS, SALVAGE, LibraryDamagedError, SkipReason
+from ..images.captured import is_captured
 from ..images.formats import rules_of
 from ..images.opening import FileInRoot
 from ..paths import from_bytes, whole_path
 from ..types import Fingerprint, Float32, Passed, Skipped
 from .catalog import Catalog
 from .disks import Disks
-from .facts import check_vector
+from .facts import check_vector, no_sense
 from .schema import FILES_IN_ROOTS, State, part_of
 from .sqlite import in_parts, marks
 from .vectors import Vectors
@@ -30,10 +31,11 @@ __all__ = ["Counts", "File", "Item", "Reader", "Root"]
 
 # Each image with its picture's facts.
 _ITEM = (
-    "SELECT f.id, f.name, r.path, f.path, f.size, f.mtime_ns, c.id, c.sha256, c.width, c.height, c.format, c.rules"
+    "SELECT f.id, f.name, r.path, f.path, f.size, f.mtime_ns, c.id, c.sha256, c.width, c.height, c.format, c.rules,"
+    " coalesce(c.captured, '')"
     f" FROM {FILES_IN_ROOTS} JOIN content AS c ON c.id = f.content_id WHERE f.state = '{State.PRESENT}'"
 )
-_ITEM_TYPES = (int, str, bytes, bytes, int, int, int, bytes, int, int, str, int)
+_ITEM_TYPES = (int, str, bytes, bytes, int, int, int, bytes, int, int, str, int, str)
 _SEARCHED = f"files WHERE state = '{State.PRESENT}' AND content_id IS NOT NULL"
 
 
@@ -64,6 +66,7 @@ class Item:
         width, height: of the upright picture, pixels.
         format: as Pillow names it.
         rules: version of the format's pixel rules by which its vector and its thumbnail were made.
+        captured: when it was taken, see `types.Decoded`; "": it does not say, or was not asked yet.
     """
 
     number: int
@@ -78,6 +81,7 @@ class Item:
     height: int
     format: str
     rules: int
+    captured: str
 
     @property
     def source(self) -> FileInRoot:
@@ -85,8 +89,10 @@ class Item:
         return FileInRoot.of(self.root, self.path)
 
 
-def _item(row: Sequence[Any]) -> Item:
+def _item(row: Sequence[Any], folder: Path) -> Item:
     number, name, root, path, *rest = row
+    if not is_captured(rest[-1]):
+        raise no_sense(folder)
     return Item(number, name, from_bytes(root), whole_path(root, path), *rest)
 
 
@@ -243,14 +249,14 @@ class Reader:
         found = {}
         for part in in_parts(numbers):
             for row in self.catalog.rows(f"{_ITEM} AND f.id IN ({marks(part)})", part, types=_ITEM_TYPES):
-                found[row[0]] = _item(row)
+                found[row[0]] = _item(row, self.folder)
         return found
 
     def page(self, *, name: str | None = None, after: int = 0, limit: int = 100) -> list[Item]:
         """Up to `limit` images in order of their number, from the first above `after`; `name`: only of this class."""
         only, values = ("", ()) if name is None else (" AND f.name = ?", (name,))
         rows = self.catalog.rows(f"{_ITEM} AND f.id > ?{only} ORDER BY f.id LIMIT ?", (after, *values, limit), types=_ITEM_TYPES)
-        return [_item(row) for row in rows]
+        return [_item(row, self.folder) for row in rows]
 
     def each_in_order(self) -> Iterator[tuple[int, str, int, int]]:
         """(file, class, width, height) of every image, by class and then by path: the order in which a wall shows them."""
@@ -270,7 +276,7 @@ class Reader:
         chosen: dict[int, Item] = {}
         for start in np.linspace(low, high + 1, n, endpoint=False, dtype=np.int64).tolist():
             for row in self.catalog.rows(f"{_ITEM} AND f.id >= ? ORDER BY f.id LIMIT 1", (start,), types=_ITEM_TYPES):
-                chosen[row[0]] = _item(row)
+                chosen[row[0]] = _item(row, self.folder)
         return list(chosen.values())
 
     def copies(self, item: Item) -> int:

@@ -20,6 +20,7 @@ from typing import Any
 from .. import given
 from ..advice import Advice, Setting, Verb
 from ..errors import LibraryDamagedError, LibraryError, LibraryNotFoundError
+from ..images.captured import is_captured
 from ..paths import from_bytes
 from .catalog import CATALOG_NAME, Catalog, item_id, making
 from .facts import is_good_vector, makes_sense, read_canonical, read_fingerprint
@@ -39,7 +40,7 @@ def find_damage(catalog: Catalog) -> list[str]:
 
     SQLite's own check compares every table with its indexes, so it finds a changed path, hash or id; then every vector's checksum and
     length, the kind of every value, the facts of the whole library, and every reference between tables. What it cannot tell: a changed
-    size, time or class name (the next `index` sets them right by itself) or a picture's changed width, height or format.
+    size, time or class name (the next `index` sets them right by itself) or a picture's changed width, height, format or capture date.
     """
     found: list[str] = []
     try:
@@ -47,6 +48,8 @@ def find_damage(catalog: Catalog) -> list[str]:
         for page in catalog.pages("SELECT id, sha256, vector, checksum FROM content"):
             found += [f"the vector of content {number} is damaged" for number, *row in page if not _good_vector(tuple(row), catalog.dim)]
         found += _odd_values(catalog)
+        dates = catalog.rows("SELECT DISTINCT captured FROM content WHERE captured != ''")
+        found += [f"the capture date {date!r:.40} makes no sense" for (date,) in dates if not is_captured(date)]
         for number, state, content, root in catalog.rows(
             "SELECT f.id, f.state, c.id, r.id FROM files AS f LEFT JOIN content AS c ON c.id = f.content_id"
             " LEFT JOIN roots AS r ON r.id = f.root_id"
@@ -210,7 +213,10 @@ def _good_vector(row: tuple[Any, ...], dim: int) -> bool:
     return is_good_vector(vector, check, dim)
 
 
-def _fits(values: Sequence[Any], kinds: Sequence[type]) -> bool:
+_LATER = (int, str, str | None)  # columns of content that are not of its first format: rules, note, captured
+
+
+def _fits(values: Sequence[Any], kinds: Sequence[Any]) -> bool:
     """Columns that were added to a table later: rows from before have none of them."""
     return len(values) <= len(kinds) and all(isinstance(value, kind) for value, kind in zip(values, kinds, strict=False))
 
@@ -243,8 +249,9 @@ class _Rows:
     def _sort_in(self, number: int, row: tuple[Any, ...]) -> None:
         """Which table is this a row of? Ours differ in their columns. What fits none is not kept."""
         match row:
-            case (None, bytes(sha256), bytes(_), int(_), int(_), int(_), str(_), *later) if len(sha256) == 32 and _fits(later, (int, str)):
-                self.content[number] = (*row[1:], *(1, "")[len(later) :])
+            case (None, bytes(sha256), bytes(_), int(_), int(_), int(_), str(_), *later) if len(sha256) == 32 and _fits(later, _LATER):
+                facts = (*row[1:], *(1, "", None)[len(later) :])
+                self.content[number] = (*facts[:-1], facts[-1] if is_captured(facts[-1]) else None)  # None: the next index asks again
             case (
                 None,
                 int(_),

@@ -3,6 +3,7 @@
 worklist.todo      files that are new, changed, to be verified or to be read again
 worklist.seen      rows of `files` whose path was found again
 worklist.outdated  contents whose vectors older pixel rules made, if these are to be renewed
+worklist.undated   contents of which an older version of this program did not ask when they were taken, each with a file to ask
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from .folders import Target
 from .reading import outdated_rules
 from .schema import FILES_IN_ROOTS, State, part_of
 
-__all__ = ["Gone", "KnownFile", "Todo", "Worklist"]
+__all__ = ["Gone", "KnownFile", "Todo", "Undated", "Worklist"]
 
 _PAGE = 1000  # rows read at once
 
@@ -41,6 +42,14 @@ class Todo:
     @property
     def path(self) -> str:
         return self.source.path
+
+
+class Undated(NamedTuple):
+    """A content of which is not known yet when it was taken, and a file to ask."""
+
+    content: int
+    source: FileInRoot
+    stat: FileStat
 
 
 class KnownFile(NamedTuple):
@@ -86,6 +95,7 @@ class Worklist:
             ("todo", "n INTEGER PRIMARY KEY, root_id, path BLOB, name TEXT, device TEXT, size, mtime_ns, ctime_ns, inode, file_id"),
             ("seen", "file_id INTEGER PRIMARY KEY"),
             *([("outdated", "content_id INTEGER PRIMARY KEY, sha256 BLOB UNIQUE")] if renew else []),
+            ("undated", "content_id INTEGER PRIMARY KEY, root_id, path BLOB, device TEXT, size, mtime_ns, ctime_ns, inode"),
         ):
             catalog.execute(f"DROP TABLE IF EXISTS temp.{table}")
             catalog.execute(f"CREATE TEMP TABLE {table} ({columns})")
@@ -93,6 +103,8 @@ class Worklist:
             for format, rules in outdated_rules(catalog):
                 sql = "INSERT INTO temp.outdated SELECT id, sha256 FROM content WHERE format = ? AND rules = ?"
                 catalog.execute(sql, (format, rules))
+        catalog.execute("INSERT INTO temp.undated (content_id) SELECT id FROM content WHERE captured IS NULL")
+        self._dates = catalog.one("SELECT 1 FROM temp.undated") is not None  # only in a library of an older version
         for target in self.targets:
             target.known = self._present(target.where)
             self._note_disks(target)
@@ -145,6 +157,19 @@ class Worklist:
     def is_renewed(self, sha256: bytes) -> None:
         self._catalog.execute("DELETE FROM temp.outdated WHERE sha256 = ?", (sha256,))
 
+    def ask_when(self, root_id: int, relative: bytes, device: int, stat: FileStat, content: int | None) -> None:
+        """This file holds this content; of one whose date is not known it is to be asked."""
+        if self._dates and content is not None:
+            self._catalog.execute(
+                "UPDATE temp.undated SET root_id = ?, path = ?, device = ?, size = ?, mtime_ns = ?, ctime_ns = ?, inode = ?"
+                " WHERE content_id = ?",
+                (root_id, relative, str(device), stat.size, stat.mtime_ns, stat.ctime_ns, stat.inode, content),
+            )
+
+    def undated(self) -> int:
+        """How many contents there are to ask for their dates."""
+        return int(self._catalog.value("SELECT count(*) FROM temp.undated WHERE path IS NOT NULL")) if self._dates else 0
+
     def rename_class(self, file_id: int, name: str) -> None:
         self._catalog.execute("UPDATE files SET name = ?, generation = ? WHERE id = ?", (name, self._catalog.generation, file_id))
 
@@ -168,6 +193,16 @@ class Worklist:
                 stat = FileStat(size, mtime_ns, ctime_ns, inode)
                 source = FileInRoot(roots[root_id], from_bytes(relative), (int(device), stat))
                 yield Todo(root_id, relative, source, name, stat, file_id)
+
+    def each_undated(self) -> Iterator[Undated]:
+        """In pages as well."""
+        roots = {t.root_id: from_bytes(t.root) for t in self.targets}
+        last = 0
+        sql = "SELECT * FROM temp.undated WHERE content_id > ? AND path IS NOT NULL ORDER BY content_id LIMIT ?"
+        while page := self._catalog.rows(sql, (last, _PAGE)):
+            for content, root_id, relative, device, *facts in page:
+                last, stat = content, FileStat(*facts)
+                yield Undated(content, FileInRoot(roots[root_id], from_bytes(relative), (int(device), stat)), stat)
 
     def known_below(self, target: Target) -> list[Gone]:
         """Every file below the target that was there, skipped or excluded, seen again or not."""

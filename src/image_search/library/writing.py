@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Literal
 
 import numpy as np
@@ -22,6 +22,7 @@ __all__ = [
     "Placed",
     "add_content",
     "cannot_use",
+    "date_contents",
     "known_failure",
     "pass_by",
     "place",
@@ -41,9 +42,10 @@ Placed = Literal["added", "updated", "moved", "unchanged"]
 def add_content(catalog: Catalog, decoded: Decoded, vector: Float32) -> None:
     """A new picture: float32 (D,) of unit length, the picture's facts, and by which rules its pixels were made."""
     blob = np.ascontiguousarray(vector, "<f4").tobytes()
-    facts = (decoded.width, decoded.height, decoded.format, rules_of(decoded.format), decoded.note)
+    facts = (decoded.width, decoded.height, decoded.format, rules_of(decoded.format), decoded.note, decoded.captured)
     catalog.execute(
-        "INSERT OR IGNORE INTO content (sha256, vector, checksum, width, height, format, rules, note) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+        "INSERT OR IGNORE INTO content (sha256, vector, checksum, width, height, format, rules, note, captured)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
         (decoded.sha256, blob, checksum(blob), *facts),
     )
 
@@ -55,13 +57,21 @@ def renew_content(catalog: Catalog, decoded: Decoded, vector: Float32, generatio
         return False
     number, before = row
     blob = np.ascontiguousarray(vector, "<f4").tobytes()
+    facts = (decoded.width, decoded.height, decoded.format, rules_of(decoded.format), decoded.note, decoded.captured)
     catalog.execute(
-        "UPDATE content SET vector = ?, checksum = ?, width = ?, height = ?, format = ?, rules = ?, note = ? WHERE id = ?",
-        (blob, checksum(blob), decoded.width, decoded.height, decoded.format, rules_of(decoded.format), decoded.note, number),
+        "UPDATE content SET vector = ?, checksum = ?, width = ?, height = ?, format = ?, rules = ?, note = ?, captured = ? WHERE id = ?",
+        (blob, checksum(blob), *facts, number),
     )
     if blob != before:  # a store, and whoever keeps vectors in memory, has to hear of it
         catalog.execute("UPDATE files SET generation = ? WHERE content_id = ?", (generation, number))
     return True
+
+
+def date_contents(catalog: Catalog, found: Sequence[tuple[str, int]]) -> None:
+    """(captured, content): when these contents were taken. No file has changed, so the generation stays and no store need follow; a
+    number of its own tells whoever keeps dates in memory."""
+    catalog.execute_many("UPDATE content SET captured = ? WHERE id = ?", found)
+    catalog.set_meta("dated", (catalog.meta("dated") or 0) + len(found))
 
 
 def place(catalog: Catalog, worklist: Worklist, item: Todo, sha256: bytes, stat: FileStat, generation: int) -> Placed:

@@ -139,7 +139,7 @@ def report_table(report: IndexReport, *, say: Callable[[Named], str] = in_python
     Args:
         say: how a setting or a verb in a hint is said.
     """
-    counts = ("added", "updated", "moved", "unchanged", "missing", "offline", "excluded", "pruned", "renewed", "embedded")
+    counts = ("added", "updated", "moved", "unchanged", "missing", "offline", "excluded", "pruned", "renewed", "embedded", "dated")
     lines = [f"{word:<10}{getattr(report, word):>9,}" for word in counts if getattr(report, word)]
     lines += [f"{note:<10}{pictures:>9,}" for note, pictures in sorted(report.notes.items())]
     if report.skipped:
