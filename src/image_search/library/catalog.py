@@ -30,10 +30,11 @@ from .handle import Handle, check_not_inherited
 from .schema import PAGE_BYTES, SCHEMA, SCHEMA_VERSION, check_schema, schema_version
 from .sqlite import FileId, connect, connect_to_read, files_of, identity, translated
 
-__all__ = ["CATALOG_NAME", "THUMBNAILS_NAME", "Catalog", "item_id", "item_number"]
+__all__ = ["CATALOG_NAME", "PAIRS_NAME", "THUMBNAILS_NAME", "Catalog", "item_id", "item_number"]
 
 CATALOG_NAME = "catalog.sqlite"
 THUMBNAILS_NAME = "thumbnails.sqlite"
+PAIRS_NAME = "pairs.sqlite"
 _CHANCE_BITS = 20  # of a generation: a catalog restored from a backup counts on to other numbers than the one that was lost
 _LOOK_AT = 1000  # entries of a folder in which a library of a similar name is looked for
 LOCAL = "keep the library on a local disk; the images may lie anywhere"
@@ -99,7 +100,7 @@ class Catalog:
     @staticmethod
     def check_place(folder: Path) -> None:
         """LibraryError if a new library would lie among other things, such as the user's pictures."""
-        names = (CATALOG_NAME, f"{CATALOG_NAME}.new", THUMBNAILS_NAME)
+        names = (CATALOG_NAME, f"{CATALOG_NAME}.new", PAIRS_NAME, THUMBNAILS_NAME)
         ours = {path.name for name in names for path in files_of(folder / name)}
         if folder.is_dir() and any(not (p.name.endswith(".lock") or p.name in ours) for p in folder.iterdir()):
             hint = Advice("give ", Setting("library"), " a new folder")
@@ -141,7 +142,7 @@ class Catalog:
     @staticmethod
     def remove(folder: Path) -> None:
         """Take back a new library in which there is nothing. Nobody may have it open to write."""
-        for name in (CATALOG_NAME, THUMBNAILS_NAME):
+        for name in (CATALOG_NAME, PAIRS_NAME, THUMBNAILS_NAME):
             for path in files_of(folder / name):
                 path.unlink(missing_ok=True)
 

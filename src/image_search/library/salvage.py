@@ -198,6 +198,8 @@ def _fill(catalog: Catalog, rows: _Rows, to: Path) -> Saved:
             catalog.execute("INSERT OR IGNORE INTO failures VALUES (?, ?, ?)", hash_and_reason)
         for path in rows.forgotten:
             catalog.execute("INSERT OR IGNORE INTO forgotten VALUES (?)", (path,))
+        for decision in rows.decisions:
+            catalog.execute("INSERT OR IGNORE INTO decisions VALUES (?, ?, ?, ?)", decision)
         saved.unknown += max([rows.last_file, *rows.files], default=0) - len(rows.files)
         saved.vectors = len(good)
         if isinstance(runtime := rows.meta.get("runtime"), str):
@@ -239,6 +241,7 @@ class _Rows:
         self.files: dict[int, tuple[Any, ...]] = {}
         self.failures: list[tuple[Any, ...]] = []
         self.forgotten: list[bytes] = []
+        self.decisions: list[tuple[Any, ...]] = []
         self.last_file = 0
         unused = self._unused()
         for page in range(1, len(data) // self.page_size + 1):
@@ -275,6 +278,8 @@ class _Rows:
                 self.mounts.append(row)
             case (bytes(sha256), str(_), str(_)) if len(sha256) == 32:
                 self.failures.append(row)
+            case (int(_), bytes(sha256), str(_), int(_)) if len(sha256) == 32:
+                self.decisions.append(row)
             case ("files", int(last)):
                 self.last_file = last
             case (str(key), value) if key not in ("files", ""):

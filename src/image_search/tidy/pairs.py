@@ -26,7 +26,7 @@ _ROWS, _COLUMNS = 2048, 2048  # of a block: 16 MB of similarities
 _FIRST = 256  # rows of the first strip; each is twice as high as the one before until it has _ROWS
 _AHEAD = 2  # blocks that wait to be looked through while the next one is multiplied
 _FEW = 32  # found in a block for each of its rows and columns: more are cut to the nearest of each before they are kept
-_GROWTH = 1.4  # the list is cut back to the nearest of each whenever it, or what was compared, has grown by so much
+_HELD = 500_000  # pairs that wait, and half as many as were kept: then all are cut back to the nearest of each
 _GATHER = 8192  # pairs whose similarity is computed again at once: 16 MB at 256 dimensions
 _FLOOR_SAMPLE = 1000  # pictures, and as many others beside each
 _FLOOR_SHARE = 0.01  # of pairs drawn at random that are nearer than the floor
@@ -99,9 +99,12 @@ def near_pairs(
     rows, twins = _folded(vectors)
     is_fresh = np.ones(len(vectors), np.bool_) if fresh is None else fresh
     twins = Pairs(*(part[is_fresh[twins.first] | is_fresh[twins.second]] for part in twins))
-    search = _Search(vectors, rows, is_fresh, least, threads)
-    found = search.run(known or Pairs.none(), progress)
-    return _sorted(Pairs(*(np.concatenate(both) for both in zip(found, twins, strict=True))))
+    first_of_kind = np.zeros(len(vectors), np.bool_)
+    first_of_kind[rows] = True
+    if known is not None:  # else those that are the same would take the places of a row's neighbours
+        known = Pairs(*(part[first_of_kind[known.first] & first_of_kind[known.second]] for part in known))
+    found = _Search(vectors, rows, is_fresh, least, threads).run(known or Pairs.none(), progress)
+    return _sorted(_joined(found, twins))
 
 
 def _folded(vectors: Float32) -> tuple[Indices, Pairs]:
@@ -137,20 +140,23 @@ class _Search:
         self._cut_back(known)  # only what the others' bounds are is wanted of it
         self.nearest = Pairs.none()
         done, total = 0, self.fresh * len(self.order) - self.fresh * (self.fresh + 1) // 2
-        next_cut, most = 0, 0
+        waiting: list[Pairs] = []
+        count, most = 0, _HELD
         with ThreadPoolExecutor(self.threads) as pool:
             for start, end in self._strips():
-                parts = [self.nearest]
                 for hits, compared in self._strip(start, end, pool):
-                    parts.append(hits)
-                    done += compared
+                    waiting.append(hits)
+                    count, done = count + len(hits.first), done + compared
                     progress(round(self.fresh * min(1.0, done / max(1, total))), self.fresh)
-                self.nearest = Pairs(*(np.concatenate(some) for some in zip(*parts, strict=True)))
-                if done > next_cut or len(self.nearest.first) > most:
-                    self._cut_back(self.nearest, known)
-                    next_cut, most = int(_GROWTH * done), int(_GROWTH * len(self.nearest.first)) + 500_000
+                    if count > most:
+                        self._cut_back(_joined(self.nearest, *waiting), known)
+                        waiting, count, most = [], 0, len(self.nearest.first) // 2 + _HELD
+                if start < _ROWS:  # at first each strip tells much
+                    self._cut_back(_joined(self.nearest, *waiting), known)
+                    waiting, count = [], 0
                 if start == 0:
                     self._set_apart(end)
+        self.nearest = _joined(self.nearest, *waiting)
         return self._exactly(known)
 
     def _strips(self) -> Iterator[tuple[int, int]]:
@@ -218,37 +224,51 @@ class _Search:
 
     def _cut_back(self, *lists: Pairs) -> None:
         """Keep of the first list what is among the nearest of either; the bounds follow from all of them together."""
-        pairs = Pairs(*(np.concatenate(some) for some in zip(*lists, strict=True)))
-        owner, value, pair = _owned(pairs)
-        # Owner, then similarity downwards, in one number: 64 bits are sorted ten times as fast as two columns.
-        key = owner.astype(np.uint64) << np.uint64(32) | ((1.5 - value.astype(np.float64)) * 2**30).astype(np.uint64)
-        by = np.argsort(key)
-        place = _places(owner[by])
-        last = by[place == self.kept - 1]
+        pairs = _joined(*lists)
+        count = len(pairs.first)
+        if not count:
+            return
+        # Row, distance and number of the pair in one number: its 64 bits are sorted ten times as fast as columns are. The distance gets
+        # what is left of them, 19 bits for a million rows: a step of .000004, which the spare ones make up for.
+        low = count.bit_length()
+        room = 64 - low - len(self.vectors).bit_length()
+        far = ((1.01 - np.clip(pairs.similarity, -1, 1)) * (2**room / 2.02)).astype(np.uint64) << np.uint64(low) | np.arange(count, dtype=np.uint64)
+        keys = np.empty(2 * count, np.uint64)
+        for half, rows in ((keys[:count], pairs.first), (keys[count:], pairs.second)):
+            np.left_shift(rows.astype(np.uint64), np.uint64(low + room), out=half)
+            half |= far
+        keys.sort()
+        pair = (keys & np.uint64(2**low - 1)).astype(np.int32)
+        rows = (keys >> np.uint64(low + room)).astype(np.int32)
+        del keys, far
+        # The row that stands `kept` places before is another one: it is among the nearest. One place before: it is not the last of them.
+        near = np.ones(len(rows), np.bool_)
+        near[self.kept :] = rows[self.kept :] != rows[: -self.kept]
+        last = near[self.kept - 1 :].copy()
+        last[:] &= rows[self.kept - 1 :] == rows[: len(rows) - self.kept + 1]
+        at = np.flatnonzero(last) + self.kept - 1
         # Above it: of those that are as near as the last one that is kept no more are needed.
-        self.bound[owner[last]] = np.maximum(np.nextafter(value[last], np.float32(2)), self.least)
-        keep = np.zeros(len(pairs.first), np.bool_)
-        keep[pair[by[place < self.kept]]] = True
+        self.bound[rows[at]] = np.maximum(np.nextafter(pairs.similarity[pair[at]], np.float32(2)), self.least)
+        keep = np.zeros(count, np.bool_)
+        keep[pair[near]] = True
         keep = keep[: len(lists[0].first)]
         self.nearest = Pairs(*(part[keep] for part in lists[0]))
 
     def _exactly(self, known: Pairs) -> Pairs:
         """What is among the NEIGHBOURS nearest of either, by similarities that do not depend on the shape of a block."""
         found = _scored(self.vectors, self.nearest)
-        both = Pairs(*(np.concatenate(some) for some in zip(found, known, strict=True)))
-        owner, value, pair = _owned(both)
-        other = np.concatenate([both.second, both.first])
-        by = np.lexsort((other, -value, owner))
+        both = _joined(found, known)
+        number = np.arange(len(both.first), dtype=np.int32)
+        owner, other, pair = (np.concatenate(two) for two in (both[:2], both[1::-1], (number, number)))
+        by = np.lexsort((other, -np.concatenate([both.similarity] * 2), owner))
         keep = np.zeros(len(both.first), np.bool_)
         keep[pair[by[_places(owner[by]) < NEIGHBOURS]]] = True
         keep = keep[: len(found.first)] & (found.similarity >= self.least)
         return Pairs(*(part[keep] for part in found))
 
 
-def _owned(pairs: Pairs) -> tuple[Indices, Float32, npt.NDArray[np.int64]]:
-    """Each pair as seen by both of its rows: (row, similarity, number of the pair), (2P,) each."""
-    number = np.arange(len(pairs.first))
-    return np.concatenate([pairs.first, pairs.second]), np.concatenate([pairs.similarity] * 2), np.concatenate([number, number])
+def _joined(*lists: Pairs) -> Pairs:
+    return Pairs(*(np.concatenate(parts) for parts in zip(*lists, strict=True)))
 
 
 def _places(owner: Indices) -> npt.NDArray[np.int64]:

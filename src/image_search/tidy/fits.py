@@ -1,0 +1,151 @@
+"""Ways in which one picture may lie on another, and which of them the pixels bear out."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..types import Float32
+from .dense import Affine, Agreement, agreement, refined, warped
+from .features import Alignment, alignments
+from .prepared import SIDE, Prepared, resized
+
+__all__ = ["Fit", "part_fit", "whole_fit"]
+
+COARSE = 24  # pixels a side: whole pictures are first laid on each other like this, in all eight ways
+LIKELY = 0.5  # coarse correlation from which a way is looked at
+STRETCH = 1.08  # a copy may be so much wider or higher than its original
+FINE = 96  # pixels, longer side, of what is compared
+SURE = 0.75  # of a small picture's side: below its own size JPEG's blocks say less
+LEAST = 16  # pixels
+LEAST_COVER = 0.3  # share of each picture that must lie on the other
+WHOLE = 0.965  # share that counts as all of it
+FLAT = 0.02  # detail below which nothing but colours can be compared
+COLOUR_STEP = 6.0  # grey levels by which flat pictures' colours may differ
+QUARTER = 2.0  # degrees from a quarter turn that are none
+TRIED = 2  # alignments by places
+
+
+@dataclass(frozen=True, slots=True)
+class Fit:
+    """How the second lies on the first: `turn` in degrees clockwise, after mirroring left to right."""
+
+    agreement: Agreement
+    mirrored: bool
+    turn: float
+    frame: str = ""  # "cropped", "bordered"
+
+    def changes(self, exchanged: bool) -> list[str]:
+        turn = round(self.turn if self.mirrored or not exchanged else -self.turn) % 360
+        words = ["mirrored"] if self.mirrored else []
+        if turn:
+            words.append(f"turned {turn if turn <= 180 or turn == 270 else turn - 360}")
+        if self.frame:
+            words.append(self.frame)
+        if self.agreement.bad > WRITTEN:
+            words.append("written on")
+        return words
+
+
+WRITTEN = 0.04
+
+
+def accepted(fit: Agreement) -> bool:
+    return (fit.mean >= 0.72 and fit.bad <= 0.15) or (fit.good >= 0.6 and fit.bad <= 0.38)
+
+
+def whole_fit(a: Prepared, b: Prepared) -> Fit | None:
+    """The second as it is, mirrored, turned by quarters."""
+    ways = [(mirrored, quarters) for mirrored in (False, True) for quarters in range(4)]
+    coarse = resized(a.grey, COARSE, COARSE)
+    other = resized(b.grey, COARSE, COARSE)
+    seen = np.stack([_turned(other, *way) for way in ways]).reshape(len(ways), -1)
+    likeness = _standard(seen) @ _standard(coarse.reshape(1, -1))[0]
+    h, w = a.grey.shape
+    for k in np.argsort(-likeness, kind="stable")[:TRIED]:
+        if likeness[k] < LIKELY:
+            break
+        grey = _turned(b.grey.astype(np.float32), *ways[k])
+        if not 1 / STRETCH <= (grey.shape[1] / grey.shape[0]) / (w / h) <= STRETCH:
+            continue
+        side = _side(min(max(h, w), max(grey.shape)))
+        size = max(1, round(w * side / max(h, w))), max(1, round(h * side / max(h, w)))
+        result = _best(resized(a.grey, *size), resized(grey, *size), np.eye(3))[0]
+        if accepted(result):
+            mirrored, quarters = ways[k]
+            return Fit(result, mirrored, 90.0 * quarters)
+    return None
+
+
+def _turned(picture: Float32, mirrored: bool, quarters: int) -> Float32:
+    """Undoes: mirrored, then turned clockwise."""
+    back = np.rot90(picture, quarters)
+    return back[:, ::-1] if mirrored else back
+
+
+def _standard(rows: Float32) -> Float32:
+    rows = rows - rows.mean(axis=1, keepdims=True)
+    return np.asarray(rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-6), np.float32)
+
+
+def _side(own: float) -> int:
+    """The longer side at which pictures are compared of which the smaller has so many pixels."""
+    return max(1, round(min(own, max(LEAST, min(FINE, SURE * own)))))
+
+
+def _best(a: Float32, b: Float32, affine: Affine) -> tuple[Agreement, Affine]:
+    """As it was proposed or refined, whichever agrees more."""
+    first = agreement(a, b, affine[:2])
+    finer = refined(a, b, affine)
+    second = agreement(a, b, finer[:2])
+    return (second, finer) if second.mean > first.mean else (first, affine)
+
+
+def part_fit(a: Prepared, b: Prepared) -> Fit | None:
+    """The second as a part of the first, or around it, or turned freely, as places that both have propose."""
+    for way in alignments(a.features, b.features)[:TRIED]:
+        fit = _part(a, b, way)
+        if fit is not None:
+            return fit
+    return None
+
+
+def _part(a: Prepared, b: Prepared, way: Alignment) -> Fit | None:
+    scale = abs(way.turn)
+    (ha, wa), (hb, wb) = a.grey.shape, b.grey.shape
+    side_a = _side(min(max(ha, wa), max(hb, wb) * scale))
+    side_b = side_a / scale
+    one = resized(a.grey, max(1, round(wa * side_a / max(ha, wa))), max(1, round(ha * side_a / max(ha, wa))))
+    two = resized(b.grey, max(1, round(wb * side_b / max(hb, wb))), max(1, round(hb * side_b / max(hb, wb))))
+    affine = _scaled(SIDE, two.shape) @ np.vstack([way.affine(), [0, 0, 1]]) @ np.linalg.inv(_scaled(SIDE, one.shape))
+    result, affine = _best(one, two, affine)
+    zoom = abs(np.linalg.det(affine[:2, :2]))
+    cover_b = result.inside * one.size * zoom / two.size
+    if not (result.mean >= 0.88 and result.bad <= 0.03) or min(result.inside, cover_b) < LEAST_COVER or result.detail < FLAT:
+        return None
+    turn = math.degrees(math.atan2(affine[1, 0], affine[0, 0]))
+    if way.mirrored:
+        turn = math.degrees(math.atan2(-affine[1, 0], -affine[0, 0]))
+    nearest = 90 * round(turn / 90)
+    free = abs(turn - nearest) > QUARTER
+    return Fit(result, way.mirrored, turn if free else float(nearest), "" if free else _frame(one, two, affine, result.inside, cover_b))
+
+
+def _frame(one: Float32, two: Float32, affine: Affine, cover_a: float, cover_b: float) -> str:
+    if min(cover_a, cover_b) >= WHOLE:
+        return ""
+    if max(cover_a, cover_b) < WHOLE:
+        return "cropped"
+    around, inner, onto = (one, two, affine) if cover_a < cover_b else (two, one, np.asarray(np.linalg.inv(affine), np.float64))
+    inside = warped(inner, onto[:2], around.shape[1], around.shape[0])[1]
+    rest = around[~inside]
+    rows = np.abs(np.diff(around, axis=1))[~inside[:, 1:] & ~inside[:, :-1]]
+    return "bordered" if rest.size and rows.size and float(rows.mean()) < 2.0 else "cropped"
+
+
+def _scaled(side: float, shape: tuple[int, ...]) -> Affine:
+    """From pixels of a copy whose longer side is `side` to those of one of this shape."""
+    s = max(shape) / side
+    return np.array([[s, 0, 0.5 * s - 0.5], [0, s, 0.5 * s - 0.5], [0, 0, 1]])
