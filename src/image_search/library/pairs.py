@@ -11,19 +11,20 @@ import contextlib
 import json
 import os
 import sqlite3
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from ..errors import LibraryBusyError, LibraryError
+from ..errors import LibraryError
+from ..types import Float32
 from .catalog import PAIRS_NAME
 from .lock import ProcessLock
 from .sqlite import files_of, open_file, translated
 
-__all__ = ["Compared", "FoundPairs"]
+__all__ = ["Compared", "Copy", "FoundPairs"]
 
 _TABLES = (
     "CREATE TABLE made_by (facts TEXT NOT NULL)",  # one row: model, rules, floor, as JSON
@@ -35,17 +36,33 @@ _TABLES = (
 )
 _SECONDS = 1.0  # that another program's lock is waited for
 _LOCK = "pairs.lock"
+_PAGE = 10_000  # rows read at once
 
 Numbers = npt.NDArray[np.int64]
 
 
 class Compared(NamedTuple):
-    """A pair, as it is kept: the numbers of its pictures, one < other; kind None: not looked at yet, "": two different pictures."""
+    """P pairs that were compared, by the numbers of their pictures.
+
+    Attributes:
+        one, other: int64 (P,), one < other.
+        similarity: float32 (P,).
+        looked: bool (P,), somebody has looked at it.
+    """
+
+    one: Numbers
+    other: Numbers
+    similarity: Float32
+    looked: npt.NDArray[np.bool_]
+
+
+class Copy(NamedTuple):
+    """A pair that is the same picture, or a changed copy; as it was told to `judge`."""
 
     one: int
     other: int
     similarity: float
-    kind: str | None
+    kind: str
     change: str
 
 
@@ -157,12 +174,28 @@ class FoundPairs:
             rows = self._db.execute("SELECT sha256, id, checksum FROM compared").fetchall()
         return {sha256: (number, check) for sha256, number, check in rows if _are((sha256, number, check), (bytes, int, int))}
 
-    def pairs(self) -> list[Compared]:
-        """All of them, by their numbers. A row that makes no sense is none."""
+    def pairs(self) -> Compared:
+        """All of them, by their numbers."""
+        # A stranger's file may hold any value in any column.
+        sql = (
+            "SELECT one, other, similarity, kind IS NOT NULL FROM pairs"
+            " WHERE typeof(one) = 'integer' AND typeof(other) = 'integer' AND typeof(similarity) = 'real'"
+        )
+        pages: list[npt.NDArray[np.float64]] = [np.empty((0, 4))]
         with translated(self.folder):
-            rows = self._db.execute("SELECT one, other, similarity, kind, change FROM pairs ORDER BY one, other").fetchall()
-        kinds = (int, int, float, (str, type(None)), str)
-        return [Compared(*row) for row in rows if _are(row, kinds) and -1.01 <= row[2] <= 1.01]
+            cursor = self._db.execute(sql)
+            while page := cursor.fetchmany(_PAGE):
+                pages.append(np.array(page, np.float64))  # numbers below 2**53 stay what they are
+        found = np.concatenate(pages)
+        return Compared(
+            found[:, 0].astype(np.int64), found[:, 1].astype(np.int64), found[:, 2].astype(np.float32).clip(-1, 1), found[:, 3] != 0
+        )
+
+    def copies(self) -> list[Copy]:
+        """Those that are no two different pictures. A row that makes no sense is none."""
+        with translated(self.folder):
+            rows = self._db.execute("SELECT one, other, similarity, kind, change FROM pairs WHERE kind != ''").fetchall()
+        return [Copy(*row) for row in rows if _are(row, (int, int, float, str, str))]
 
     def add(self, pictures: Iterable[tuple[bytes, int]], pairs: Iterable[tuple[bytes, bytes, float]], gone: Sequence[int]) -> None:
         """Pictures (sha256, checksum of the vector) that have been compared with all others, and the pairs that were found.
@@ -190,7 +223,7 @@ class FoundPairs:
             self._db.executemany("UPDATE pairs SET kind = ?3, change = ?4 WHERE one = ?1 AND other = ?2", verdicts)
 
     @contextlib.contextmanager
-    def _transaction(self) -> Any:
+    def _transaction(self) -> Iterator[None]:
         self._db.execute("BEGIN IMMEDIATE")
         try:
             yield
@@ -206,7 +239,7 @@ def _make_or_check(connection: sqlite3.Connection) -> None:
     if not found:
         for table in _TABLES:
             connection.execute(table)
-    elif found != list(_TABLES):
+    elif found != list(_TABLES) or connection.execute("PRAGMA quick_check(1)").fetchone() != ("ok",):
         raise _ForeignError
 
 

@@ -8,7 +8,6 @@ turned ones alike. So a pair is taken if either is among the other's nearest, wh
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import NamedTuple
@@ -50,6 +49,10 @@ class Pairs(NamedTuple):
     @classmethod
     def none(cls) -> Pairs:
         return cls(np.empty(0, np.int32), np.empty(0, np.int32), np.empty(0, np.float32))
+
+    def of(self, which: npt.NDArray[np.bool_] | npt.NDArray[np.int64]) -> Pairs:
+        """Some of them, or all in another order."""
+        return Pairs(self.first[which], self.second[which], self.similarity[which])
 
 
 def floor(vectors: Float32) -> float:
@@ -98,11 +101,11 @@ def near_pairs(
         return Pairs.none()
     rows, twins = _folded(vectors)
     is_fresh = np.ones(len(vectors), np.bool_) if fresh is None else fresh
-    twins = Pairs(*(part[is_fresh[twins.first] | is_fresh[twins.second]] for part in twins))
+    twins = twins.of(is_fresh[twins.first] | is_fresh[twins.second])
     first_of_kind = np.zeros(len(vectors), np.bool_)
     first_of_kind[rows] = True
     if known is not None:  # else those that are the same would take the places of a row's neighbours
-        known = Pairs(*(part[first_of_kind[known.first] & first_of_kind[known.second]] for part in known))
+        known = known.of(first_of_kind[known.first] & first_of_kind[known.second])
     found = _Search(vectors, rows, is_fresh, least, threads).run(known or Pairs.none(), progress)
     return _sorted(_joined(found, twins))
 
@@ -232,7 +235,9 @@ class _Search:
         # what is left of them, 19 bits for a million rows: a step of .000004, which the spare ones make up for.
         low = count.bit_length()
         room = 64 - low - len(self.vectors).bit_length()
-        far = ((1.01 - np.clip(pairs.similarity, -1, 1)) * (2**room / 2.02)).astype(np.uint64) << np.uint64(low) | np.arange(count, dtype=np.uint64)
+        far = ((1.01 - np.clip(pairs.similarity, -1, 1)) * (2**room / 2.02)).astype(np.uint64) << np.uint64(low) | np.arange(
+            count, dtype=np.uint64
+        )
         keys = np.empty(2 * count, np.uint64)
         for half, rows in ((keys[:count], pairs.first), (keys[count:], pairs.second)):
             np.left_shift(rows.astype(np.uint64), np.uint64(low + room), out=half)
@@ -252,7 +257,7 @@ class _Search:
         keep = np.zeros(count, np.bool_)
         keep[pair[near]] = True
         keep = keep[: len(lists[0].first)]
-        self.nearest = Pairs(*(part[keep] for part in lists[0]))
+        self.nearest = lists[0].of(keep)
 
     def _exactly(self, known: Pairs) -> Pairs:
         """What is among the NEIGHBOURS nearest of either, by similarities that do not depend on the shape of a block."""
@@ -264,11 +269,15 @@ class _Search:
         keep = np.zeros(len(both.first), np.bool_)
         keep[pair[by[_places(owner[by]) < NEIGHBOURS]]] = True
         keep = keep[: len(found.first)] & (found.similarity >= self.least)
-        return Pairs(*(part[keep] for part in found))
+        return found.of(keep)
 
 
 def _joined(*lists: Pairs) -> Pairs:
-    return Pairs(*(np.concatenate(parts) for parts in zip(*lists, strict=True)))
+    return Pairs(
+        np.concatenate([pairs.first for pairs in lists]),
+        np.concatenate([pairs.second for pairs in lists]),
+        np.concatenate([pairs.similarity for pairs in lists]),
+    )
 
 
 def _places(owner: Indices) -> npt.NDArray[np.int64]:
@@ -287,5 +296,4 @@ def _scored(vectors: Float32, pairs: Pairs) -> Pairs:
 
 
 def _sorted(pairs: Pairs) -> Pairs:
-    by = np.lexsort((pairs.second, pairs.first))
-    return Pairs(*(part[by] for part in pairs))
+    return pairs.of(np.lexsort((pairs.second, pairs.first)))
