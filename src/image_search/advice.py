@@ -14,7 +14,7 @@ __all__ = ["TAKEN_BY", "Advice", "Named", "Setting", "Verb", "capitalised", "in_
 
 _OF_THE_ENGINE = frozenset({"allow_private_urls", "jobs", "library", "max_megabytes", "model", "runtime", "store"})  # given when it is made
 _OF_THE_SHELL = frozenset({"json", "save", "show"})  # in Python the answer itself
-_ENGINE_VERBS = frozenset({"embed", "forget", "index", "rebuild", "relocate", "search", "status", "verify"})
+_ENGINE_VERBS = frozenset({"decisions", "duplicates", "embed", "forget", "index", "rebuild", "relocate", "search", "status", "verify"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,9 +88,9 @@ TAKEN_BY: dict[str, tuple[str, ...]] = {
     "host": ("serve",),
     "hosts": ("serve",),
     "how": ("search",),
-    "jobs": ("index", "evaluate", "label"),
-    "json": ("search", "index", "status", "models", "evaluate", "label"),
-    "library": ("index", "search", "serve", "ask", "status", "forget", "relocate", "rebuild", "salvage", "demo"),
+    "jobs": ("index", "evaluate", "label", "duplicates"),
+    "json": ("search", "index", "status", "models", "evaluate", "label", "duplicates", "decisions"),
+    "library": ("index", "search", "serve", "ask", "status", "forget", "relocate", "rebuild", "salvage", "demo", "duplicates", "decisions"),
     "max_megabytes": ("search", "ask", "serve"),
     "max_megapixels": ("index", "search", "ask", "serve"),
     "min_closeness": ("search",),

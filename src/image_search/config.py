@@ -149,6 +149,9 @@ COMMIT_SECONDS = 1.0  # what a kill may cost at most, and how often the bar move
 COMPARISON_PIXELS = 16_000_000  # of the whole picture: 50 results take 3 million; above it everything is drawn smaller
 COMPARISON_BYTES = 64 * MIB  # no saved comparison is larger, so a larger file is none and is not replaced
 SKIPPED_EXAMPLES = 3  # files named per reason in an index run's summary
+GROUP_ROWS = 20  # files of one group of copies in the table; JSON and CSV have all
+REPORT_PICTURES = 3000  # in the page of copies that is saved: some 8 KB each, and what a browser scrolls through without stopping
+REPORT_BYTES = 256 * MIB  # no such page is larger, so a larger file is none and is not replaced
 
 
 # --- evaluate ---------------------------------------------------------------------------------------------------------------

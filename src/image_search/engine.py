@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from . import given
-from .advice import Advice, Setting
+from .advice import Advice, Setting, Verb
 from .config import MOST_SIDE, THUMBNAIL_SIDE
 from .errors import SALVAGE, LibraryDamagedError, QueryError, UsageError
 from .images.opening import FileInRoot
@@ -21,9 +22,11 @@ from .index.dates import read_dates
 from .index.plan import Plan, make_plan
 from .index.request import Request as IndexRequest
 from .index.run import Progress, plan_only, run
+from .library import decisions as library_decisions
 from .library import folders as library_folders
 from .library import moving
 from .library.catalog import Catalog
+from .library.decisions import Decision
 from .library.reading import Reader
 from .library.salvage import find_damage
 from .library.thumbnails import Thumbnails
@@ -36,6 +39,8 @@ from .search.query import Query, Source
 from .search.request import Request, as_list, as_region
 from .search.same_picture import one_of_each
 from .search.search import How
+from .tidy import deciding
+from .tidy.duplicates import Asked, Duplicates, find
 from .types import Embedder, Float32, IndexReport, Picture, Region
 
 __all__ = ["ImageSearchEngine"]
@@ -239,6 +244,70 @@ class ImageSearchEngine(OpenLibrary):
         if not isinstance(source, (bytes, FileInRoot)):
             source = given.path(source, "the picture")
         return self.decoders.pool(recipe, sent=isinstance(source, bytes)).picture(source, max_side=side)
+
+    # --- order in it ----------------------------------------------------------------------------------------------------------
+
+    def duplicates(
+        self,
+        folders: Folder | Sequence[Folder] = (),
+        *,
+        across: Sequence[Folder] | None = None,
+        prefer: Folder | Sequence[Folder] = (),
+        since: str | None = None,
+        kinds: str | Sequence[str] = (),
+        progress: bool | Callable[[str, int, int], None] = True,
+    ) -> Duplicates:
+        """Which files of the library are copies of one another, in groups, each with its best copy and why that is the best.
+
+        Every picture is compared with every other one by its vector, and what is near by its pixels; what was found is remembered in the
+        library, so the next time only what is new is compared. No file is touched.
+
+        Args:
+            folders: only files in these; none: all of the library.
+            across: two folders: only files of the second that are copies of one in the first.
+            prefer: folders whose files are the better copies, whatever else they are; the best liked first.
+            since: only groups with a picture of this day or later, "2024-05-01": when it was taken, or else the file's own time.
+            kinds: "same bytes", "same picture", "changed copy"; none: all of them.
+            progress: True: bars on stderr; a callable gets (what, done, total); False: nobody is told.
+
+        Raises LibraryNotFoundError, LibraryDamagedError, UsageError.
+        """
+        asked = Asked.checked(folders, across, prefer, since, kinds)
+        reader = self._open().reader
+        with contextlib.ExitStack() as stack:
+            make = functools.partial(self._make_pool, self.jobs, reader.fingerprint.preprocess, limits=self.decoders.of_files)
+            pool = functools.cache(lambda: stack.enter_context(make()))
+            if progress is True:
+                from .present.progress import bars
+
+                progress = stack.enter_context(bars())
+            found = find(reader, self._library.thumbnails(), pool, asked, threads=self.jobs, progress=progress or (lambda *_: None))
+        self._say(found.remarks())
+        return found
+
+    def decide(self, word: str, *pictures: Folder) -> Decision:
+        """Remember of pictures that `duplicates` shows together what you think of them; it does so no more.
+
+        Args:
+            word: "not the same" (two or more), or "leave" (as many as you like; of a single one: its copies of the same bytes).
+            pictures: paths or ids. Remembered is their content, so it holds wherever the files go.
+
+        Raises UsageError: too few; QueryError: the library does not have one of them.
+        """
+        decided, hashes = deciding.checked(self._open().reader, word, pictures)
+        with self._writing() as catalog, catalog.transaction():
+            return library_decisions.add(catalog, decided, hashes)
+
+    def decisions(self) -> list[Decision]:
+        """All that was decided of copies, by number, with where the pictures lie now."""
+        return deciding.listed(self._open().reader)
+
+    def undo_decision(self, number: int) -> None:
+        """Forget a decision. Raises UsageError: there is none of this number."""
+        number = given.whole(number, "number")
+        with self._writing() as catalog, catalog.transaction():
+            if not library_decisions.undo(catalog, number):
+                raise UsageError(f"there is no decision {number}", hint=Advice("all of them: ", Verb("decisions")))
 
     # --- the library --------------------------------------------------------------------------------------------------------
 

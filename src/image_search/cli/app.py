@@ -26,6 +26,8 @@ COMMANDS = (  # what is needed first comes first in the help
     "search",
     "serve",
     "ask",
+    "duplicates",
+    "decisions",
     "status",
     "models",
     "evaluate",

@@ -32,6 +32,7 @@ class Decision:
     word: Word
     pictures: tuple[bytes, ...]
     made: int
+    uris: tuple[str, ...] = ()
 
 
 def decisions(catalog: Catalog) -> list[Decision]:

@@ -12,13 +12,9 @@ pyplot: no display, no global state, any thread. All lengths here are pixels at 
 
 from __future__ import annotations
 
-import contextlib
-import errno
 import io
 import math
 import os
-import secrets
-import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import median
@@ -28,9 +24,10 @@ import numpy as np
 
 from .. import given
 from ..config import COMPARISON_BYTES
-from ..errors import ImageSearchError, UsageError, translated_os_errors
+from ..errors import UsageError
 from ..types import Match, UInt8
 from .canvas import FACT, LINE, PILL_HEIGHT, QUIET, Canvas, Rect
+from .saving import made_here, write_whole
 from .table import marks, measures
 
 if TYPE_CHECKING:
@@ -251,19 +248,9 @@ def check_target(path: str | os.PathLike[str]) -> tuple[str, str]:
         raise UsageError("not a file", path=path, hint="give the name of a picture file")
     if not os.path.isdir(os.path.dirname(target)):
         raise UsageError("there is no such folder", path=os.path.dirname(target), hint="create it first")
-    if os.path.exists(target) and not _made_here(target):
+    if os.path.exists(target) and not made_here(target, _SIGNATURE, COMPARISON_BYTES):
         raise UsageError("this file is there already and is no comparison", path=path, hint="give a new name")
     return target, extension
-
-
-def _made_here(file: str) -> bool:
-    """May it be replaced? Somebody's photo may not; an empty file is no loss."""
-    try:
-        with open(file, "rb") as opened:
-            data = opened.read(COMPARISON_BYTES + 1)
-    except OSError:
-        return False
-    return not data or (len(data) <= COMPARISON_BYTES and _SIGNATURE.encode() in data)
 
 
 def save_comparison(figure: Figure, path: str | os.PathLike[str]) -> None:
@@ -273,29 +260,7 @@ def save_comparison(figure: Figure, path: str | os.PathLike[str]) -> None:
     """
     target, extension = check_target(path)
     data = _encoded(figure, extension)
-    temporary = os.path.join(os.path.dirname(target), f".{secrets.token_hex(8)}.part")
-    another = "choose another folder or name"
-    try:
-        with translated_os_errors(
-            "the picture",
-            path,
-            failed=lambda said: ImageSearchError(f"the picture cannot be written ({said})", path=path, hint=another),
-            hint=another,
-            room="free some space or choose another disk",
-            refused=ImageSearchError,
-        ):
-            if os.path.exists(target) and not os.access(target, os.W_OK):
-                raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), target)
-            with open(temporary, "xb") as file:
-                file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
-            if os.path.exists(target):
-                shutil.copymode(target, temporary)
-            os.replace(temporary, target)
-    finally:
-        with contextlib.suppress(OSError):  # gone where all went well
-            os.remove(temporary)
+    write_whole(target, data, "the picture", path)
 
 
 def _encoded(figure: Figure, extension: str) -> bytes:

@@ -82,7 +82,7 @@ class Copies:
 def copies_of(
     reader: Reader,
     thumbnails: Thumbnails,
-    pool: DecodePool,
+    pool: Callable[[], DecodePool],
     *,
     among: Collection[int] | None = None,
     more: Callable[[Copies], Iterable[tuple[int, int]]] = lambda found: (),
@@ -92,6 +92,7 @@ def copies_of(
     """Bring what is known of a library's pairs up to date.
 
     Args:
+        pool: gives the one that decodes; not called where nothing has to be looked at.
         among: only pairs of these contents are looked at; None: all. All are compared by their vectors all the same.
         more: told what is known, names further pairs to be looked at (numbers of contents, one < other); asked until it names none.
         threads: that look at pairs.
@@ -298,7 +299,7 @@ def in_walking_order(pairs: Numbers) -> Numbers:
 class _Pictures:
     """Contents made ready to be looked at; the last few thousand are kept."""
 
-    def __init__(self, reader: Reader, thumbnails: Thumbnails, pool: DecodePool) -> None:
+    def __init__(self, reader: Reader, thumbnails: Thumbnails, pool: Callable[[], DecodePool]) -> None:
         self.reader, self.thumbnails, self.pool = reader, thumbnails, pool
         self.ready: OrderedDict[int, Prepared] = OrderedDict()
         self.unread: set[int] = set()
@@ -329,7 +330,7 @@ class _Pictures:
         small = self.thumbnails.get(item.sha256)
         for source in ([] if small is None else [small]) + [item.source]:
             with contextlib.suppress(DecodeError):
-                picture = self.pool.picture(source, max_side=SIDE)
+                picture = self.pool().picture(source, max_side=SIDE)
                 if source is small or picture.sha256 == item.sha256:  # else it was changed since
                     return prepare(picture.pixels)
         return None
