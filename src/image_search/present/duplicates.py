@@ -15,7 +15,7 @@ __all__ = ["CSV_HEAD", "DUPLICATES_SCHEMA", "csv_rows", "duplicates_table", "siz
 
 KINDS = ("best", "same bytes", "same picture", "changed copy")
 WHY = (
-    "in the folder you prefer", "most pixels", "format that loses less", "least compressed", "still has its date, or the earliest",
+    "in the folder you prefer", "most pixels", "format that loses less", "least compressed", "still says when it was taken", "earliest",
     "first by path",
 )  # fmt: skip
 

@@ -38,6 +38,7 @@ figcaption { font-size: .85rem; padding-top: .4rem; overflow-wrap: anywhere; }
 figcaption b { display: block; }
 .best b { color: var(--best); }
 figcaption span { display: block; color: var(--quiet); }
+time { white-space: nowrap; }
 """
 
 
@@ -103,7 +104,8 @@ def _section(group: Mapping[str, Any], thumbnail: Callable[[bytes], bytes | None
         picture = f'<img loading="lazy" alt="{_text(name)}" src="data:image/webp;base64,{data}">' if data else "no thumbnail"
         best = member["kind"] == "best"
         words = f"best: {group['why']}" if best else what_it_is(member)
-        facts = f"{member['width']}×{member['height']} · {_text(member['format'])} · {size(member['bytes'])} · {member['date'][:10]}"
+        day = f"<time>{member['date'][:10]}</time>"
+        facts = f"{member['width']}×{member['height']} · {_text(member['format'])} · {size(member['bytes'])} · {day}"
         yield (
             f'<li{" class=best" if best else ""}><figure><div class="mat">{picture}</div><figcaption><b>{_text(words)}</b>'
             f"{_text(nfc(member['uri']))}<span>{facts}</span></figcaption></figure></li>"

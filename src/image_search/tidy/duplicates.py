@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from datetime import date
 from pathlib import Path
 from typing import Any, overload
 
@@ -26,7 +26,6 @@ from .groups import Group, Member, Order, Why, beside, date_of, stars, untested
 __all__ = ["Asked", "Duplicates", "find"]
 
 Folders = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
-_DAY = re.compile(r"\d{4}-\d\d-\d\d")
 _KIND = {kind.value: kind for kind in Kind}
 
 
@@ -56,9 +55,7 @@ class Asked:
             raise UsageError("across needs two different folders", hint="the one that is kept, and the one that is looked through")
         if both and folders:
             raise UsageError("folders and across exclude each other")
-        day = "" if since is None else str(since)[:10]
-        if day and not _DAY.fullmatch(day):
-            raise UsageError(f"since must be a day, not {str(since)!r}", hint="for example 2024-05-01")
+        day = "" if since is None else _day(given.text(since, "since"))
         words = given.texts(kinds, "kinds")
         for word in words:
             given.one_of(word, "kinds", _KIND)
@@ -69,6 +66,13 @@ class Asked:
             day,
             frozenset(_KIND[word] for word in words) or frozenset(Kind),
         )
+
+
+def _day(text: str) -> str:
+    try:
+        return date.fromisoformat(text).isoformat()
+    except ValueError as error:
+        raise UsageError(f"since must be a day, not {text!r}", hint="for example 2024-05-01") from error
 
 
 def _places(folders: Folders, what: str) -> tuple[bytes, ...]:
@@ -148,10 +152,10 @@ class Duplicates(Sequence[Group]):
             "looked_at": self.looked_at,
             "unread": self.unread,
             "absent": self.absent,
-            "remembers": self.remembers,
             "files": sum(len(group.members) for group in self._groups),
             "rest": len(self.rest),
             "rest_bytes": self.rest_bytes,
+            "remembers": self.remembers,
             "groups": [
                 {"number": n, "why": group.why.value, "members": [_as_dict(member) for member in group.members]}
                 for n, group in enumerate(self._groups, 1)

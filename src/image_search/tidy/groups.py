@@ -33,7 +33,8 @@ class Why(StrEnum):
     PIXELS = "most pixels"
     FORMAT = "format that loses less"
     BYTES = "least compressed"
-    DATE = "still has its date, or the earliest"
+    CAPTURED = "still says when it was taken"
+    DATE = "earliest"
     PATH = "first by path"
 
 
@@ -86,12 +87,12 @@ class Order:
     def __init__(self, prefer: Sequence[bytes] = ()) -> None:
         self._prefer = prefer
 
-    def worth(self, item: Item) -> tuple[int, int, int, int, tuple[bool, str], bytes]:
+    def worth(self, item: Item) -> tuple[int, int, int, int, bool, str, bytes]:
         """Of two, the one with the lesser worth is the better; each place is one of `Why`."""
         place = to_bytes(item.path)
         liked = next((n for n, folder in enumerate(self._prefer) if inside(place, folder)), len(self._prefer))
         form = 0 if item.format in _LOSSLESS else 2 if item.format in _FEW_COLOURS else 1
-        return liked, -item.width * item.height, form, -item.size, (not item.captured, date_of(item)), place
+        return liked, -item.width * item.height, form, -item.size, not item.captured, date_of(item), place
 
     def why(self, best: Item, next_one: Item) -> Why:
         pairs = zip(Why, self.worth(best), self.worth(next_one), strict=True)
