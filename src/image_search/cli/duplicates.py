@@ -93,7 +93,7 @@ def duplicates(
 
         # None for a pipe or a file, where nothing is shortened
         width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
-        print(duplicates_table(found.to_dict(), width=width, say=console.say))
+        print(duplicates_table(found.to_dict(), width=width))
 
 
 def _save(found: Duplicates, html: Path) -> None:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
-from ..advice import Advice, Named, Setting, in_python, told
 from ..config import GROUP_ROWS
 from ..paths import shown
 from .table import NARROWEST_URI
@@ -89,23 +88,22 @@ def csv_rows(found: Mapping[str, Any]) -> Iterator[tuple[object, ...]]:
             yield group["number"], m["kind"], m["change"], f"{m['similarity']:.4f}", shown(m["uri"]), *facts, why, m["id"], m["sha256"]
 
 
-def duplicates_table(found: Mapping[str, Any], *, width: int | None = None, say: Callable[[Named], str] = in_python) -> str:
+def duplicates_table(found: Mapping[str, Any], *, width: int | None = None) -> str:
     """Each group under a line of its own, then what it comes to; of a very large group the first files.
 
     Args:
         found: as `Duplicates.to_dict` gives it.
         width: cells of the terminal; paths are then shortened in their middle. None: nothing is (pipe, file).
-        say: how a setting in a hint is said.
     """
     if not found["groups"]:
         return "no copies found"
     lines = []
     for group in found["groups"]:
-        lines += [*_group_lines(group, width, say), ""]
+        lines += [*_group_lines(group, width), ""]
     return "\n".join([*lines, _sum(found)])
 
 
-def _group_lines(group: Mapping[str, Any], width: int | None, say: Callable[[Named], str]) -> Iterator[str]:
+def _group_lines(group: Mapping[str, Any], width: int | None) -> Iterator[str]:
     members = group["members"]
     yield f"{group['number']}. {len(members):,} files, {size(sum(m['bytes'] for m in members[1:]))} beside the best ({group['why']})"
     some = members[:GROUP_ROWS]
@@ -118,7 +116,7 @@ def _group_lines(group: Mapping[str, Any], width: int | None, say: Callable[[Nam
         uri = shown(member["uri"])
         yield f"  {line}  {uri if width is None else shorten(uri, max(NARROWEST_URI, width - cells(line) - 4))}"
     if len(members) > len(some):
-        yield f"  and {len(members) - len(some):,} more ({told(Advice('all of them with ', Setting('json')), say)})"
+        yield f"  and {len(members) - len(some):,} more"
 
 
 def what_it_is(member: Mapping[str, Any]) -> str:

@@ -20,24 +20,23 @@ __all__ = ["check_page", "duplicates_page", "save_page"]
 
 _SIGNATURE = "<!-- copies found by image-search -->"
 _STYLE = """
-:root { color-scheme: light dark; --line: light-dark(#d9d9d6, #3a3a38); --quiet: light-dark(#5c5c58, #a8a8a2);
-  --ground: light-dark(#fbfbfa, #191918); --mat: light-dark(#f0f0ee, #242422); --best: light-dark(#17663a, #7fd4a0); }
+:root { color-scheme: light dark; }
 * { box-sizing: border-box; }
-body { margin: 0 auto; max-width: 76rem; padding: 1.5rem; background: var(--ground); font: 15px/1.45 system-ui, sans-serif; }
+body { margin: 0 auto; max-width: 76rem; padding: 1.5rem; background: light-dark(#fbfbfa, #191918); font: 15px/1.45 system-ui, sans-serif; }
 h1 { font-size: 1.4rem; margin: 0 0 .25rem; }
 h2 { font-size: 1rem; margin: 0 0 .75rem; font-weight: 600; }
-p { color: var(--quiet); margin: 0 0 1rem; }
-section { border-top: 1px solid var(--line); padding: 1.25rem 0; }
+p { color: light-dark(#5c5c58, #a8a8a2); margin: 0 0 1rem; }
+section { border-top: 1px solid light-dark(#d9d9d6, #3a3a38); padding: 1.25rem 0; }
 ul { list-style: none; margin: 0; padding: 0; display: grid; gap: 1rem; grid-template-columns: repeat(auto-fill, minmax(13rem, 1fr)); }
 li { min-width: 0; }
 figure { margin: 0; }
-.mat { background: var(--mat); height: 12rem; display: grid; place-items: center; border-radius: .25rem; color: var(--quiet); }
-.best .mat { outline: 2px solid var(--best); }
+.mat { background: light-dark(#f0f0ee, #242422); height: 12rem; display: grid; place-items: center; border-radius: .25rem; color: light-dark(#5c5c58, #a8a8a2); }
+.best .mat { outline: 2px solid light-dark(#17663a, #7fd4a0); }
 img { max-width: 100%; max-height: 12rem; display: block; }
 figcaption { font-size: .85rem; padding-top: .4rem; overflow-wrap: anywhere; }
 figcaption b { display: block; }
-.best b { color: var(--best); }
-figcaption span { display: block; color: var(--quiet); }
+.best b { color: light-dark(#17663a, #7fd4a0); }
+figcaption span { display: block; color: light-dark(#5c5c58, #a8a8a2); }
 time { white-space: nowrap; }
 """
 
