@@ -30,7 +30,8 @@ section { border-top: 1px solid light-dark(#d9d9d6, #3a3a38); padding: 1.25rem 0
 ul { list-style: none; margin: 0; padding: 0; display: grid; gap: 1rem; grid-template-columns: repeat(auto-fill, minmax(13rem, 1fr)); }
 li { min-width: 0; }
 figure { margin: 0; }
-.mat { background: light-dark(#f0f0ee, #242422); height: 12rem; display: grid; place-items: center; border-radius: .25rem; color: light-dark(#5c5c58, #a8a8a2); }
+.mat { background: light-dark(#f0f0ee, #242422);
+  height: 12rem; display: grid; place-items: center; border-radius: .25rem; color: light-dark(#5c5c58, #a8a8a2); }
 .best .mat { outline: 2px solid light-dark(#17663a, #7fd4a0); }
 img { max-width: 100%; max-height: 12rem; display: block; }
 figcaption { font-size: .85rem; padding-top: .4rem; overflow-wrap: anywhere; }
