@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..types import Float32
+from .features import blurred
 
 __all__ = ["Agreement", "agreement", "refined", "warped"]
 
@@ -22,8 +23,13 @@ NOISE = 6.0  # grey levels: what JPEG at quality 10 makes of a flat surface
 STRONG = 25.0  # grey levels of local contrast that count as much as any more
 GOOD, BAD = 0.75, 0.4  # local agreement
 LEAST_INSIDE = 0.05  # share of the picture
+EDGE = 2  # pixels at an edge, where a turned copy has its corners' colour mixed in
 STEPS = 4  # of refining
 CLIP = 25.0  # grey levels: a larger difference is something else, written on it
+CELLS = 6  # a side: in each the drift is told
+DRIFT_NOISE = 2.0  # square grey levels a pixel: less slope than this tells nothing
+FLATTEST = 40.0  # square grey levels: more slope than this tells no more
+OUTLIER = 0.3  # pixels of drift beyond which a cell counts less and less
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +42,8 @@ class Agreement:
         bad: share of the weight where it is below BAD.
         inside: share of the first picture that the second covers.
         detail: mean weight, 0 to 1: how much there is to compare.
+        drift: pixels by which places that agree still lie beside each other, when any affine map is allowed: the median, and what three
+            quarters stay below. A copy has none. A second photograph has some: near things move against far ones.
     """
 
     mean: float
@@ -43,6 +51,7 @@ class Agreement:
     bad: float
     inside: float
     detail: float
+    drift: tuple[float, float] = (0.0, 0.0)
 
 
 def warped(picture: Float32, affine: Affine, width: int, height: int) -> tuple[Float32, Mask]:
@@ -108,14 +117,17 @@ def _levels(there: Float32, a: Float32, weights: Float32) -> tuple[float, float]
     return gain, mean_a - gain * mean_t
 
 
-def agreement(a: Float32, b: Float32, affine: Affine) -> Agreement:
-    """How `b`, seen through the alignment, agrees with `a`. Gain and offset are free: a brighter copy is a copy."""
+def agreement(a: Float32, b: Float32, affine: Affine, *, written_on: bool) -> Agreement:
+    """How `b`, seen through the alignment, agrees with `a`. Gain and offset are free: a brighter copy is a copy.
+
+    `written_on`: the drift is told where they agree well, a hand's breadth from whatever was written on one; else wherever they agree at all.
+    """
     h, w = a.shape
     there, inside = warped(b, affine, w, h)
-    mask = inside.astype(np.float32)
-    share = float(mask.mean())
+    share = float(inside.mean())
     if share < LEAST_INSIDE:
         return Agreement(0, 0, 1, share, 0)
+    mask = _within(b.shape, affine, inside)
     gain, offset = _levels(there, a, mask)
     first, second = (a, gain * there + offset) if gain > 1 else ((a - offset) / gain, there)  # at the contrast of the stronger one
     window = max(3, min(WINDOW, round(max(h, w) * WINDOW / 96) | 1))
@@ -133,8 +145,66 @@ def agreement(a: Float32, b: Float32, affine: Affine) -> Agreement:
         good=float(weight[local >= GOOD].sum()) / total,
         bad=float(weight[local < BAD].sum()) / total,
         inside=share,
-        detail=total / float(mask.sum()),
+        detail=total / max(1.0, float(mask.sum())),
+        drift=_drift(first, second, _eroded(mask * (local >= GOOD), EDGE) if written_on else mask * (local >= BAD), window),
     )
+
+
+def _within(shape: tuple[int, ...], affine: Affine, inside: Mask) -> Float32:
+    """Of what lies inside, what lies EDGE pixels from any edge, as 0 and 1; of pictures that are too small for it, all."""
+    mask = inside.astype(np.float32)
+    edge = EDGE if min(*inside.shape, *shape) > 8 * EDGE else 0
+    if not edge:
+        return mask
+    inner = np.zeros_like(mask)
+    inner[edge:-edge, edge:-edge] = mask[edge:-edge, edge:-edge]
+    if inside.all():
+        return inner
+    return inner * _eroded(mask, edge)
+
+
+def _eroded(mask: Float32, edge: int) -> Float32:
+    """Without what lies `edge` pixels beside something that is not in it."""
+    out = mask.copy()
+    for axis in (0, 1):
+        for step in (-edge, edge):
+            out *= np.roll(mask, step, axis)
+    return out
+
+
+def _drift(first: Float32, second: Float32, mask: Float32, window: int) -> tuple[float, float]:
+    """How far agreeing places lie beside each other: in each cell the shift that explains its differences (Lucas & Kanade 1981)."""
+    h, w = first.shape
+    first, second = blurred(first), blurred(second)
+    gy, gx = np.gradient((first + second) / 2)
+    difference = second - first
+    difference -= _boxed(difference * mask, window) / np.maximum(_boxed(mask, window), 1)
+    cell = (np.arange(h) * CELLS // h)[:, None] * CELLS + (np.arange(w) * CELLS // w)[None]
+
+    def summed(values: Float32) -> Affine:
+        return np.bincount(cell.ravel(), (values * mask).ravel(), CELLS * CELLS)
+
+    pixels = summed(mask)
+    xx, yy, xy = summed(gx * gx), summed(gy * gy), summed(gx * gy)
+    normal = np.stack([xx + DRIFT_NOISE * pixels + 1e-3, xy, xy, yy + DRIFT_NOISE * pixels + 1e-3], -1).reshape(-1, 2, 2)
+    shift = np.linalg.solve(normal, np.stack([summed(gx * difference), summed(gy * difference)], -1)[..., None])[..., 0]
+    slope = np.sqrt(np.maximum(xx * yy - xy * xy, 0)) / np.maximum(pixels, 1)
+    full = pixels / (h * w / CELLS**2)
+    weight = np.minimum(slope, FLATTEST) * np.where(full > 0.25, full, 0)
+    if not weight.any():
+        return 0.0, 0.0
+    middle = (np.arange(CELLS) + 0.5) / CELLS - 0.5
+    places = np.stack([np.ones(CELLS * CELLS), np.tile(middle, CELLS), np.repeat(middle, CELLS)], -1)
+    trust, rest = weight, shift
+    for _ in range(3):  # an affine map through the shifts, outliers counting less
+        heavy = places * trust[:, None]
+        rest = shift - places @ np.linalg.solve(places.T @ heavy + 1e-6 * np.eye(3), heavy.T @ shift)
+        trust = weight / (1 + (rest**2).sum(axis=1) / OUTLIER**2)
+    far = np.hypot(rest[:, 0], rest[:, 1])
+    order = np.argsort(far, kind="stable")
+    below = np.cumsum(weight[order]) / weight.sum()
+    half, most = (float(far[order][min(int(np.searchsorted(below, share)), len(far) - 1)]) for share in (0.5, 0.75))
+    return half, most
 
 
 def _moments(first: Float32, second: Float32, count: Float32, window: int) -> tuple[Float32, Float32, Float32]:

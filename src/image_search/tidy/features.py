@@ -15,7 +15,7 @@ from PIL import Image
 
 from ..types import Float32
 
-__all__ = ["Alignment", "Features", "alignments", "features_of"]
+__all__ = ["Alignment", "Features", "alignments", "blurred", "features_of"]
 
 STEP = 1.25  # from one scale to the next
 PER_SCALE = (70, 55, 40, 30, 20)  # corners kept
@@ -23,6 +23,7 @@ PATCH = 8  # samples a side
 SPACING = 2.2  # pixels between samples
 MARGIN = 4  # pixels at the border, where gradients are not known
 LIKE = 0.8  # least correlation of two patches
+BLOCK = 60  # patches
 MATCHES = 64  # the best are looked at
 PROPOSING = 24  # of these, each pair proposes an alignment
 TOLERANCE = 2.5  # pixels of SIDE that a matched place may lie beside its place
@@ -68,7 +69,7 @@ def features_of(grey: Float32) -> Features:
         if min(size) < 3 * MARGIN:
             break
         level = grey if scale == 0 else _shrunk(grey, *size)
-        xs, ys, described = _of_level(_blurred(level), most)
+        xs, ys, described = _of_level(blurred(level), most)
         places.append((xs + 0.5) * (w / size[0]) - 0.5 + 1j * ((ys + 0.5) * (h / size[1]) - 0.5))
         patches.append(described)
     if not places:
@@ -85,7 +86,7 @@ def _of_level(level: Float32, most: int) -> tuple[Float32, Float32, Float32]:
     gx, gy = np.zeros_like(level), np.zeros_like(level)
     gx[:, 1:-1] = level[:, 2:] - level[:, :-2]
     gy[1:-1] = level[2:] - level[:-2]
-    xx, yy, xy = _blurred(gx * gx), _blurred(gy * gy), _blurred(gx * gy)
+    xx, yy, xy = blurred(gx * gx), blurred(gy * gy), blurred(gx * gy)
     strength = (xx * yy - xy * xy) / (xx + yy + 1.0)
     inner = strength[MARGIN:-MARGIN, MARGIN:-MARGIN]
     peak = np.ones(inner.shape, np.bool_)
@@ -97,14 +98,14 @@ def _of_level(level: Float32, most: int) -> tuple[Float32, Float32, Float32]:
     found = np.flatnonzero(peak & (inner > 1.0))
     found = found[np.argsort(-inner.ravel()[found], kind="stable")[:most]]
     ys, xs = (found // inner.shape[1] + MARGIN), (found % inner.shape[1] + MARGIN)
-    smooth_x, smooth_y = _blurred(_blurred(gx)), _blurred(_blurred(gy))
+    smooth_x, smooth_y = blurred(blurred(gx)), blurred(blurred(gy))
     along = smooth_x[ys, xs] + 1j * smooth_y[ys, xs]
     along /= np.maximum(np.abs(along), 1e-6)
     grid = (np.arange(PATCH) - (PATCH - 1) / 2) * SPACING
     offsets = (grid[None, :] + 1j * grid[:, None]).ravel()  # rows go across the gradient
     fine_x, fine_y = _finer(strength, xs, ys)
     at = (fine_x + 1j * fine_y)[:, None] + along[:, None] * offsets[None]  # (N, 64)
-    patches = _sampled(_blurred(level), at.real.astype(np.float32), at.imag.astype(np.float32))
+    patches = _sampled(blurred(level), at.real.astype(np.float32), at.imag.astype(np.float32))
     patches -= patches.mean(axis=1, keepdims=True)
     length = np.linalg.norm(patches, axis=1)
     good = length > 1.0
@@ -134,7 +135,8 @@ def _sampled(picture: Float32, x: Float32, y: Float32) -> Float32:
     return np.asarray(upper * (1 - fy) + lower * fy, np.float32)
 
 
-def _blurred(picture: Float32) -> Float32:
+def blurred(picture: Float32) -> Float32:
+    """(h, w), by one pixel (sigma)."""
     for axis in (0, 1):
         padded = np.pad(picture, [(2, 2) if a == axis else (0, 0) for a in (0, 1)], mode="edge")
         n = picture.shape[axis]
@@ -148,8 +150,17 @@ def alignments(a: Features, b: Features) -> list[Alignment]:
     if min(len(a.places), len(b.places)) < INLIERS:
         return []
     flipped = a.patches.reshape(-1, PATCH, PATCH)[:, ::-1].reshape(len(a.patches), -1)
-    found = [_aligned(a.places, b.places, a.patches @ b.patches.T, False), _aligned(a.places.conj(), b.places, flipped @ b.patches.T, True)]
+    found = [_aligned(a.places, b.places, _likeness(a.patches, b.patches), False), _aligned(a.places.conj(), b.places, _likeness(flipped, b.patches), True)]
     return sorted((one for one in found if one is not None), key=lambda one: -one.inliers)
+
+
+def _likeness(a: Float32, b: Float32) -> Float32:
+    """(N, K) and (M, K) -> (N, M), in blocks so small that BLAS starts no threads for them: starting them costs 50 times as much."""
+    out = np.empty((len(a), len(b)), np.float32)
+    for i in range(0, len(a), BLOCK):
+        for j in range(0, len(b), BLOCK):
+            np.matmul(a[i : i + BLOCK], b[j : j + BLOCK].T, out=out[i : i + BLOCK, j : j + BLOCK])
+    return out
 
 
 def _aligned(a: npt.NDArray[np.complex64], b: npt.NDArray[np.complex64], like: Float32, mirrored: bool) -> Alignment | None:

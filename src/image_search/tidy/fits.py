@@ -17,14 +17,19 @@ __all__ = ["Fit", "part_fit", "whole_fit"]
 COARSE = 24  # pixels a side: whole pictures are first laid on each other like this, in all eight ways
 LIKELY = 0.5  # coarse correlation from which a way is looked at
 STRETCH = 1.08  # a copy may be so much wider or higher than its original
-FINE = 96  # pixels, longer side, of what is compared
+FINE = 128  # pixels, longer side, of what is compared
 SURE = 0.75  # of a small picture's side: below its own size JPEG's blocks say less
 LEAST = 16  # pixels
 LEAST_COVER = 0.3  # share of each picture that must lie on the other
-WHOLE = 0.965  # share that counts as all of it
+CONTAINED = 0.93  # share of the smaller one that must lie on the other, unless it was turned
+WHOLE = 0.95  # share that counts as all of it
 FLAT = 0.02  # detail below which nothing but colours can be compared
 COLOUR_STEP = 6.0  # grey levels by which flat pictures' colours may differ
+LARGE = 100  # pixels, longer side: from here on JPEG's blocks are small beside what is shown
+DRIFT, DRIFT_SMALL = (0.17, 0.3), (0.25, 0.5)  # pixels: the most, of a half and of three quarters
+WRITTEN = 0.04  # share that disagrees from which a copy was written on
 QUARTER = 2.0  # degrees from a quarter turn that are none
+HOPELESS = 0.3  # agreement at half the size
 TRIED = 2  # alignments by places
 
 
@@ -49,11 +54,20 @@ class Fit:
         return words
 
 
-WRITTEN = 0.04
+def _still(fit: Agreement, side: float) -> bool:
+    """Does nothing drift? Of small pictures less is known: their JPEG blocks are as large as what they show."""
+    half, most = DRIFT if side >= LARGE else DRIFT_SMALL
+    return fit.drift[0] <= half and fit.drift[1] <= most
 
 
-def accepted(fit: Agreement) -> bool:
-    return (fit.mean >= 0.72 and fit.bad <= 0.15) or (fit.good >= 0.6 and fit.bad <= 0.38)
+def _whole(fit: Agreement, side: float) -> bool:
+    if not _still(fit, side):
+        return False
+    return (fit.mean >= 0.65 and fit.bad <= 0.02) or (fit.mean >= 0.72 and fit.bad <= 0.12) or (fit.good >= 0.57 and fit.bad <= 0.35 and fit.good + fit.bad >= 0.87)
+
+
+def _part_fits(fit: Agreement, side: float) -> bool:
+    return _still(fit, side) and (fit.mean >= 0.85 and fit.bad <= 0.05 if side >= LARGE else fit.mean >= 0.8 and fit.bad <= 0.08)
 
 
 def whole_fit(a: Prepared, b: Prepared) -> Fit | None:
@@ -72,10 +86,11 @@ def whole_fit(a: Prepared, b: Prepared) -> Fit | None:
             continue
         side = _side(min(max(h, w), max(grey.shape)))
         size = max(1, round(w * side / max(h, w))), max(1, round(h * side / max(h, w)))
-        result = _best(resized(a.grey, *size), resized(grey, *size), np.eye(3))[0]
-        if accepted(result):
+        one, two = resized(a.grey, *size), resized(grey, *size)
+        result, affine = _laid(one, two, np.eye(3), written_on=True)
+        if _whole(result, side):
             mirrored, quarters = ways[k]
-            return Fit(result, mirrored, 90.0 * quarters)
+            return _described(result, one, two, affine, mirrored, quarters)
     return None
 
 
@@ -95,12 +110,19 @@ def _side(own: float) -> int:
     return max(1, round(min(own, max(LEAST, min(FINE, SURE * own)))))
 
 
-def _best(a: Float32, b: Float32, affine: Affine) -> tuple[Agreement, Affine]:
-    """As it was proposed or refined, whichever agrees more."""
-    first = agreement(a, b, affine[:2])
-    finer = refined(a, b, affine)
-    second = agreement(a, b, finer[:2])
-    return (second, finer) if second.mean > first.mean else (first, affine)
+def _laid(a: Float32, b: Float32, affine: Affine, *, written_on: bool) -> tuple[Agreement, Affine]:
+    """How well they agree, as it was proposed or refined, whichever is better. Decided at half the size, which is quick."""
+    (ha, wa), (hb, wb) = ((max(LEAST, s // 2) if min(p.shape) > 2 * LEAST else s for s in p.shape) for p in (a, b))
+    small_a, small_b = resized(a, wa, ha), resized(b, wb, hb)
+    down, up = _between(a.shape, small_a.shape), _between(small_b.shape, b.shape)
+    proposed = np.linalg.inv(up) @ affine @ np.linalg.inv(down)
+    finer = refined(small_a, small_b, proposed)
+    ways = [(agreement(small_a, small_b, way[:2], written_on=written_on), way) for way in (proposed, finer)]
+    best, way = max(ways, key=lambda one: one[0].mean)
+    if best.mean < HOPELESS:
+        return best, affine
+    affine = up @ way @ down
+    return agreement(a, b, affine[:2], written_on=written_on), affine
 
 
 def part_fit(a: Prepared, b: Prepared) -> Fit | None:
@@ -119,18 +141,28 @@ def _part(a: Prepared, b: Prepared, way: Alignment) -> Fit | None:
     side_b = side_a / scale
     one = resized(a.grey, max(1, round(wa * side_a / max(ha, wa))), max(1, round(ha * side_a / max(ha, wa))))
     two = resized(b.grey, max(1, round(wb * side_b / max(hb, wb))), max(1, round(hb * side_b / max(hb, wb))))
-    affine = _scaled(SIDE, two.shape) @ np.vstack([way.affine(), [0, 0, 1]]) @ np.linalg.inv(_scaled(SIDE, one.shape))
-    result, affine = _best(one, two, affine)
-    zoom = abs(np.linalg.det(affine[:2, :2]))
-    cover_b = result.inside * one.size * zoom / two.size
-    if not (result.mean >= 0.88 and result.bad <= 0.03) or min(result.inside, cover_b) < LEAST_COVER or result.detail < FLAT:
+    if min(*one.shape, *two.shape) < 4:
         return None
-    turn = math.degrees(math.atan2(affine[1, 0], affine[0, 0]))
-    if way.mirrored:
-        turn = math.degrees(math.atan2(-affine[1, 0], -affine[0, 0]))
+    affine = _scaled(SIDE, two.shape) @ np.vstack([way.affine(), [0, 0, 1]]) @ np.linalg.inv(_scaled(SIDE, one.shape))
+    result, affine = _laid(one, two, affine, written_on=False)
+    if not _part_fits(result, side_a) or result.detail < FLAT:
+        return None
+    return _described(result, one, two, affine, way.mirrored, 0)
+
+
+def _described(result: Agreement, one: Float32, two: Float32, affine: Affine, mirrored: bool, quarters: int) -> Fit | None:
+    """What the alignment says was done; None if the two have too little of each other. `quarters`: turns undone before it."""
+    zoom = abs(float(np.linalg.det(affine[:2, :2])))
+    covers = result.inside, result.inside * one.size * zoom / two.size
+    if min(covers) < LEAST_COVER:
+        return None
+    flip = -1 if affine[0, 0] * affine[1, 1] < affine[0, 1] * affine[1, 0] else 1
+    turn = math.degrees(math.atan2(flip * affine[1, 0], flip * affine[0, 0]))
     nearest = 90 * round(turn / 90)
     free = abs(turn - nearest) > QUARTER
-    return Fit(result, way.mirrored, turn if free else float(nearest), "" if free else _frame(one, two, affine, result.inside, cover_b))
+    if not free and max(covers) < CONTAINED:
+        return None
+    return Fit(result, mirrored, 90 * quarters + (turn if free else nearest), "" if free else _frame(one, two, affine, *covers))
 
 
 def _frame(one: Float32, two: Float32, affine: Affine, cover_a: float, cover_b: float) -> str:
@@ -149,3 +181,9 @@ def _scaled(side: float, shape: tuple[int, ...]) -> Affine:
     """From pixels of a copy whose longer side is `side` to those of one of this shape."""
     s = max(shape) / side
     return np.array([[s, 0, 0.5 * s - 0.5], [0, s, 0.5 * s - 0.5], [0, 0, 1]])
+
+
+def _between(shape: tuple[int, ...], other: tuple[int, ...]) -> Affine:
+    """From pixels of one size of a picture to those of another."""
+    y, x = other[0] / shape[0], other[1] / shape[1]
+    return np.array([[x, 0, 0.5 * x - 0.5], [0, y, 0.5 * y - 0.5], [0, 0, 1]])
