@@ -181,7 +181,7 @@ def test_a_stop_keeps_what_was_seen(indexed: ImageSearchEngine, eye: Eye, monkey
         if what == "look closer" and done < total:
             raise StopError
 
-    first = ImageSearchEngine.duplicates(indexed, kinds="same bytes", progress=False).looked_at
+    first = indexed.duplicates(progress=False).looked_at
     (indexed.library / "pairs.sqlite").unlink()
     monkeypatch.setattr("image_search.tidy.found._AT_ONCE", 10)
     with pytest.raises(StopError):
@@ -227,7 +227,8 @@ def test_across_two_folders(indexed: ImageSearchEngine, copies: Path) -> None:
 
 
 def test_kinds_and_days(indexed: ImageSearchEngine, copies: Path) -> None:
-    assert names(indexed.duplicates(kinds="same bytes", progress=False)) == [CIRCLE[:2]]
+    found = indexed.duplicates(kinds="same bytes", progress=False)
+    assert names(found) == [CIRCLE[:2]] and (found.compared, found.looked_at) == (0, 0), "the hashes tell"
     assert names(indexed.duplicates(kinds=["changed copy"], progress=False)) == [[CIRCLE[0], CIRCLE[3]]]
     for path in copies.rglob("*.*"):
         os.utime(path, (1e9, 1e9))
@@ -462,7 +463,8 @@ def test_a_read_only_library_answers_and_says_that_it_cannot_remember(run: Calla
     for path in (library, *library.iterdir()):
         path.chmod(path.stat().st_mode & ~0o222)
     drop = ["setpriv", "--bounding-set=-dac_override,-dac_read_search", "--inh-caps=-dac_override,-dac_read_search"]
-    command = [sys.executable, "-m", "image_search", "duplicates", "--kind", "bytes", "--library", str(library), str(ready / "copies")]
+    kinds = ("--kind", "bytes", "--kind", "picture")
+    command = [sys.executable, "-m", "image_search", "duplicates", *kinds, "--library", str(library), str(ready / "square")]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
     said = subprocess.run([*(drop if os.geteuid() == 0 else []), *command], capture_output=True, text=True, env=environment)
     for path in (library, *library.iterdir()):

@@ -8,7 +8,7 @@ import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -40,8 +40,10 @@ from .search.request import Request, as_list, as_region
 from .search.same_picture import one_of_each
 from .search.search import How
 from .tidy import deciding
-from .tidy.duplicates import Asked, Duplicates, find
 from .types import Embedder, Float32, IndexReport, Picture, Region
+
+if TYPE_CHECKING:
+    from .tidy.duplicates import Duplicates
 
 __all__ = ["ImageSearchEngine"]
 
@@ -272,6 +274,8 @@ class ImageSearchEngine(OpenLibrary):
 
         Raises LibraryNotFoundError, LibraryDamagedError, UsageError.
         """
+        from .tidy.duplicates import Asked, find  # Pillow comes with it
+
         asked = Asked.checked(folders, across, prefer, since, kinds)
         reader = self._open().reader
         with contextlib.ExitStack() as stack:

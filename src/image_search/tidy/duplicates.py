@@ -199,10 +199,13 @@ def find(
     """The groups of a library. Raises UsageError: it has nothing in a folder that was named; LibraryDamagedError."""
     files = _Files(reader, asked)
     search = _Search(files, asked, decisions(reader.catalog))
-    known = copies_of(
-        reader, thumbnails, pool, among=files.contents if asked.folders or asked.across else None,
-        more=search.untested, threads=threads, progress=progress,
-    )  # fmt: skip
+    if asked.kinds == {Kind.SAME_BYTES}:  # the hashes tell: nothing has to be compared
+        known = Copies(contents=len(files.contents))
+    else:
+        known = copies_of(
+            reader, thumbnails, pool, among=files.contents if asked.folders or asked.across else None,
+            more=search.untested, threads=threads, progress=progress,
+        )  # fmt: skip
     groups = search.groups(known)
     return Duplicates(groups, library=reader.folder, model=reader.fingerprint.name, known=known, absent=files.absent)
 

@@ -32,7 +32,7 @@ __all__ = ["Copies", "Pair", "Progress", "copies_of"]
 
 RULES = 1  # of finding pairs and of telling copies: another number where either changes, and all is found anew
 SIDE = 256  # pixels of the picture that is looked at, longer side: that of thumbnails
-_KEPT = 4096  # pictures made ready, some 40 KB each
+_KEPT = 2048  # pictures made ready, some 75 KB each
 _AT_ONCE = 128  # pairs looked at between two looks at the clock
 
 Progress = Callable[[str, int, int], None]
