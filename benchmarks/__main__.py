@@ -28,6 +28,7 @@ SECTIONS = {
     "memory": "libraries:memory",
     "filtered": "searching:filtered",
     "pairs": "pairs:pairs",
+    "facts": "searching:facts",
     "store": "searching:store",
     "workers": "workers:workers",
     "profile": "profiles:profile",

@@ -42,6 +42,13 @@ def stats(paths: Sequence[Path]) -> list[FileStat]:
     return [FileStat(s.st_size, s.st_mtime_ns, s.st_ctime_ns, s.st_ino) for s in found]
 
 
+def _facts(n: int) -> tuple[int, int, str, str]:
+    """Width, height, format and capture date; one of ten pictures says no date."""
+    width, height = ((640, 480), (4032, 3024))[n % 2]
+    date = f"{2005 + n % 20}-{n % 12 + 1:02}-{n % 28 + 1:02}T{n % 24:02}:{n % 60:02}:00"
+    return width, height, ("JPEG", "JPEG", "HEIF", "PNG")[n % 4], "" if n % 10 == 0 else date
+
+
 def make_library(
     folder: Path,
     images: int,
@@ -70,8 +77,8 @@ def make_library(
         for vectors in clusters(images, model.dim):
             blobs = [(start + n, vector.astype("<f4").tobytes()) for n, vector in enumerate(vectors)]
             catalog.execute_many(
-                "INSERT INTO content (id, sha256, vector, checksum, width, height, format) VALUES (?, ?, ?, ?, 640, 480, 'JPEG')",
-                [(n + 1, n.to_bytes(32, "big"), blob, checksum(blob)) for n, blob in blobs],
+                "INSERT INTO content (id, sha256, vector, checksum, width, height, format, captured) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+                [(n + 1, n.to_bytes(32, "big"), blob, checksum(blob), *_facts(n)) for n, blob in blobs],
             )
             rows = []
             for n, _ in blobs:

@@ -25,7 +25,7 @@ from .machine import milliseconds
 from .report import Row
 from .setting import Setting
 
-__all__ = ["exact", "filtered", "p50", "store"]
+__all__ = ["exact", "facts", "filtered", "p50", "store"]
 
 N = 10  # results
 
@@ -145,6 +145,37 @@ def filtered(setting: Setting) -> Iterator[Row]:
                 turns = itertools.cycle([f"other {name}", name])
                 fresh = p50({"ours": lambda n, turns=turns: engine.search(f"id:{n}", N, names=next(turns))}, numbers)  # type: ignore[misc]
                 yield Row("filtered", f"{what}, another class each time", "CPU ms p50", fresh["ours"], found, goal=35, note=note)
+
+
+def facts(setting: Setting) -> Iterator[Row]:
+    """Filters by date, size, format, path and folder, alone and together: the first of its kind, another one each time, the same again."""
+    count = setting.size(190_000, 10_000)
+    kinds: dict[str, list[dict[str, Any]]] = {
+        "a date": [{"since": str(year)} for year in range(2005, 2025)],
+        "a size": [{"min_pixels": pixels} for pixels in range(400_000, 420_000, 1000)],
+        "a format": [{"formats": name} for name in ("jpeg", "heif", "png")],
+        "a folder": [{"path": f"*/{n}/*"} for n in range(20)],
+        "no folder of these": [{"not_path": (f"*/{n}/*", f"*/{n + 20}/*")} for n in range(20)],
+        "files by name": [{"path": f"*{n}.jpg"} for n in range(20)],
+        "other folders": [{"other_folders": True}],
+        "all of them": [{"since": str(2005 + n), "until": "2020", "min_pixels": 400_000 + n, "formats": ("jpeg", "heif"),
+                         "not_path": f"*/{n}/*", "names": "half"} for n in range(15)],
+    }  # fmt: skip
+    with tempfile.TemporaryDirectory(dir=setting.cache) as place:
+        library = Path(place) / "library"
+        make_library(library, count, classes=CLASSES)
+        numbers = np.random.default_rng(2).integers(1, count, setting.size(20, 6)).tolist()
+        for what, several in kinds.items():
+            with ImageSearchEngine(library, notify=lambda _: None) as engine:
+                engine.search(f"id:{numbers[0]}", N, names="half")  # vectors and classes are there
+                began = time.process_time()
+                engine.search(f"id:{numbers[0]}", N, **several[0])
+                first = 1000 * (time.process_time() - began)
+                turns = itertools.cycle(several[1:] or several)
+                fresh = p50({"ours": lambda n, turns=turns: engine.search(f"id:{n}", N, **next(turns))}, numbers)  # type: ignore[misc]
+                same = p50({"ours": lambda n: engine.search(f"id:{n}", N, **several[0])}, numbers)  # noqa: B023 - asked at once
+            note = f"another one each time {fresh['ours']:.1f}, the first {first:.0f}; whole engine, n = {N}"
+            yield Row("facts", f"search filtered by {what}, {count:,}", "CPU ms p50", same["ours"], goal=15, note=note)
 
 
 def store(setting: Setting) -> Iterator[Row]:

@@ -30,7 +30,7 @@ SHARED = Path(__file__).resolve().parents[2] / "shared"
 
 
 TORCH = {f"test_{name}.py" for name in ("training", "models_parity", "models", "models_int8", "models_openvino", "models_hub")}
-BROWSER = {"test_web_page.py", "test_web_wall.py", "test_web_compare.py", "test_web_door.py"}
+BROWSER = {"test_web_filters.py", "test_web_page.py", "test_web_wall.py", "test_web_compare.py", "test_web_door.py"}
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -70,6 +70,7 @@ def test_json_keeps_its_schema(run: Callable[..., Answer], indexed: Path) -> Non
     assert list(answer) == ["query", "model", "exact", "matches"]
     assert list(answer["matches"][0]) == [
         "id", "rank", "name", "similarity", "distance", "closeness", "uri", "identical", "offline", "gone",
+        "width", "height", "format", "bytes", "captured", "modified",
     ]  # fmt: skip
     by_id = json.loads(run("search", answer["matches"][0]["id"], "-n", 1, "--json").out)
     assert by_id["matches"][0]["id"] == answer["matches"][0]["id"]

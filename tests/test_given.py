@@ -78,11 +78,18 @@ TAKES: dict[str, dict[str, set[str]]] = {
     "search": {
         "n_results": COUNTS | {"huge"},
         "names": {"none"} | TEXTS | ODD,
+        "not_names": {"none"} | TEXTS | ODD,
         "path": {"none"} | PATHS,
+        "not_path": {"none"} | TEXTS | ODD,
+        "since": {"none"},  # a date: see test_filters.py
+        "until": {"none"},
+        "min_pixels": {"none"} | COUNTS,
+        "formats": {"none"},
         "min_similarity": {"none", "float"},
         "min_closeness": {"none", "float"},
         "region": {"none"},
         "exclude_self": TRUTHS,
+        "other_folders": TRUTHS,
         "group": TRUTHS,
         "how": set(),
     },

@@ -468,7 +468,8 @@ def test_json_keeps_its_schema_and_the_schema_its_words():
     text.encode()  # no lone surrogates
     Draft202012Validator(SCHEMA).validate(json.loads(text))
     assert list(data) == ["query", "model", "exact", "matches"] and data["query"] == "q.jpg" and data["exact"] is True
-    assert list(data["matches"][0]) == ["id", "rank", "name", "similarity", "distance", "closeness", "uri", "identical", "offline", "gone"]
+    measured = ["id", "rank", "name", "similarity", "distance", "closeness", "uri", "identical", "offline", "gone"]
+    assert list(data["matches"][0]) == [*measured, "width", "height", "format", "bytes", "captured", "modified"]
     assert {type(data["matches"][0][k]) for k in ("similarity", "distance", "closeness")} == {float}
     assert data["matches"][1]["closeness"] is None and data["matches"][1]["distance"] == 1.25 and data["matches"][1]["uri"] == "/a%FF%25"
     assert json.loads(text)["matches"][0]["name"] == KOREAN

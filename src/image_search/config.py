@@ -106,6 +106,8 @@ THUMBNAILS_WAIT_SECONDS = 1.0  # for another program that writes them; a thumbna
 BUSY_SECONDS = 5.0  # that a catalog held by another program is waited for; then an error, never a hang
 FORK_WAIT_SECONDS = 5.0  # for threads in the middle of a search, when the process forks; then the child cannot use that library
 VECTORS_SPARE = 0.125  # room for later rows, as a share: memory that is not touched is not taken, and a full matrix has to be copied
+TIMELINE_BINS = 60  # days, months or years of a histogram of dates: bars that can be told apart in 250 pixels
+SIEVE_MASKS = 16  # filters whose files are remembered, a byte for each file of the library
 REREAD_SHARE = 0.3  # of the files changed: above it all vectors are read again, which is no slower and takes no room twice
 
 

@@ -8,6 +8,7 @@ import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
+from datetime import date
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -34,7 +35,9 @@ from .models import checked_phrase
 from .opened import Folder, OpenLibrary
 from .search import closeness
 from .search.blend import blended
+from .search.filters import undated_line
 from .search.matches import Matches
+from .search.own_folders import own_folders
 from .search.query import Query, Source
 from .search.request import Request, as_list, as_region
 from .search.same_picture import one_of_each
@@ -151,11 +154,18 @@ class ImageSearchEngine(OpenLibrary):
         *,
         less: Source | Sequence[Source] = (),
         names: str | Sequence[str] = (),
+        not_names: str | Sequence[str] = (),
         path: str | os.PathLike[str] | None = None,
+        not_path: str | Sequence[str] = (),
+        since: str | date | None = None,
+        until: str | date | None = None,
+        min_pixels: int | None = None,
+        formats: str | Sequence[str] = (),
         min_similarity: float | None = None,
         min_closeness: float | None = None,
         region: Region | Sequence[int] | None = None,
         exclude_self: bool = False,
+        other_folders: bool = False,
         group: bool = False,
         how: How = "auto",
     ) -> Matches:
@@ -166,17 +176,28 @@ class ImageSearchEngine(OpenLibrary):
                 these; each may come with its weight: ("a.jpg", .5).
             n_results: how many, >= 1; more than the library holds gives all of it.
             less: images that the results should not resemble: half their mean is subtracted.
-            names: only these classes. path: only paths that match this glob.
+            names: only these classes; not_names: none of these. path: only paths that match this glob; not_path: none that match these.
+            since, until: taken in this time, the last day, month or year included: "2024", "2024-05", "2024-05-01", "2024-05-01T12:30" or
+                a date; by the camera's own clock, or the file's time where the picture does not say.
+            min_pixels: width times height at least this. formats: only these: "jpeg", "heic", ...
             min_similarity: only matches with at least this cosine. min_closeness: at least this percentile, 0 to 1.
             region: x, y, w, h in pixels of the upright picture; for a single image.
             exclude_self: leave out files whose bytes are the query's.
+            other_folders: leave out the folders in which the query itself lies, so that its series does not fill the answer.
             group: of matches that show the same picture (copies, turned ones, near-identical ones) only the nearest.
             how: "auto", "exact" (compare with every image) or "store" (ask the vector store).
 
         Raises:
             LibraryNotFoundError, QueryError, UsageError, ModelError, StoreError (only for how="store").
         """
-        asked = Request.checked(images, n_results, less, names, path, min_similarity, min_closeness, region, exclude_self, group, how)
+        asked = Request.checked(
+            images, n_results, less=less, names=names, not_names=not_names, path=path, not_path=not_path, since=since, until=until,
+            min_pixels=min_pixels, formats=formats, min_similarity=min_similarity, min_closeness=min_closeness, region=region,
+            exclude_self=exclude_self, other_folders=other_folders, group=group, how=how,
+        )  # fmt: skip
+        return self._found(asked)
+
+    def _found(self, asked: Request) -> Matches:
         searcher = self._open()
         reader = self._reader(searcher.reader)
         queries = reader.read_all(asked.likes, asked.lesses, asked.region)
@@ -185,7 +206,11 @@ class ImageSearchEngine(OpenLibrary):
         if words and asked.filters.min_closeness is not None:
             raise UsageError("closeness compares pictures, and these are words", hint=Advice("use ", Setting("min_similarity")))
         same = frozenset(q.sha256 for q in queries if q.sha256 is not None and not q.less)
-        filters = replace(asked.filters, leave_out=same if asked.exclude_self else frozenset())
+        filters = replace(
+            asked.filters,
+            leave_out=same if asked.exclude_self else frozenset(),
+            other_than=own_folders(queries, searcher.reader, self._notify) if asked.other_folders else frozenset(),
+        )
         if asked.group:
             found, exact = one_of_each(lambda n: searcher.search(wanted, n, filters, asked.how, same), searcher.reader, asked.n)
         else:
@@ -193,6 +218,7 @@ class ImageSearchEngine(OpenLibrary):
         if words:  # it is what is usual between pictures
             found = [replace(match, closeness=None) for match in found]
         self._say(searcher.unfulfillable(filters) if filters.by_file else ())
+        self._say(undated_line(found) if filters.by_date else ())
         return Matches(found, queries=queries, model=searcher.reader.fingerprint.name, exact=exact, library=self.library)
 
     def embed(self, images: Source | Sequence[Source]) -> Float32:
@@ -259,20 +285,16 @@ class ImageSearchEngine(OpenLibrary):
         kinds: str | Sequence[str] = (),
         progress: bool | Callable[[str, int, int], None] = True,
     ) -> Duplicates:
-        """Which files of the library are copies of one another, in groups, each with its best copy and why that is the best.
+        """Which files of the library are copies of one another, in groups, each with its best copy and why. No file is touched.
 
-        Every picture is compared with every other one by its vector, and what is near by its pixels; what was found is remembered in the
-        library, so the next time only what is new is compared. No file is touched.
+        Every picture is compared with every other one by its vector, and what is near by its pixels; what was found is remembered.
 
         Args:
-            folders: only files in these; none: all of the library.
-            across: two folders: only files of the second that are copies of one in the first.
-            prefer: folders whose files are the better copies, whatever else they are; the best liked first.
+            folders: only files in these. across: two folders: only files of the second that are copies of one in the first.
+            prefer: folders whose files are the better copies, the best liked first.
             since: only groups with a picture of this day or later, "2024-05-01": when it was taken, or else the file's own time.
             kinds: "same bytes", "same picture", "changed copy"; none: all of them.
             progress: True: bars on stderr; a callable gets (what, done, total); False: nobody is told.
-
-        Raises LibraryNotFoundError, LibraryDamagedError, UsageError.
         """
         from .tidy.duplicates import Asked, find  # Pillow comes with it
 
@@ -290,11 +312,10 @@ class ImageSearchEngine(OpenLibrary):
         return found
 
     def decide(self, word: str, *pictures: Folder) -> Decision:
-        """Remember of pictures that `duplicates` shows together what you think of them; it does so no more.
+        """Remember, by their content, that pictures are "not the same", or to "leave" them: `duplicates` shows them together no more.
 
         Args:
-            word: "not the same" (two or more), or "leave" (as many as you like; of a single one: its copies of the same bytes).
-            pictures: paths or ids. Remembered is their content, so it holds wherever the files go.
+            pictures: paths or ids; of "leave" one alone means its copies of the same bytes.
 
         Raises UsageError: too few; QueryError: the library does not have one of them.
         """

@@ -9,14 +9,16 @@ from __future__ import annotations
 import math
 import operator
 import os
+import re
 from collections.abc import Callable, Iterable
+from datetime import date, datetime, timedelta
 from difflib import get_close_matches
 from typing import Any, TypeVar
 
 from .errors import UsageError
-from .paths import local_path
+from .paths import as_text, local_path
 
-__all__ = ["function", "guess", "number", "one_of", "path", "paths", "text", "texts", "truth", "whole"]
+__all__ = ["dates", "function", "guess", "number", "one_of", "path", "paths", "text", "texts", "truth", "whole"]
 
 T = TypeVar("T")
 _TRUTHS = ("bool", "bool_")  # Python's and NumPy's
@@ -100,6 +102,45 @@ def whole(value: Any, what: str, *, least: int = 1, most: int | None = None, hin
     if most is not None and found > most:
         raise UsageError(f"{what} must be a whole number, at most {most}", hint=hint)
     return found
+
+
+_DATE = re.compile(r"(\d{4})(?:-(\d\d)(?:-(\d\d)(?:[T ](\d\d):(\d\d)(?::(\d\d))?)?)?)?")
+
+
+def dates(value: object, what: str, *, hint: str = "") -> tuple[datetime, datetime]:
+    """The first moment of a year, month, day, minute or second ("2024", "2024-05", "2024-05-01", "2024-05-01T12:30"), the first after it.
+
+    Also of a `date` or a `datetime`. By a clock on a wall: one that names its time zone is refused.
+    """
+    if isinstance(value, datetime):
+        if value.tzinfo is not None:
+            raise UsageError(f"{what} is a time of the camera's own clock, and takes no time zone", hint=hint)
+        value = value.isoformat(timespec="seconds")
+    elif isinstance(value, date):
+        value = value.isoformat()
+    if not isinstance(value, str):
+        raise _wrong(what, "a date", value, hint)
+    match = _DATE.fullmatch(value)
+    if match is None:
+        raise UsageError(f"{what} is no date: {as_text(value)[:40]!r}", hint=hint)
+    parts = [int(part) for part in match.groups() if part is not None]
+    try:
+        first = datetime(*(parts + [1, 1][len(parts) - 1 :]))  # type: ignore[arg-type]
+        return first, _after(first, len(parts))
+    except ValueError as error:
+        raise UsageError(f"{what} is no date of the calendar: {value}", hint=hint) from error
+
+
+def _after(first: datetime, parts: int) -> datetime:
+    """The next year, month, day, minute, second, by how many parts were given; the last moment there is, where there is none."""
+    try:
+        if parts == 1:
+            return first.replace(year=first.year + 1)
+        if parts == 2:
+            return first.replace(year=first.year + first.month // 12, month=first.month % 12 + 1)
+        return first + {3: timedelta(days=1), 5: timedelta(minutes=1), 6: timedelta(seconds=1)}[parts]
+    except (ValueError, OverflowError):
+        return datetime.max
 
 
 def truth(value: Any, what: str) -> bool:

@@ -6,6 +6,7 @@ import contextlib
 import os
 import sys
 import unicodedata
+from datetime import datetime
 
 from .errors import UsageError
 
@@ -16,6 +17,7 @@ __all__ = [
     "from_bytes",
     "inside",
     "local_path",
+    "modified",
     "named_place",
     "nfc",
     "place_behind",
@@ -192,3 +194,11 @@ def _named(path: str | os.PathLike[str]) -> str:
     if whole := os.path.expanduser(os.fspath(path)):
         return whole
     raise UsageError("an empty name is no file and no folder", hint="for the current folder give .")
+
+
+def modified(mtime_ns: int) -> str:
+    """A file's time on a clock here, with the time zone: "2024-05-01T23:30:05+09:00"; "": no calendar has it."""
+    try:
+        return datetime.fromtimestamp(mtime_ns // 10**9).astimezone().isoformat(timespec="seconds")
+    except (OverflowError, ValueError, OSError):
+        return ""

@@ -275,6 +275,12 @@ class Match:
         offline: its disk or folder cannot be reached now; shown from its thumbnail.
         gone: its folder can be reached, and the file is no longer there (the next index run finds it moved, or missing).
         root: the indexed folder it lies in; "" if that is not known.
+        width, height: of the upright picture, pixels; 0 if that is not known, as `bytes` and `format` then are "" and 0.
+        format: of the file, as Pillow names it.
+        bytes: size of the file when it was indexed.
+        captured: when it was taken, as the picture itself says ("2024-05-01T23:30:05": the camera's own clock, perhaps with a fraction
+            and a time zone behind it); "": it does not say.
+        modified: the file's own time when it was indexed, in the same words, here and now with the time zone; "" if that is not known.
     """
 
     id: str
@@ -288,6 +294,12 @@ class Match:
     offline: bool = False
     gone: bool = False
     root: str = ""
+    width: int = 0
+    height: int = 0
+    format: str = ""
+    bytes: int = 0
+    captured: str = ""
+    modified: str = ""
 
     @property
     def distance(self) -> float:

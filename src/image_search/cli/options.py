@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from ..config import OWN_MEGABYTES, OWN_MEGAPIXELS
+from ..errors import UsageError
 from .console import note
 from .exits import show_traces
 
@@ -17,6 +20,7 @@ if TYPE_CHECKING:
 __all__ = [
     "FILE",
     "debug_option",
+    "filter_options",
     "jobs_option",
     "json_option",
     "library_option",
@@ -79,6 +83,39 @@ no_browser_option = click.option("--no-browser", is_flag=True, help="Start the p
 private_urls_option = click.option("--allow-private-urls", is_flag=True, help="Also fetch pictures from this machine and local networks.")
 json_option = click.option("--json", "json_output", is_flag=True, help="Print the result as JSON, for programs.")
 debug_option = click.option("--debug", is_flag=True, callback=_debug, expose_value=False, help="Show the whole stack trace of an error.")
+
+
+def _pixels(text: str) -> int:
+    """2000000, 2MP or 1920x1080."""
+    match = re.fullmatch(r"(\d+)|(\d*\.?\d+) ?MP|(\d+)x(\d+)", text, re.IGNORECASE)
+    if match is None:
+        raise UsageError(f"--min-pixels is a number of pixels, not {text[:40]!r}", hint="for example 2MP, 1920x1080 or 2000000")
+    whole, millions, wide, high = match.groups()
+    return int(whole) if whole else round(float(millions) * 1e6) if millions else int(wide) * int(high)
+
+
+_FILTERS = (
+    click.option("--name", "names", metavar="CLASS", multiple=True, help="Only this class; may be repeated."),
+    click.option("--not-name", "not_names", metavar="CLASS", multiple=True, help="Not this class; may be repeated."),
+    click.option("--path", metavar="GLOB", help="Only paths like this one, such as '*/2024/*'."),
+    click.option("--not-path", metavar="GLOB", multiple=True, help="No paths like this one; may be repeated."),
+    click.option(
+        "--since", metavar="DATE", help="Taken then or later: 2024, 2024-05, 2024-05-01; where a picture says none, its file's date."
+    ),
+    click.option("--until", metavar="DATE", help="Taken then or earlier; the whole of that year, month or day."),
+    click.option("--min-pixels", type=_pixels, metavar="N", help="Width times height at least this: 2MP, 1920x1080 or 2000000."),
+    click.option(
+        "--format", "formats", metavar="NAME", multiple=True, help="Only files of this format (jpeg, heic, ...); may be repeated."
+    ),
+)
+
+
+def filter_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Which files of the library are meant, by what is known of them."""
+    for option in reversed(_FILTERS):
+        command = option(command)
+    return command
+
 
 _OF_THE_ENGINE = ("library", "model", "runtime", "store", "jobs", "allow_private_urls", "max_megapixels", "max_megabytes")
 

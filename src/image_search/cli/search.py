@@ -15,6 +15,7 @@ from .console import note, print_json, print_matches
 from .options import (
     FILE,
     debug_option,
+    filter_options,
     json_option,
     library_option,
     max_megabytes_option,
@@ -56,12 +57,12 @@ def _region(text: str) -> tuple[int, ...]:
 @click.option("--less-text", "less_texts", metavar="WORDS", multiple=True, help="Less like these words; may be repeated.")
 @click.option("--text-weight", type=float, metavar="N", default=1.0, show_default=True, help="How much words count beside an image's 1.")
 @n_option
-@click.option("--name", "names", metavar="CLASS", multiple=True, help="Only this class; may be repeated.")
-@click.option("--path", metavar="GLOB", help="Only paths like this one, such as '*/2024/*'.")
+@filter_options
 @click.option("--min-similarity", type=float, metavar="COSINE", help="Only matches with at least this similarity.")
 @click.option("--min-closeness", type=float, metavar="SHARE", help="Only matches with at least this closeness.")
 @click.option("--region", type=_region, metavar="x,y,w,h", help="Search with this part of the image, in pixels as you see it.")
 @click.option("--exclude-self", is_flag=True, help="Leave out files identical to the query.")
+@click.option("--other-folders", is_flag=True, help="Leave out the query's own folders, so that its series does not fill the answer.")
 @click.option("--group", is_flag=True, help="Of matches that show the same picture (copies, turned or nearly the same), only the nearest.")
 @click.option("--exact", is_flag=True, help="Compare with every image, as single searches do anyway.")
 @click.option("--store-only", is_flag=True, help="Ask the vector store alone, and fail if it cannot answer.")
@@ -98,6 +99,7 @@ def search(
       image-search search burger.jpg -n 12 --save compare.png
       image-search search a.jpg b.jpg --less c.jpg --name Burger --min-closeness .5
       image-search search photo.jpg --region 120,80,300,300 --json
+      image-search search photo.jpg --since 2023 --until 2024-06 --min-pixels 2MP
       image-search search --text "a red bicycle in the snow"
       curl -s https://example.org/cat.jpg | image-search search -
     """

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import click
 
-from ..advice import Advice
+from ..advice import Advice, Verb
 from ..errors import SALVAGE, LibraryDamagedError
 from ..paths import shown
 from .console import note, print_json, say, words
@@ -50,6 +51,8 @@ def _print(facts: dict[str, Any]) -> None:
     print(f"library     {shown(facts['library'])}")
     print(f"images      {facts['images']:,} ({facts['contents']:,} different)")
     print(f"classes     {facts['classes']:,}")
+    for line in _of_pictures(facts):
+        print(line)
     for word in ("missing", "excluded", "forgotten", "skipped"):
         if facts[word]:
             print(f"{word:<12}{facts[word]:,}")
@@ -67,6 +70,21 @@ def _print(facts: dict[str, Any]) -> None:
         print(f"folder      {shown(root['path'])}: {root['images']:,} images{', offline' if root['offline'] else ''}")
         for part in root["away"]:
             print(f"  of these  {shown(part['path'])}: {part['images']:,} images, its disk is away")
+
+
+def _of_pictures(facts: dict[str, Any]) -> Iterator[str]:
+    """Size, formats, dates."""
+    if not facts["formats"]:
+        return
+    yield f"size        {facts['bytes'] / 1e6:,.1f} MB"
+    yield f"formats     {', '.join(f'{format} {pictures:,}' for format, pictures in facts['formats'].items())}"
+    told = facts["captured"]
+    if told["pictures"]:
+        yield f"taken       {told['first'][:10]} to {told['last'][:10]}, as {told['pictures']:,} of {facts['contents']:,} pictures say"
+    if told["not_asked"]:
+        yield words(
+            Advice(f"dates       {told['not_asked']:,} pictures were not asked yet when they were taken: ", Verb("index", ("FOLDER",)))
+        )
 
 
 def _store(facts: dict[str, Any]) -> str:

@@ -21,6 +21,7 @@ from ..images.opening import FileInRoot
 from ..paths import from_bytes, whole_path
 from ..types import Fingerprint, Float32, Passed, Skipped
 from .catalog import Catalog
+from .columns import Columns
 from .disks import Disks
 from .facts import check_vector, no_sense
 from .schema import FILES_IN_ROOTS, State, part_of
@@ -36,7 +37,6 @@ _ITEM = (
     f" FROM {FILES_IN_ROOTS} JOIN content AS c ON c.id = f.content_id WHERE f.state = '{State.PRESENT}'"
 )
 _ITEM_TYPES = (int, str, bytes, bytes, int, int, int, bytes, int, int, str, int, str)
-_SEARCHED = f"files WHERE state = '{State.PRESENT}' AND content_id IS NOT NULL"
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,6 +174,10 @@ class Reader:
         """Every vector in memory, to be refreshed."""
         return Vectors(self.catalog)
 
+    def columns(self) -> Columns:
+        """What filters ask of every file that can be found."""
+        return Columns(self.catalog)
+
     def counts(self) -> Counts:
         states = dict(self.catalog.rows("SELECT state, count(*) FROM files GROUP BY state"))
         present = f"FROM files WHERE state = '{State.PRESENT}'"
@@ -196,6 +200,7 @@ class Reader:
         roots = [root._asdict() | {"offline": root.offline or not os.path.isdir(root.path)} for root in self.roots()]
         return {
             **asdict(self.counts()),
+            **self.columns().totals(),
             "reasons": dict(self.skipped_counts()),
             "passed": [asdict(passed) for passed in self.passed()],
             "notes": self.notes(),
@@ -310,18 +315,6 @@ class Reader:
                 types=(int, int, str, bytes, bytes),
             )
         ]
-
-    def each_class(self) -> Iterator[tuple[int, int, str]]:
-        """(file, content, class) of everything that can be found; inside `facts.sensible`, since they are not looked at one by one."""
-        for page in self.catalog.pages(f"SELECT id, content_id, name FROM {_SEARCHED}"):
-            yield from page
-
-    def each_path(self) -> Iterator[tuple[int, int, str]]:
-        """(file, content, absolute path) of everything that can be found; inside `facts.sensible` as well."""
-        roots = {number: os.path.join(from_bytes(path), "") for number, path in self.catalog.rows("SELECT id, path FROM roots")}
-        for page in self.catalog.pages(f"SELECT id, content_id, root_id, path FROM {_SEARCHED}"):
-            for number, content, root, relative in page:
-                yield number, content, roots[root] + from_bytes(relative)
 
     # --- contents -------------------------------------------------------------------------------------------------------------
 

@@ -91,11 +91,14 @@ class Worklist:
         self._disks: Disks | None = None
         self.targets = list(targets)
         self.renews = renew
+        # Only in a library of an older version.
+        self._dates = catalog.one("SELECT 1 FROM content WHERE captured IS NULL LIMIT 1") is not None
+        undated = "content_id INTEGER PRIMARY KEY, root_id, path BLOB, device TEXT, size, mtime_ns, ctime_ns, inode"
         for table, columns in (
             ("todo", "n INTEGER PRIMARY KEY, root_id, path BLOB, name TEXT, device TEXT, size, mtime_ns, ctime_ns, inode, file_id"),
             ("seen", "file_id INTEGER PRIMARY KEY"),
             *([("outdated", "content_id INTEGER PRIMARY KEY, sha256 BLOB UNIQUE")] if renew else []),
-            ("undated", "content_id INTEGER PRIMARY KEY, root_id, path BLOB, device TEXT, size, mtime_ns, ctime_ns, inode"),
+            *([("undated", undated)] if self._dates else []),
         ):
             catalog.execute(f"DROP TABLE IF EXISTS temp.{table}")
             catalog.execute(f"CREATE TEMP TABLE {table} ({columns})")
@@ -103,8 +106,8 @@ class Worklist:
             for format, rules in outdated_rules(catalog):
                 sql = "INSERT INTO temp.outdated SELECT id, sha256 FROM content WHERE format = ? AND rules = ?"
                 catalog.execute(sql, (format, rules))
-        catalog.execute("INSERT INTO temp.undated (content_id) SELECT id FROM content WHERE captured IS NULL")
-        self._dates = catalog.one("SELECT 1 FROM temp.undated") is not None  # only in a library of an older version
+        if self._dates:
+            catalog.execute("INSERT INTO temp.undated (content_id) SELECT id FROM content WHERE captured IS NULL")
         for target in self.targets:
             target.known = self._present(target.where)
             self._note_disks(target)

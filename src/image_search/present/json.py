@@ -27,6 +27,16 @@ _MATCH: dict[str, Any] = {
     "identical": {"type": "boolean", "description": "the same bytes as the query's file"},
     "offline": {"type": "boolean", "description": "its folder cannot be reached now"},
     "gone": {"type": "boolean", "description": "its folder can be reached, and the file is no longer there"},
+    "width": {"type": "integer", "minimum": 0, "description": "of the upright picture, pixels"},
+    "height": {"type": "integer", "minimum": 0},
+    "format": {"type": "string", "description": "JPEG, PNG, HEIF, ..."},
+    "bytes": {"type": "integer", "minimum": 0, "description": "size of the file when it was indexed"},
+    "captured": {
+        "type": ["string", "null"],
+        "description": "when it was taken, by the camera's own clock: 2024-05-01T23:30:05, perhaps with a fraction and a time zone behind"
+        " it; null: the picture does not say",
+    },
+    "modified": {"type": "string", "description": "the file's own time when it was indexed, ISO 8601 with the time zone here"},
 }
 
 SCHEMA: dict[str, Any] = {
@@ -81,6 +91,12 @@ def _match_json(match: Match) -> dict[str, Any]:
         "identical": bool(match.identical),
         "offline": bool(match.offline),
         "gone": bool(match.gone),
+        "width": int(match.width),
+        "height": int(match.height),
+        "format": _unicode(match.format),
+        "bytes": int(match.bytes),
+        "captured": _unicode(match.captured) or None,
+        "modified": _unicode(match.modified),
     }
 
 

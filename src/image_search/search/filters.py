@@ -1,24 +1,22 @@
-"""What a match must be, and which files are that."""
+"""What a match must be: filters as they are given, checked."""
 
 from __future__ import annotations
 
-import fnmatch
 import os
-import re
-from array import array
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from datetime import datetime
 from typing import Any
 
-import numpy as np
+from .. import given
+from ..advice import Advice, Setting
+from ..errors import UsageError
+from ..images.formats import FORMATS
+from ..types import Match
 
-from ..given import guess
-from ..library.facts import sensible
-from ..library.reading import Reader
-from ..library.vectors import Numbers
-from ..paths import as_text, nfc
+__all__ = ["Filters", "family", "formats_named", "known_formats", "undated_line"]
 
-__all__ = ["Filters", "Passing", "Sieve"]
+_TWINS = {"JPEG": ("JPEG", "MPO")}  # MPO is a JPEG of several pictures
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,101 +24,115 @@ class Filters:
     """What a match must be.
 
     Attributes:
-        names: one of these classes; empty: any.
-        path: glob on the absolute path ("*" crosses folders).
+        names: one of these classes; empty: any. not_names: none of these.
+        path: glob on the absolute path ("*" crosses folders). not_path: none of these globs.
+        since, until: taken at this moment or later, before this one; the camera's own clock, or that of the file's time where the picture
+            says none. None: any.
+        min_pixels: width times height at least this.
+        formats: one of these, as the catalog names them; empty: any.
+        other_than: folders (absolute, "/" at the end, NFC) whose own files are left out: those of the query.
         min_similarity: cosine at least this.
         min_closeness: closeness at least this.
         leave_out: contents (sha256) that are not shown: the query itself.
     """
 
     names: tuple[str, ...] = ()
+    not_names: tuple[str, ...] = ()
     path: str | None = None
+    not_path: tuple[str, ...] = ()
+    since: datetime | None = None
+    until: datetime | None = None
+    min_pixels: int | None = None
+    formats: tuple[str, ...] = ()
+    other_than: frozenset[str] = frozenset()
     min_similarity: float | None = None
     min_closeness: float | None = None
     leave_out: frozenset[bytes] = frozenset()
 
     @property
+    def of_files(self) -> tuple[str, ...]:
+        """Which of those are on that files pass or not, whatever is searched for."""
+        return tuple(name for name in _OF_FILES if getattr(self, name) not in (None, (), frozenset()))
+
+    @property
     def by_file(self) -> bool:
-        return bool(self.names or self.path)
+        return bool(self.of_files)
+
+    @property
+    def by_date(self) -> bool:
+        return self.since is not None or self.until is not None
+
+    @classmethod
+    def checked(
+        cls,
+        *,
+        names: str | Sequence[str] | None = (),
+        not_names: str | Sequence[str] | None = (),
+        path: str | os.PathLike[str] | None = None,
+        not_path: str | Sequence[str] | None = (),
+        since: Any = None,
+        until: Any = None,
+        min_pixels: int | None = None,
+        formats: str | Sequence[str] | None = (),
+        min_similarity: float | None = None,
+        min_closeness: float | None = None,
+    ) -> Filters:
+        """Arguments as for `ImageSearchEngine.search`; UsageError for what makes no sense."""
+        similar = Advice("for example ", Setting("min_similarity", ".5"))
+        close = Advice("for example ", Setting("min_closeness", ".5"))
+        pixels = Advice("for example ", Setting("min_pixels", "2000000"))
+        day = Advice("for example ", Setting("since", "2024-05-01"), " or ", Setting("until", "2024"))
+        first = None if since is None else given.dates(since, "since", hint=day)[0]
+        after = None if until is None else given.dates(until, "until", hint=day)[1]
+        if first is not None and after is not None and first >= after:
+            raise UsageError("nothing is both since and until: the second is before the first", hint=day)
+        return cls(
+            names=given.texts(names, "names"),
+            not_names=given.texts(not_names, "not_names"),
+            path=None if path is None else given.path(path, "path"),
+            not_path=given.texts(not_path, "not_path"),
+            since=first,
+            until=after,
+            min_pixels=None if min_pixels is None else given.whole(min_pixels, "min_pixels", most=10**12, hint=pixels),
+            formats=formats_named(given.texts(formats, "formats")),
+            min_similarity=(
+                None if min_similarity is None else given.number(min_similarity, "the least similarity", least=-1, most=1, hint=similar)
+            ),
+            min_closeness=(
+                None if min_closeness is None else given.number(min_closeness, "the least closeness", least=0, most=1, hint=close)
+            ),
+        )
 
 
-@dataclass(frozen=True, slots=True)
-class Passing:
-    """The files that pass, and their contents: int64 (F,) each."""
-
-    files: Numbers
-    contents: Numbers
-
-    def only(self, mask: np.ndarray[Any, np.dtype[np.bool_]]) -> Passing:
-        return Passing(self.files[mask], self.contents[mask])
+_OF_FILES = tuple(field.name for field in fields(Filters) if field.name not in ("min_similarity", "min_closeness", "leave_out"))
 
 
-def _passing(numbers: array[int]) -> Passing:
-    """From file, content, file, content, ..."""
-    pairs = np.frombuffer(numbers, np.int64).reshape(-1, 2)
-    return Passing(pairs[:, 0], pairs[:, 1])
+def known_formats() -> list[str]:
+    """Names of all formats that are read, in the order of their table."""
+    return [row.name for row in FORMATS if row.plugin]
 
 
-class Sieve:
-    """Tells which files pass; remembers its last answer, for people ask several questions of one choice."""
+def family(format: str) -> str:
+    """Under which name a format of the catalog is asked for."""
+    return next((name for name, kinds in _TWINS.items() if format in kinds), format)
 
-    def __init__(self, reader: Reader) -> None:
-        self._reader = reader
-        self._last: tuple[object, Passing] | None = None  # the last answer, and for what it is good
-        self._classes: tuple[int, Passing, Numbers, dict[str, int]] | None = None  # generation, files, each one's class, its number
 
-    def passing(self, filters: Filters) -> Passing:
-        """Kept until the library or the filter changes."""
-        asked = (self._reader.generation, filters.names, filters.path)
-        if self._last is None or self._last[0] != asked:
-            with sensible(self._reader.folder):
-                found = self._of_class(filters.names) if filters.path is None else self._on_path(filters.path)
-                if filters.path is not None and filters.names:
-                    found = found.only(np.isin(found.files, self._of_class(filters.names).files))
-            self._last = asked, found
-        return self._last[1]
+def formats_named(words: Sequence[str]) -> tuple[str, ...]:
+    """The catalog's names of formats, by theirs or by an ending of their files ("heic", ".jpg"). UsageError for what is neither."""
+    known = {row.name.casefold(): row.name for row in FORMATS if row.plugin}
+    known |= {ending.lstrip("."): row.name for row in FORMATS if row.plugin for ending in row.extensions}
+    found: list[str] = []
+    for word in words:
+        name = known.get(word.casefold().lstrip("."))
+        if name is None:
+            near = given.guess(word.lstrip("."), known)
+            hint = f"did you mean {known[near]}?" if near else f"it is one of {', '.join(known_formats())}"
+            raise UsageError(f"{word[:40]!r} is no format that is read here", hint=hint)
+        found += _TWINS.get(name, (name,))
+    return tuple(dict.fromkeys(found))
 
-    def unknown(self, names: Sequence[str]) -> list[tuple[str, str | None]]:
-        """Those of these classes that the library has not, each with the one that was likely meant."""
-        if not names:
-            return []
-        self._of_class(names)
-        assert self._classes is not None
-        if all(name in self._classes[3] for name in names):  # as nearly always
-            return []
-        known = {nfc(name): name for name in self._classes[3] if name}
-        return [(name, known.get(guess(nfc(name), known) or "")) for name in names if nfc(as_text(name)) not in known]
 
-    def counts(self, filters: Filters) -> dict[str, int]:
-        """How many files of each class pass; classes without any are left out."""
-        numbers = self.passing(filters).files
-        self._of_class(())  # knows the classes of this generation from here on
-        assert self._classes is not None
-        _, everything, classes, known = self._classes
-        found = np.bincount(classes[np.isin(everything.files, numbers)], minlength=len(known))
-        return {name: int(found[code]) for name, code in known.items() if found[code]}
-
-    def _of_class(self, names: Sequence[str]) -> Passing:
-        """Each file's class is kept as a number until the library changes (60 CPU ms at 100,000): any other class is one comparison."""
-        generation = self._reader.generation
-        if self._classes is None or self._classes[0] != generation:
-            known: dict[str, int] = {}
-            numbers, codes = array("q"), array("q")
-            for number, content, name in self._reader.each_class():
-                numbers.append(number)
-                numbers.append(content)
-                codes.append(known.setdefault(name, len(known)))
-            self._classes = generation, _passing(numbers), np.frombuffer(codes, np.int64), known
-        _, everything, classes, known = self._classes
-        wanted = {nfc(as_text(name)) for name in names}
-        return everything.only(np.isin(classes, [code for name, code in known.items() if nfc(name) in wanted]))
-
-    def _on_path(self, pattern: str) -> Passing:
-        matches = re.compile(fnmatch.translate(nfc(pattern).replace(os.sep, "/"))).match
-        numbers = array("q")
-        for number, content, path in self._reader.each_path():
-            path = path.replace(os.sep, "/")
-            if matches(path if path.isascii() else nfc(path)):
-                numbers.append(number)
-                numbers.append(content)
-        return _passing(numbers)
+def undated_line(found: Sequence[Match]) -> list[str]:
+    """Under a search by date: of how many of these the file's time stood in."""
+    count = sum(not match.captured for match in found)
+    return [f"{count:,} of these {len(found):,} do not say when they were taken: the times of their files count"] if count else []

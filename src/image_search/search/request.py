@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import operator
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, cast, get_args
@@ -29,6 +28,7 @@ class Request:
     filters: Filters
     region: Region | None
     exclude_self: bool
+    other_folders: bool
     group: bool
     how: How
 
@@ -37,38 +37,30 @@ class Request:
         cls,
         images: Source | Sequence[Source],
         n_results: int,
+        *,
         less: Source | Sequence[Source],
-        names: str | Sequence[str] | None,
-        path: str | os.PathLike[str] | None,
-        min_similarity: float | None,
-        min_closeness: float | None,
         region: Region | Sequence[int] | None,
         exclude_self: bool,
+        other_folders: bool,
         group: bool,
         how: How,
+        **filters: Any,
     ) -> Request:
-        """Arguments as for `ImageSearchEngine.search`, in its order; UsageError for what makes no sense."""
+        """Arguments as for `ImageSearchEngine.search`, `filters` those of `Filters.checked`; UsageError for what makes no sense."""
         likes = as_list(images)
         if not likes:
             raise UsageError("no image was given")
         if region is not None and len(likes) > 1:
             raise UsageError("a region needs a single image")
         more = Advice("use ", Setting("n_results", "1"), " or more")
-        similar = Advice("for example ", Setting("min_similarity", ".5"))
-        close = Advice("for example ", Setting("min_closeness", ".5"))
-        filters = Filters(
-            given.texts(names, "names"),
-            None if path is None else given.path(path, "path"),
-            None if min_similarity is None else given.number(min_similarity, "the least similarity", least=-1, most=1, hint=similar),
-            None if min_closeness is None else given.number(min_closeness, "the least closeness", least=0, most=1, hint=close),
-        )
         return cls(
             likes=likes,
             lesses=as_list(less),
             n=given.whole(n_results, "the number of results", hint=more),
-            filters=filters,
+            filters=Filters.checked(**filters),
             region=as_region(region),
             exclude_self=given.truth(exclude_self, "exclude_self"),
+            other_folders=given.truth(other_folders, "other_folders"),
             group=given.truth(group, "group"),
             how=cast(How, given.one_of(how, "how", get_args(How))),
         )

@@ -6,7 +6,7 @@ import contextlib
 import os
 import time
 from collections.abc import Iterable
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
@@ -16,13 +16,15 @@ from ..config import CLOSENESS_SAMPLE, MIN_CLOSENESS_IMAGES, STORE_ASK_AGAIN_SEC
 from ..errors import SALVAGE, DiskFullError, ImageSearchError, LibraryDamagedError, StoreError, UsageError
 from ..library.catalog import item_id, item_number
 from ..library.disks import Disks
-from ..library.reading import File, Reader
-from ..paths import uri_of
+from ..library.reading import File, Item, Reader
+from ..library.vectors import Numbers
+from ..paths import modified, uri_of
 from ..stores.exact import top_k
 from ..stores.replica import StoreReplica
 from ..types import Float32, Match, VectorStore
 from . import closeness
-from .filters import Filters, Passing, Sieve
+from .filters import Filters
+from .sieve import Passing, Sieve
 
 __all__ = ["How", "Searcher"]
 
@@ -46,6 +48,7 @@ class Searcher:
         self._long_lived = long_lived
         self._vectors = reader.all_vectors()
         self._sieve = Sieve(reader)
+        self._allowed: tuple[Passing, Numbers, np.ndarray[Any, np.dtype[np.bool_]]] | None = None
         self._store: VectorStore | None = None
         self._store_generation = -1
         self._ask_again = 0.0
@@ -80,7 +83,9 @@ class Searcher:
             exact = found is None
             if found is None:
                 found = self._exactly(query, n, filters, left_out, same_contents)
-        return _matches(_nearest(found, n, same_contents), filters, same_contents, scale, self.reader), exact
+            nearest = _nearest(found, n, same_contents)
+            items = self.reader.items([file.number for file, _ in nearest])
+        return _matches(nearest, filters, same_contents, scale, items, self.reader), exact
 
     def centre(self) -> Float32:
         """float32 (D,): the mean of the vectors of up to 1,000 images from all over the library."""
@@ -93,17 +98,18 @@ class Searcher:
     def unfulfillable(self, filters: Filters) -> list[Advice]:
         """A line for each class that the library has not, and one where no image passes the filters, however near it is."""
         with self._using, self.reader.snapshot():
-            unknown = self._sieve.unknown(filters.names)
+            unknown = self._sieve.unknown(filters)
             nothing = not unknown and not len(self._sieve.passing(filters).files)
+            unread = self._sieve.pictures.unread if filters.by_date else 0
         whole = (" (", Setting("names"), ": the whole name)")
         lines = [
             Advice(f"No image in the library has the class {name}", *(whole if near is None else (f". Did you mean {near}?",)))
             for name, near in unknown
         ]
         if nothing:
-            which = "this class and path" if filters.names else "this path"
-            said = (Setting("path"), ": the whole path, as '*/2024/*')")
-            lines.append(Advice(f"No image in the library has {which} (", *said))
+            lines.append(_nothing_passes(filters))
+        if unread:
+            lines.append(Advice(f"{unread:,} images were not asked yet when they were taken, so their files' dates count: ", _AGAIN))
         return lines
 
     def close(self) -> None:
@@ -126,28 +132,27 @@ class Searcher:
         self._vectors.refresh()
         contents = self._vectors.contents
         passing = self._sieve.passing(filters) if filters.by_file else None
-        mask = None if passing is None else np.isin(contents, passing.contents)  # bool (N,)
+        mask = None if passing is None else self._rows_of(passing)
         if left_out:
             keep = ~np.isin(contents, np.fromiter(left_out, np.int64))
             mask = keep if mask is None else mask & keep
         (rows,), (cosines,) = top_k(self._vectors.rows, query[None, :], n, mask=mask, ties=True)
         similarity = dict(zip(contents[rows].tolist(), cosines.tolist(), strict=True))
         # A content may be kept of which no file can be found now: missing, or left out by a rule.
-        there = {file.content for file in self.reader.files_with(list(same - left_out))} if same else set()
-        similarity |= self._of_contents(query, there, passing)
+        there = self.reader.files_with(list(same - left_out)) if same else []
+        passed = [file.content for file in there if passing is None or passing.has(file.number)]
+        similarity |= {content: _cosine(vector, query) for content, vector in self.reader.vectors(dict.fromkeys(passed)).items()}
         files = self.reader.files_with(list(similarity))
         if {f.content for f in files} != similarity.keys():  # never fewer, silently
             raise LibraryDamagedError("the catalog has lost the files of some images", path=self.reader.folder, hint=SALVAGE)
-        if passing is not None:
-            chosen = set(passing.files[np.isin(passing.contents, np.fromiter(similarity, np.int64))].tolist())
-            files = [file for file in files if file.number in chosen]
-        return [(file, similarity[file.content]) for file in files]
+        return [(file, similarity[file.content]) for file in files if passing is None or passing.has(file.number)]
 
-    def _of_contents(self, query: Float32, contents: set[int], passing: Passing | None) -> dict[int, float]:
-        """The cosines of these few, as far as they pass: the identical may not miss the first n by its last bit."""
-        if passing is not None:
-            contents = contents & set(passing.contents[np.isin(passing.contents, np.fromiter(contents, np.int64))].tolist())
-        return {content: _cosine(vector, query) for content, vector in self.reader.vectors(contents).items()}
+    def _rows_of(self, passing: Passing) -> np.ndarray[Any, np.dtype[np.bool_]]:
+        """bool (N,): which of the vectors in memory are of files that pass; kept for the next question of the same choice."""
+        contents = self._vectors.contents
+        if self._allowed is None or self._allowed[0] is not passing or self._allowed[1] is not contents:
+            self._allowed = passing, contents, np.isin(contents, passing.contents)
+        return self._allowed[2]
 
     # --- store --------------------------------------------------------------------------------------------------------------
 
@@ -198,7 +203,29 @@ class Searcher:
         return [(file, _cosine(self.reader.vector(file.content), query)) for file in files.values()]
 
 
-_UNFILTERED = Advice("search in another way, or without ", Setting("names"), " and ", Setting("path"))
+_UNFILTERED = Advice("search in another way, or without ", Setting("names"), ", ", Setting("path"), " and filters like them")
+_AGAIN = Advice("index again with ", Verb("index", ("FOLDER",)))
+
+
+def _nothing_passes(filters: Filters) -> Advice:
+    on = [name for name in filters.of_files if name != "other_than"]
+    if "path" in on and set(on) <= {"names", "path"}:
+        which = "this class and path" if filters.names else "this path"
+        return Advice(f"No image in the library has {which} (", Setting("path"), ": the whole path, as '*/2024/*')")
+    named = [part for name in on for part in (_SETTINGS[name], ", ")][:-1]
+    return Advice("No image in the library passes ", *(named or ["this filter"]), " together" if len(on) > 1 else "")
+
+
+_SETTINGS = {
+    "names": Setting("names"),
+    "not_names": Setting("not_names"),
+    "path": Setting("path"),
+    "not_path": Setting("not_path"),
+    "since": Setting("since"),
+    "until": Setting("until"),
+    "min_pixels": Setting("min_pixels"),
+    "formats": Setting("formats"),
+}
 
 
 def _cosine(vector: Float32, query: Float32) -> float:
@@ -213,7 +240,9 @@ def _nearest(found: list[_Found], n: int, same: set[int]) -> list[_Found]:
     return sorted(rows, key=lambda row: (-row[1], row[0].content not in same, row[0].number))[:n]
 
 
-def _matches(found: list[_Found], filters: Filters, same: set[int], scale: Float32 | None, reader: Reader) -> list[Match]:
+def _matches(
+    found: list[_Found], filters: Filters, same: set[int], scale: Float32 | None, items: dict[int, Item], reader: Reader
+) -> list[Match]:
     """As many of them as are near enough. `found`: files and similarities, nearest first; `scale`: the library's closeness sample."""
     matches: list[Match] = []
     disks: Disks | None = None
@@ -227,6 +256,7 @@ def _matches(found: list[_Found], filters: Filters, same: set[int], scale: Float
         if absent and disks is None:
             disks = reader.disks()
         away = absent and disks is not None and disks.away(file.path)
+        item = items[file.number]
         match = Match(
             id=item_id(file.number),
             rank=len(matches) + 1,
@@ -239,6 +269,12 @@ def _matches(found: list[_Found], filters: Filters, same: set[int], scale: Float
             offline=away,
             gone=absent and not away,
             root=file.root,
+            width=item.width,
+            height=item.height,
+            format=item.format,
+            bytes=item.size,
+            captured=item.captured,
+            modified=modified(item.mtime_ns),
         )
         matches.append(match)
     return matches

@@ -10,6 +10,7 @@
     app.py        the application: routes, errors, life
     door.py       the small page for whoever is not let in, or is at a wrong address
     routes/       HTTP in, `service` asked, HTTP out: search, images, originals, library, health, the page's own files
+    asking.py     what requests say of files, and what all of them are made of
     schemas.py    what requests and answers look like (the OpenAPI document is made from them)
     problems.py   an error as the page gets it
     service.py    one library behind the page: what there is, the index run

@@ -14,7 +14,7 @@ from .opened import OpenLibrary
 from .problems import plain
 from .schemas import ClassCount, Classes, Facts, ItemRow, Page, SkippedFile, SkippedFiles, SkippedReason, Where
 
-__all__ = ["Whereabouts", "classes", "facts", "numbered", "page", "rows", "sample", "skipped", "thumbnail_address", "view_address"]
+__all__ = ["Whereabouts", "classes", "facts", "numbered", "page", "rows", "sample", "skipped", "thumbnail_address", "utc", "view_address"]
 
 
 class Whereabouts:
@@ -66,9 +66,6 @@ def facts(library: OpenLibrary, id: str) -> Facts:
     row = _row(item, Whereabouts(library.reader))
     return Facts(
         **row.model_dump(),
-        format=item.format,
-        bytes=item.size,
-        modified=_time(item.mtime_ns),
         copies=library.reader.copies(item),
         offline=row.state == "away",
         gone=row.state == "gone",
@@ -113,11 +110,15 @@ def _row(item: Item, where: Whereabouts) -> ItemRow:
         state=where.of(item),
         width=item.width,
         height=item.height,
+        format=item.format,
+        bytes=item.size,
+        captured=item.captured or None,
+        modified=utc(item.mtime_ns),
         thumbnail=thumbnail_address(item),
     )
 
 
-def _time(ns: int) -> str:
+def utc(ns: int) -> str:
     try:
         return datetime.fromtimestamp(ns / 1e9, UTC).isoformat(timespec="seconds")
     except (OverflowError, ValueError, OSError):

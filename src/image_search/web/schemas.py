@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
+from pydantic import Field, StringConstraints, model_validator
 
 from ..config import PAGE_BATCH, PAGE_BATCH_RESULTS, PAGE_FULL, PAGE_PARTS, PAGE_RESULTS, PAGE_ROWS
 from ..types import Region
+from .asking import Asked, FileFilters, Schema, Word
 
 __all__ = [
     "Address",
@@ -46,17 +47,7 @@ ANY_ID = r"^(id:[0-9]{1,18}|up:[A-Za-z0-9_-]{22})$"
 ItemId = Annotated[str, StringConstraints(pattern=ITEM_ID)]
 
 
-class _Schema(BaseModel):
-    model_config = ConfigDict(extra="forbid")
-
-
-class _Asked(_Schema):
-    """What comes in: a number is a number, and true is none."""
-
-    model_config = ConfigDict(extra="forbid", strict=True)
-
-
-class Problem(_Schema):
+class Problem(Schema):
     """Every answer that is not a success."""
 
     code: str = Field(description="name of the error, for programs: QueryError, LibraryNotFoundError, Busy, ...")
@@ -66,7 +57,7 @@ class Problem(_Schema):
 
 
 # `types.Region` for strangers: its ranges are checked before anything is done with it, and the OpenAPI document shows them.
-class Box(_Asked):
+class Box(Asked):
     """Part of a picture, in pixels of the upright picture."""
 
     x: int = Field(ge=0, le=10**6)
@@ -78,7 +69,7 @@ class Box(_Asked):
         return Region(self.x, self.y, self.w, self.h)
 
 
-class QueryPart(_Asked):
+class QueryPart(Asked):
     """One picture to search with."""
 
     id: str = Field(pattern=ANY_ID, description="a library item (id:12) or an upload (up:...)")
@@ -86,27 +77,29 @@ class QueryPart(_Asked):
     region: Box | None = Field(None, description="only this part of it")
 
 
-class SearchRequest(_Asked):
+class SearchRequest(FileFilters):
     queries: list[QueryPart] = Field(min_length=1, max_length=PAGE_PARTS, description="their mean; those with `less` count against")
     n: int = Field(60, ge=1, le=PAGE_RESULTS)
-    names: list[Annotated[str, StringConstraints(max_length=1000)]] = Field([], max_length=100, description="only these classes")
-    path: str = Field(
-        "", max_length=2000, description='glob on the whole absolute path, as in the shell ("*" crosses folders): "*/2024/*"; "": any path'
-    )
+    names: list[Word] = Field([], max_length=100, description="only these classes")
     min_similarity: float | None = Field(None, ge=-1, le=1, description="only matches with at least this similarity")
     min_closeness: float | None = Field(
         None, ge=0, le=1, description="only matches with at least this closeness; 400 in a library of fewer than 50 images, which has none"
     )
     exclude_self: bool = Field(False, description="leave out files identical to a query")
+    other_folders: bool = Field(False, description="leave out the folders in which the queries lie, so that their series does not")
     full: int = Field(PAGE_FULL, ge=0, le=PAGE_RESULTS, description="so many matches with all that is known; those after them in `rest`")
 
 
 # Where a picture's file is now: there; its folder is there without it; its folder or disk cannot be reached; it is another file.
 Where = Literal["here", "gone", "away", "changed"]
+_CAPTURED = (
+    "when it was taken, by the camera's own clock: 2024-05-01T23:30:05, perhaps with a fraction and a time zone; null: it does not say"
+)
+_MODIFIED = "ISO 8601, UTC, of the file when it was indexed"
 _WHERE = "where its file is: here, gone (its folder is there), away (its folder or disk is not), changed (since it was indexed)"
 
 
-class Hit(_Schema):
+class Hit(Schema):
     """One match."""
 
     id: str
@@ -124,11 +117,15 @@ class Hit(_Schema):
     state: Where = Field(description=_WHERE)
     width: int
     height: int
+    format: str
+    bytes: int
+    captured: str | None = Field(description=_CAPTURED)
+    modified: str = Field(description=_MODIFIED)
     same_as: int | None = Field(description="rank of an earlier match that shows the same picture")
     thumbnail: str = Field(description="address of its small picture, relative to that of the page")
 
 
-class QueryShown(_Schema):
+class QueryShown(Schema):
     id: str
     label: str
     less: bool
@@ -137,7 +134,7 @@ class QueryShown(_Schema):
     view: str = Field(description="address of the picture, at most 1600 pixels wide or high; relative to that of the page")
 
 
-class Columns(_Schema):
+class Columns(Schema):
     """The matches after the first ones, an entry each in every list; `POST /api/rows` tells the rest of one."""
 
     ids: list[int] = Field(description="12 is id:12")
@@ -148,7 +145,7 @@ class Columns(_Schema):
     same_as: list[int | None]
 
 
-class SearchAnswer(_Schema):
+class SearchAnswer(Schema):
     queries: list[QueryShown]
     matches: list[Hit]
     rest: Columns | None = Field(None, description="matches beyond those that were asked for in full; null: there are none")
@@ -160,7 +157,7 @@ class SearchAnswer(_Schema):
     )
 
 
-class SearchBatch(_Asked):
+class SearchBatch(Asked):
     searches: list[SearchRequest] = Field(min_length=1, max_length=PAGE_BATCH, description="each is answered by itself")
 
     @model_validator(mode="after")
@@ -172,29 +169,29 @@ class SearchBatch(_Asked):
         return self
 
 
-class BatchRow(_Schema):
+class BatchRow(Schema):
     """What came of one of the searches: its answer, or why there is none."""
 
     answer: SearchAnswer | None
     problem: Problem | None
 
 
-class BatchAnswer(_Schema):
+class BatchAnswer(Schema):
     answers: list[BatchRow] = Field(description="one for each search, in their order")
 
 
-class Upload(_Schema):
+class Upload(Schema):
     id: str = Field(description="good for a week after its last use, unless many newer pictures come; also after a restart")
     width: int = Field(description="of the original, upright; regions count in its pixels")
     height: int
     view: str
 
 
-class Address(_Asked):
+class Address(Asked):
     url: str = Field(min_length=1, max_length=2000)
 
 
-class ItemRow(_Schema):
+class ItemRow(Schema):
     id: str
     name: str
     path: str
@@ -202,19 +199,23 @@ class ItemRow(_Schema):
     state: Where = Field(description=_WHERE)
     width: int
     height: int
+    format: str
+    bytes: int
+    captured: str | None = Field(description=_CAPTURED)
+    modified: str = Field(description=_MODIFIED)
     thumbnail: str
 
 
-class Page(_Schema):
+class Page(Schema):
     items: list[ItemRow | None] = Field(description="null, in the order of a wall: it has gone since")
     next: int | None = Field(description="give it as `after` for the next page; null: this was the last")
 
 
-class RowsRequest(_Asked):
+class RowsRequest(Asked):
     ids: list[ItemId] = Field(max_length=PAGE_ROWS)
 
 
-class Section(_Schema):
+class Section(Schema):
     """One class of the wall."""
 
     name: str
@@ -222,7 +223,7 @@ class Section(_Schema):
     images: int
 
 
-class WallShown(_Schema):
+class WallShown(Schema):
     """The library's images by class, then by path: the shape of each, so that they can be laid out before any is asked for."""
 
     generation: int = Field(description="give it to GET /api/images with `start`: rows of this very order")
@@ -233,33 +234,30 @@ class WallShown(_Schema):
 
 
 class Facts(ItemRow):
-    format: str
-    bytes: int
-    modified: str = Field(description="ISO 8601, UTC, of the file when it was indexed")
     copies: int = Field(description="other files of the library with the same bytes")
     offline: bool = Field(description="its disk or folder cannot be reached now")
     gone: bool = Field(description="its folder can be reached, and the file is no longer there")
     view: str
 
 
-class ClassCount(_Schema):
+class ClassCount(Schema):
     name: str
     images: int
 
 
-class Classes(_Schema):
+class Classes(Schema):
     classes: list[ClassCount]
 
 
-class CountsRequest(_Asked):
+class CountsRequest(FileFilters):
     """The filters beside the class; with `queries` and a least similarity, of the matches that a search would show."""
 
     queries: list[QueryPart] = Field([], max_length=PAGE_PARTS)
-    path: str = Field("", max_length=1000)
     min_similarity: float | None = Field(None, ge=-1, le=1)
+    other_folders: bool = Field(False, description="not the folders in which the queries lie")
 
 
-class FolderChoice(_Schema):
+class FolderChoice(Schema):
     """A folder that may be indexed from the page."""
 
     number: int
@@ -269,7 +267,7 @@ class FolderChoice(_Schema):
     offline: bool
 
 
-class LibraryState(_Schema):
+class LibraryState(Schema):
     path: str
     images: int
     classes: int
@@ -282,7 +280,7 @@ class LibraryState(_Schema):
     store_note: str
 
 
-class JobState(_Schema):
+class JobState(Schema):
     """The index run in the background, or the last one."""
 
     run: int = Field(description="how many were begun since the start; two quick runs may end alike")
@@ -299,7 +297,7 @@ class JobState(_Schema):
     problem: Problem | None
 
 
-class State(_Schema):
+class State(Schema):
     version: str
     library: LibraryState | None = Field(description="null: there is none yet")
     folders: list[FolderChoice]
@@ -313,27 +311,27 @@ class State(_Schema):
     read_only: bool = Field(description="the key that was given may look and search, and change nothing")
 
 
-class Health(_Schema):
+class Health(Schema):
     status: Literal["ok"]
 
 
-class IndexRequest(_Asked):
+class IndexRequest(Asked):
     folder: int = Field(ge=0, le=10_000, description="number of one of the folders in the state")
 
 
-class SkippedFile(_Schema):
+class SkippedFile(Schema):
     path: str
     reason: str
     code: str
     hint: str
 
 
-class SkippedReason(_Schema):
+class SkippedReason(Schema):
     reason: str
     code: str
     files: int
 
 
-class SkippedFiles(_Schema):
+class SkippedFiles(Schema):
     reasons: list[SkippedReason]
     files: list[SkippedFile] = Field(description="the newest 200")

@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 import threading
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
@@ -17,19 +17,34 @@ from ..library.reading import Item, Reader
 from ..models import near_identical
 from ..paths import as_text, shown
 from ..present.json import matches_json
-from ..search.filters import Filters, Sieve
+from ..search.filters import Filters
 from ..search.matches import Matches
+from ..search.own_folders import own_folders
 from ..search.query import Query
 from ..search.same_picture import same_picture
+from ..search.sieve import Sieve
 from ..types import Match, Region
-from .browsing import Whereabouts, thumbnail_address, view_address
+from .asking import Dates, Facets, FacetsRequest, FormatCount
+from .browsing import Whereabouts, thumbnail_address, utc, view_address
 from .opened import OpenLibrary
 from .pictures import Pictures, upload_address
 from .recent import Recent
-from .schemas import ClassCount, Classes, Columns, CountsRequest, Hit, QueryPart, QueryShown, SearchAnswer, SearchRequest
+from .schemas import (
+    ClassCount,
+    Classes,
+    Columns,
+    CountsRequest,
+    Hit,
+    QueryPart,
+    QueryShown,
+    SearchAnswer,
+    SearchRequest,
+)
 from .walls import as_text_of, heights, shapes, small_heights
 
 __all__ = ["Searching"]
+
+V = TypeVar("V")
 
 # What a question is made of. The reader, because a replaced library may have vectors of another model; the content (of what was sent:
 # its size, negative), because the same id may get another picture.
@@ -63,10 +78,11 @@ class Searching:
             request.n,
             less=[query for part, query, _ in read if part.less],
             names=request.names,
-            path=request.path or None,
             min_similarity=request.min_similarity,
             min_closeness=request.min_closeness,
             exclude_self=request.exclude_self,
+            other_folders=request.other_folders,
+            **request.given(),
         )
         threshold = self.threshold(matches.model)
         found = self._found(matches, threshold)
@@ -84,29 +100,44 @@ class Searching:
     def class_counts(self, request: CountsRequest) -> Classes:
         """How many images of each class pass the other filters: of the whole library, or of the matches that are near enough."""
         self._library.must_exist()
-        path = request.path or None
+        read = [(part, self._query(part)[0]) for part in request.queries]
         if request.queries and request.min_similarity is not None:
-            read = [(part, self._query(part)[0]) for part in request.queries]
             matches = self._library.engine.search(
                 [query for part, query in read if not part.less],
                 PAGE_RESULTS,
                 less=[query for part, query in read if part.less],
-                path=path,
                 min_similarity=request.min_similarity,
+                other_folders=request.other_folders,
+                **request.given(),
             )
             counts = dict(Counter(match.name for match in matches))
         else:
-            counts = self._passing(self._library.reader, path)
+            filters = Filters.checked(**request.given())
+            if request.other_folders and read:
+                likes = [replace(query, less=part.less) for part, query in read]
+                filters = replace(filters, other_than=own_folders(likes, self._library.reader, lambda _: None))
+            reader = self._library.reader
+            counts = self._sifted(lambda sieve: sieve.counts(filters)) if filters.by_file else dict(reader.classes())
         return Classes(classes=[ClassCount(name=as_text(name), images=images) for name, images in sorted(counts.items())])
 
-    def _passing(self, reader: Reader, path: str | None) -> dict[str, int]:
-        if path is None:
-            return dict(reader.classes())
+    def facets(self, request: FacetsRequest) -> Facets:
+        """When the images were taken, and of which formats they are, that pass the other filters."""
+        self._library.must_exist()
+        filters = Filters.checked(names=request.names, **request.given())
+        line, own, unread = self._sifted(lambda sieve: sieve.dates(replace(filters, since=None, until=None)))
+        formats = self._sifted(lambda sieve: sieve.formats(replace(filters, formats=())))
+        return Facets(
+            dates=Dates(unit=line.unit, first=line.first, images=line.counts, by_file=sum(line.counts) - own, unread=unread),
+            formats=[FormatCount(name=as_text(name), images=images) for name, images in formats],
+        )
+
+    def _sifted(self, ask: Callable[[Sieve], V]) -> V:
+        reader = self._library.reader
         with self._sifting:
             if self._sieve is None or self._sieve[0] is not reader:
                 self._sieve = reader, Sieve(reader)
             with reader.snapshot():
-                return self._sieve[1].counts(Filters(path=path))
+                return ask(self._sieve[1])
 
     @staticmethod
     def threshold(model: str) -> float | None:
@@ -165,6 +196,10 @@ def _hit(found: _Found, where: Whereabouts) -> Hit:
         state=where.of(item),
         width=item.width,
         height=item.height,
+        format=item.format,
+        bytes=item.size,
+        captured=item.captured or None,
+        modified=utc(item.mtime_ns),
         same_as=found.same_as,
         thumbnail=thumbnail_address(item),
     )

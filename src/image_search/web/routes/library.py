@@ -12,6 +12,7 @@ from starlette.exceptions import HTTPException
 
 from ...config import PAGE_BEAT_SECONDS, PAGE_STREAMS, PAGE_TICK_SECONDS
 from .. import browsing
+from ..asking import Facets, FacetsRequest
 from ..limiter import BusyError
 from ..schemas import Classes, CountsRequest, IndexRequest, JobState, SkippedFiles, State
 from ..service import Service
@@ -40,6 +41,12 @@ async def classes(behind: Behind) -> Classes:
 async def class_counts(request: CountsRequest, behind: Behind) -> Classes:
     """Every class with the number of its images that pass the other filters."""
     return await behind.work.run(behind.service.searching.class_counts, request)
+
+
+@router.post("/api/facets")
+async def facets(request: FacetsRequest, behind: Behind) -> Facets:
+    """When the images were taken and of which formats they are, under the other filters: as a histogram and as counts."""
+    return await behind.work.run(behind.service.searching.facets, request)
 
 
 @router.get("/api/skipped")

@@ -1,17 +1,28 @@
 // What the page shows is said by its address alone, so back, reload and sharing work.
 //   ?q=id:12&q=-id:40&region=10,20,200,150&name=Cat&path=2024&min=0.5&each=1&open=id:7      a search
+//   &not=draft&since=2019&until=2024-06&format=JPEG&pixels=2000000&other=1                  and its other filters
 //   ?view=library&name=Cat                                                                  the library
 
 const ID = /^(id:\d{1,18}|up:[\w-]{22})$/;
 const listeners = [];
 
-export const EMPTY = { view: "search", parts: [], names: [], path: "", min: null, each: false, open: null };
+export const EMPTY = { view: "search", parts: [], names: [], path: "", not: "", since: "", until: "", formats: [], pixels: null, other: false, min: null, each: false, open: null };
+
+const DATE = /^(\d{4})(?:-(\d\d)(?:-(\d\d)(?:[T ]\d\d:\d\d(?::\d\d)?)?)?)?$/;
+
+/** A year, month, day or minute of the calendar, as it is typed: "2024", "2024-05", "2024-05-01". */
+export function isDate(text) {
+  const found = DATE.exec(text);
+  if (!found || found[1] === "0000") return false;
+  const [month, day] = [Number(found[2] ?? 1), Number(found[3] ?? 1)];
+  return month >= 1 && month <= 12 && day >= 1 && day <= new Date(Date.UTC(Number(found[1]), month, 0)).getUTCDate() && !/[T ](2[4-9]|[3-9])|:[6-9]/.test(text);
+}
 
 export let place = read(location.search);
 
 function read(text) {
   const query = new URLSearchParams(text);
-  const found = { ...EMPTY, parts: [], names: query.getAll("name").slice(0, 100) };
+  const found = { ...EMPTY, parts: [], formats: [], names: query.getAll("name").slice(0, 100) };
   if (query.get("view") === "library") found.view = "library";
   for (const value of query.getAll("q").slice(0, 16)) {
     const less = value.startsWith("-");
@@ -23,6 +34,12 @@ function read(text) {
     found.parts[0].region = { x: box[0], y: box[1], w: box[2], h: box[3] };
   }
   found.path = query.get("path") ?? "";
+  found.not = query.get("not") ?? "";
+  for (const end of ["since", "until"]) if (isDate(query.get(end) ?? "")) found[end] = query.get(end);
+  found.formats = query.getAll("format").slice(0, 30);
+  const pixels = Number(query.get("pixels"));
+  if (Number.isInteger(pixels) && pixels > 0 && pixels <= 1e12) found.pixels = pixels;
+  found.other = query.has("other");
   const min = Number.parseFloat(query.get("min"));
   if (min > 0 && min <= 1) found.min = min;
   found.each = query.has("each");
@@ -38,6 +55,10 @@ function written(at) {
   if (region) query.set("region", [region.x, region.y, region.w, region.h].join(","));
   for (const name of at.names) query.append("name", name);
   if (at.path) query.set("path", at.path);
+  for (const text of ["not", "since", "until"]) if (at[text]) query.set(text, at[text]);
+  for (const format of at.formats) query.append("format", format);
+  if (at.pixels !== null) query.set("pixels", String(at.pixels));
+  if (at.other) query.set("other", "1");
   if (at.min !== null) query.set("min", String(at.min));
   if (at.each) query.set("each", "1");
   if (at.open) query.set("open", at.open);

@@ -36,6 +36,7 @@ const post = (path, data, signal) =>
 export const state = () => ask("api/library");
 export const classes = () => ask("api/classes").then((answer) => answer.classes);
 export const counts = (request, signal) => post("api/counts", request, signal).then((answer) => answer.classes);
+export const facets = (request, signal) => post("api/facets", request, signal);
 export const sample = (n) => ask(`api/images/sample?n=${n}`).then((answer) => answer.items);
 export const facts = (id) => ask(`api/images/${encodeURIComponent(id)}`);
 export const skipped = () => ask("api/skipped");

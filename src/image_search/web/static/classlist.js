@@ -7,9 +7,9 @@ const FEW = 14; // fit beside the pictures without a scroll bar
 const MOST = 500;
 
 /** several: of them may be chosen. onChoose(name, on). all: words for "no class in particular", or null. */
-export function makeClassList({ several, onChoose, all = null }) {
+export function makeClassList({ several, onChoose, all = null, label = t("classes") }) {
   const find = h("input", { type: "search", placeholder: t("find_class"), "aria-label": t("find_class"), oninput: () => paint(), onkeydown: (event) => event.key === "ArrowDown" && (event.preventDefault(), options()[0]?.focus()) });
-  const list = h("ul", { class: "names", role: "listbox", "aria-label": t("classes"), "aria-multiselectable": several ? "true" : null, onkeydown: keys, onclick: (event) => choose(event.target.closest("[role=option]")) });
+  const list = h("ul", { class: "names", role: "listbox", "aria-label": label, "aria-multiselectable": several ? "true" : null, onkeydown: keys, onclick: (event) => choose(event.target.closest("[role=option]")) });
   const more = h("button", { type: "button", class: "link", onclick: () => { open = !open; paint(); } });
   const element = h("div", { class: "class-list" }, find, list, more);
   let classes = [];

@@ -4,7 +4,7 @@ import * as api from "./api.js";
 import { button, fill, h, iconButton, toast } from "./dom.js";
 import { nearness } from "./scale.js";
 import { sharpest } from "./upload.js";
-import { bytes, cosine, day, percent, t } from "./words.js";
+import { bytes, cosine, day, percent, t, wallClock } from "./words.js";
 
 const LOCAL = new Set(["127.0.0.1", "localhost", "[::1]"]);
 
@@ -43,7 +43,7 @@ export function makeDetails({ selection, onMore, onLike, onLess, onThisMachine }
       row(t("facts_class"), match.name),
       row(t("facts_size"), `${match.width} × ${match.height}`),
       facts && row(t("facts_file"), `${facts.format}, ${bytes(facts.bytes)}`),
-      facts?.modified && row(t("facts_date"), day(facts.modified)),
+      facts?.captured ? row(t("facts_taken"), wallClock(facts.captured)) : facts?.modified && row(t("facts_date"), day(facts.modified)),
       facts?.copies ? row(t("facts_copies"), t("copies", { n: facts.copies })) : null,
       facts && stateOf(facts) !== "here" ? row(t("facts_state"), t(`state_${stateOf(facts)}`)) : null,
     );

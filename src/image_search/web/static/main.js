@@ -15,7 +15,7 @@ import { language, switchLanguage, t } from "./words.js";
 const main = document.getElementById("main");
 const mark = h("img", { src: "static/icon.svg", alt: "", width: 24, height: 24 }); // one node: it is fetched once
 // What only a search needs is fetched when somebody is about to begin one: all at once, not one after the other as they import each other.
-const SEARCH = ["compare", "details", "filters", "querybar", "region", "results", "search", "stage", "zoom"];
+const SEARCH = ["dates", "compare", "details", "filters", "querybar", "region", "results", "search", "stage", "zoom"];
 const THEMES = ["auto", "light", "dark"];
 const AGAIN_MS = 2000; // a server that is gone is asked again
 let state = null;

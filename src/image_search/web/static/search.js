@@ -4,7 +4,7 @@ import * as api from "./api.js";
 import { EMPTY, go, keptPlace, place } from "./address.js";
 import { makeCompare } from "./compare.js";
 import { button, fill, h, report } from "./dom.js";
-import { filtersOn, makeFilters, NONE, pathPattern } from "./filters.js";
+import { askedOfFiles, filtersOn, makeFilters, NONE } from "./filters.js";
 import { makeQueryBar } from "./querybar.js";
 import { makeResults } from "./results.js";
 import { makeDrawer } from "./drawer.js";
@@ -46,7 +46,7 @@ export function makeSearch(server, tray) {
   let back = null; // where the window stood, when we come back to this
   let compared = null; // whom the comparison showed last
 
-  const question = (at) => ({ queries: at.parts.map(({ id, less, region }) => (region ? { id, less, region } : { id, less })), names: at.names, path: pathPattern(at.path) });
+  const question = (at) => ({ queries: at.parts.map(({ id, less, region }) => (region ? { id, less, region } : { id, less })), names: at.names, ...(at.other ? { other_folders: true } : {}), ...askedOfFiles(at) });
 
   function act(what, match, index) {
     if (!match || match.lazy) return;
@@ -177,7 +177,7 @@ export function makeSearch(server, tray) {
     if (best) on.reverse(); // then it is the similarity, which stands last, that lets nothing through
     const away = on.map(([words, change]) => [t("without", { x: words }), () => go(change), "close"]);
     if (best && place.min !== null) fill(state, makeState({ picture: "filter", title: t("none_min", { x: place.min.toFixed(2) }), text: t("none_min_hint", { best: cosine(best.similarity) }), actions: away }));
-    else if (place.path && !place.names.length) fill(state, makeState({ picture: "filter", title: t("none_path", { x: place.path }), text: t("none_path_hint"), actions: away }));
+    else if (place.path && on.length === 1) fill(state, makeState({ picture: "filter", title: t("none_path", { x: place.path }), text: t("none_path_hint"), actions: away }));
     else if (on.length) fill(state, makeState({ picture: "filter", title: t("none_filters"), text: on.map(([words]) => words).join(" · "), actions: [...away, ...(on.length > 1 ? [[t("filters_clear"), () => go({ ...NONE })]] : [])] }));
     else fill(state, makeState({ picture: "picture", title: t("none_at_all"), text: t("none_at_all_hint"), actions: [[t("library"), () => go({ ...EMPTY, view: "library" })]] }));
   }

@@ -50,6 +50,20 @@ const EN = {
   no_class: "(no class)",
   path: "Path",
   path_hint: "part of a path, or a pattern like */2024/*",
+  not_words: "Not in the path",
+  not_hint: "draft, backup",
+  dates: "Taken",
+  date_hint: "2024-05",
+  dates_since: "from {x}",
+  dates_until: "until {x}",
+  dates_since_label: "Taken from",
+  dates_until_label: "Taken until",
+  dates_by_file: "{n} of these does not say it: its file’s date counts.|{n} of these do not say it: their files’ dates count.",
+  dates_unread: "{n} image was not asked yet: update the folders.|{n} images were not asked yet: update the folders.",
+  formats: "Formats",
+  min_size: "Smallest size",
+  megapixels: "{x} MP",
+  other_folders: "Other folders than the query’s",
   filters_clear: "Clear filters",
   // results
   results: "{n} image, most similar first|{n} images, most similar first",
@@ -81,7 +95,8 @@ const EN = {
   facts_class: "Class",
   facts_size: "Picture",
   facts_file: "File",
-  facts_date: "Changed",
+  facts_date: "File of",
+  facts_taken: "Taken",
   facts_copies: "Copies",
   copies: "{n} other file with the same bytes|{n} other files with the same bytes",
   copy_path: "Copy path",
@@ -171,6 +186,10 @@ const EN = {
   on_class: "Class: {x}",
   on_path: "Path: {x}",
   on_min: "Similarity from {x}",
+  on_not: "Not: {x}",
+  on_dates: "Taken: {x}",
+  on_format: "Format: {x}",
+  on_pixels: "At least {x}",
   without: "Without “{x}”",
   folded: "{n} more looks the same, folded|{n} more look the same, folded",
   extreme: "{w} × {h}: only its middle is shown",
@@ -296,6 +315,20 @@ const KO = {
   no_class: "(분류 없음)",
   path: "경로",
   path_hint: "경로의 일부, 또는 */2024/* 같은 패턴",
+  not_words: "경로에 없는 말",
+  not_hint: "초안, 백업",
+  dates: "찍은 날",
+  date_hint: "2024-05",
+  dates_since: "{x}부터",
+  dates_until: "{x}까지",
+  dates_since_label: "찍은 날, 처음",
+  dates_until_label: "찍은 날, 끝",
+  dates_by_file: "이 가운데 {n}개는 찍은 날을 말하지 않아 파일의 날짜를 씁니다.",
+  dates_unread: "이미지 {n}개는 아직 읽지 않았습니다. 폴더를 갱신하세요.",
+  formats: "형식",
+  min_size: "가장 작은 크기",
+  megapixels: "{x} MP",
+  other_folders: "찾는 이미지와 다른 폴더만",
   filters_clear: "필터 지우기",
   results: "비슷한 순서로 {n}개",
   results_more: "가장 비슷한 이미지 {n}개",
@@ -325,7 +358,8 @@ const KO = {
   facts_class: "분류",
   facts_size: "그림",
   facts_file: "파일",
-  facts_date: "수정일",
+  facts_date: "파일 날짜",
+  facts_taken: "찍은 날",
   facts_copies: "사본",
   copies: "내용이 같은 다른 파일 {n}개",
   copy_path: "경로 복사",
@@ -446,6 +480,10 @@ const KO = {
   on_class: "분류: {x}",
   on_path: "경로: {x}",
   on_min: "유사도 {x} 이상",
+  on_not: "제외: {x}",
+  on_dates: "찍은 날: {x}",
+  on_format: "형식: {x}",
+  on_pixels: "{x} 이상",
   without: "‘{x}’ 빼기",
   folded: "똑같아 보이는 {n}개는 묶음",
   extreme: "{w} × {h}: 가운데만 보입니다",
@@ -583,6 +621,12 @@ export function bytes(count) {
     at += 1;
   }
   return `${count >= 100 || at === 0 ? Math.round(count) : count.toFixed(1)} ${units[at]}`;
+}
+
+/** A time of the camera's own clock, wherever it is read; with its time zone where it says one. */
+export function wallClock(text) {
+  const zone = /[+-]\d\d:\d\d$/.exec(text)?.[0];
+  return day(text.slice(0, 19)) + (zone ? ` (UTC${zone})` : "");
 }
 
 export function day(iso) {
