@@ -311,7 +311,7 @@ def test_decisions_that_make_no_sense(indexed: ImageSearchEngine, copies: Path, 
     assert indexed.decisions() == []
 
 
-def test_decisions_are_saved_from_a_damaged_catalog_and_from_an_older_one(indexed: ImageSearchEngine, copies: Path, tmp_path: Path) -> None:
+def test_decisions_are_saved_from_a_damaged_catalog(indexed: ImageSearchEngine, copies: Path, tmp_path: Path) -> None:
     indexed.decide("leave", "id:1", "id:2", "id:3")
     indexed.decide("not the same", "id:4", "id:5")
     before = indexed.decisions()

@@ -285,9 +285,7 @@ class ImageSearchEngine(OpenLibrary):
         kinds: str | Sequence[str] = (),
         progress: bool | Callable[[str, int, int], None] = True,
     ) -> Duplicates:
-        """Which files of the library are copies of one another, in groups, each with its best copy and why. No file is touched.
-
-        Every picture is compared with every other one by its vector, and what is near by its pixels; what was found is remembered.
+        """Which files are copies of one another, in groups, each with its best copy and why. No file is touched, what was found is kept.
 
         Args:
             folders: only files in these. across: two folders: only files of the second that are copies of one in the first.
@@ -298,8 +296,7 @@ class ImageSearchEngine(OpenLibrary):
         """
         from .tidy.duplicates import Asked, find  # Pillow comes with it
 
-        asked = Asked.checked(folders, across, prefer, since, kinds)
-        reader = self._open().reader
+        asked, reader = Asked.checked(folders, across, prefer, since, kinds), self._open().reader
         with contextlib.ExitStack() as stack:
             make = functools.partial(self._make_pool, self.jobs, reader.fingerprint.preprocess, limits=self.decoders.of_files)
             pool = functools.cache(lambda: stack.enter_context(make()))

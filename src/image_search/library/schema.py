@@ -112,7 +112,7 @@ CREATE TABLE unusable (
 ) WITHOUT ROWID;
 CREATE TABLE decisions (
     id INTEGER NOT NULL,                    -- one decision: a row for each of its pictures
-    sha256 BLOB NOT NULL,                   -- 32 bytes; not of a row of content, which may leave and come back
+    sha256 BLOB NOT NULL,                   -- 32 bytes. Not the row of a content, which may leave and come back
     word TEXT NOT NULL,                     -- see library.decisions
     made INTEGER NOT NULL,                  -- seconds since 1970
     PRIMARY KEY (id, sha256)

@@ -15,10 +15,9 @@ from ..errors import UsageError
 from ..images.pool import DecodePool
 from ..library.catalog import item_id
 from ..library.decisions import Decision, Word, decisions
-from ..library.facts import sensible
 from ..library.reading import Item, Reader
 from ..library.thumbnails import Thumbnails
-from ..paths import inside, place_of, to_bytes, uri_of
+from ..paths import from_bytes, inside, nfc, place_of, to_bytes, uri_of
 from .copies import Kind
 from .found import Copies, Pair, Progress, copies_of
 from .groups import Group, Member, Order, Why, beside, date_of, stars, untested
@@ -210,6 +209,11 @@ def find(
     return Duplicates(groups, library=reader.folder, model=reader.fingerprint.name, known=known, absent=files.absent)
 
 
+def _text(folder: bytes) -> str:
+    """As `library.columns` writes folders."""
+    return nfc(from_bytes(folder)).replace(os.sep, "/").rstrip("/") + "/"
+
+
 class _Files:
     """The files that are asked about, and are there as they were indexed: looked at when they are first wanted.
 
@@ -227,18 +231,20 @@ class _Files:
         self._disks = reader.disks()
         self._seen: set[tuple[int, int]] = set()  # device and inode: a file of two names is one
         scope = asked.across or asked.folders
+        with reader.snapshot():
+            classes, places = reader.columns().classes(), reader.columns().places()
+        wanted = [_text(folder) for folder in scope] or [""]
+        whose = [next((n for n, folder in enumerate(wanted) if place.startswith(folder)), -1) for place in places.folders]
         here = set()
-        with sensible(reader.folder):
-            for number, content, path in reader.each_path():
-                where = next((folder for folder in scope if inside(to_bytes(path), folder)), None) if scope else b""
-                if where is not None:
-                    self._numbers.setdefault(content, []).append(number)
-                    here.add(where)
+        for number, content, code in zip(classes.numbers.tolist(), classes.contents.tolist(), places.codes.tolist(), strict=True):
+            if whose[code] >= 0:
+                self._numbers.setdefault(content, []).append(number)
+                here.add(scope[whose[code]] if scope else b"")
         if lacking := [folder for folder in scope if folder not in here]:
             raise UsageError(
                 "the library has no image in this folder",
-                path=os.fsdecode(lacking[0]),
-                hint=Advice("index it first: ", Verb("index", (os.fsdecode(lacking[0]),))),
+                path=from_bytes(lacking[0]),
+                hint=Advice("index it first: ", Verb("index", (from_bytes(lacking[0]),))),
             )
 
     @property
