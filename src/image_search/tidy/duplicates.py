@@ -312,8 +312,9 @@ class _Search:
     def groups(self, known: Copies) -> list[Group]:
         leaders = self._stars(known)
         self.files.want(self.files.several())
+        taken = {member for members in leaders.values() for member in members}
         for content in self.files.several():
-            if content not in {member for members in leaders.values() for member in members}:
+            if content not in taken:
                 leaders.setdefault(content, [])
         return self._sorted(leaders)
 

@@ -137,6 +137,7 @@ def untested(found: Mapping[int, Sequence[int]], copies: Beside, known: Copies) 
     a picture has more copies than neighbours are looked for, two crowds of one picture may not know of each other.
     """
     leader_of = {member: leader for leader, members in found.items() for member in (leader, *members)}
+    place = {leader: n for n, leader in enumerate(found)}
     wanted: dict[tuple[int, int], None] = {}
 
     def want(one: int, other: int) -> None:
@@ -145,7 +146,7 @@ def untested(found: Mapping[int, Sequence[int]], copies: Beside, known: Copies) 
             wanted[pair] = None
 
     for together in _hanging_together(leader_of, copies):
-        leaders = [content for content in found if content in together][:_LEADERS]
+        leaders = sorted((content for content in together if content in found), key=place.__getitem__)[:_LEADERS]
         for leader in leaders if len(leaders) > 1 else ():
             for other in sorted(together):
                 if leader_of.get(other) != leader:
