@@ -23,7 +23,7 @@ from ..images.pool import DecodePool
 from ..library.pairs import FoundPairs
 from ..library.reading import Item, Reader
 from ..library.thumbnails import Thumbnails
-from ..library.vectors import Numbers, hashes
+from ..library.vectors import Numbers, Vectors, hashes
 from ..types import Float32
 from .copies import Kind, Prepared, compare, prepare
 from .pairs import NEIGHBOURS, Pairs, floor, near_pairs
@@ -125,7 +125,7 @@ class _Work:
 
     def compare_new(self) -> None:
         """Every content that was not yet compared with all others is; and so is each that lost one of its neighbours."""
-        vectors = self.reader.all_vectors()
+        vectors = Vectors(self.reader.catalog)
         with self.reader.snapshot():
             vectors.refresh()
             facts = hashes(self.reader.catalog)
