@@ -110,6 +110,16 @@ TAKES: dict[str, dict[str, set[str]]] = {
     },
     "annotate": {"table": {"none"}, "key": {"none"}, "drop": {"none"}},
     "export": {"to": set(), "kind": set(), "replace": TRUTHS, "progress": TRUTHS | {"function"}},
+    "decide": {"word": set(), "pictures": set()},
+    "undo_decision": {"number": COUNTS | {"huge"}},
+    "duplicates": {
+        "folders": {"none"},
+        "across": {"none"},
+        "prefer": {"none"} | PATHS | TEXTS | ODD,
+        "since": {"none"},
+        "kinds": {"none"},
+        "progress": TRUTHS | {"function"},
+    },
     "compare": {"threshold": {"none", "float"}},
     "fold": {"matches": set()},
     "query": {"region": {"none"}},
@@ -170,7 +180,7 @@ IMAGES = {
     ("tags", "images"),
 }
 OF_THE_ENGINE = {"library", "model", "runtime", "store", "max_megapixels", "max_megabytes"}  # given to the engine as they are
-WITHOUT = {"close", "status", "verify", "rebuild"}  # that take nothing
+WITHOUT = {"close", "status", "verify", "rebuild", "decisions"}  # that take nothing
 
 
 @pytest.fixture(scope="module")
@@ -210,6 +220,8 @@ def call(what: str, engine: ImageSearchEngine, place: Path) -> tuple[Callable[..
         "parse_spec": (parse_spec, {}),
         "PageSettings": (lambda **given: PageServer(PageSettings(library=place / "page", **{"port": 0, **given})), {}),
     }
+    if what == "decide":
+        return (lambda word="leave", pictures="id:1": engine.decide(word, pictures)), {}
     if what == "forget":
         return (lambda paths: engine.forget(paths)), {}
     return calls.get(what) or (getattr(engine, what), first.get(what, {}))

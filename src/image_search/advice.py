@@ -16,8 +16,8 @@ _OF_THE_ENGINE = frozenset({"allow_private_urls", "jobs", "library", "max_megaby
 _OF_THE_SHELL = frozenset({"json", "save", "show"})  # in Python the answer itself
 _ENGINE_VERBS = frozenset(
     {
-        *("annotate", "check", "compare", "embed", "export", "forget", "index", "map", "rebuild", "relocate", "search", "status", "tags"),
-        *("verify", "watch"),
+        *("annotate", "check", "compare", "decisions", "duplicates", "embed", "export", "forget", "index", "map", "rebuild", "relocate"),
+        *("search", "status", "tags", "verify", "watch"),
     }
 )
 
@@ -95,26 +95,14 @@ TAKEN_BY: dict[str, tuple[str, ...]] = {
     "host": ("serve",),
     "hosts": ("serve",),
     "how": ("search",),
-    "jobs": ("index", "watch", "evaluate", "label", "check"),
-    "json": ("search", "index", "watch", "compare", "status", "annotate", "models", "evaluate", "label", "tags", "check", "map"),
+    "jobs": ("index", "watch", "evaluate", "label", "check", "duplicates"),
+    "json": (
+        *("search", "index", "watch", "compare", "status", "annotate", "models", "evaluate", "label", "tags", "check", "map"),
+        *("duplicates", "decisions"),
+    ),
     "library": (
-        "index",
-        "watch",
-        "search",
-        "compare",
-        "serve",
-        "ask",
-        "status",
-        "tags",
-        "check",
-        "map",
-        "annotate",
-        "export",
-        "forget",
-        "relocate",
-        "rebuild",
-        "salvage",
-        "demo",
+        *("index", "watch", "search", "compare", "serve", "ask", "status", "tags", "duplicates", "decisions", "check", "map", "annotate"),
+        *("export", "forget", "relocate", "rebuild", "salvage", "demo"),
     ),
     "max_megabytes": ("search", "ask", "compare", "serve"),
     "max_megapixels": ("index", "watch", "search", "ask", "compare", "serve"),
@@ -136,7 +124,7 @@ TAKEN_BY: dict[str, tuple[str, ...]] = {
     "reread": ("index",),
     "root_path": ("serve",),
     "runtime": ("index", "watch", "search", "compare", "serve", "evaluate", "label", "check"),
-    "since": ("search",),
+    "since": ("search", "duplicates"),
     "store": ("index", "watch", "search", "serve", "rebuild"),
     "to": ("salvage", "export"),
     "until": ("search",),

@@ -187,6 +187,9 @@ HTML_BYTES = 256 * MIB  # no page that is saved is larger, so a larger file is n
 CHECK_LISTED = 20  # lines of each kind that a look at labels prints; JSON, CSV and the page have more
 CHECK_PICTURES = 500  # of each kind on the page that is saved: two pictures of some 8 KB each
 SKIPPED_EXAMPLES = 3  # files named per reason in an index run's summary
+GROUP_ROWS = 20  # files of one group of copies in the table; JSON and CSV have all
+REPORT_PICTURES = 3000  # in the page of copies that is saved: some 8 KB each, and what a browser scrolls through without stopping
+REPORT_BYTES = 256 * MIB  # no such page is larger, so a larger file is none and is not replaced
 
 
 # --- evaluate ---------------------------------------------------------------------------------------------------------------

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from . import given
+from .advice import Advice, Verb
 from .answering import AnsweringLibrary
 from .config import MOST_NEIGHBOURS
 from .errors import SALVAGE, LibraryDamagedError, UsageError
@@ -16,17 +18,23 @@ from .export.parquet import write_parquet
 from .export.tensorboard import write_tensorboard
 from .index.run import Progress
 from .library import annotations as library_annotations
+from .library import decisions as library_decisions
 from .library import folders as library_folders
 from .library import moving
+from .library.decisions import Decision
 from .library.model import WORDS
 from .library.reading import Reader
 from .library.salvage import find_damage
 from .opened import Folder
 from .present.progress import telling
 from .search import closeness
+from .tidy import deciding
 from .tidy.labelled import of_folder, of_library, top_of
 from .tidy.labels import LabelCheck
 from .tidy.map import LibraryMap, map_of
+
+if TYPE_CHECKING:
+    from .tidy.duplicates import Duplicates
 
 __all__ = ["LibraryVerbs"]
 
@@ -168,6 +176,60 @@ class LibraryVerbs(AnsweringLibrary):
                 yield say
         else:
             yield wanted or (lambda *_: None)
+
+    def duplicates(
+        self,
+        folders: Folder | Sequence[Folder] = (),
+        *,
+        across: Sequence[Folder] | None = None,
+        prefer: Folder | Sequence[Folder] = (),
+        since: str | None = None,
+        kinds: str | Sequence[str] = (),
+        progress: bool | Callable[[str, int, int], None] = True,
+    ) -> Duplicates:
+        """Which files are copies of one another, in groups, each with its best copy and why. No file is touched, what was found is kept.
+
+        Args:
+            folders: only files in these. across: two folders: only files of the second that are copies of one in the first.
+            prefer: folders whose files are the better copies, the best liked first.
+            since: only groups with a picture of this day or later, "2024-05-01": when it was taken, or else the file's own time.
+            kinds: "same bytes", "same picture", "changed copy"; none: all of them.
+            progress: True: bars on stderr; a callable gets (what, done, total); False: nobody is told.
+        """
+        from .tidy.duplicates import Asked, find  # Pillow comes with it
+
+        asked, reader = Asked.checked(folders, across, prefer, since, kinds), self._open().reader
+        with contextlib.ExitStack() as stack:
+            make = functools.partial(self._make_pool, self.jobs, reader.fingerprint.preprocess, limits=self.decoders.of_files)
+            pool = functools.cache(lambda: stack.enter_context(make()))
+            found = find(
+                reader, self._library.thumbnails(), pool, asked, threads=self.jobs, progress=stack.enter_context(self._progress(progress))
+            )
+        self._say(found.remarks())
+        return found
+
+    def decide(self, word: str, *pictures: Folder) -> Decision:
+        """Remember, by their content, that pictures are "not the same", or to "leave" them: `duplicates` shows them together no more.
+
+        Args:
+            pictures: paths or ids; of "leave" one alone means its copies of the same bytes.
+
+        Raises UsageError: too few; QueryError: the library does not have one of them.
+        """
+        decided, hashes = deciding.checked(self._open().reader, word, pictures)
+        with self._writing() as catalog, catalog.transaction():
+            return library_decisions.add(catalog, decided, hashes)
+
+    def decisions(self) -> list[Decision]:
+        """All that was decided of copies, by number, with where the pictures lie now."""
+        return deciding.listed(self._open().reader)
+
+    def undo_decision(self, number: int) -> None:
+        """Forget a decision. Raises UsageError: there is none of this number."""
+        number = given.whole(number, "number")
+        with self._writing() as catalog, catalog.transaction():
+            if not library_decisions.undo(catalog, number):
+                raise UsageError(f"there is no decision {number}", hint=Advice("all of them: ", Verb("decisions")))
 
     def verify(self) -> list[str]:
         """Read the whole catalog and say what is damaged in it, a line each (see `library.salvage.find_damage`); empty: nothing."""

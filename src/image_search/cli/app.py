@@ -28,6 +28,8 @@ COMMANDS = (  # what is needed first comes first in the help
     "watch",
     "serve",
     "ask",
+    "duplicates",
+    "decisions",
     "status",
     "models",
     "evaluate",

@@ -200,6 +200,8 @@ def _fill(catalog: Catalog, rows: _Rows, to: Path) -> Saved:
             catalog.execute("INSERT OR IGNORE INTO annotations (name, sha256, kind, value) VALUES (?, ?, ?, ?)", annotation)
         for path in rows.forgotten:
             catalog.execute("INSERT OR IGNORE INTO forgotten VALUES (?)", (path,))
+        for decision in rows.decisions:
+            catalog.execute("INSERT OR IGNORE INTO decisions VALUES (?, ?, ?, ?)", decision)
         saved.unknown += max([rows.last_file, *rows.files], default=0) - len(rows.files)
         saved.vectors = len(good)
         if isinstance(runtime := rows.meta.get("runtime"), str):
@@ -242,6 +244,7 @@ class _Rows:
         self.failures: list[tuple[Any, ...]] = []
         self.annotations: list[tuple[Any, ...]] = []
         self.forgotten: list[bytes] = []
+        self.decisions: list[tuple[Any, ...]] = []
         self.last_file = 0
         unused = self._unused()
         for page in range(1, len(data) // self.page_size + 1):
@@ -280,6 +283,8 @@ class _Rows:
                 self.failures.append(row)
             case (str(_), bytes(sha256), str(kind), str(_)) if len(sha256) == 32 and kind in ANNOTATION_KINDS:
                 self.annotations.append(row)
+            case (int(_), bytes(sha256), str(_), int(_)) if len(sha256) == 32:
+                self.decisions.append(row)
             case ("files", int(last)):
                 self.last_file = last
             case (str(key), value) if key not in ("files", ""):

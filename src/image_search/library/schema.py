@@ -10,6 +10,7 @@
     forgotten paths that the user took out
     passed    how many files the last look passed by, by folder and rule
     unusable  what the last look could not take in and `files` does not say: links, special files, what could not be read just then
+    decisions what the user said of pictures that were shown as copies of one another; by content, so it stays when files move
 
 Moves, copies and "identical" fall out of the split between content and files. `generation` grows with every commit; every row of `files`
 carries the generation that last changed it, which is what a store needs to follow.
@@ -129,6 +130,13 @@ CREATE TABLE annotations (
     PRIMARY KEY (name, sha256)
 ) WITHOUT ROWID;
 CREATE INDEX annotations_by_content ON annotations (sha256);
+CREATE TABLE decisions (
+    id INTEGER NOT NULL,                    -- one decision: a row for each of its pictures
+    sha256 BLOB NOT NULL,                   -- 32 bytes. Not the row of a content, which may leave and come back
+    word TEXT NOT NULL,                     -- see library.decisions
+    made INTEGER NOT NULL,                  -- seconds since 1970
+    PRIMARY KEY (id, sha256)
+) WITHOUT ROWID;
 """
 
 ANNOTATION_KINDS = ("number", "text", "date")
@@ -143,7 +151,7 @@ def _statement(what: str) -> str:
 # What each format has that the one before it had not, as SCHEMA makes it; columns stand in UPGRADES and READ_AS.
 NEW_IN: dict[int, tuple[str, ...]] = {
     2: ("INDEX content_by_rules", "INDEX content_with_note", "TABLE mounts", "TABLE passed", "TABLE unusable"),
-    3: ("INDEX content_facts", "TABLE annotations", "INDEX annotations_by_content"),
+    3: ("INDEX content_facts", "TABLE annotations", "INDEX annotations_by_content", "TABLE decisions"),
 }
 
 
