@@ -78,7 +78,7 @@ def _found(
 ) -> list[list[Match]]:
     same = [frozenset() if query.sha256 is None else frozenset((query.sha256,)) for query in queries]
     if not (asked.group or asked.other_folders or any(query.words for query in queries)):
-        meaning_of([False], asked.filters, words)  # do the filters fit pictures?
+        meaning_of([None], asked.filters, words)  # do the filters fit pictures?
         vectors = np.array([query.vector for query in queries], np.float32).reshape(len(queries), searcher.reader.fingerprint.dim)
         return searcher.search_many(vectors, asked.n, asked.filters, same, exclude_self=asked.exclude_self)
     answers = []
@@ -88,6 +88,6 @@ def _found(
             leave_out=mine if asked.exclude_self else frozenset(),
             other_than=own_folders([query], searcher.reader, notify) if asked.other_folders else frozenset(),
         )
-        ask = _ask(searcher, query, filters, mine, meaning_of([query.words], asked.filters, words))
+        ask = _ask(searcher, query, filters, mine, meaning_of([query.phrase], asked.filters, words))
         answers.append((one_of_each(ask, searcher.reader, asked.n) if asked.group else ask(asked.n))[0])
     return answers
