@@ -117,7 +117,7 @@ class Client:
 def serving(
     library: Path,
     *,
-    near_identical: float | None = None,
+    folding: bool = False,
     caged: bool = False,
     protocol: type[DeadlineProtocol] = DeadlineProtocol,
     notify: Callable[[str], None] = lambda _: None,
@@ -126,14 +126,15 @@ def serving(
     """A server in a thread, with `QuickModel` unless a model is named.
 
     Args:
-        near_identical: the threshold for folding; by default only the same bytes are the same picture, as the test pictures are alike.
+        folding: what shows the same picture is folded; else only the same bytes are, as the test pictures are alike.
         caged: pictures are decoded in workers, for tests that send what hurts a decoder.
     """
     options = {"model": QuickModel(), "port": 0, **options}
     server = PageServer(PageSettings(library, **options), notify=notify, protocol=protocol)
     if not caged:
         server.engine._make_pool = InProcessPool
-    server.service.searching.threshold = lambda model: near_identical  # type: ignore[method-assign]
+    if not folding:
+        server.engine.looks.of = lambda item: None  # type: ignore[method-assign]
     thread = threading.Thread(target=server.run, name="page-server")
     thread.start()
     try:

@@ -52,7 +52,7 @@ def photos_of(engine: ImageSearchEngine) -> list[Path]:
         {"names": "circle", "exclude_self": True},
         {"path": "*/square/*", "n_results": 40},
         {"min_closeness": 0.6, "n_results": 20},
-        {"group": True, "exclude_self": True},
+        {"fold": True, "exclude_self": True},
         {"other_folders": True},
         {"not_names": "circle", "not_path": "*/1*", "formats": "png", "since": "2001"},
         {"n_results": 1000},

@@ -93,10 +93,12 @@ TAKES: dict[str, dict[str, set[str]]] = {
         "region": {"none"},
         "exclude_self": TRUTHS,
         "other_folders": TRUTHS,
+        "fold": TRUTHS,
+        "copies": TRUTHS,
         "group": TRUTHS,
         "how": set(),
     },
-    "search_each": {"n_results": COUNTS | {"huge"}, "exclude_self": TRUTHS, "other_folders": TRUTHS, "group": TRUTHS},
+    "search_each": {"n_results": COUNTS | {"huge"}, "exclude_self": TRUTHS, "other_folders": TRUTHS, "fold": TRUTHS},
     "watch": {
         "folders": PATHS,  # in a library that is there a folder may be away
         "name_from": {"none"},
@@ -108,6 +110,8 @@ TAKES: dict[str, dict[str, set[str]]] = {
     },
     "annotate": {"table": {"none"}, "key": {"none"}, "drop": {"none"}},
     "export": {"to": set(), "kind": set(), "replace": TRUTHS, "progress": TRUTHS | {"function"}},
+    "compare": {"threshold": {"none", "float"}},
+    "fold": {"matches": set()},
     "query": {"region": {"none"}},
     "check": {"folder": {"none"}, "neighbours": {"none"} | COUNTS, "progress": TRUTHS | {"function"}},
     "map": {"fresh": TRUTHS, "seed": COUNTS, "progress": TRUTHS | {"function"}},
@@ -157,6 +161,8 @@ TAKES: dict[str, dict[str, set[str]]] = {
 IMAGES = {
     ("search", "images"),
     ("search", "less"),
+    ("compare", "a"),
+    ("compare", "b"),
     ("query", "image"),
     ("embed", "images"),
     ("embed_each", "images"),
@@ -179,8 +185,16 @@ def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ImageSearchEngi
 def call(what: str, engine: ImageSearchEngine, place: Path) -> tuple[Callable[..., object], dict[str, Any]]:
     """The function, and arguments that are right."""
     photos = engine.library.parent / "photos"
-    first = {"index": {"folders": photos}, "search": {"images": "id:1"}, "query": {"image": "id:1"}, "picture": {"source": "id:1"}}
-    first |= {"watch": {"folders": photos}, "search_each": {"images": []}, "export": {"to": place / "a.parquet", "replace": True}}
+    first = {
+        "index": {"folders": photos},
+        "search": {"images": "id:1"},
+        "query": {"image": "id:1"},
+        "compare": {"a": "id:1", "b": "id:2"},
+        "picture": {"source": "id:1"},
+        "watch": {"folders": photos},
+        "search_each": {"images": []},
+        "export": {"to": place / "a.parquet", "replace": True},
+    }
     calls: dict[str, tuple[Callable[..., object], dict[str, Any]]] = {
         "ImageSearchEngine": (ImageSearchEngine, {"library": place}),
         "picture": (engine.picture, {"source": photos / "circle" / "0.png", "max_side": 8}),

@@ -17,7 +17,6 @@ from PIL import Image
 
 import image_search.embedding
 import image_search.engine
-import image_search.search.same_picture
 import image_search.search.search
 import image_search.testing
 from image_search import (
@@ -183,8 +182,7 @@ def test_the_images_of_one_search_go_through_the_model_together(
         big.search([paths[0], b"no image", b""], 3)  # the first that cannot be used is told
 
 
-def test_of_pictures_that_are_the_same_the_nearest_is_shown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(image_search.search.same_picture, "near_identical", lambda model: 0.99999)
+def test_of_pictures_that_are_the_same_the_nearest_is_shown(tmp_path: Path) -> None:
     fill(tmp_path / "photos", 5)
     shown = picture("circle", 0)
     for number in range(12):

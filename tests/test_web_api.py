@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import io
 import json
 import os
@@ -24,8 +23,6 @@ from PIL import Image
 from image_search.config import PAGE_RESULTS
 from image_search.engine import ImageSearchEngine
 from image_search.library.catalog import Catalog
-from image_search.library.reading import Reader
-from image_search.search.same_picture import same_picture
 from image_search.testing import quick_engine
 from image_search.web.server import PageServer
 
@@ -297,40 +294,6 @@ def test_chosen_files_as_a_zip(client: Client) -> None:
         assert archive.read(name) == Path(item["path"]).read_bytes() and name.startswith(tuple("0123456789"))
     assert client.get("/api/images.zip").status == 422
     assert client.get("/api/images.zip?id=../../etc/passwd").status == 422
-
-
-def test_same_pictures_are_told(tmp_path: Path) -> None:
-    folder = fill(tmp_path / "pictures", 3)
-    original = (folder / "Blue" / "0.jpg").read_bytes()
-    (folder / "Blue" / "copy.jpg").write_bytes(original)
-    with quick_engine(tmp_path / "library") as engine:
-        engine.index(folder, progress=False)
-        matches = engine.search(str(folder / "Blue" / "0.jpg"), 20)
-    with contextlib.closing(Catalog.open(tmp_path / "library")) as catalog:
-        numbers = [int(m.id[3:]) for m in matches]
-        contents = [catalog.one("SELECT content_id FROM files WHERE id = ?", (n,))[0] for n in numbers]
-        reader = Reader(catalog)
-        assert same_picture(reader, contents, None)[:3] == [0, 0, 2]
-        assert same_picture(reader, contents, 1.1) == same_picture(reader, contents, None)
-        assert set(same_picture(reader, contents, -1.0)) == {0}
-
-
-def test_near_identical_pictures_fold_from_the_models_threshold_on(
-    client: Client, server: PageServer, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    from image_search.models import resolve
-    from image_search.web.searching import Searching
-
-    assert Searching.threshold("mini") == resolve("mini").near_identical
-    plain = search(client, "id:1", n=60)
-    assert plain["near_identical"] is None and {m["same_as"] for m in plain["matches"]} == {None}
-    second = plain["matches"][1]["similarity"]
-    monkeypatch.setattr(server.service.searching, "threshold", lambda model: second - 1e-6)
-    folded = search(client, "id:1", n=60)
-    assert folded["near_identical"] == pytest.approx(second, abs=1e-5) and folded["matches"][1]["same_as"] == 1
-    for match in folded["matches"]:
-        assert match["same_as"] is None or match["same_as"] < match["rank"]
-    assert [m["id"] for m in folded["matches"]] == [m["id"] for m in plain["matches"]], "folding reorders nothing and drops nothing"
 
 
 def test_an_allowed_folder_is_the_one_that_the_system_means(tmp_path: Path) -> None:

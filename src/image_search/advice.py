@@ -15,7 +15,10 @@ __all__ = ["TAKEN_BY", "Advice", "Named", "Setting", "Verb", "capitalised", "in_
 _OF_THE_ENGINE = frozenset({"allow_private_urls", "jobs", "library", "max_megabytes", "model", "runtime", "store"})  # given when it is made
 _OF_THE_SHELL = frozenset({"json", "save", "show"})  # in Python the answer itself
 _ENGINE_VERBS = frozenset(
-    {"annotate", "check", "embed", "export", "forget", "index", "map", "rebuild", "relocate", "search", "status", "tags", "verify", "watch"}
+    {
+        *("annotate", "check", "compare", "embed", "export", "forget", "index", "map", "rebuild", "relocate", "search", "status", "tags"),
+        *("verify", "watch"),
+    }
 )
 
 
@@ -83,7 +86,7 @@ def in_python(named: Named) -> str:
 # Which commands of the shell take a setting; one that is named where another command runs is named with the first of these.
 TAKEN_BY: dict[str, tuple[str, ...]] = {
     "allow": ("serve",),
-    "allow_private_urls": ("search", "ask", "tags"),
+    "allow_private_urls": ("search", "ask", "compare", "tags"),
     "allow_urls": ("serve",),
     "any_name": ("index", "watch"),
     "formats": ("search",),
@@ -93,11 +96,12 @@ TAKEN_BY: dict[str, tuple[str, ...]] = {
     "hosts": ("serve",),
     "how": ("search",),
     "jobs": ("index", "watch", "evaluate", "label", "check"),
-    "json": ("search", "index", "watch", "status", "annotate", "models", "evaluate", "label", "tags", "check", "map"),
+    "json": ("search", "index", "watch", "compare", "status", "annotate", "models", "evaluate", "label", "tags", "check", "map"),
     "library": (
         "index",
         "watch",
         "search",
+        "compare",
         "serve",
         "ask",
         "status",
@@ -112,13 +116,13 @@ TAKEN_BY: dict[str, tuple[str, ...]] = {
         "salvage",
         "demo",
     ),
-    "max_megabytes": ("search", "ask", "serve"),
-    "max_megapixels": ("index", "watch", "search", "ask", "serve"),
+    "max_megabytes": ("search", "ask", "compare", "serve"),
+    "max_megapixels": ("index", "watch", "search", "ask", "compare", "serve"),
     "min_closeness": ("search",),
     "min_pixels": ("search",),
     "min_probability": ("search",),
     "min_similarity": ("search",),
-    "model": ("index", "watch", "search", "serve", "evaluate", "label", "check"),
+    "model": ("index", "watch", "search", "compare", "serve", "evaluate", "label", "check"),
     "n_results": ("search", "ask"),
     "name_from": ("index", "watch"),
     "names": ("search",),
@@ -131,7 +135,7 @@ TAKEN_BY: dict[str, tuple[str, ...]] = {
     "replace": ("export",),
     "reread": ("index",),
     "root_path": ("serve",),
-    "runtime": ("index", "watch", "search", "serve", "evaluate", "label", "check"),
+    "runtime": ("index", "watch", "search", "compare", "serve", "evaluate", "label", "check"),
     "since": ("search",),
     "store": ("index", "watch", "search", "serve", "rebuild"),
     "to": ("salvage", "export"),

@@ -242,7 +242,7 @@ PAGE_RUN_END_SECONDS = 30.0  # for an index run to come to its next commit when 
 
 PAGE_WARM_SECONDS = 0.8  # after the start, for the page to be there before the model is loaded
 PAGE_RESULTS = 5000  # matches of one search: more than anybody looks through, 300 KB on the wire
-PAGE_FOLDED = 1000  # of them compared with each other for being the same picture; 5,000 would take .3 CPU s
+PAGE_COMPARED = 60  # pairs of them whose pixels are compared for being the same picture: .6 CPU s at most
 PAGE_FULL = 500  # of them with all that is known; the others in columns, to be asked for as they are scrolled to
 PAGE_ROWS = 500  # rows of the library asked for at once: four screens of small pictures
 PAGE_ZIP_FILES = 2000  # files of one zip: its address may have 64 KB

@@ -7,17 +7,13 @@ import os
 import threading
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import replace
 from datetime import date
 from typing import Any
 
 import numpy as np
 
 from . import given
-from .config import MOST_SIDE
 from .errors import QueryError, UsageError
-from .images.opening import FileInRoot
-from .images.pool import PictureSource
 from .index.plan import make_plan
 from .index.request import Request as IndexRequest
 from .index.run import Progress
@@ -27,18 +23,15 @@ from .library_verbs import LibraryVerbs
 from .models import MODELS, Tag, checked_phrase, vocabulary_of
 from .opened import Folder
 from .search import closeness
-from .search.blend import blended
-from .search.each import answer_each
-from .search.filters import undated_line
+from .search.each import Each
 from .search.matches import Matches
-from .search.meaning import meaning_of
-from .search.own_folders import own_folders
 from .search.query import Query, Source
 from .search.request import Request, as_list, as_region, check_many
-from .search.same_picture import one_of_each
 from .search.search import How
 from .search.tags import known_words, tags
-from .types import Float32, IndexReport, Picture, Region
+from .tidy.comparison import Comparison, compared
+from .tidy.fold import fold, folded_search
+from .types import Float32, IndexReport, Match, Region
 
 __all__ = ["ImageSearchEngine"]
 
@@ -146,7 +139,7 @@ class ImageSearchEngine(LibraryVerbs):
 
     # --- search -------------------------------------------------------------------------------------------------------------
 
-    def search(
+    def search(  # long: its arguments and what they mean
         self,
         images: Source | Sequence[Source],
         n_results: int = 3,
@@ -167,6 +160,8 @@ class ImageSearchEngine(LibraryVerbs):
         region: Region | Sequence[int] | None = None,
         exclude_self: bool = False,
         other_folders: bool = False,
+        fold: bool = False,
+        copies: bool = False,
         group: bool = False,
         how: How = "auto",
     ) -> Matches:
@@ -187,7 +182,8 @@ class ImageSearchEngine(LibraryVerbs):
             region: x, y, w, h in pixels of the upright picture; for a single image.
             exclude_self: leave out files whose bytes are the query's.
             other_folders: leave out the folders in which the query itself lies, so that its series does not fill the answer.
-            group: of matches that show the same picture (copies, turned ones, near-identical ones) only the nearest.
+            fold: each picture once: its copies, told by their pixels, stand in `match.also` of the nearest. group: its older name.
+            copies: ask also with the image mirrored, turned by 90, 180 and 270 degrees and cropped; `match.variant` says which was nearest.
             how: "auto", "exact" (compare with every image) or "store" (ask the vector store).
 
         Raises:
@@ -196,30 +192,31 @@ class ImageSearchEngine(LibraryVerbs):
         asked = Request.checked(
             images, n_results, less=less, names=names, not_names=not_names, path=path, not_path=not_path, since=since, until=until,
             min_pixels=min_pixels, formats=formats, where=where, min_similarity=min_similarity, min_closeness=min_closeness,
-            min_probability=min_probability, region=region, exclude_self=exclude_self, other_folders=other_folders, group=group, how=how,
+            min_probability=min_probability, region=region, exclude_self=exclude_self, other_folders=other_folders,
+            fold=given.truth(group, "group") or fold, copies=copies, how=how,
         )  # fmt: skip
         return self._found(asked)
 
-    def _found(self, asked: Request) -> Matches:
-        searcher = self._open()
-        reader = self._reader(searcher.reader)
-        queries = reader.read_all(asked.likes, asked.lesses, asked.region)
-        wanted = blended(queries, searcher, reader)
-        meaning = meaning_of([query.phrase for query in queries], asked.filters, reader.words)
-        same = frozenset(q.sha256 for q in queries if q.sha256 is not None and not q.less)
-        filters = replace(
-            asked.filters,
-            leave_out=same if asked.exclude_self else frozenset(),
-            other_than=own_folders(queries, searcher.reader, self._notify) if asked.other_folders else frozenset(),
-        )
-        if asked.group:
-            found, exact = one_of_each(lambda n: searcher.search(wanted, n, filters, asked.how, same, meaning), searcher.reader, asked.n)
-        else:
-            found, exact = searcher.search(wanted, asked.n, filters, asked.how, same, meaning)
-        self._say(searcher.unfulfillable(filters) if filters.by_file else ())
-        self._say(undated_line(found) if filters.by_date else ())
-        model, narrowed = searcher.reader.fingerprint.name, asked.filters.by_file
-        return Matches(found, queries=queries, model=model, exact=exact, library=self.library, narrowed=narrowed)
+    def compare(self, a: Source, b: Source, *, threshold: float | None = None) -> Comparison:
+        """How similar two pictures are, and whether they show the same one; true if they do (see `Comparison`).
+
+        Args:
+            a, b: as for `search`. Without a library the engine's model is used, and there is no closeness.
+            threshold: they count as the same from this cosine on; None: if one is a copy of the other, as their pixels say.
+
+        Raises what `search` raises.
+        """
+        least = None if threshold is None else given.number(threshold, "threshold", least=-1, most=1)
+        reader = self._open().reader if self._library.exists else None
+        one, two = self._reader(reader).read_all([a, b], [])
+        model = (self._model.for_a_new_library() if reader is None else reader).fingerprint.name
+        return compared(one, two, reader, self.looks, threshold=least, model=model)
+
+    def fold(self, matches: Sequence[Match]) -> list[Match]:
+        """Each picture of these matches once, its copies in `also` of the nearest; `search(fold=True)` asks for more in their place."""
+        if not isinstance(matches, Sequence) or not all(isinstance(match, Match) for match in matches):
+            raise UsageError("only the matches of a search can be folded")
+        return fold(self._open().reader, self.looks, matches)
 
     def search_each(
         self,
@@ -228,7 +225,7 @@ class ImageSearchEngine(LibraryVerbs):
         *,
         exclude_self: bool = False,
         other_folders: bool = False,
-        group: bool = False,
+        fold: bool = False,
         **filters: Any,
     ) -> Iterator[Matches | QueryError]:
         """One answer for each of many images, in order, as it goes: its matches, or the QueryError that says why there are none.
@@ -237,12 +234,13 @@ class ImageSearchEngine(LibraryVerbs):
         so on) and errors of the whole are those of `search`.
         """
         check_many(images)
-        settings = {"exclude_self": exclude_self, "other_folders": other_folders, "group": group, **filters}
-        asked = Request.checked(["each"], n_results, less=(), region=None, how="exact", **settings)
+        settings = {"exclude_self": exclude_self, "other_folders": other_folders, "fold": fold, **filters}
+        asked = Request.checked(["each"], n_results, less=(), region=None, copies=False, how="exact", **settings)
         searcher = self._open()
         self._say(searcher.unfulfillable(asked.filters) if asked.filters.by_file else ())
         reader = self._reader(searcher.reader)
-        return answer_each(reader.read_each(images), searcher, asked, self.library, self._notify, reader.words)
+        folded = functools.partial(folded_search, reader=searcher.reader, looks=self.looks, n=asked.n)
+        return Each(searcher, asked, self.library, self._notify, reader.words, folded).answers(reader.read_each(images))
 
     def embed(self, images: Source | Sequence[Source]) -> Float32:
         """Vectors of images, float32 (N, D), each of unit length; with the library's model, or without a library the engine's.
@@ -298,15 +296,3 @@ class ImageSearchEngine(LibraryVerbs):
         It stays good as long as the library keeps its model, which is always. Errors as in `search`.
         """
         return self._reader(self._open().reader).read(image, region=as_region(region))
-
-    def picture(self, source: PictureSource, *, max_side: int) -> Picture:
-        """For showing, its longer side at most `max_side` pixels. Raises DecodeError with its reason.
-
-        Args:
-            source: a path, a file of an indexed folder, or encoded bytes, which get an upload's limits.
-        """
-        recipe = self._open().reader.fingerprint.preprocess
-        side = given.whole(max_side, "max_side", most=MOST_SIDE)
-        if not isinstance(source, (bytes, FileInRoot)):
-            source = given.path(source, "the picture")
-        return self.decoders.pool(recipe, sent=isinstance(source, bytes)).picture(source, max_side=side)

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from . import given
+from .answering import AnsweringLibrary
 from .config import MOST_NEIGHBOURS
 from .errors import SALVAGE, LibraryDamagedError, UsageError
 from .export.facts import Annotated, bring_in
@@ -20,7 +21,7 @@ from .library import moving
 from .library.model import WORDS
 from .library.reading import Reader
 from .library.salvage import find_damage
-from .opened import Folder, OpenLibrary
+from .opened import Folder
 from .present.progress import telling
 from .search import closeness
 from .tidy.labelled import of_folder, of_library, top_of
@@ -30,7 +31,7 @@ from .tidy.map import LibraryMap, map_of
 __all__ = ["LibraryVerbs"]
 
 
-class LibraryVerbs(OpenLibrary):
+class LibraryVerbs(AnsweringLibrary):
     """The part of `ImageSearchEngine` that neither indexes nor searches."""
 
     def status(self) -> dict[str, Any]:

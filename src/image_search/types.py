@@ -284,6 +284,9 @@ class Match:
         captured: when it was taken, as the picture itself says ("2024-05-01T23:30:05": the camera's own clock, perhaps with a fraction
             and a time zone behind it); "": it does not say.
         modified: the file's own time when it was indexed, in the same words, here and now with the time zone; "" if that is not known.
+        variant: which changed copy of the query it is nearest to, where these were asked for ("mirrored"); "": the query itself.
+        copy: how it is a copy of the match behind which it stands ("same bytes", "same picture", "mirrored"); "" elsewhere.
+        also: matches that show the same picture, where they were folded; nearest first, each with the rank that it would have had.
     """
 
     id: str
@@ -304,6 +307,9 @@ class Match:
     bytes: int = 0
     captured: str = ""
     modified: str = ""
+    variant: str = ""
+    copy: str = ""
+    also: tuple[Match, ...] = ()
 
     @property
     def distance(self) -> float:

@@ -24,6 +24,7 @@ __all__ = ["COMMANDS", "app", "main"]
 COMMANDS = (  # what is needed first comes first in the help
     "index",
     "search",
+    "compare",
     "watch",
     "serve",
     "ask",

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -30,7 +32,9 @@ from .options import (
 )
 
 if TYPE_CHECKING:
+    from ..engine import ImageSearchEngine
     from ..search.matches import Matches
+    from ..types import Match
 
 WORDS = """\b
 similarity   cosine of the two vectors, -1 to 1; 1.000 for an identical file
@@ -40,6 +44,16 @@ closeness    0 to 1: how near for this library; .5 is a typical nearest
 probability  0 to 1: that the words fit, as the model itself says; for words
              alone, and models that were trained to say it
 """
+
+HINTED = 30  # matches of which is said that they show the same picture
+
+
+def say_repeats(folded: Sequence[Match]) -> None:
+    """How many of the first matches show what another of them shows."""
+    pictures = [match for match in folded if match.also]
+    count = sum(1 + len(match.also) for match in pictures)
+    if count:
+        note(f"{count} of these show {'the same picture' if len(pictures) == 1 else f'{len(pictures)} pictures'} (--fold)")
 
 
 def _region(text: str) -> tuple[int, ...]:
@@ -54,7 +68,8 @@ def _region(text: str) -> tuple[int, ...]:
 def _check_each(*others: Any) -> None:
     if any(others):
         raise UsageError(
-            "--each answers image by image, in JSON or CSV: without --less, --text, --region, --store-only, --save, --show and --copy-to",
+            "--each answers image by image, in JSON or CSV: without --less, --text, --region, --copies, --store-only, --save, --show and"
+            " --copy-to",
             hint="leave them out, or search without --each",
         )
 
@@ -67,7 +82,7 @@ def _search_each(images: tuple[str, ...], as_csv: bool, as_json: bool, given: di
         raise UsageError("--csv and --json exclude each other")
     if not images:
         raise UsageError("nothing was given to search with", hint="give images or folders, or - for a list on stdin")
-    del given["region"]
+    del given["region"], given["copies"]
     with open_engine(given, long_lived=True) as engine:  # which has a decoder for each CPU
         return min(1, search_each(engine, images, as_csv=as_csv, **given))
 
@@ -91,7 +106,10 @@ def _search_each(images: tuple[str, ...], as_csv: bool, as_json: bool, given: di
 @click.option("--region", type=_region, metavar="x,y,w,h", help="Search with this part of the image, in pixels as you see it.")
 @click.option("--exclude-self", is_flag=True, help="Leave out files identical to the query.")
 @click.option("--other-folders", is_flag=True, help="Leave out the query's own folders, so that its series does not fill the answer.")
-@click.option("--group", is_flag=True, help="Of matches that show the same picture (copies, turned or nearly the same), only the nearest.")
+@click.option(
+    "--fold", "--group", "fold", is_flag=True, help="Each picture once: its copies, told by their pixels, stand behind the nearest of them."
+)
+@click.option("--copies", is_flag=True, help="Also ask with the image mirrored, turned and cropped, and say which was nearest.")
 @click.option("--each", is_flag=True, help="An answer for each image, a line of JSON; folders and globs are opened, - reads a list.")
 @click.option("--csv", "csv_output", is_flag=True, help="With --each: CSV, a line for each match.")
 @click.option("--exact", is_flag=True, help="Compare with every image, as single searches do anyway.")
@@ -133,6 +151,7 @@ def search(
       image-search search burger.jpg -n 12 --save compare.png
       image-search search a.jpg b.jpg --less c.jpg --name Burger --min-closeness .5
       image-search search photo.jpg --region 120,80,300,300 --json
+      image-search search photo.jpg --copies --fold -n 9
       image-search search photo.jpg --since 2023 --until 2024-06 --min-pixels 2MP
       image-search search --text "a red bicycle in the snow"
       curl -s https://example.org/cat.jpg | image-search search -
@@ -141,7 +160,7 @@ def search(
     """
     after = {name: given.pop(name) for name in ("save", "show", "copy_to")}
     if each:
-        _check_each(less, texts, less_texts, given["region"], store_only, *after.values())
+        _check_each(less, texts, less_texts, given["region"], given["copies"], store_only, *after.values())
         context.exit(_search_each(images, csv_output, json_output, given))
     if csv_output:
         raise UsageError("--csv goes with --each", hint="or use --json")
@@ -163,11 +182,17 @@ def search(
             how="exact" if exact else "store" if store_only else "auto",
             **given,
         )
-        if json_output:
-            print_json(matches.to_dict())
-        else:
-            print_matches(matches)
+        _print(engine, matches, as_json=json_output, folded=given["fold"])
         context.exit(_after(matches, **after))
+
+
+def _print(engine: ImageSearchEngine, matches: Matches, *, as_json: bool, folded: bool) -> None:
+    if as_json:
+        print_json(matches.to_dict())
+        return
+    print_matches(matches)
+    if not folded and sys.stdout.isatty():  # who reads it with a program asks for it, and pays nothing for it
+        say_repeats(engine.fold(matches[:HINTED]))
 
 
 def _after(matches: Matches, *, save: Path | None, show: bool, copy_to: Path | None) -> int:

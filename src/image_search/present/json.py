@@ -44,6 +44,21 @@ _MATCH: dict[str, Any] = {
     },
     "modified": {"type": "string", "description": "the file's own time when it was indexed, ISO 8601 with the time zone here"},
 }
+_COPY: dict[str, Any] = {"type": "string", "description": "how it is a copy: 'same bytes', 'same picture', 'mirrored', 'cropped', ..."}
+_VARIANT: dict[str, Any] = {
+    "type": "string",
+    "description": "the changed copy of the query that it is nearest to; only if asked for",
+}
+_ALSO: dict[str, Any] = {
+    "type": "array",
+    "description": "matches that show the same picture; only where they were folded",
+    "items": {
+        "type": "object",
+        "additionalProperties": False,
+        "required": [*_MATCH, "copy"],
+        "properties": {**_MATCH, "variant": _VARIANT, "copy": _COPY},
+    },
+}
 
 SCHEMA: dict[str, Any] = {
     "$schema": "https://json-schema.org/draft/2020-12/schema",
@@ -71,7 +86,12 @@ SCHEMA: dict[str, Any] = {
         },
         "matches": {
             "type": "array",
-            "items": {"type": "object", "additionalProperties": False, "required": list(_MATCH), "properties": _MATCH},
+            "items": {
+                "type": "object",
+                "additionalProperties": False,
+                "required": list(_MATCH),
+                "properties": {**_MATCH, "variant": _VARIANT, "also": _ALSO},
+            },
         },
     },
 }
@@ -128,6 +148,11 @@ def _match_json(match: Match) -> dict[str, Any]:
         raise ValueError(f"similarity {similarity} of {match.id} is not a cosine")
     similarity = max(-1.0, min(1.0, similarity))
     closeness = None if match.closeness is None or math.isnan(match.closeness) else float(match.closeness)
+    more: dict[str, Any] = {"variant": match.variant} if match.variant else {}
+    if match.copy:
+        more["copy"] = match.copy
+    if match.also:
+        more["also"] = [_match_json(one) for one in match.also]
     return {
         "id": _unicode(match.id),
         "rank": int(match.rank),
@@ -146,6 +171,7 @@ def _match_json(match: Match) -> dict[str, Any]:
         "bytes": int(match.bytes),
         "captured": _unicode(match.captured) or None,
         "modified": _unicode(match.modified),
+        **more,
     }
 
 

@@ -79,8 +79,11 @@ def measures(match: Match) -> dict[str, str]:
 
 
 def marks(match: Match) -> list[str]:
-    """What sets a match apart: "identical", "offline", "gone"."""
-    return [word for word, is_so in (("identical", match.identical), ("offline", match.offline), ("gone", match.gone)) if is_so]
+    """What sets a match apart: "identical", "offline", "gone", "as mirrored", "+2 the same"."""
+    states = (("identical", match.identical), ("offline", match.offline), ("gone", match.gone))
+    more = [f"as {match.variant}"] if match.variant else []
+    more += [f"+{len(match.also)} the same"] if match.also else []
+    return [word for word, is_so in states if is_so] + more
 
 
 def _lines(columns: dict[str, list[str]]) -> Iterator[str]:

@@ -71,11 +71,6 @@ class Query:
     weight: float = 1.0
     read: int | None = None
 
-    @property
-    def phrase(self) -> str | None:
-        """Its words; None: it is a picture."""
-        return self.label if self.words else None
-
 
 class _Opened(NamedTuple):
     """A picture that has to be decoded. `trusted`: it came from this machine."""

@@ -29,7 +29,8 @@ class Request:
     region: Region | None
     exclude_self: bool
     other_folders: bool
-    group: bool
+    fold: bool
+    copies: bool
     how: How
 
     @classmethod
@@ -42,7 +43,8 @@ class Request:
         region: Region | Sequence[int] | None,
         exclude_self: bool,
         other_folders: bool,
-        group: bool,
+        fold: bool,
+        copies: bool,
         how: How,
         **filters: Any,
     ) -> Request:
@@ -52,6 +54,8 @@ class Request:
             raise UsageError("no image was given")
         if region is not None and len(likes) > 1:
             raise UsageError("a region needs a single image")
+        if given.truth(copies, "copies") and len(likes) > 1:
+            raise UsageError("copies are looked for with a single image")
         more = Advice("use ", Setting("n_results", "1"), " or more")
         return cls(
             likes=likes,
@@ -61,7 +65,8 @@ class Request:
             region=as_region(region),
             exclude_self=given.truth(exclude_self, "exclude_self"),
             other_folders=given.truth(other_folders, "other_folders"),
-            group=given.truth(group, "group"),
+            fold=given.truth(fold, "fold"),
+            copies=given.truth(copies, "copies"),
             how=cast(How, given.one_of(how, "how", get_args(How))),
         )
 

@@ -149,7 +149,7 @@ class Hit(Schema):
     bytes: int
     captured: str | None = Field(description=_CAPTURED)
     modified: str = Field(description=_MODIFIED)
-    same_as: int | None = Field(description="rank of an earlier match that shows the same picture")
+    same_as: int | None = Field(description="rank of an earlier match that shows the same picture, as the pixels say")
     thumbnail: str = Field(description="address of its small picture, relative to that of the page")
 
 
@@ -193,7 +193,7 @@ class SearchAnswer(Schema):
     )
     complete: bool = Field(description="there are no more matches than these")
     near_identical: float | None = Field(
-        description="similarity from which two pictures count as the same one; null: not calibrated for this model"
+        description="similarity from which nearly all pairs show the same picture; null: not measured for this model"
     )
 
 

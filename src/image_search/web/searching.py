@@ -11,7 +11,7 @@ from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
-from ..config import PAGE_FOLDED, PAGE_QUERIES, PAGE_RESULTS
+from ..config import PAGE_COMPARED, PAGE_QUERIES, PAGE_RESULTS
 from ..library.annotations import columns_of
 from ..library.catalog import item_number
 from ..library.reading import Item, Reader
@@ -22,8 +22,8 @@ from ..search.filters import Filters
 from ..search.matches import Matches
 from ..search.own_folders import own_folders
 from ..search.query import Query
-from ..search.same_picture import same_picture
 from ..search.sieve import Sieve
+from ..tidy.fold import repeats
 from ..types import Match, Region, Text
 from .asking import ColumnKind, Dates, Facets, FacetsRequest, FormatCount
 from .browsing import Whereabouts, thumbnail_address, utc, view_address
@@ -88,8 +88,7 @@ class Searching:
             other_folders=request.other_folders,
             **request.given(),
         )
-        threshold = self.threshold(matches.model)
-        found = self._found(matches, threshold)
+        found = self._found(matches)
         where = Whereabouts(self._library.reader)
         return SearchAnswer(
             queries=[shown_query for _, _, shown_query in read],
@@ -99,7 +98,7 @@ class Searching:
             exact=matches.exact,
             vote=None if (vote := matches.vote()) is None else VoteShown(name=as_text(vote.name), votes=vote.votes, of=vote.of),
             complete=len(matches) < request.n,
-            near_identical=threshold,
+            near_identical=near_identical(matches.model),
         )
 
     def class_counts(self, request: CountsRequest) -> Classes:
@@ -146,11 +145,6 @@ class Searching:
             with reader.snapshot():
                 return ask(self._sieve[1])
 
-    @staticmethod
-    def threshold(model: str) -> float | None:
-        """Similarity from which two pictures count as the same one; None: not measured for this model."""
-        return near_identical(model)
-
     def _query(self, part: QueryPart) -> tuple[Query, QueryShown]:
         """The vector (kept between searches) and what the page shows of it."""
         if part.id is None:
@@ -187,15 +181,15 @@ class Searching:
             id="", text=plain(phrase), read=query.read, label=plain(phrase), less=part.less, width=0, height=0, view=""
         )
 
-    def _found(self, matches: Matches, threshold: float | None) -> list[_Found]:
+    def _found(self, matches: Matches) -> list[_Found]:
         reader = self._library.reader
         numbers = [number for match in matches if (number := item_number(match.id)) is not None]
         items = reader.items(numbers)
         there = [(items[number], match) for number, match in zip(numbers, matches, strict=True) if number in items]
-        leaders = same_picture(reader, [item.content for item, _ in there], threshold, most=PAGE_FOLDED)
+        same = repeats(reader, self._library.engine.looks, [item for item, _ in there], most=PAGE_COMPARED)
         return [
-            _Found(position + 1, item, match, None if leader == position else leader + 1)
-            for position, ((item, match), leader) in enumerate(zip(there, leaders, strict=True))
+            _Found(position + 1, item, match, None if repeat is None else repeat.first + 1)
+            for position, ((item, match), repeat) in enumerate(zip(there, same, strict=True))
         ]
 
 

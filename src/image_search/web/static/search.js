@@ -216,7 +216,7 @@ export function makeSearch(server, tray) {
     fill(meta, [answer.exact ? null : t("by_store"), folded ? t("folded", { n: folded }) : null].filter(Boolean).join(" · "));
     fill(chips, filtersOn().map(([text, change]) => h("button", { type: "button", class: "chip", title: t("without", { x: text }), "aria-label": t("without", { x: text }), onclick: () => go(change) }, h("span", {}, text), "×")));
     drawer.count(filtersOn().length);
-    view.group(results.matches.some((match) => match.same_as !== null), answer.near_identical === null);
+    view.group(results.matches.some((match) => match.same_as !== null));
     chooseAll.hidden = !shown.length;
     if (shown.length) fill(state);
     else nothing();

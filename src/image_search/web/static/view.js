@@ -36,10 +36,10 @@ export function makeView({ onSize, onCaption = null }) {
 
   return {
     button: opener,
-    group(there, onlyBytes) {
+    group(there) {
       folding.hidden = !there;
       group.checked = !place.each;
-      groupWords.textContent = t(onlyBytes ? "group_exact" : "group");
+      groupWords.textContent = t("group");
     },
   };
 }
