@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 from pictures import fill, picture
 
-import image_search.engine
 import image_search.images.pool
 import image_search.index.request
+import image_search.opened
 import image_search.stores.sync
 from image_search import ImageSearchEngine, ImageSearchError, UsageError
 from image_search.library.catalog import Catalog
@@ -41,7 +41,7 @@ def test_a_second_run_does_nothing_and_needs_no_model(photos: Path, tmp_path: Pa
         raise AssertionError("the model or the decoder was started for nothing")
 
     monkeypatch.setattr(image_search.library.model, "load_model", must_not)
-    monkeypatch.setattr(image_search.engine, "DecodePool", must_not)
+    monkeypatch.setattr(image_search.opened, "DecodePool", must_not)
     with ImageSearchEngine(tmp_path / "library") as engine:
         before = Catalog.open(tmp_path / "library").generation
         report = engine.index(photos)

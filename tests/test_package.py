@@ -35,7 +35,7 @@ def test_it_holds_the_package_and_nothing_else(wheel: zipfile.ZipFile) -> None:
     assert {"py.typed", "models/mini/mini.onnx", "models/mini/README.md"} <= inside
     assert any(name.startswith("web/static/") and name.endswith(".html") for name in inside)
     kinds = {Path(name).suffix for name in inside}
-    assert kinds <= {".py", ".typed", ".onnx", ".md", ".html", ".css", ".js", ".svg", ".png", ".webp", ".json", ".woff2"}
+    assert kinds <= {".py", ".typed", ".npz", ".onnx", ".md", ".html", ".css", ".js", ".svg", ".png", ".webp", ".json", ".woff2"}
 
 
 def test_its_facts(wheel: zipfile.ZipFile) -> None:
