@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from . import given
 from .config import MOST_SIDE
@@ -18,11 +20,11 @@ from .search.meaning import meaning_of
 from .search.own_folders import own_folders
 from .search.query import Query, QueryReader
 from .search.request import Request
-from .search.variants import SIDE as VARIANT_SIDE
-from .search.variants import merged, variants
-from .tidy.fold import folded_search
-from .tidy.looks import Looks
-from .types import Float32, Picture
+from .search.variants import merged
+from .types import Float32, Match, Picture
+
+if TYPE_CHECKING:
+    from .tidy.looks import Looks
 
 __all__ = ["AnsweringLibrary"]
 
@@ -44,17 +46,25 @@ class AnsweringLibrary(OpenLibrary):
         )
         questions = [("", wanted), *(self._variants(queries[0], reader) if asked.copies else ())]
         nearest = functools.partial(merged, lambda vector, n: searcher.search(vector, n, filters, asked.how, same, meaning), questions)
-        found, exact = folded_search(nearest, searcher.reader, self.looks, asked.n) if asked.fold else nearest(asked.n)
+        found, exact = self._folded(nearest, asked.n) if asked.fold else nearest(asked.n)
         self._say(searcher.unfulfillable(filters) if filters.by_file else ())
         self._say(undated_line(found) if filters.by_date else ())
         model, narrowed = searcher.reader.fingerprint.name, asked.filters.by_file
         return Matches(found, queries=queries, model=model, exact=exact, library=self.library, narrowed=narrowed)
 
+    def _folded(self, search: Callable[[int], tuple[list[Match], bool]], n: int) -> tuple[list[Match], bool]:
+        """Each picture once; see `tidy.fold.folded_search`."""
+        from .tidy.fold import folded_search  # its pixels take .03 s to import
+
+        return folded_search(search, self._open().reader, self.looks, n)
+
     def _variants(self, query: Query, reader: QueryReader) -> list[tuple[str, Float32]]:
         """The query mirrored, turned, cropped: name and vector of each."""
+        from .search.variants import SIDE, variants
+
         if query.show is None or query.show.region is not None:
             raise UsageError("copies are looked for with a whole picture")
-        pixels = self.picture(query.show.source, max_side=VARIANT_SIDE).pixels
+        pixels = self.picture(query.show.source, max_side=SIDE).pixels
         return [(name, reader.read(changed).vector) for name, changed in variants(pixels)]
 
     def picture(self, source: PictureSource, *, max_side: int) -> Picture:
@@ -72,6 +82,8 @@ class AnsweringLibrary(OpenLibrary):
     @functools.cached_property
     def looks(self) -> Looks:
         """What the library's pictures look like, to be compared by pixels."""
+        from .tidy.looks import Looks
+
         return Looks(self._small, lambda sha256: self._library.thumbnails().get(sha256))
 
     def _small(self, source: PictureSource, side: int) -> Picture:

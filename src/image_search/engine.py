@@ -8,17 +8,12 @@ import threading
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import date
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from . import given
 from .errors import QueryError, UsageError
-from .index.plan import make_plan
-from .index.request import Request as IndexRequest
-from .index.run import Progress
-from .index.watch import Watch, keep_up
-from .library import folders as library_folders
 from .library_verbs import LibraryVerbs
 from .models import MODELS, Tag, checked_phrase, vocabulary_of
 from .opened import Folder
@@ -29,11 +24,15 @@ from .search.query import Query, Source
 from .search.request import Request, as_list, as_region, check_many
 from .search.search import How
 from .search.tags import known_words, tags
-from .tidy.comparison import Comparison, compared
-from .tidy.fold import fold, folded_search
 from .types import Float32, IndexReport, Match, Region
 
+if TYPE_CHECKING:
+    from .index.run import Progress
+    from .tidy.comparison import Comparison
+
 __all__ = ["ImageSearchEngine"]
+
+# What one search does not need is imported by the verb that does: all of it takes a third as long again as a search's own imports.
 
 
 class ImageSearchEngine(LibraryVerbs):
@@ -87,6 +86,10 @@ class ImageSearchEngine(LibraryVerbs):
 
         Raises UsageError: no such folder; LibraryBusyError, ModelMismatchError, ... What was counted as done before an error is safe.
         """
+        from .index.plan import make_plan
+        from .index.request import Request as IndexRequest
+        from .library import folders as library_folders
+
         asked = IndexRequest.checked(
             folders, name_from, exclude, max_megapixels, verify, prune, reread, any_name, dry_run, progress, self.decoders.of_files
         )
@@ -123,6 +126,10 @@ class ImageSearchEngine(LibraryVerbs):
         only while it is written. A folder that goes away makes nothing missing; once it is back it is looked through again. Arguments and
         errors are those of `index`; while the library is busy or its disk full, it is tried again.
         """
+        from .index.request import Request as IndexRequest
+        from .index.watch import Watch, keep_up
+        from .library import folders as library_folders
+
         asked = IndexRequest.checked(
             folders, name_from, exclude, max_megapixels, False, False, False, any_name, False, progress, self.decoders.of_files
         )
@@ -206,6 +213,8 @@ class ImageSearchEngine(LibraryVerbs):
 
         Raises what `search` raises.
         """
+        from .tidy.comparison import compared
+
         least = None if threshold is None else given.number(threshold, "threshold", least=-1, most=1)
         reader = self._open().reader if self._library.exists else None
         one, two = self._reader(reader).read_all([a, b], [])
@@ -214,6 +223,8 @@ class ImageSearchEngine(LibraryVerbs):
 
     def fold(self, matches: Sequence[Match]) -> list[Match]:
         """Each picture of these matches once, its copies in `also` of the nearest; `search(fold=True)` asks for more in their place."""
+        from .tidy.fold import fold
+
         if not isinstance(matches, Sequence) or not all(isinstance(match, Match) for match in matches):
             raise UsageError("only the matches of a search can be folded")
         return fold(self._open().reader, self.looks, matches)
@@ -233,6 +244,8 @@ class ImageSearchEngine(LibraryVerbs):
         Every image is compared. `images` is read as in `embed_each`; the other arguments, `filters` (names, path, since, min_closeness and
         so on) and errors of the whole are those of `search`.
         """
+        from .tidy.fold import folded_search
+
         check_many(images)
         settings = {"exclude_self": exclude_self, "other_folders": other_folders, "fold": fold, **filters}
         asked = Request.checked(["each"], n_results, less=(), region=None, copies=False, how="exact", **settings)

@@ -13,30 +13,23 @@ from .advice import Advice, Verb
 from .answering import AnsweringLibrary
 from .config import MOST_NEIGHBOURS
 from .errors import SALVAGE, LibraryDamagedError, UsageError
-from .export.facts import Annotated, bring_in
-from .export.parquet import write_parquet
-from .export.tensorboard import write_tensorboard
-from .index.run import Progress
-from .library import annotations as library_annotations
-from .library import decisions as library_decisions
-from .library import folders as library_folders
-from .library import moving
-from .library.decisions import Decision
 from .library.model import WORDS
 from .library.reading import Reader
-from .library.salvage import find_damage
 from .opened import Folder
 from .present.progress import telling
 from .search import closeness
-from .tidy import deciding
-from .tidy.labelled import of_folder, of_library, top_of
-from .tidy.labels import LabelCheck
-from .tidy.map import LibraryMap, map_of
 
 if TYPE_CHECKING:
+    from .export.facts import Annotated
+    from .index.run import Progress
+    from .library.decisions import Decision
     from .tidy.duplicates import Duplicates
+    from .tidy.labels import LabelCheck
+    from .tidy.map import LibraryMap
 
 __all__ = ["LibraryVerbs"]
+
+# Each verb imports what it alone needs; see engine.py.
 
 
 class LibraryVerbs(AnsweringLibrary):
@@ -69,6 +62,9 @@ class LibraryVerbs(AnsweringLibrary):
 
         Raises UsageError, MissingExtraError, DiskFullError, ImageSearchError: it cannot be written. What is there is whole or not there.
         """
+        from .export.parquet import write_parquet
+        from .export.tensorboard import write_tensorboard
+
         path, kind = given.path(to, "the export"), given.one_of(kind, "kind", ("parquet", "tensorboard"))
         replace = given.truth(replace, "replace")
         progress = progress if callable(progress) else given.truth(progress, "progress")
@@ -87,6 +83,9 @@ class LibraryVerbs(AnsweringLibrary):
             key: the column that says which image a row is about; None: "sha256", "path", "uri" or "file". See `export.facts.bring_in`.
             drop: columns that are taken out.
         """
+        from .export.facts import Annotated, bring_in
+        from .library import annotations as library_annotations
+
         path, gone = None if table is None else given.path(table, "the table"), given.texts(drop, "drop")
         key = None if key is None else given.text(key, "key")
         if key is not None and path is None:
@@ -107,6 +106,8 @@ class LibraryVerbs(AnsweringLibrary):
         Returns:
             the number of images that left the library.
         """
+        from .library import folders as library_folders
+
         with self._writing() as catalog:
             with catalog.transaction() as generation:
                 count = library_folders.forget(catalog, [given.path(path, "the path") for path in paths], generation)
@@ -116,6 +117,8 @@ class LibraryVerbs(AnsweringLibrary):
 
     def relocate(self, old: Folder, new: Folder) -> int:
         """A folder that was indexed has moved: its images keep their vectors and ids. Returns their number."""
+        from .library import moving
+
         with self._writing() as catalog:
             with catalog.transaction() as generation:
                 count = moving.relocate(catalog, given.path(old, "the old folder"), given.path(new, "the new folder"), generation)
@@ -136,6 +139,8 @@ class LibraryVerbs(AnsweringLibrary):
 
         Raises UsageError: no such folder, fewer than two classes; LibraryNotFoundError, ModelError, ...
         """
+        from .tidy.labelled import of_folder, of_library, top_of
+
         votes = None if neighbours is None else given.whole(neighbours, "neighbours", most=MOST_NEIGHBOURS)
         with self._progress(progress) as say:
             if folder is None:
@@ -160,6 +165,8 @@ class LibraryVerbs(AnsweringLibrary):
 
         Raises MissingExtraError where a layout is needed and the extra [map] is not installed; LibraryError without images.
         """
+        from .tidy.map import map_of
+
         number = given.whole(seed, "seed", least=0, most=2**31 - 1)
         with self._progress(progress) as say:
             reader = self._open().reader
@@ -196,7 +203,7 @@ class LibraryVerbs(AnsweringLibrary):
             kinds: "same bytes", "same picture", "changed copy"; none: all of them.
             progress: True: bars on stderr; a callable gets (what, done, total); False: nobody is told.
         """
-        from .tidy.duplicates import Asked, find  # Pillow comes with it
+        from .tidy.duplicates import Asked, find
 
         asked, reader = Asked.checked(folders, across, prefer, since, kinds), self._open().reader
         with contextlib.ExitStack() as stack:
@@ -216,16 +223,23 @@ class LibraryVerbs(AnsweringLibrary):
 
         Raises UsageError: too few; QueryError: the library does not have one of them.
         """
+        from .library import decisions as library_decisions
+        from .tidy import deciding
+
         decided, hashes = deciding.checked(self._open().reader, word, pictures)
         with self._writing() as catalog, catalog.transaction():
             return library_decisions.add(catalog, decided, hashes)
 
     def decisions(self) -> list[Decision]:
         """All that was decided of copies, by number, with where the pictures lie now."""
+        from .tidy import deciding
+
         return deciding.listed(self._open().reader)
 
     def undo_decision(self, number: int) -> None:
         """Forget a decision. Raises UsageError: there is none of this number."""
+        from .library import decisions as library_decisions
+
         number = given.whole(number, "number")
         with self._writing() as catalog, catalog.transaction():
             if not library_decisions.undo(catalog, number):
@@ -233,6 +247,8 @@ class LibraryVerbs(AnsweringLibrary):
 
     def verify(self) -> list[str]:
         """Read the whole catalog and say what is damaged in it, a line each (see `library.salvage.find_damage`); empty: nothing."""
+        from .library.salvage import find_damage
+
         return find_damage((reader := self._open().reader).catalog) + self._store.replica(reader).unknown
 
     def rebuild(self) -> int:
@@ -240,6 +256,8 @@ class LibraryVerbs(AnsweringLibrary):
 
         Raises LibraryDamagedError if the catalog is damaged: what is wrong is not copied.
         """
+        from .library.salvage import find_damage
+
         with self._writing(choose_store=False) as catalog:
             if damage := find_damage(catalog):
                 raise LibraryDamagedError(f"the catalog is damaged ({damage[0]})", path=self.library, hint=SALVAGE)

@@ -8,24 +8,18 @@ import logging
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from types import TracebackType
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 from . import given
 from .config import MOST_JOBS, THUMBNAIL_SIDE, available_cpus, default_library
 from .forks import Lock
 from .images.pool import DecodePool
-from .index.dates import read_dates
-from .index.plan import Plan, make_plan
-from .index.request import Request as IndexRequest
-from .index.run import plan_only, run
 from .library.catalog import Catalog
 from .library.library import Library
 from .library.model import LibraryModel
 from .library.reading import Reader
-from .library.thumbnails import Thumbnails
 from .library.vectors import renew_codes
 from .models import MODELS, Vocabulary, load_model
-from .present.progress import telling
 from .search.decoders import Decoders
 from .search.query import QueryReader, Source
 from .search.search import Searcher
@@ -33,6 +27,10 @@ from .search.tags import as_files, vocabulary
 from .stores import parse_spec
 from .stores.library_store import LibraryStore
 from .types import Embedder, IndexReport
+
+if TYPE_CHECKING:
+    from .index.plan import Plan
+    from .index.request import Request as IndexRequest
 
 __all__ = ["Folder", "OpenLibrary"]
 
@@ -163,6 +161,11 @@ class OpenLibrary:
         self._store.follow(catalog)
 
     def _work(self, catalog: Catalog, plan: Plan, asked: IndexRequest) -> IndexReport:
+        from .index.dates import read_dates
+        from .index.run import run
+        from .library.thumbnails import Thumbnails
+        from .present.progress import telling
+
         with contextlib.ExitStack() as stack:
             tools: tuple[DecodePool, Embedder] | None = None
             if plan.todo:  # else nothing needs the model
@@ -181,6 +184,9 @@ class OpenLibrary:
         return report
 
     def _dry_run(self, asked: IndexRequest) -> IndexReport:
+        from .index.plan import make_plan
+        from .index.run import plan_only
+
         with self._library.trial() as catalog:
             self._model.check(catalog.fingerprint if self._library.exists else None)
             report, lines = plan_only(catalog, make_plan(catalog, asked.folders, asked.rules), asked.rules)

@@ -41,8 +41,8 @@ class Codes(NamedTuple):
     scale: Float32
     slack: Float32
 
-    def first(self, count: int) -> Codes:
-        return Codes(self.numbers[:count], self.scale[:count], self.slack[:count])
+    def of(self, rows: slice | npt.NDArray[np.int64]) -> Codes:
+        return Codes(self.numbers[rows], self.scale[rows], self.slack[rows])
 
     def bounds(self, query: Float32) -> tuple[Float32, Float32]:
         """Between which cosines each row lies, float32 (N,) each: lowest, highest.

@@ -54,7 +54,7 @@ class Vectors:
     @property
     def codes(self) -> Codes | None:
         """Codes of N vectors, if there are any."""
-        return None if self._codes is None else self._codes.first(len(self.contents))
+        return None if self._codes is None else self._codes.of(slice(len(self.contents)))
 
     def refresh(self) -> None:
         """Bring it to the catalog's generation, inside the caller's snapshot. Rows that nobody changed are not read and not moved.

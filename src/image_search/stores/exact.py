@@ -90,12 +90,15 @@ def top_k_by_codes(
         n, mask, ties: as for `top_k`.
     """
     check_queries(query[None, :], codes.numbers.shape[1])
-    lowest, highest = codes.bounds(query)
     allowed = None if mask is None else np.flatnonzero(mask)
-    if allowed is not None:
-        lowest, highest = lowest[allowed], highest[allowed]
-    if n >= len(lowest) or n > most:
+    if n >= (len(codes.numbers) if allowed is None else len(allowed)) or n > most:
         return None
+    if allowed is not None and len(allowed) <= _GATHER * len(codes.numbers):
+        lowest, highest = codes.of(allowed).bounds(query)
+    else:
+        lowest, highest = codes.bounds(query)
+        if allowed is not None:
+            lowest, highest = lowest[allowed], highest[allowed]
     near = np.flatnonzero(highest >= _nth(lowest, n))
     if len(near) > most:
         return None
