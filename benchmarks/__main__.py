@@ -27,6 +27,7 @@ SECTIONS = {
     "library": "libraries:library",
     "memory": "libraries:memory",
     "filtered": "searching:filtered",
+    "pairs": "pairs:pairs",
     "facts": "searching:facts",
     "store": "searching:store",
     "workers": "workers:workers",

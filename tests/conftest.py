@@ -93,7 +93,7 @@ def real_engine(tmp_path: Path) -> Iterator[ImageSearchEngine]:
 @pytest.fixture
 def in_process(monkeypatch: pytest.MonkeyPatch) -> None:
     """Whatever part of the program decodes in this test does so in this process."""
-    for module in ("engine", "evaluate.run", "images.pool"):
+    for module in ("opened", "evaluate.run", "images.pool"):
         monkeypatch.setattr(f"image_search.{module}.DecodePool", InProcessPool)
 
 

@@ -86,6 +86,7 @@ TAKES: dict[str, dict[str, set[str]]] = {
         "until": {"none"},
         "min_pixels": {"none"} | COUNTS,
         "formats": {"none"},
+        "where": {"none"},
         "min_similarity": {"none", "float"},
         "min_closeness": {"none", "float"},
         "min_probability": {"none", "float"},
@@ -97,12 +98,35 @@ TAKES: dict[str, dict[str, set[str]]] = {
         "group": TRUTHS,
         "how": set(),
     },
+    "search_each": {"n_results": COUNTS | {"huge"}, "exclude_self": TRUTHS, "other_folders": TRUTHS, "fold": TRUTHS},
+    "watch": {
+        "folders": PATHS,  # in a library that is there a folder may be away
+        "name_from": {"none"},
+        "exclude": {"none"} | TEXTS | ODD,
+        "max_megapixels": {"none"} | FLOATS,
+        "any_name": TRUTHS,
+        "progress": TRUTHS | {"function"},
+        "stop": {"none"},
+    },
+    "annotate": {"table": {"none"}, "key": {"none"}, "drop": {"none"}},
+    "export": {"to": set(), "kind": set(), "replace": TRUTHS, "progress": TRUTHS | {"function"}},
+    "decide": {"word": set(), "pictures": set()},
+    "undo_decision": {"number": COUNTS | {"huge"}},
+    "duplicates": {
+        "folders": {"none"},
+        "across": {"none"},
+        "prefer": {"none"} | PATHS | TEXTS | ODD,
+        "since": {"none"},
+        "kinds": {"none"},
+        "progress": TRUTHS | {"function"},
+    },
     "compare": {"threshold": {"none", "float"}},
     "fold": {"matches": set()},
     "query": {"region": {"none"}},
     "check": {"folder": {"none"}, "neighbours": {"none"} | COUNTS, "progress": TRUTHS | {"function"}},
     "map": {"fresh": TRUTHS, "seed": COUNTS, "progress": TRUTHS | {"function"}},
     "embed_text": {"texts": TEXTS | ODD},
+    "words": {"prefix": TEXTS | ODD, "n_results": COUNTS},
     "picture": {"source": {"bytes"}, "max_side": COUNTS},
     "forget": {"paths": set()},
     "relocate": {"old": set(), "new": set()},
@@ -136,6 +160,7 @@ TAKES: dict[str, dict[str, set[str]]] = {
         "port": {"none"} | COUNTS,
         "folders": set(),
         "urls": TRUTHS,
+        "watch": TRUTHS,
         "hosts": {"none", "number in a text"},  # a name may be like that
         "root_path": {"number in a text"},
         "key_file": {"none"} | PATHS,
@@ -151,9 +176,11 @@ IMAGES = {
     ("query", "image"),
     ("embed", "images"),
     ("embed_each", "images"),
+    ("search_each", "images"),
+    ("tags", "images"),
 }
 OF_THE_ENGINE = {"library", "model", "runtime", "store", "max_megapixels", "max_megabytes"}  # given to the engine as they are
-WITHOUT = {"close", "status", "verify", "rebuild"}  # that take nothing
+WITHOUT = {"close", "status", "verify", "rebuild", "decisions"}  # that take nothing
 
 
 @pytest.fixture(scope="module")
@@ -174,6 +201,9 @@ def call(what: str, engine: ImageSearchEngine, place: Path) -> tuple[Callable[..
         "query": {"image": "id:1"},
         "compare": {"a": "id:1", "b": "id:2"},
         "picture": {"source": "id:1"},
+        "watch": {"folders": photos},
+        "search_each": {"images": []},
+        "export": {"to": place / "a.parquet", "replace": True},
     }
     calls: dict[str, tuple[Callable[..., object], dict[str, Any]]] = {
         "ImageSearchEngine": (ImageSearchEngine, {"library": place}),
@@ -190,6 +220,8 @@ def call(what: str, engine: ImageSearchEngine, place: Path) -> tuple[Callable[..
         "parse_spec": (parse_spec, {}),
         "PageSettings": (lambda **given: PageServer(PageSettings(library=place / "page", **{"port": 0, **given})), {}),
     }
+    if what == "decide":
+        return (lambda word="leave", pictures="id:1": engine.decide(word, pictures)), {}
     if what == "forget":
         return (lambda paths: engine.forget(paths)), {}
     return calls.get(what) or (getattr(engine, what), first.get(what, {}))
@@ -200,7 +232,8 @@ def test_no_parameter_is_left_out() -> None:
     functions = {**public, "ImageSearchEngine": ImageSearchEngine, "plot": Matches.plot, "load_model": load_model, "evaluate": evaluate}
     functions |= {one.__name__: one for one in (label, salvage, draw, draw_gallery, draw_queries, parse_spec)}
     for name, function in functions.items():
-        there = set(inspect.signature(function).parameters) - {"self"}
+        parameters = inspect.signature(function).parameters.values()
+        there = {one.name for one in parameters if one.kind is not one.VAR_KEYWORD} - {"self"}  # what goes to `search` as it is
         assert there == set(TAKES.get(name, ())) | {parameter for verb, parameter in IMAGES if verb == name}, name
         assert bool(there) != (name in WITHOUT), name
     assert {field.name for field in dataclasses.fields(PageSettings)} == set(TAKES["PageSettings"]) | OF_THE_ENGINE

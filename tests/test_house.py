@@ -96,6 +96,8 @@ def file_of(module: Path) -> Path | None:
         ("tokenizers", "models/tokenizer.py"),
         ("openvino", "models/openvino.py"),
         ("rawpy", "images/raw.py"),
+        ("watchfiles", "index/watch.py"),
+        ("pyarrow", "export/parquet.py"),
         ("pillow_jxl", "images/jxl.py"),
         ("click", "cli/"),
         ("uvicorn", "web/"),

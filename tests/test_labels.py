@@ -17,7 +17,8 @@ from PIL import Image
 from image_search.errors import ModelError, QueryError, UsageError
 from image_search.evaluate.run import evaluate
 from image_search.evaluate.words import label, phrases_of, probabilities, words_found
-from image_search.models import checked_phrase
+from image_search.models import checked_phrase, knowing_words
+from image_search.testing import QuickModel
 
 SHADES = {"red": (220, 30, 20), "green": (30, 200, 40), "blue": (20, 40, 230)}
 
@@ -72,8 +73,8 @@ def test_class_names_that_find_their_pictures() -> None:
 def test_evaluate_measures_words(colours: Path, model: str) -> None:
     (found,) = evaluate(colours, [model], template="a photo of {}")
     assert found.words is not None and (found.words.accuracy, found.words.p10, found.words.map) == (1, 1, 1)
-    with pytest.raises(ModelError, match="mini knows no words; siglip2"):
-        evaluate(colours, ["mini"], template="{}")
+    with pytest.raises(ModelError, match="quick knows no words; siglip2"):
+        knowing_words(QuickModel())
 
 
 def test_the_command(run: Callable[..., Answer], colours: Path, model: str, tmp_path: Path) -> None:
@@ -91,7 +92,7 @@ def test_the_command(run: Callable[..., Answer], colours: Path, model: str, tmp_
     [
         (["--with", " , "], "no label was given"),
         (["--with", "red", "--template", "photo"], "no place for the label"),
-        (["--with", "red", "--model", "mini"], "knows no words"),
+        (["--with", "zzzzqqqq", "--model", "mini"], "does not know the word"),
         (["--with-file", "nothing.txt"], "cannot be read"),
         (["--with", "red", "--json", "--csv"], "exclude each other"),
     ],

@@ -219,6 +219,11 @@ def test_browsing_page_by_page(client: Client) -> None:
     assert {i["name"] for i in client.get("/api/images/sample?n=12").json["items"]} == set(CLASSES)
 
 
+def test_words_are_completed(client: Client) -> None:
+    assert client.get("/api/words?prefix=tabby%20c").json == {"words": []}, "this library's model has no vocabulary"
+    assert client.get("/api/words?n=1000").status == 422
+
+
 def test_facts_thumbnail_and_view(client: Client) -> None:
     item = client.get("/api/images?limit=1").json["items"][0]
     facts = client.get(f"/api/images/{item['id']}").json
@@ -456,6 +461,7 @@ def test_answers_keep_the_documented_form(client: Client) -> None:
     check("get", "/api/library", "/api/library")
     check("get", "/api/classes", "/api/classes")
     check("get", "/api/skipped", "/api/skipped")
+    check("get", "/api/words", "/api/words?prefix=tabby&n=2")
     check("get", "/api/images", "/api/images?limit=3")
     check("get", "/api/images/sample", "/api/images/sample")
     check("get", "/api/images/{id}", f"/api/images/{item}")

@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from pageserver import PER_CLASS, fill, make_library, picture, serving
+from pageserver import CLASSES, PER_CLASS, fill, make_library, picture, serving
 from PIL import Image
 
 from image_search.testing import quick_engine
@@ -294,6 +294,28 @@ def test_filters_and_the_cut_off(tab: Tab) -> None:
     tab.page.keyboard.type("pictures/Green")
     tab.page.wait_for_url("**path=*")
     tab.until(f"document.querySelectorAll('.results .card').length === {PER_CLASS}")
+
+
+def test_a_condition_on_ones_own_table(tab: Tab, server: PageServer, tmp_path: Path) -> None:
+    (tmp_path / "facts.csv").write_text("path,price\n" + "".join(f"{name}/0.jpg,{5 + 10 * place}\n" for place, name in enumerate(CLASSES)))
+    server.engine.annotate(tmp_path / "facts.csv")
+    try:
+        tab.give(picture(0, 70))
+        field = tab.page.locator("#where")
+        field.fill("price <")
+        field.press("Enter")
+        tab.page.wait_for_selector("#where-columns >> text=a value is missing")
+        assert len(tab.cards()) > 2, "what is shown stays"
+        assert all("400" in problem for problem in tab.problems)
+        tab.problems.clear()
+        field.fill("price < 20")
+        field.press("Enter")
+        tab.until("document.querySelectorAll('.results .card').length === 2")
+        assert "where=price" in tab.page.url and tab.page.locator(".chip", has_text="price < 20").is_visible()
+        tab.page.locator(".results .card").first.click()
+        tab.page.wait_for_selector(".sheet dt >> text=price")
+    finally:
+        server.engine.annotate(drop="price")
 
 
 def test_the_same_picture_is_shown_once_and_can_be_unfolded(tab: Tab, library: Path) -> None:

@@ -103,7 +103,7 @@ def test_what_the_model_says_of_words_can_be_asked_for(tab: Tab) -> None:
     tab.until("document.querySelectorAll('.results .card').length < 12")
     assert ("fits", "0.5") in given(tab)
     shown = tab.cards()
-    counts = "[...document.querySelectorAll('.names small')].reduce((sum, node) => sum + Number(node.textContent), 0)"
+    counts = "[...document.querySelectorAll('[aria-label=Classes] small')].reduce((sum, node) => sum + Number(node.textContent), 0)"
     tab.until(f"{counts} === {len(shown)}")
     tab.page.locator("#cut").fill("0.99")
     tab.page.wait_for_selector(".state >> text=No image fits these words with a probability of 99%")
@@ -172,4 +172,18 @@ def test_a_model_without_words(browser: object, tmp_path: Path) -> None:  # noqa
         tab.page.get_by_role("button", name="Without “red”").click()
         tab.loaded()
         assert tab.page.url == before and len(tab.cards()) == 6
+        tab.context.close()
+
+
+def test_the_built_in_vocabulary_completes_what_is_typed(browser: object, tmp_path: Path) -> None:  # noqa: F811
+    with serving(make_library(tmp_path, 2, "mini"), model="mini", store="exact") as running:
+        tab = Tab(someone(browser), running)
+        field = tab.page.locator("input[name=words]").first
+        field.type("red tabb")
+        tab.page.wait_for_selector("datalist option", state="attached")
+        first = tab.page.locator("datalist option").first.get_attribute("value")
+        assert first == "red tabby" and tab.page.get_by_role("combobox", name="Search with words").count() == 1
+        field.fill("red zzzz")
+        tab.page.wait_for_selector("input[name=words]:not([list])")
+        assert tab.problems == []
         tab.context.close()

@@ -24,7 +24,7 @@ import numpy.typing as npt
 from training import data, looks, teachers
 from training.config import Config
 
-_PART = 2_000  # pictures: a minute's work
+PART = 2_000  # pictures: a minute's work
 _BATCH = 16  # pictures that a teacher sees at once
 _LARGE = 112  # px of the short side from which on a part of a picture is worth a look of its own
 
@@ -47,7 +47,7 @@ def prepare(task: tuple[Path, int, Path, Path]) -> int:
 
     file, piece, models, part = task
     config = Config()
-    table = pq.read_table(file).slice(piece * _PART, _PART)
+    table = pq.read_table(file).slice(piece * PART, PART)
     asked = {name: teachers.open_teacher(models / f"mobilenet_{name}_imagenet.onnx") for name in teachers.WIDTH}
     pixels: list[npt.NDArray[np.uint8]] = []
     names: list[tuple[str, str]] = []
@@ -115,7 +115,7 @@ def main() -> None:
         source = pq.ParquetFile(file).read_row_group(0, ["source"])["source"][0].as_py() if rows else ""  # the first: mostly the only one
         if source in args.without or (args.only is not None and source not in args.only):
             continue
-        for piece in range(-(-rows // _PART)):
+        for piece in range(-(-rows // PART)):
             part = args.work / "parts" / f"{file.stem}-{piece:02d}"
             if not part.exists():
                 tasks.append((crc32(part.name.encode()), (file, piece, args.teachers, part)))

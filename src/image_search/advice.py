@@ -14,7 +14,12 @@ __all__ = ["TAKEN_BY", "Advice", "Named", "Setting", "Verb", "capitalised", "in_
 
 _OF_THE_ENGINE = frozenset({"allow_private_urls", "jobs", "library", "max_megabytes", "model", "runtime", "store"})  # given when it is made
 _OF_THE_SHELL = frozenset({"json", "save", "show"})  # in Python the answer itself
-_ENGINE_VERBS = frozenset({"check", "compare", "embed", "forget", "index", "map", "rebuild", "relocate", "search", "status", "verify"})
+_ENGINE_VERBS = frozenset(
+    {
+        *("annotate", "check", "compare", "decisions", "duplicates", "embed", "export", "forget", "index", "map", "rebuild", "relocate"),
+        *("search", "status", "tags", "verify", "watch"),
+    }
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,27 +86,33 @@ def in_python(named: Named) -> str:
 # Which commands of the shell take a setting; one that is named where another command runs is named with the first of these.
 TAKEN_BY: dict[str, tuple[str, ...]] = {
     "allow": ("serve",),
-    "allow_private_urls": ("search", "ask", "compare"),
+    "allow_private_urls": ("search", "ask", "compare", "tags"),
     "allow_urls": ("serve",),
-    "any_name": ("index",),
+    "any_name": ("index", "watch"),
     "formats": ("search",),
     "fresh": ("map",),
     "fresh_key": ("serve",),
     "host": ("serve",),
     "hosts": ("serve",),
     "how": ("search",),
-    "jobs": ("index", "evaluate", "label", "check"),
-    "json": ("search", "index", "compare", "status", "models", "evaluate", "label", "check", "map"),
-    "library": ("index", "search", "compare", "serve", "ask", "status", "check", "map", "forget", "relocate", "rebuild", "salvage", "demo"),
+    "jobs": ("index", "watch", "evaluate", "label", "check", "duplicates"),
+    "json": (
+        *("search", "index", "watch", "compare", "status", "annotate", "models", "evaluate", "label", "tags", "check", "map"),
+        *("duplicates", "decisions"),
+    ),
+    "library": (
+        *("index", "watch", "search", "compare", "serve", "ask", "status", "tags", "duplicates", "decisions", "check", "map", "annotate"),
+        *("export", "forget", "relocate", "rebuild", "salvage", "demo"),
+    ),
     "max_megabytes": ("search", "ask", "compare", "serve"),
-    "max_megapixels": ("index", "search", "ask", "compare", "serve"),
+    "max_megapixels": ("index", "watch", "search", "ask", "compare", "serve"),
     "min_closeness": ("search",),
     "min_pixels": ("search",),
     "min_probability": ("search",),
     "min_similarity": ("search",),
-    "model": ("index", "search", "compare", "serve", "evaluate", "label", "check"),
+    "model": ("index", "watch", "search", "compare", "serve", "evaluate", "label", "check"),
     "n_results": ("search", "ask"),
-    "name_from": ("index",),
+    "name_from": ("index", "watch"),
     "names": ("search",),
     "not_names": ("search",),
     "not_path": ("search",),
@@ -109,13 +120,15 @@ TAKEN_BY: dict[str, tuple[str, ...]] = {
     "path": ("search",),
     "port": ("serve",),
     "prune": ("index",),
+    "replace": ("export",),
     "reread": ("index",),
     "root_path": ("serve",),
-    "runtime": ("index", "search", "compare", "serve", "evaluate", "label", "check"),
-    "since": ("search",),
-    "store": ("index", "search", "serve", "rebuild"),
-    "to": ("salvage",),
+    "runtime": ("index", "watch", "search", "compare", "serve", "evaluate", "label", "check"),
+    "since": ("search", "duplicates"),
+    "store": ("index", "watch", "search", "serve", "rebuild"),
+    "to": ("salvage", "export"),
     "until": ("search",),
+    "where": ("search",),
 }
 # Settings whose option is not called like them, and values of a setting that are options.
 _OPTIONS = {

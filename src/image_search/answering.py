@@ -35,7 +35,7 @@ class AnsweringLibrary(OpenLibrary):
         reader = self._reader(searcher.reader)
         queries = reader.read_all(asked.likes, asked.lesses, asked.region)
         wanted = blended(queries, searcher, reader)
-        meaning = meaning_of([query.words for query in queries], asked.filters, reader.words)
+        meaning = meaning_of([query.label if query.words else None for query in queries], asked.filters, reader.words)
         same = frozenset(q.sha256 for q in queries if q.sha256 is not None and not q.less)
         filters = replace(
             asked.filters,

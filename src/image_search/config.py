@@ -138,6 +138,9 @@ STORE_ANSWER_SECONDS = 60.0  # for one answer of a server: Chroma's own client w
 
 STORE_PAYS_FROM = 100_000  # images: an exact search takes 6 CPU ms there, Chroma 2.5 and 290 MB more; and exact is never wrong
 STORE_ASK_AGAIN_SECONDS = 10.0  # after a store said no: verifying it reads all of it (.2 s at 100,000 images)
+EACH_BATCH = 64  # queries that are compared with the library at once: 26 MB of scores at 100,000 images
+EACH_SECONDS = 0.5  # that the first of them waits for others
+COPY_BLOCK_BYTES = 1024 * 1024  # of a file that is copied: all that is in memory of it
 PICTURE_SIDE = 640  # pixels of a picture in the comparison: more than it is printed with, and a 12 MP JPEG decodes to it in 30 ms
 MIN_CLOSENESS_IMAGES = 50  # below it a percentile says nothing
 VOTE_CLOSENESS = 0.05  # of the nearest match: below it the query is like nothing here, and a vote on its class misleads
@@ -166,6 +169,16 @@ MOVED_HASHED_BYTES = 256 * MIB  # ... up to so many bytes together, but one at l
 COMMIT_SECONDS = 1.0  # what a kill may cost at most, and how often the bar moves; a commit costs some 10 ms
 
 
+WATCH_QUIET_SECONDS = 2.0  # after the last change: a camera's card is copied before it is looked through
+WATCH_GATHER_SECONDS = 30.0  # after the first one, where it does not become quiet
+WATCH_REST = 4  # times as long as a look took there is none: a folder where something always happens costs a fifth of one core
+WATCH_REST_SECONDS = 60.0  # at most
+WATCH_LOOK_SECONDS = 600.0  # between looks through everything: network disks tell of no changes; 3 CPU s at 100,000 images
+WATCH_SIGNS_SECONDS = 5.0  # between looks whether the folders are there
+WATCH_TICK_SECONDS = 0.5  # within which it hears that it is to stop
+WATCH_AGAIN_SECONDS = 10.0  # after the library was busy or its disk full
+
+
 # --- present ----------------------------------------------------------------------------------------------------------------
 
 COMPARISON_PIXELS = 16_000_000  # of the whole picture: 50 results take 3 million; above it everything is drawn smaller
@@ -174,6 +187,9 @@ HTML_BYTES = 256 * MIB  # no page that is saved is larger, so a larger file is n
 CHECK_LISTED = 20  # lines of each kind that a look at labels prints; JSON, CSV and the page have more
 CHECK_PICTURES = 500  # of each kind on the page that is saved: two pictures of some 8 KB each
 SKIPPED_EXAMPLES = 3  # files named per reason in an index run's summary
+GROUP_ROWS = 20  # files of one group of copies in the table; JSON and CSV have all
+REPORT_PICTURES = 3000  # in the page of copies that is saved: some 8 KB each, and what a browser scrolls through without stopping
+REPORT_BYTES = 256 * MIB  # no such page is larger, so a larger file is none and is not replaced
 
 
 # --- evaluate ---------------------------------------------------------------------------------------------------------------
@@ -181,6 +197,14 @@ SKIPPED_EXAMPLES = 3  # files named per reason in an index run's summary
 EVALUATE_COPIES = 500  # pictures that are changed and searched for; sampling error of R@1 is then under .02
 EVALUATE_COPY_SIDE = 640  # pixels of the picture that is changed, longer side
 EVALUATE_STORE_DEPTH = 10  # nearest images that the store is asked for
+
+
+# --- export ------------------------------------------------------------------------------------------------------------------
+
+EXPORT_ROWS = 10_000  # images of one row group: 10 MB at 256 numbers a vector, 40 MB at 1,024
+SPRITE_IMAGES = 10_000  # the projector itself draws no more with pictures; each then has 40 pixels
+SPRITE_SIDE = 4096  # pixels of the whole sprite: 48 MB while it is made; graphics cards take 8,192
+SPRITE_PIXELS = 100  # of one thumbnail's side at most
 
 
 # --- web --------------------------------------------------------------------------------------------------------------------

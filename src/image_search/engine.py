@@ -2,49 +2,41 @@
 
 from __future__ import annotations
 
-import contextlib
+import functools
 import os
+import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import date
 from typing import Any
 
 import numpy as np
 
 from . import given
-from .answering import AnsweringLibrary
-from .config import MOST_NEIGHBOURS, THUMBNAIL_SIDE
-from .errors import SALVAGE, LibraryDamagedError, QueryError, UsageError
-from .images.pool import DecodePool
-from .index.dates import read_dates
-from .index.plan import Plan, make_plan
+from .errors import QueryError, UsageError
+from .index.plan import make_plan
 from .index.request import Request as IndexRequest
-from .index.run import Progress, plan_only, run
+from .index.run import Progress
+from .index.watch import Watch, keep_up
 from .library import folders as library_folders
-from .library import moving
-from .library.catalog import Catalog
-from .library.model import WORDS
-from .library.reading import Reader
-from .library.salvage import find_damage
-from .library.thumbnails import Thumbnails
-from .models import checked_phrase
+from .library_verbs import LibraryVerbs
+from .models import MODELS, Tag, checked_phrase, vocabulary_of
 from .opened import Folder
 from .search import closeness
+from .search.each import Each
 from .search.matches import Matches
 from .search.query import Query, Source
-from .search.request import Request, as_list, as_region
+from .search.request import Request, as_list, as_region, check_many
 from .search.search import How
+from .search.tags import known_words, tags
 from .tidy.comparison import Comparison, compared
-from .tidy.fold import fold
-from .tidy.labelled import of_folder, of_library, top_of
-from .tidy.labels import LabelCheck
-from .tidy.map import LibraryMap, map_of
-from .types import Embedder, Float32, IndexReport, Match, Region
+from .tidy.fold import fold, folded_search
+from .types import Float32, IndexReport, Match, Region
 
 __all__ = ["ImageSearchEngine"]
 
 
-class ImageSearchEngine(AnsweringLibrary):
+class ImageSearchEngine(LibraryVerbs):
     """Give it an image; get the most similar images of a library.
 
     Args:
@@ -114,30 +106,36 @@ class ImageSearchEngine(AnsweringLibrary):
         report.seconds = time.monotonic() - started
         return report
 
-    def _work(self, catalog: Catalog, plan: Plan, asked: IndexRequest) -> IndexReport:
-        with contextlib.ExitStack() as stack:
-            tools: tuple[DecodePool, Embedder] | None = None
-            if plan.todo:  # else nothing needs the model
-                pool = self._make_pool(self.jobs, catalog.fingerprint.preprocess, limits=asked.limits, thumbnail_side=THUMBNAIL_SIDE)
-                tools = stack.enter_context(pool), self._model.of(catalog.fingerprint, catalog.canonical)
-            thumbnails = stack.enter_context(contextlib.closing(Thumbnails(self.library, write=True)))
-            progress = stack.enter_context(_telling(asked.progress, "index", plan.todo))
-            report, lines = run(catalog, plan, asked.rules, thumbnails, tools=tools, progress=progress)
-        if undated := plan.work.undated():  # of a library that an older version made
-            with (
-                self._make_pool(self.jobs, catalog.fingerprint.preprocess, limits=asked.limits) as pool,
-                _telling(asked.progress, "dates", undated) as progress,
-            ):
-                report.dated = read_dates(catalog, plan.work, pool, progress)
-        self._say(lines)
-        return report
+    def watch(
+        self,
+        folders: Folder | Sequence[Folder],
+        *,
+        name_from: str | None = None,
+        exclude: str | Sequence[str] = (),
+        max_megapixels: float | None = None,
+        any_name: bool = False,
+        progress: bool | Progress = True,
+        stop: threading.Event | None = None,
+    ) -> Iterator[IndexReport]:
+        """Keep the library up to date with these folders: index them now, and again when something in them has changed.
 
-    def _dry_run(self, asked: IndexRequest) -> IndexReport:
-        with self._library.trial() as catalog:
-            self._model.check(catalog.fingerprint if self._library.exists else None)
-            report, lines = plan_only(catalog, make_plan(catalog, asked.folders, asked.rules), asked.rules)
-        self._say(lines)
-        return report
+        Yields the report of each run, until `stop` is set or the iterator is closed. A burst of changes is gathered; the library is locked
+        only while it is written. A folder that goes away makes nothing missing; once it is back it is looked through again. Arguments and
+        errors are those of `index`; while the library is busy or its disk full, it is tried again.
+        """
+        asked = IndexRequest.checked(
+            folders, name_from, exclude, max_megapixels, False, False, False, any_name, False, progress, self.decoders.of_files
+        )
+        if not self._library.exists:
+            library_folders.need_folder(*asked.folders)
+
+        again = functools.partial(
+            self.index, name_from=name_from, exclude=exclude, max_megapixels=max_megapixels, any_name=any_name, progress=progress
+        )
+        if not (stop is None or hasattr(stop, "is_set")):
+            raise UsageError(f"stop must be a threading.Event, not {type(stop).__name__}")
+        watch = functools.partial(Watch, lambda: asked.folders, self.library, asked.rules.excluder, self._notify)
+        return keep_up(watch, again, stop or threading.Event())
 
     # --- search -------------------------------------------------------------------------------------------------------------
 
@@ -155,6 +153,7 @@ class ImageSearchEngine(AnsweringLibrary):
         until: str | date | None = None,
         min_pixels: int | None = None,
         formats: str | Sequence[str] = (),
+        where: str | None = None,
         min_similarity: float | None = None,
         min_closeness: float | None = None,
         min_probability: float | None = None,
@@ -177,6 +176,7 @@ class ImageSearchEngine(AnsweringLibrary):
             since, until: taken in this time, the last day, month or year included: "2024", "2024-05", "2024-05-01", "2024-05-01T12:30" or
                 a date; by the camera's own clock, or the file's time where the picture does not say.
             min_pixels: width times height at least this. formats: only these: "jpeg", "heic", ...
+            where: a condition on the columns that `annotate` brought in: "price < 20 and brand = 'x'".
             min_similarity: only matches with at least this cosine. min_closeness: at least this percentile, 0 to 1; for pictures.
             min_probability: at least this `Match.probability`, 0 to 1; for one phrase alone, of a model that was trained to say it.
             region: x, y, w, h in pixels of the upright picture; for a single image.
@@ -191,7 +191,7 @@ class ImageSearchEngine(AnsweringLibrary):
         """
         asked = Request.checked(
             images, n_results, less=less, names=names, not_names=not_names, path=path, not_path=not_path, since=since, until=until,
-            min_pixels=min_pixels, formats=formats, min_similarity=min_similarity, min_closeness=min_closeness,
+            min_pixels=min_pixels, formats=formats, where=where, min_similarity=min_similarity, min_closeness=min_closeness,
             min_probability=min_probability, region=region, exclude_self=exclude_self, other_folders=other_folders,
             fold=given.truth(group, "group") or fold, copies=copies, how=how,
         )  # fmt: skip
@@ -218,6 +218,30 @@ class ImageSearchEngine(AnsweringLibrary):
             raise UsageError("only the matches of a search can be folded")
         return fold(self._open().reader, self.looks, matches)
 
+    def search_each(
+        self,
+        images: Iterable[Source],
+        n_results: int = 3,
+        *,
+        exclude_self: bool = False,
+        other_folders: bool = False,
+        fold: bool = False,
+        **filters: Any,
+    ) -> Iterator[Matches | QueryError]:
+        """One answer for each of many images, in order, as it goes: its matches, or the QueryError that says why there are none.
+
+        Every image is compared. `images` is read as in `embed_each`; the other arguments, `filters` (names, path, since, min_closeness and
+        so on) and errors of the whole are those of `search`.
+        """
+        check_many(images)
+        settings = {"exclude_self": exclude_self, "other_folders": other_folders, "fold": fold, **filters}
+        asked = Request.checked(["each"], n_results, less=(), region=None, copies=False, how="exact", **settings)
+        searcher = self._open()
+        self._say(searcher.unfulfillable(asked.filters) if asked.filters.by_file else ())
+        reader = self._reader(searcher.reader)
+        folded = functools.partial(folded_search, reader=searcher.reader, looks=self.looks, n=asked.n)
+        return Each(searcher, asked, self.library, self._notify, reader.words, folded).answers(reader.read_each(images))
+
     def embed(self, images: Source | Sequence[Source]) -> Float32:
         """Vectors of images, float32 (N, D), each of unit length; with the library's model, or without a library the engine's.
 
@@ -238,8 +262,7 @@ class ImageSearchEngine(AnsweringLibrary):
 
         `images` is read as needed, at most 1,024 ahead (128 pictures in memory): a million paths cost no memory.
         """
-        if isinstance(images, (str, bytes)) or not isinstance(images, Iterable):
-            raise UsageError(f"the images must be several, in a list or the like, not {type(images).__name__}")
+        check_many(images)
         reader = self._reader(self._open().reader if self._library.exists else None)
         found = reader.read_each(images)
         return (query if isinstance(query, QueryError) else query.vector for query in found)
@@ -251,133 +274,25 @@ class ImageSearchEngine(AnsweringLibrary):
             raise UsageError("no words were given")
         return self._reader(self._open().reader if self._library.exists else None).words().embed_text(phrases)
 
+    def tags(self, images: Source | Sequence[Source]) -> list[list[Tag]]:
+        """What images show, in the words of the built-in vocabulary: for each at most three, the most telling first; none where unsure.
+
+        By the library's model if that is mini, else by mini itself. Raises what `search` raises, for the first that cannot be used.
+        """
+        sources = as_list(images)
+        if not sources:
+            raise UsageError("no image was given")
+        return tags(*self._tagging(sources))
+
+    def words(self, prefix: str = "", n_results: int = 10) -> list[str]:
+        """Words that can be searched with and begin like this, of a library whose model knows only some; for others none (any may do)."""
+        reader = self._open().reader
+        known = any(row.name == reader.fingerprint.name and row.vocabulary for row in MODELS)
+        return known_words(vocabulary_of(self._model.of(reader.fingerprint, reader.canonical)) if known else None, prefix, n_results)
+
     def query(self, image: Source, *, region: Region | Sequence[int] | None = None) -> Query:
         """A picture read and embedded once, to be searched with as often as you like: `search` takes it wherever it takes an image.
 
         It stays good as long as the library keeps its model, which is always. Errors as in `search`.
         """
         return self._reader(self._open().reader).read(image, region=as_region(region))
-
-    # --- the library --------------------------------------------------------------------------------------------------------
-
-    def status(self) -> dict[str, Any]:
-        """What the library holds: counts, model, store, roots. Plain data."""
-        reader = self._open().reader
-        with self._store.replica(reader) as replica:
-            ready = replica.verified_generation() == reader.generation
-            why = "" if ready else replica.why or "the library has changed since"
-        return {
-            "library": str(self.library),
-            **reader.facts(),
-            "model": reader.fingerprint.name,
-            "dimensions": reader.fingerprint.dim,
-            "words": self._model.knows_words(reader.fingerprint, recorded=reader.meta(WORDS) is not None),
-            "store": self._store.spec(reader),
-            "store_ready": ready,
-            "store_note": why,
-        }
-
-    def forget(self, *paths: Folder) -> int:
-        """Take files, folders or ids out of the library, and remember it until the path is indexed by its own name. Files are not touched.
-
-        Returns:
-            the number of images that left the library.
-        """
-        with self._writing() as catalog:
-            with catalog.transaction() as generation:
-                count = library_folders.forget(catalog, [given.path(path, "the path") for path in paths], generation)
-            closeness.renew(catalog)
-            self._refresh_store(catalog, forgotten=True)
-        return count
-
-    def relocate(self, old: Folder, new: Folder) -> int:
-        """A folder that was indexed has moved: its images keep their vectors and ids. Returns their number."""
-        with self._writing() as catalog:
-            with catalog.transaction() as generation:
-                count = moving.relocate(catalog, given.path(old, "the old folder"), given.path(new, "the new folder"), generation)
-            self._refresh_store(catalog)
-        return count
-
-    # --- understanding it ---------------------------------------------------------------------------------------------------
-
-    def check(
-        self, folder: Folder | None = None, *, neighbours: int | None = None, progress: bool | Callable[[str, int, int], None] = True
-    ) -> LabelCheck:
-        """Which labels may be wrong: pictures whose neighbours say another class, far from everything; classes that mix.
-
-        Args:
-            folder: None: the library. Else every picture below it, its class the folder in which it lies; nothing is written.
-            neighbours: how many vote on each picture; None: 20, or fewer where classes are small.
-            progress: True: bars on stderr (in a terminal or notebook); a callable gets (what, done, total); False: none.
-
-        Raises UsageError: no such folder, fewer than two classes; LibraryNotFoundError, ModelError, ...
-        """
-        votes = None if neighbours is None else given.whole(neighbours, "neighbours", most=MOST_NEIGHBOURS)
-        with self._progress(progress) as say:
-            if folder is None:
-                reader: Reader | None = self._open().reader
-                labelling = of_library(self._open().reader)
-            else:
-                root = top_of(given.path(folder, "the folder"))  # before a model is loaded
-                reader = self._open().reader if self._library.exists else None
-                labelling = of_folder(root, self._reader(reader), lambda *at: say("pictures", *at))
-            labelling.check()
-            model = (self._model.for_a_new_library() if reader is None else reader).fingerprint.name
-            found = labelling.checked(model, votes, lambda *at: say("neighbours", *at))
-        found.library = self.library if folder is None else None
-        return found
-
-    def map(self, *, fresh: bool = False, seed: int = 0, progress: bool | Callable[[str, int, int], None] = True) -> LibraryMap:
-        """The library in two dimensions, as it is kept; what is new since is placed between the rest, and nothing moves.
-
-        Args:
-            fresh: lay it out anew. seed: from 0 on; another one is another map.
-            progress: as for `check`.
-
-        Raises MissingExtraError where a layout is needed and the extra [map] is not installed; LibraryError without images.
-        """
-        number = given.whole(seed, "seed", least=0, most=2**31 - 1)
-        with self._progress(progress) as say:
-            reader = self._open().reader
-            return map_of(reader, fresh=given.truth(fresh, "fresh"), seed=number, notify=self._notify, say=lambda *at: say("map", *at))
-
-    @contextlib.contextmanager
-    def _progress(self, progress: bool | Callable[[str, int, int], None]) -> Iterator[Callable[[str, int, int], None]]:
-        """What is told how far something is."""
-        wanted: Any = progress if callable(progress) else given.truth(progress, "progress")
-        if wanted is True:
-            from .present.progress import bars  # tqdm comes with it
-
-            with bars() as say:
-                yield say
-        else:
-            yield wanted or (lambda *_: None)
-
-    def verify(self) -> list[str]:
-        """Read the whole catalog and say what is damaged in it, a line each (see `library.salvage.find_damage`); empty: nothing."""
-        return find_damage((reader := self._open().reader).catalog) + self._store.replica(reader).unknown
-
-    def rebuild(self) -> int:
-        """Rebuild the store from the catalog, without the model. Returns the number of images in it.
-
-        Raises LibraryDamagedError if the catalog is damaged: what is wrong is not copied.
-        """
-        with self._writing(choose_store=False) as catalog:
-            if damage := find_damage(catalog):
-                raise LibraryDamagedError(f"the catalog is damaged ({damage[0]})", path=self.library, hint=SALVAGE)
-            if self._searcher is not None:
-                self._searcher.close()
-            self._store.rebuild(catalog)
-            return Reader(catalog).images()
-
-
-@contextlib.contextmanager
-def _telling(progress: bool | Progress, what: str, total: int) -> Iterator[Progress]:
-    """Who is told how far a run is: a bar of this name, a caller's function, nobody."""
-    if progress is not True:
-        yield progress or (lambda *_: None)
-        return
-    from .present.progress import bar  # tqdm comes with it
-
-    with bar(what, total) as shown:
-        yield shown

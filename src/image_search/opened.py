@@ -6,25 +6,33 @@ import contextlib
 import functools
 import logging
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from types import TracebackType
 from typing import Self
 
 from . import given
-from .config import MOST_JOBS, available_cpus, default_library
+from .config import MOST_JOBS, THUMBNAIL_SIDE, available_cpus, default_library
 from .forks import Lock
 from .images.pool import DecodePool
+from .index.dates import read_dates
+from .index.plan import Plan, make_plan
+from .index.request import Request as IndexRequest
+from .index.run import plan_only, run
 from .library.catalog import Catalog
 from .library.library import Library
 from .library.model import LibraryModel
 from .library.reading import Reader
+from .library.thumbnails import Thumbnails
 from .library.vectors import renew_codes
+from .models import MODELS, Vocabulary, load_model
+from .present.progress import telling
 from .search.decoders import Decoders
-from .search.query import QueryReader
+from .search.query import QueryReader, Source
 from .search.search import Searcher
+from .search.tags import as_files, vocabulary
 from .stores import parse_spec
 from .stores.library_store import LibraryStore
-from .types import Embedder
+from .types import Embedder, IndexReport
 
 __all__ = ["Folder", "OpenLibrary"]
 
@@ -61,6 +69,7 @@ class OpenLibrary:
         self._long_lived = given.truth(long_lived, "long_lived")
         self._allow_private_urls = given.truth(allow_private_urls, "allow_private_urls")
         self._searcher: Searcher | None = None
+        self._tagger: Embedder | None = None  # the built-in model, where the library's has no vocabulary
         self._make_pool: Callable[..., DecodePool] = DecodePool  # `image_search.testing` has another
         self.decoders = Decoders(
             lambda *recipe, **limits: self._make_pool(*recipe, **limits),
@@ -83,7 +92,9 @@ class OpenLibrary:
         self._library.close()
         self.decoders.close()
         self._model.close()
-        self._searcher = None
+        if self._tagger is not None:
+            self._tagger.close()
+        self._searcher = self._tagger = None
 
     def hold_writer_lock(self, what: str) -> None:
         """Be the library's only writer until `close()`; others are told `what` holds it. LibraryBusyError if another process is."""
@@ -106,6 +117,23 @@ class OpenLibrary:
         recipe = (model() if reader is None else reader).fingerprint.preprocess
         private = self._allow_private_urls
         return QueryReader(reader, decoders=self.decoders, recipe=recipe, embedder=model, notify=self._notify, allow_private_urls=private)
+
+    def _tagging(self, sources: Sequence[Source]) -> tuple[Sequence[Source], QueryReader, Vocabulary]:
+        """What is tagged, what makes its vectors, and the words: the library's model's if it has a vocabulary, else the built-in one's."""
+        named = next(row for row in MODELS if row.vocabulary is not None).name
+        reader = self._open().reader if self._library.exists else None
+        if reader is not None and reader.fingerprint.name == named:
+            return sources, self._reader(reader), vocabulary(self._model.of(reader.fingerprint, reader.canonical))
+        with self._opening:
+            if self._tagger is None:
+                self._tagger = load_model(named, threads=self.jobs)
+            model = self._tagger
+        private = self._allow_private_urls
+        pictures = QueryReader(
+            None, decoders=self.decoders, recipe=model.fingerprint.preprocess, embedder=lambda: model, notify=self._notify,
+            allow_private_urls=private,
+        )  # fmt: skip
+        return as_files(sources, reader), pictures, vocabulary(model)
 
     def _say(self, lines: Iterable[str]) -> None:
         for line in lines:
@@ -133,3 +161,28 @@ class OpenLibrary:
         except OSError as error:
             self._notify(f"The images are safe; searching takes longer, as the codes could not be written ({error.strerror or error}).")
         self._store.follow(catalog)
+
+    def _work(self, catalog: Catalog, plan: Plan, asked: IndexRequest) -> IndexReport:
+        with contextlib.ExitStack() as stack:
+            tools: tuple[DecodePool, Embedder] | None = None
+            if plan.todo:  # else nothing needs the model
+                pool = self._make_pool(self.jobs, catalog.fingerprint.preprocess, limits=asked.limits, thumbnail_side=THUMBNAIL_SIDE)
+                tools = stack.enter_context(pool), self._model.of(catalog.fingerprint, catalog.canonical)
+            thumbnails = stack.enter_context(contextlib.closing(Thumbnails(self.library, write=True)))
+            progress = stack.enter_context(telling(asked.progress, "index", plan.todo))
+            report, lines = run(catalog, plan, asked.rules, thumbnails, tools=tools, progress=progress)
+        if undated := plan.work.undated():  # of a library that an older version made
+            with (
+                self._make_pool(self.jobs, catalog.fingerprint.preprocess, limits=asked.limits) as pool,
+                telling(asked.progress, "dates", undated) as progress,
+            ):
+                report.dated = read_dates(catalog, plan.work, pool, progress)
+        self._say(lines)
+        return report
+
+    def _dry_run(self, asked: IndexRequest) -> IndexReport:
+        with self._library.trial() as catalog:
+            self._model.check(catalog.fingerprint if self._library.exists else None)
+            report, lines = plan_only(catalog, make_plan(catalog, asked.folders, asked.rules), asked.rules)
+        self._say(lines)
+        return report

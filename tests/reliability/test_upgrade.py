@@ -142,7 +142,7 @@ def test_a_library_of_an_older_format_is_searched_as_it_is(older: Path, tmp_path
     with quick_engine(older) as engine:
         for picture in (tmp_path / "photos").rglob("*.png"):
             assert engine.search(picture, 1)[0].path == str(picture)
-        assert (engine.status()["images"], len(engine.status()["roots"]), engine.verify()) == (8, 1, [])
+        assert (engine.status()["images"], len(engine.status()["roots"]), engine.verify(), engine.decisions()) == (8, 1, [], [])
         assert len(engine.search("id:1", 8, since="2000", formats="png", min_pixels=1)) == 8  # by the times of the files
     with contextlib.closing(Catalog.open(older)) as catalog:
         reader = Reader(catalog)
@@ -169,12 +169,14 @@ def test_an_upgraded_catalog_is_a_new_one_to_the_letter(older: Path, tmp_path: P
     draw(tmp_path / "photos", 8, 10)
     with quick_engine(older) as engine:
         assert engine.index(tmp_path / "photos", progress=False).added == 2
+        engine.decide("leave", "id:1", "id:2")
         assert engine.verify() == []
     saved = salvage(older, tmp_path / "saved")
     assert (saved.images, saved.lost, saved.unknown) == (10, [], 0)
     judged = "SELECT sha256, vector, checksum, width, height, format, rules, note, captured FROM content ORDER BY sha256"
     with contextlib.closing(Catalog.open(older)) as one, contextlib.closing(Catalog.open(tmp_path / "saved")) as other:
         assert one.rows(judged) == other.rows(judged)
+        assert one.rows("SELECT * FROM decisions") == other.rows("SELECT * FROM decisions") != []
 
 
 def test_an_older_format_with_anything_foreign_in_it_is_refused_unchanged(older: Path) -> None:

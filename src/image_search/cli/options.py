@@ -104,6 +104,7 @@ _FILTERS = (
     ),
     click.option("--until", metavar="DATE", help="Taken then or earlier; the whole of that year, month or day."),
     click.option("--min-pixels", type=_pixels, metavar="N", help="Width times height at least this: 2MP, 1920x1080 or 2000000."),
+    click.option("--where", metavar="CONDITION", help="By your own table (annotate): \"price < 20 and brand = 'x'\"."),
     click.option(
         "--format", "formats", metavar="NAME", multiple=True, help="Only files of this format (jpeg, heic, ...); may be repeated."
     ),

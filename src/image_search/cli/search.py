@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from ..advice import Advice, capitalised
 from ..errors import UsageError
 from . import console
 from .console import note, print_json, print_matches
@@ -31,6 +32,8 @@ from .options import (
 )
 
 if TYPE_CHECKING:
+    from ..engine import ImageSearchEngine
+    from ..search.matches import Matches
     from ..types import Match
 
 WORDS = """\b
@@ -62,12 +65,34 @@ def _region(text: str) -> tuple[int, ...]:
     return numbers
 
 
+def _check_each(*others: Any) -> None:
+    if any(others):
+        raise UsageError(
+            "--each answers image by image, in JSON or CSV: without --less, --text, --region, --copies, --store-only, --save, --show and"
+            " --copy-to",
+            hint="leave them out, or search without --each",
+        )
+
+
+def _search_each(images: tuple[str, ...], as_csv: bool, as_json: bool, given: dict[str, Any]) -> int:
+    """The exit code."""
+    from .each import search_each
+
+    if as_csv and as_json:
+        raise UsageError("--csv and --json exclude each other")
+    if not images:
+        raise UsageError("nothing was given to search with", hint="give images or folders, or - for a list on stdin")
+    del given["region"], given["copies"]
+    with open_engine(given, long_lived=True) as engine:  # which has a decoder for each CPU
+        return min(1, search_each(engine, images, as_csv=as_csv, **given))
+
+
 @click.command(epilog=WORDS)
 @click.argument(
     "images",
     metavar="IMAGE...",
     nargs=-1,
-    help="A path, an http(s) address, the id of a library item, or - for stdin. Several are searched for by their mean.",
+    help="A path, an http(s) address, the id of a library item, or - for stdin. Several are searched for by their mean (see --each).",
 )
 @click.option("--less", metavar="IMAGE", multiple=True, help="Less like this image; may be repeated.")
 @click.option("--text", "texts", metavar="WORDS", multiple=True, help="What the picture shows, in words; for models that know words.")
@@ -85,9 +110,12 @@ def _region(text: str) -> tuple[int, ...]:
     "--fold", "--group", "fold", is_flag=True, help="Each picture once: its copies, told by their pixels, stand behind the nearest of them."
 )
 @click.option("--copies", is_flag=True, help="Also ask with the image mirrored, turned and cropped, and say which was nearest.")
+@click.option("--each", is_flag=True, help="An answer for each image, a line of JSON; folders and globs are opened, - reads a list.")
+@click.option("--csv", "csv_output", is_flag=True, help="With --each: CSV, a line for each match.")
 @click.option("--exact", is_flag=True, help="Compare with every image, as single searches do anyway.")
 @click.option("--store-only", is_flag=True, help="Ask the vector store alone, and fail if it cannot answer.")
 @click.option("--save", type=FILE, metavar="FILE", help="Save the comparison picture: png, jpg, webp, pdf or svg.")
+@click.option("--copy-to", type=FILE, metavar="FOLDER", help="Copy the matches' files into this folder; nothing there is replaced.")
 @click.option("--show", is_flag=True, help="Open the comparison picture.")
 @library_option
 @model_option
@@ -98,17 +126,20 @@ def _region(text: str) -> tuple[int, ...]:
 @max_megabytes_option
 @json_option
 @debug_option
+@click.pass_context
 def search(
+    context: click.Context,
+    /,
     *,
     images: tuple[str, ...],
     less: tuple[str, ...],
     texts: tuple[str, ...],
     less_texts: tuple[str, ...],
     text_weight: float,
+    each: bool,
+    csv_output: bool,
     exact: bool,
     store_only: bool,
-    save: Path | None,
-    show: bool,
     json_output: bool,
     **given: Any,
 ) -> None:
@@ -124,13 +155,21 @@ def search(
       image-search search photo.jpg --since 2023 --until 2024-06 --min-pixels 2MP
       image-search search --text "a red bicycle in the snow"
       curl -s https://example.org/cat.jpg | image-search search -
+      image-search search photo.jpg -n 20 --copy-to similar/
+      image-search search --each new/ --csv > nearest.csv
     """
+    after = {name: given.pop(name) for name in ("save", "show", "copy_to")}
+    if each:
+        _check_each(less, texts, less_texts, given["region"], given["copies"], store_only, *after.values())
+        context.exit(_search_each(images, csv_output, json_output, given))
+    if csv_output:
+        raise UsageError("--csv goes with --each", hint="or use --json")
     if exact and store_only:
         raise UsageError("--exact and --store-only exclude each other")
-    if save is not None:
+    if after["save"] is not None:
         from ..present.figure import check_target
 
-        check_target(save)
+        check_target(after["save"])
     from ..types import Text
 
     if not images and not texts:
@@ -143,15 +182,40 @@ def search(
             how="exact" if exact else "store" if store_only else "auto",
             **given,
         )
-        if json_output:
-            print_json(matches.to_dict())
-        else:
-            print_matches(matches)
-            if not given["fold"] and sys.stdout.isatty():  # who reads it with a program asks for it, and pays nothing for it
-                say_repeats(engine.fold(matches[:HINTED]))
-        if save is not None:
-            console.advise_fonts(matches)
-            matches.plot(save)
-            note(f"Saved the comparison: {save}")
-        if show:
-            console.open_picture(matches)
+        _print(engine, matches, as_json=json_output, folded=given["fold"])
+        context.exit(_after(matches, **after))
+
+
+def _print(engine: ImageSearchEngine, matches: Matches, *, as_json: bool, folded: bool) -> None:
+    if as_json:
+        print_json(matches.to_dict())
+        return
+    print_matches(matches)
+    if not folded and sys.stdout.isatty():  # who reads it with a program asks for it, and pays nothing for it
+        say_repeats(engine.fold(matches[:HINTED]))
+
+
+def _after(matches: Matches, *, save: Path | None, show: bool, copy_to: Path | None) -> int:
+    """What else was wished for; the exit code."""
+    if save is not None:
+        console.advise_fonts(matches)
+        matches.plot(save)
+        note(f"Saved the comparison: {save}")
+    if show:
+        console.open_picture(matches)
+    return 0 if copy_to is None else _copy(matches, copy_to)
+
+
+def _copy(matches: Matches, folder: Path) -> int:
+    """The exit code: 1 if any file could not be copied."""
+    from ..present.progress import bar
+
+    with bar("copy", len(matches)) as progress:
+        copies = matches.copy_to(folder, progress=progress)
+    already = f"; {len(copies.already):,} were there already" if copies.already else ""
+    note(f"Copied {len(copies.copied):,} of {len(matches):,} images to {folder}{already}")
+    for path in copies.changed:
+        note(f"Copied as it is now; it has changed since it was indexed: {path}")
+    for one in copies.failed:
+        note(Advice(f"Not copied, {one.reason}: {one.path}. ", capitalised(one.hint)))
+    return min(1, len(copies.failed))

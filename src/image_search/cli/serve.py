@@ -39,6 +39,7 @@ from .options import FILE, debug_option, library_option, model_option, no_browse
 )
 @click.option("--new-key", is_flag=True, help="Renew this library's key: links printed before open nothing any more.")
 @click.option("--fresh-key", is_flag=True, help="A key for this start only; nothing is kept of it, nor of the pictures that are given.")
+@click.option("--watch", is_flag=True, help="Keep the library's folders up to date; the page follows by itself.")
 @click.option("--allow-urls", "urls", is_flag=True, help="Let the page search with pictures from public addresses.")
 @click.option(
     "--max-megapixels",

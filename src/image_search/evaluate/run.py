@@ -30,7 +30,7 @@ from ..stores import open_store
 from ..stores.exact import top_k
 from ..types import Embedder, Float32, UInt8
 from .metrics import copies_found, leave_one_out
-from .words import WordFigures, phrases_of, words_found
+from .words import WordFigures, class_names_found, phrases_of
 
 __all__ = ["Evaluation", "evaluate"]
 
@@ -129,10 +129,7 @@ def _evaluate(
             copies = _copies(model, pool, read, vectors, lambda done, total: say(f"{name}: copies", done, total))
         figures = leave_one_out(vectors, labels)
         names = sorted(set(labels))
-        found = None
-        if words is not None and template is not None:
-            phrases = phrases_of([os.path.basename(name).replace("_", " ") for name in names], template)
-            found = words_found(words.embed_text(phrases), vectors, [names.index(label) for label in labels])
+        found = None if words is None or template is None else class_names_found(words, names, template, vectors, labels)
     return Evaluation(
         model=model.fingerprint.name if name == "auto" else name,
         dim=vectors.shape[1],

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -13,15 +13,15 @@ import numpy as np
 from .. import given
 from ..config import MOST_JOBS, available_cpus
 from ..embedding import Embedded, embed_each, in_order
-from ..errors import DecodeError, ImageSearchError, UsageError
+from ..errors import DecodeError, ImageSearchError, QueryError, UsageError
 from ..images.pool import DecodePool
 from ..images.scan import ImageFile, scan
-from ..models import chances, check_runtime, checked_phrase, knowing_words, load_model
+from ..models import chances, check_runtime, checked_phrase, knowing_words, load_model, vocabulary_of
 from ..paths import shown
 from ..types import Embedder, Float32, TextEmbedder
 from .metrics import top
 
-__all__ = ["Labelled", "WordFigures", "label", "phrases_of", "words_found"]
+__all__ = ["Labelled", "WordFigures", "class_names_found", "label", "phrases_of", "words_found"]
 
 # CLIP's own, exp(4.6052): its logits are a hundred times the cosine (Radford et al. 2021), and labels compete by softmax.
 _CLIP_SCALE = 100.0
@@ -35,7 +35,7 @@ class Labelled:
         path: where it lies.
         label: one of those given; "" where the picture could not be read, and `error` says why.
         probability: 0 to 1. Of a model with a trained scale and bias (SigLIP) that the label fits, each label for itself; of others
-            (CLIP) the share among the labels given, which is 1 in sum.
+            (CLIP, mini) the share among the labels given, which is 1 in sum.
         similarity: cosine of picture and label.
     """
 
@@ -57,11 +57,14 @@ class WordFigures:
         accuracy: of all pictures, whose best class name is their own.
         p10, map: of each class name's search over all pictures: right ones among the first ten (fewer in a smaller class), and mean
             average precision over all; both the mean over the classes.
+        classes, of: how many class names the model knows, and of how many; the figures are of these and their pictures alone.
     """
 
     accuracy: float
     p10: float
     map: float
+    classes: int = 0
+    of: int = 0
 
 
 def phrases_of(names: Sequence[str], template: str) -> list[str]:
@@ -125,6 +128,8 @@ def _labelled(
     with contextlib.closing(load()) as loaded:
         words = knowing_words(loaded)
         vectors = words.embed_text(list(phrases.values()))  # (L, D)
+        vocabulary = vocabulary_of(loaded)
+        sharpness = _CLIP_SCALE if vocabulary is None else vocabulary.scale
         with DecodePool(threads, words.fingerprint.preprocess) as pool:
             for done, (path, found) in enumerate(_embedded(paths, pool, words), 1):
                 if progress is not None:
@@ -133,7 +138,7 @@ def _labelled(
                     yield Labelled(path, "", 0.0, 0.0, found.reason.value)
                 elif found.vector is not None:
                     cosines = vectors @ found.vector  # (L,)
-                    fits = probabilities(cosines, words.calibration)
+                    fits = probabilities(cosines, words.calibration, sharpness)
                     best = int(np.argmax(fits))
                     yield Labelled(path, names[best], float(fits[best]), float(cosines[best]))
 
@@ -142,13 +147,36 @@ def _embedded(paths: Sequence[str], pool: DecodePool, model: TextEmbedder) -> It
     return zip(paths, in_order(paths, lambda each: embed_each(each, pool, model)), strict=True)
 
 
-def probabilities(cosines: Float32, calibration: tuple[float, float] | None) -> np.ndarray[Any, np.dtype[np.float64]]:
-    """float32 (L,) cosines of one picture with the labels -> float64 (L,), see `Labelled.probability`."""
+def probabilities(
+    cosines: Float32, calibration: tuple[float, float] | None, sharpness: float = _CLIP_SCALE
+) -> np.ndarray[Any, np.dtype[np.float64]]:
+    """float32 (L,) cosines of one picture with the labels -> float64 (L,), see `Labelled.probability`; `sharpness`: of the softmax."""
     if calibration is not None:
         return chances(cosines, calibration)
-    powers = np.exp(_CLIP_SCALE * (cosines.astype(np.float64) - float(cosines.max())))
+    powers = np.exp(sharpness * (cosines.astype(np.float64) - float(cosines.max())))
     shares: np.ndarray[Any, np.dtype[np.float64]] = powers / powers.sum()
     return shares
+
+
+def class_names_found(model: TextEmbedder, names: Sequence[str], template: str, pictures: Float32, labels: Sequence[str]) -> WordFigures:
+    """`words_found` for folders' names said to a model; of a model with a vocabulary only for the names that are in it.
+
+    Args:
+        names: the classes, each once. labels: N of them, the pictures' own.
+
+    Raises:
+        QueryError: it knows none of them.
+    """
+    phrases = phrases_of([os.path.basename(name).replace("_", " ") for name in names], template)
+    vocabulary = vocabulary_of(model)
+    said = {name: phrase for name, phrase in zip(names, phrases, strict=True) if vocabulary is None or vocabulary.has(phrase)}
+    known = list(said)
+    if not known:
+        what = f"model {model.fingerprint.name} knows none of these {len(names)} class names"
+        raise QueryError(what, hint="use other names, or another model")
+    own = [row for row, label in enumerate(labels) if label in set(known)]
+    found = words_found(model.embed_text(list(said.values())), pictures[own], [known.index(labels[row]) for row in own])
+    return replace(found, classes=len(known), of=len(names))
 
 
 def words_found(words: Float32, pictures: Float32, labels: Sequence[int]) -> WordFigures:

@@ -25,16 +25,20 @@ from ..advice import Advice, Setting, Verb
 from ..errors import MAKE_ONE, SALVAGE, LibraryDamagedError, LibraryError, LibraryNotFoundError, LibraryReadOnlyError, translated_os_errors
 from ..given import guess
 from ..types import Fingerprint, Float32
+from .codes_file import CODES_NAME
 from .facts import check_types, makes_sense, read_canonical, read_fingerprint
 from .handle import Handle, check_not_inherited
 from .schema import PAGE_BYTES, SCHEMA, SCHEMA_VERSION, check_schema, schema_version
 from .sqlite import FileId, connect, connect_to_read, files_of, identity, translated
 
-__all__ = ["CATALOG_NAME", "MAP_NAME", "THUMBNAILS_NAME", "Catalog", "item_id", "item_number"]
+__all__ = ["CATALOG_NAME", "MAP_NAME", "PAIRS_NAME", "THUMBNAILS_NAME", "Catalog", "item_id", "item_number"]
 
 CATALOG_NAME = "catalog.sqlite"
 THUMBNAILS_NAME = "thumbnails.sqlite"
+PAIRS_NAME = "pairs.sqlite"
 MAP_NAME = "map.places"
+# Of a library without its catalog only these may be left: what it made by itself, and can make again.
+_DERIVED = (CODES_NAME, MAP_NAME, PAIRS_NAME, THUMBNAILS_NAME)
 _CHANCE_BITS = 20  # of a generation: a catalog restored from a backup counts on to other numbers than the one that was lost
 _LOOK_AT = 1000  # entries of a folder in which a library of a similar name is looked for
 LOCAL = "keep the library on a local disk; the images may lie anywhere"
@@ -100,7 +104,7 @@ class Catalog:
     @staticmethod
     def check_place(folder: Path) -> None:
         """LibraryError if a new library would lie among other things, such as the user's pictures."""
-        names = (CATALOG_NAME, f"{CATALOG_NAME}.new", THUMBNAILS_NAME, MAP_NAME)
+        names = (CATALOG_NAME, f"{CATALOG_NAME}.new", *_DERIVED)
         ours = {path.name for name in names for path in files_of(folder / name)}
         if folder.is_dir() and any(not (p.name.endswith(".lock") or p.name in ours) for p in folder.iterdir()):
             hint = Advice("give ", Setting("library"), " a new folder")
@@ -142,7 +146,7 @@ class Catalog:
     @staticmethod
     def remove(folder: Path) -> None:
         """Take back a new library in which there is nothing. Nobody may have it open to write."""
-        for name in (CATALOG_NAME, THUMBNAILS_NAME, MAP_NAME):
+        for name in (CATALOG_NAME, *_DERIVED):
             for path in files_of(folder / name):
                 path.unlink(missing_ok=True)
 

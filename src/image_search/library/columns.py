@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..paths import from_bytes, nfc
+from .annotations import Column, column_of
 from .catalog import Catalog
 from .facts import sensible
 from .schema import State
@@ -121,6 +122,10 @@ class Columns:
             own = ~np.isnat(mine)
             mine[~own] = _on_the_wall(modified[~own] // 10**9)
             return Pictures(mine, own, pixels[rows], codes[rows], formats.texts, int(unread[rows].sum()))
+
+    def annotation(self, name: str, contents: Numbers) -> Column:
+        """A column of the user's own table. UsageError: there is none of this name."""
+        return column_of(self._catalog, name, contents)
 
     def totals(self) -> dict[str, Any]:
         """Of what can be found: bytes of the files; how many different pictures are of each format, say when they were taken, and were

@@ -9,6 +9,7 @@ from .. import forks
 from ..advice import Advice, Setting, Verb
 from ..errors import ModelError, ModelMismatchError, ModelMissingError, UnknownModelError, UsageError
 from ..models import (
+    MODELS,
     canonical_vectors,
     check_embedder,
     check_runtime,
@@ -21,7 +22,6 @@ from ..models import (
     resolve,
     words_are_here,
     words_record,
-    words_rows,
 )
 from ..types import Embedder, Fingerprint, Float32
 from .catalog import Catalog
@@ -98,7 +98,7 @@ class LibraryModel:
         here = self._given if self._embedder is None else self._embedder
         if here is not None and here.fingerprint.name == theirs.name:
             return hasattr(here, "embed_text")
-        return recorded or any(row.name == theirs.name for row in words_rows())
+        return recorded or any(row.name == theirs.name and row.knows_words for row in MODELS)
 
     def for_a_new_library(self, *, proved: bool = False) -> Embedder:
         """The one that was asked for, or the best that is here. ModelError.
@@ -151,8 +151,8 @@ class LibraryModel:
     def _record(self, model: Embedder, catalog: Catalog) -> None:
         """One statement: there or not there. Pictures can be indexed without the files of their words, and with damaged ones."""
         try:
-            if hasattr(model, "embed_text"):
-                catalog.set_meta(WORDS, words_record(knowing_words(model)))
+            if hasattr(model, "embed_text") and (record := words_record(knowing_words(model))) is not None:
+                catalog.set_meta(WORDS, record)
         except ModelMissingError:
             pass
         except ModelError as error:

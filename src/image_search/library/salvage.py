@@ -25,7 +25,7 @@ from ..paths import from_bytes
 from .catalog import CATALOG_NAME, Catalog, item_id, making
 from .facts import is_good_vector, makes_sense, read_canonical, read_fingerprint
 from .lock import ProcessLock
-from .schema import PAGE_BYTES, State
+from .schema import ANNOTATION_KINDS, PAGE_BYTES, State
 from .sqlite import files_of, marks, translated
 
 __all__ = ["Saved", "find_damage", "salvage"]
@@ -196,8 +196,12 @@ def _fill(catalog: Catalog, rows: _Rows, to: Path) -> Saved:
             catalog.execute(f"INSERT OR IGNORE INTO files VALUES ({marks(kept)})", kept)
         for hash_and_reason in rows.failures:
             catalog.execute("INSERT OR IGNORE INTO failures VALUES (?, ?, ?)", hash_and_reason)
+        for annotation in rows.annotations:
+            catalog.execute("INSERT OR IGNORE INTO annotations (name, sha256, kind, value) VALUES (?, ?, ?, ?)", annotation)
         for path in rows.forgotten:
             catalog.execute("INSERT OR IGNORE INTO forgotten VALUES (?)", (path,))
+        for decision in rows.decisions:
+            catalog.execute("INSERT OR IGNORE INTO decisions VALUES (?, ?, ?, ?)", decision)
         saved.unknown += max([rows.last_file, *rows.files], default=0) - len(rows.files)
         saved.vectors = len(good)
         if isinstance(runtime := rows.meta.get("runtime"), str):
@@ -238,7 +242,9 @@ class _Rows:
         self.content: dict[int, tuple[Any, ...]] = {}
         self.files: dict[int, tuple[Any, ...]] = {}
         self.failures: list[tuple[Any, ...]] = []
+        self.annotations: list[tuple[Any, ...]] = []
         self.forgotten: list[bytes] = []
+        self.decisions: list[tuple[Any, ...]] = []
         self.last_file = 0
         unused = self._unused()
         for page in range(1, len(data) // self.page_size + 1):
@@ -275,6 +281,10 @@ class _Rows:
                 self.mounts.append(row)
             case (bytes(sha256), str(_), str(_)) if len(sha256) == 32:
                 self.failures.append(row)
+            case (str(_), bytes(sha256), str(kind), str(_)) if len(sha256) == 32 and kind in ANNOTATION_KINDS:
+                self.annotations.append(row)
+            case (int(_), bytes(sha256), str(_), int(_)) if len(sha256) == 32:
+                self.decisions.append(row)
             case ("files", int(last)):
                 self.last_file = last
             case (str(key), value) if key not in ("files", ""):

@@ -5,10 +5,12 @@
     mounts    other disks below a root: each is there or away by itself
     content   one row per distinct file content (sha256): the vector and the picture's facts
     files     one row per file path: state, stat, class name, its content
+    annotations  what a table of the user's own says of contents
     failures  contents that no decoder could read, so that copies and re-runs are not tried again
     forgotten paths that the user took out
     passed    how many files the last look passed by, by folder and rule
     unusable  what the last look could not take in and `files` does not say: links, special files, what could not be read just then
+    decisions what the user said of pictures that were shown as copies of one another; by content, so it stays when files move
 
 Moves, copies and "identical" fall out of the split between content and files. `generation` grows with every commit; every row of `files`
 carries the generation that last changed it, which is what a store needs to follow.
@@ -27,7 +29,18 @@ from pathlib import Path
 from ..advice import Advice, Setting
 from ..errors import SALVAGE, LibraryDamagedError, LibraryVersionError
 
-__all__ = ["FILES_IN_ROOTS", "PAGE_BYTES", "SCHEMA", "SCHEMA_VERSION", "UPGRADES", "State", "check_schema", "part_of", "schema_version"]
+__all__ = [
+    "ANNOTATION_KINDS",
+    "FILES_IN_ROOTS",
+    "PAGE_BYTES",
+    "SCHEMA",
+    "SCHEMA_VERSION",
+    "UPGRADES",
+    "State",
+    "check_schema",
+    "part_of",
+    "schema_version",
+]
 
 SCHEMA_VERSION = 3
 # Ten vectors of 384 numbers in a page instead of two in one of 4 KB: a fifth less disk, and a quarter less time to read 100,000 of them.
@@ -109,7 +122,24 @@ CREATE TABLE unusable (
     reason TEXT NOT NULL,
     PRIMARY KEY (root_id, path)
 ) WITHOUT ROWID;
+CREATE TABLE annotations (
+    sha256 BLOB NOT NULL,                   -- of the content that it is about, whether the library has that now or not
+    name TEXT NOT NULL,                     -- the column of the user's table
+    kind TEXT NOT NULL,                     -- see ANNOTATION_KINDS, the same in all of a column
+    value TEXT NOT NULL,                    -- what is missing has no row
+    PRIMARY KEY (name, sha256)
+) WITHOUT ROWID;
+CREATE INDEX annotations_by_content ON annotations (sha256);
+CREATE TABLE decisions (
+    id INTEGER NOT NULL,                    -- one decision: a row for each of its pictures
+    sha256 BLOB NOT NULL,                   -- 32 bytes. Not the row of a content, which may leave and come back
+    word TEXT NOT NULL,                     -- see library.decisions
+    made INTEGER NOT NULL,                  -- seconds since 1970
+    PRIMARY KEY (id, sha256)
+) WITHOUT ROWID;
 """
+
+ANNOTATION_KINDS = ("number", "text", "date")
 
 
 def _statement(what: str) -> str:
@@ -121,7 +151,7 @@ def _statement(what: str) -> str:
 # What each format has that the one before it had not, as SCHEMA makes it; columns stand in UPGRADES and READ_AS.
 NEW_IN: dict[int, tuple[str, ...]] = {
     2: ("INDEX content_by_rules", "INDEX content_with_note", "TABLE mounts", "TABLE passed", "TABLE unusable"),
-    3: ("INDEX content_facts",),
+    3: ("INDEX content_facts", "TABLE annotations", "INDEX annotations_by_content", "TABLE decisions"),
 }
 
 

@@ -20,7 +20,7 @@ from .facts import are_units, check_vector, checksum, no_sense, sensible
 from .schema import FILES_IN_ROOTS, State
 from .sqlite import in_parts, marks
 
-__all__ = ["Numbers", "Vectors", "changed_count", "gone", "records", "renew_codes"]
+__all__ = ["Numbers", "Vectors", "changed_count", "gone", "hashes", "records", "renew_codes"]
 
 Numbers = npt.NDArray[np.int64]
 
@@ -259,6 +259,14 @@ def _pages(catalog: Catalog, contents: Numbers) -> Iterator[list[Any]]:
 
 def _with_spare(count: int) -> int:
     return count + int(VECTORS_SPARE * count) + 64
+
+
+def hashes(catalog: Catalog) -> dict[int, tuple[bytes, int]]:
+    """(sha256, checksum of its vector) of every content, also of those without a file."""
+    found: dict[int, tuple[bytes, int]] = {}
+    for page in catalog.pages("SELECT id, sha256, checksum FROM content", types=(int, bytes, int)):
+        found.update((number, (sha256, check)) for number, sha256, check in page)
+    return found
 
 
 # --- for a store that follows -------------------------------------------------------------------------------------------------

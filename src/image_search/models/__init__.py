@@ -16,6 +16,7 @@ from .proof import canonical_vectors, check_embedder, prove, prove_words, rememb
 from .rows import MODELS, ModelRow, full_precision_of, near_identical, words_rows
 from .runtimes import RUNTIMES, Runtime, check_runtime
 from .vectors import canonical_pictures, check_same_vectors
+from .vocabulary import Tag, Vocabulary, VocabularyEmbedder, calibration_of, centre_of_words, vocabulary_of
 from .words import NEUTRAL_PHRASES, chances, checked_phrase, knowing_words
 
 __all__ = [
@@ -24,8 +25,13 @@ __all__ = [
     "RUNTIMES",
     "ModelRow",
     "Runtime",
+    "Tag",
+    "Vocabulary",
+    "VocabularyEmbedder",
+    "calibration_of",
     "canonical_pictures",
     "canonical_vectors",
+    "centre_of_words",
     "chances",
     "check_embedder",
     "check_runtime",
@@ -42,6 +48,7 @@ __all__ = [
     "prove_words",
     "remember",
     "resolve",
+    "vocabulary_of",
     "words_are_here",
     "words_record",
     "words_rows",

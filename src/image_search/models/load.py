@@ -19,6 +19,7 @@ from .rows import ModelRow, full_precision_of
 from .runtimes import Runtime, runtimes_for
 from .tokenizer import read_tokenizer
 from .vectors import canonical_pictures
+from .vocabulary import VocabularyEmbedder, read_vocabulary
 from .words import TextTower, WordsEmbedder
 
 __all__ = ["load_model", "loss_in_int8", "open_row"]
@@ -55,6 +56,9 @@ def open_row(row: ModelRow, *, runtime: str | None = None, threads: int | None =
     chosen = next(one for one in able if one.weights == files.kind)
     checkpoint = _read(row, files, threads or available_cpus())
     pictures = chosen.open(checkpoint)
+    if row.vocabulary is not None:
+        place, digest = files.folder / row.vocabulary, checkpoint.weights_sha256
+        return VocabularyEmbedder(pictures, lambda: read_vocabulary(place, digest, pictures.fingerprint.dim))
     facts = replace(checkpoint, weights=None)  # what was read is not kept for the words' sake: 372 MB of SigLIP 2
     return WordsEmbedder(pictures, lambda: _text_tower(facts, chosen)) if checkpoint.knows_words else pictures
 

@@ -24,6 +24,7 @@ from ..types import Embedder, Fingerprint, Float32, TextEmbedder
 from .recipe import check_fingerprint
 from .runtimes import RUNTIMES
 from .vectors import canonical_pictures, check_same_vectors
+from .vocabulary import VocabularyEmbedder
 from .words import NEUTRAL_PHRASES
 
 __all__ = ["canonical_vectors", "check_embedder", "prove", "prove_words", "remember", "words_record"]
@@ -103,8 +104,13 @@ def prove(embedder: Embedder, canonical: Float32, made_with: Fingerprint, *, fro
         remember(embedder, canonical)
 
 
-def words_record(embedder: TextEmbedder) -> bytes:
-    """What a library keeps of its model's words: 32 bytes (sha256 of their files and rules), then float32 (8, D) of neutral phrases."""
+def words_record(embedder: TextEmbedder) -> bytes | None:
+    """What a library keeps of its model's words: 32 bytes (sha256 of their files and rules), then float32 (8, D) of neutral phrases.
+
+    None: nothing. A vocabulary is bound to its pictures' model by its own file, and may be learnt anew.
+    """
+    if isinstance(embedder, VocabularyEmbedder):
+        return None
     vectors = embedder.embed_text(NEUTRAL_PHRASES)
     return bytes.fromhex(embedder.words_sha256) + np.ascontiguousarray(vectors, "<f4").tobytes()
 

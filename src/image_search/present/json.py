@@ -9,7 +9,7 @@ from typing import Any
 from ..paths import as_text
 from ..types import Match, Vote
 
-__all__ = ["SCHEMA", "matches_json"]
+__all__ = ["CSV_COLUMNS", "FAILED_SCHEMA", "SCHEMA", "csv_rows", "failed_csv_row", "failed_json", "matches_json"]
 
 _MATCH: dict[str, Any] = {
     "id": {"type": "string", "description": "the library item; works wherever a path does"},
@@ -97,6 +97,17 @@ SCHEMA: dict[str, Any] = {
 }
 
 
+# Of several searches each that fails; the others keep SCHEMA.
+FAILED_SCHEMA: dict[str, Any] = {
+    "type": "object",
+    "additionalProperties": False,
+    "required": ["query", "error"],
+    "properties": {"query": {"type": "string"}, "error": {"type": "string", "description": "one line: what was wrong with this image"}},
+}
+
+CSV_COLUMNS = ("query", *_MATCH, "error")
+
+
 def matches_json(
     matches: Sequence[Match], *, query: str | Sequence[str], model: str, exact: bool, vote: Vote | None = None
 ) -> dict[str, Any]:
@@ -112,6 +123,23 @@ def matches_json(
         "vote": None if vote is None else {"name": _unicode(vote.name), "votes": vote.votes, "of": vote.of},
         "matches": [_match_json(m) for m in matches],
     }
+
+
+def failed_json(query: str, error: str) -> dict[str, Any]:
+    """One of many searches that has no matches, and why: keeps `FAILED_SCHEMA`."""
+    return {"query": _unicode(query), "error": _unicode(error)}
+
+
+def csv_rows(query: str, matches: Sequence[Match]) -> list[list[Any]]:
+    """A row of `CSV_COLUMNS` for each match, its numbers as in `matches_json`; one with the query alone where there is none."""
+    found = [_match_json(match) for match in matches]
+    if not found:
+        return [[_unicode(query), *[""] * (len(CSV_COLUMNS) - 1)]]
+    return [[_unicode(query), *("" if row[name] is None else row[name] for name in CSV_COLUMNS[1:-1]), ""] for row in found]
+
+
+def failed_csv_row(query: str, error: str) -> list[Any]:
+    return [_unicode(query), *[""] * (len(CSV_COLUMNS) - 2), _unicode(error)]
 
 
 def _match_json(match: Match) -> dict[str, Any]:

@@ -7,13 +7,13 @@ import warnings
 from collections.abc import Callable, Iterator
 from typing import Protocol
 
-__all__ = ["Bar", "bar", "bars"]
+__all__ = ["Bar", "bar", "bars", "telling"]
 
 
 class Bar(Protocol):
-    """Called with how many images are done, how many there are, and how many of those done had to be skipped."""
+    """Called with how many images are done, how many there are (None: not known), and how many of those done had to be skipped."""
 
-    def __call__(self, done: int, total: int, skipped: int = 0) -> None: ...
+    def __call__(self, done: int, total: int | None, skipped: int = 0) -> None: ...
 
 
 @contextlib.contextmanager
@@ -25,7 +25,7 @@ def bar(what: str, total: int | None = None) -> Iterator[Bar]:
 
     with tqdm(total=total, unit="img", desc=what, disable=True if total == 0 else None, dynamic_ncols=True) as line:
 
-        def show(done: int, total: int, skipped: int = 0) -> None:
+        def show(done: int, total: int | None, skipped: int = 0) -> None:
             line.total = total
             line.update(done - line.n)
             if skipped:
@@ -46,3 +46,13 @@ def bars() -> Iterator[Callable[[str, int, int], None]]:
             open_bars[what](done, total)
 
         yield show
+
+
+@contextlib.contextmanager
+def telling(progress: bool | Callable[[int, int, int], None], what: str, total: int) -> Iterator[Callable[[int, int, int], None]]:
+    """Who is told how far a run is: a bar of this name, a caller's function, nobody."""
+    if progress is not True:
+        yield progress or (lambda *_: None)
+        return
+    with bar(what, total) as shown:
+        yield shown

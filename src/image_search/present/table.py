@@ -16,12 +16,23 @@ if TYPE_CHECKING:
     from ..evaluate.run import Evaluation
     from ..evaluate.words import WordFigures
 
-__all__ = ["columned", "evaluation_table", "marks", "matches_table", "measures", "outdated_line", "passed_lines", "report_table"]
+__all__ = [
+    "changes_line",
+    "columned",
+    "columns_table",
+    "evaluation_table",
+    "marks",
+    "matches_table",
+    "measures",
+    "outdated_line",
+    "passed_lines",
+    "report_table",
+]
 
 NONE = "-"
 GAP = "  "
 NARROWEST_NAME, NARROWEST_URI = 8, 16  # cells
-LEFT = {"name", "note", "uri", "model", "other", "neighbours say", "rest goes to"}
+LEFT = {"kind", "name", "note", "uri", "model", "other", "neighbours say", "rest goes to"}
 
 
 def matches_table(matches: Sequence[Match], *, width: int | None = None, vote: Vote | None = None) -> str:
@@ -146,8 +157,11 @@ def evaluation_table(evaluations: Sequence[Evaluation]) -> str:
             "words": lambda w: w.accuracy, "words P@10": lambda w: w.p10, "words mAP": lambda w: w.map
         }  # fmt: skip
         columns |= {t: ["" if e.words is None else f"{say(e.words):.3f}" for e in evaluations] for t, say in of_words.items()}
-    skipped = [f"{e.skipped:,} files could not be read" for e in evaluations[:1] if e.skipped]
-    return "\n".join([*_lines(columns), *skipped])
+    remarks = [f"{e.skipped:,} files could not be read" for e in evaluations[:1] if e.skipped]
+    for one in evaluations:
+        if one.words is not None and one.words.classes < one.words.of:
+            remarks.append(f"words: of the {one.words.classes:,} of {one.words.of:,} class names that {shown(one.model)} knows")
+    return "\n".join([*_lines(columns), *remarks])
 
 
 def report_table(report: IndexReport, *, say: Callable[[Named], str] = in_python) -> str:
@@ -168,6 +182,21 @@ def report_table(report: IndexReport, *, say: Callable[[Named], str] = in_python
     if report.outdated:
         lines.append(outdated_line(report.outdated, say))
     return "\n".join([*lines, f"{'took':<10}{report.seconds:>9,.1f} s"])
+
+
+def changes_line(report: IndexReport) -> str:
+    """What an index run has changed, in one line; "" for nothing."""
+    counts = ("added", "updated", "moved", "missing", "excluded", "pruned", "renewed")
+    said = [f"{getattr(report, word):,} {word}" for word in counts if getattr(report, word)]
+    return ", ".join([*said, *([f"{len(report.skipped):,} skipped"] if said and report.skipped else [])])
+
+
+def columns_table(columns: Sequence[tuple[str, str, int]]) -> str:
+    """The columns of the user's own tables: name, kind, how many different images have a value."""
+    if not columns:
+        return "no columns"
+    texts = {"name": [shown(name) for name, _, _ in columns], "kind": [kind for _, kind, _ in columns]}
+    return "\n".join(_lines(texts | {"images": [f"{images:,}" for _, _, images in columns]}))
 
 
 def passed_lines(passed: Sequence[Passed]) -> list[str]:

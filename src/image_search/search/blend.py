@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..errors import UsageError
-from ..models import NEUTRAL_PHRASES
+from ..models import centre_of_words
 from ..types import Float32
 from .query import Query, QueryReader
 from .search import Searcher
@@ -37,7 +37,7 @@ def blend(parts: Sequence[Part], centres: Callable[[], tuple[Float32, Float32]])
 
     Args:
         parts: at least one that counts for.
-        centres: gives float32 (D,) twice, the mean of the library's pictures and that of neutral phrases; asked only where it is needed.
+        centres: gives float32 (D,) twice, the mean of the library's pictures and `models.centre_of_words`; asked only where it is needed.
 
     Raises:
         UsageError: they cancel each other out.
@@ -59,7 +59,7 @@ def blended(queries: Sequence[Query], searcher: Searcher, reader: QueryReader) -
     """`blend` for queries of one library."""
 
     def centres() -> tuple[Float32, Float32]:
-        return searcher.centre(), np.mean(reader.words().embed_text(NEUTRAL_PHRASES), axis=0, dtype=np.float64)
+        return searcher.centre(), centre_of_words(reader.words())
 
     return blend([Part(query.vector, query.words, query.less, query.weight) for query in queries], centres)
 

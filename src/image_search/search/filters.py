@@ -13,6 +13,7 @@ from ..advice import Advice, Setting
 from ..errors import UsageError
 from ..images.formats import FORMATS
 from ..types import Match
+from .where import Where, parsed
 
 __all__ = ["Filters", "family", "formats_named", "known_formats", "undated_line"]
 
@@ -30,6 +31,7 @@ class Filters:
             says none. None: any.
         min_pixels: width times height at least this.
         formats: one of these, as the catalog names them; empty: any.
+        where: a condition on the columns of the user's own table, see `search.where`.
         other_than: folders (absolute, "/" at the end, NFC) whose own files are left out: those of the query.
         min_similarity: cosine at least this.
         min_closeness: closeness at least this.
@@ -45,6 +47,7 @@ class Filters:
     until: datetime | None = None
     min_pixels: int | None = None
     formats: tuple[str, ...] = ()
+    where: Where | None = None
     other_than: frozenset[str] = frozenset()
     min_similarity: float | None = None
     min_closeness: float | None = None
@@ -76,6 +79,7 @@ class Filters:
         until: Any = None,
         min_pixels: int | None = None,
         formats: str | Sequence[str] | None = (),
+        where: str | None = None,
         min_similarity: float | None = None,
         min_closeness: float | None = None,
         min_probability: float | None = None,
@@ -99,6 +103,7 @@ class Filters:
             until=after,
             min_pixels=None if min_pixels is None else given.whole(min_pixels, "min_pixels", most=10**12, hint=pixels),
             formats=formats_named(given.texts(formats, "formats")),
+            where=None if where is None else parsed(given.text(where, "where")),
             min_similarity=(
                 None if min_similarity is None else given.number(min_similarity, "the least similarity", least=-1, most=1, hint=similar)
             ),

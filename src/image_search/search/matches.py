@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import os
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
 
+from .. import given
 from ..config import PICTURE_SIDE, VOTE_CLOSENESS, VOTE_LEAST, VOTE_NEAREST, available_cpus
 from ..errors import DecodeError
 from ..images.opening import FileInRoot
 from ..library.catalog import item_number
 from ..library.library import Library
 from ..types import Match, Preprocess, Region, UInt8, Vote
+from .copying import Copies, copy_files
 from .query import Query
 
 if TYPE_CHECKING:
@@ -93,6 +96,18 @@ class Matches(Sequence[Match]):
 
         likes = [q.label for q in self.queries if not q.less]
         return matches_json(self._matches, query=likes, model=self.model, exact=self.exact, vote=self.vote())
+
+    def copy_to(self, folder: str | os.PathLike[str], *, progress: Callable[[int, int], object] | None = None) -> Copies:
+        """Copy the matches' files into a folder, made if need be, with their times; nothing there is ever replaced. See `copying.Copies`.
+
+        Two of one name are told apart by a number: "a (2).jpg". progress: gets (done, total).
+
+        Raises UsageError (no folder, or one of the library's or of its images), DiskFullError, ImageSearchError (it cannot be written).
+        """
+        with contextlib.closing(Library(self.library)) as library:
+            place = given.path(folder, "the folder of the copies")
+            tell = (lambda done, total: None) if progress is None else given.function(progress, "progress")
+            return copy_files(self._matches, place, library.reader(), tell)
 
     def figure(self) -> Figure:
         """The comparison: the query beside its matches. Pictures are decoded now; one that cannot be read is drawn from its thumbnail."""

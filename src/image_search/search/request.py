@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, cast, get_args
 
@@ -15,7 +15,7 @@ from .filters import Filters
 from .query import Source
 from .search import How
 
-__all__ = ["Request", "as_list", "as_region"]
+__all__ = ["Request", "as_list", "as_region", "check_many"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +69,12 @@ class Request:
             copies=given.truth(copies, "copies"),
             how=cast(How, given.one_of(how, "how", get_args(How))),
         )
+
+
+def check_many(images: object) -> None:
+    """UsageError unless these are several, in a list or the like: a text or bytes are one."""
+    if isinstance(images, (str, bytes)) or not isinstance(images, Iterable):
+        raise UsageError(f"the images must be several, in a list or the like, not {type(images).__name__}")
 
 
 def as_list(images: Source | Sequence[Source]) -> list[Any]:

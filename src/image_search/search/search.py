@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import time
-from collections.abc import Iterable
-from typing import Any, Literal, NamedTuple
+from collections.abc import Callable, Iterable, Sequence
+from typing import Literal, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -23,28 +22,23 @@ from ..config import (
     STORE_PAYS_FROM,
 )
 from ..errors import SALVAGE, DiskFullError, ImageSearchError, LibraryDamagedError, StoreError, UsageError
-from ..library.catalog import item_id, item_number
+from ..library.catalog import item_number
 from ..library.codes import Codes, can_compare
-from ..library.disks import Disks
-from ..library.reading import File, Item, Reader
+from ..library.reading import Reader
 from ..library.vectors import Numbers
-from ..models import chances
-from ..paths import modified, uri_of
 from ..stores.exact import top_k, top_k_by_codes
 from ..stores.replica import StoreReplica
 from ..types import Float32, Match, VectorStore
 from . import closeness
 from .filters import Filters
 from .meaning import OF_PICTURES, Meaning
+from .rank import Found, matches_of, near_enough, nearest
 from .sieve import Passing, Sieve
 
 __all__ = ["How", "Searcher"]
 
 How = Literal["auto", "exact", "store"]
-_Found = tuple[File, float]  # and its similarity
-
-# A cosine of the same vector is off by some 1e-16; bytes that are the query's own are as near as can be.
-_SAME = 1 - 1e-6
+T = TypeVar("T")
 
 
 class Searcher:
@@ -86,12 +80,7 @@ class Searcher:
             UsageError: closeness asked for in a small library. StoreError: the store was demanded and cannot answer.
         """
         with self._using, self.reader.snapshot():
-            scale = closeness.load(self.reader) if meaning.closeness else None
-            if filters.min_closeness is not None and scale is None:
-                raise UsageError(
-                    f"there is no closeness here: it needs {MIN_CLOSENESS_IMAGES} images, and an `index` that came to its end",
-                    hint=Advice("use ", Setting("min_similarity"), ", or index again"),
-                )
+            scale = self._scale(filters, meaning)
             same_contents = self._contents_of(same)
             left_out = self._contents_of(filters.leave_out)
             store = self._ready_store(how, filters)
@@ -99,9 +88,19 @@ class Searcher:
             exact = found is None
             if found is None:
                 found = self._exactly(query, n, filters, left_out, same_contents)
-            enough = _near_enough(_nearest(found, n, same_contents), filters, scale, meaning)
+            enough = near_enough(nearest(found, n, same_contents), filters, scale, meaning)
             items = self.reader.items([numbered.file.number for numbered in enough])
-        return _matches(enough, same_contents, items, self.reader), exact
+        return matches_of(enough, same_contents, items, self.reader), exact
+
+    def _scale(self, filters: Filters, meaning: Meaning = OF_PICTURES) -> Float32 | None:
+        """The library's closeness sample; UsageError where there is none and a filter asks for it."""
+        scale = closeness.load(self.reader) if meaning.closeness else None
+        if filters.min_closeness is not None and scale is None:
+            raise UsageError(
+                f"there is no closeness here: it needs {MIN_CLOSENESS_IMAGES} images, and an `index` that came to its end",
+                hint=Advice("use ", Setting("min_similarity"), ", or index again"),
+            )
+        return scale
 
     def centre(self) -> Float32:
         """float32 (D,): the mean of the vectors of up to 1,000 images from all over the library."""
@@ -145,26 +144,70 @@ class Searcher:
 
     # --- exact --------------------------------------------------------------------------------------------------------------
 
-    def _exactly(self, query: Float32, n: int, filters: Filters, left_out: set[int], same: set[int]) -> list[_Found]:
+    def search_many(
+        self, queries: Float32, n: int, filters: Filters, same: Sequence[frozenset[bytes]], *, exclude_self: bool = False
+    ) -> list[list[Match]]:
+        """The n nearest files of each of many queries, every image compared: as `search` finds them one by one.
+
+        Args:
+            queries: float32 (Q, D), each of unit length. same: for each the contents (sha256) whose files are "identical".
+            exclude_self: leave those out.
+        """
+        with self._using, self.reader.snapshot():
+            return self._trusting(lambda: self._compared_many(queries, n, filters, same, exclude_self))
+
+    def _compared_many(
+        self, queries: Float32, n: int, filters: Filters, same: Sequence[frozenset[bytes]], exclude_self: bool
+    ) -> list[list[Match]]:
+        scale = self._scale(filters)
+        self._vectors.load_rows()  # for many questions that is less work than the codes are
+        mask, passing = self._passing(filters)
+        identical = [self._contents_of(hashes) for hashes in same]
+        left_out = [contents if exclude_self else set() for contents in identical]
+        spare = max(map(len, left_out), default=0)
+        found, cosines = top_k(self._vectors.rows, queries, n + spare, mask=mask, ties=True)
+        answers = []
+        for query, rows, similar, mine, without in zip(queries, found, cosines, identical, left_out, strict=True):
+            similarity = dict(zip(self._vectors.contents[rows].tolist(), similar.tolist(), strict=True))
+            kept = {content: cosine for content, cosine in similarity.items() if content not in without}
+            files = self._with_files(query, kept, passing, mine - without)
+            enough = near_enough(nearest(files, n, mine), filters, scale, OF_PICTURES)
+            items = self.reader.items([numbered.file.number for numbered in enough])
+            answers.append(matches_of(enough, mine, items, self.reader))
+        return answers
+
+    def _exactly(self, query: Float32, n: int, filters: Filters, left_out: set[int], same: set[int]) -> list[Found]:
+        return self._trusting(lambda: self._compared(query, n, filters, left_out, same))
+
+    def _trusting(self, compare: Callable[[], T]) -> T:
+        """Compare with the vectors of now; once more where it was only the file of codes that told of other contents than the catalog."""
         self._vectors.refresh()
         try:
-            return self._compared(query, n, filters, left_out, same)
-        except LibraryDamagedError:  # is it the catalog, or only the file of codes that tells of other contents?
+            return compare()
+        except LibraryDamagedError:
             if not self._vectors.distrust_file():
                 raise
-        return self._compared(query, n, filters, left_out, same)
+        return compare()
 
-    def _compared(self, query: Float32, n: int, filters: Filters, left_out: set[int], same: set[int]) -> list[_Found]:
+    def _compared(self, query: Float32, n: int, filters: Filters, left_out: set[int], same: set[int]) -> list[Found]:
+        mask, passing = self._passing(filters)
         contents = self._vectors.contents
-        passing = self._sieve.passing(filters) if filters.by_file else None
-        mask = None if passing is None else self._rows_of(passing)
         if left_out:
             keep = ~np.isin(contents, np.fromiter(left_out, np.int64))
             mask = keep if mask is None else mask & keep
         rows, cosines = self._compare(query, n, mask)
         similarity = dict(zip(contents[rows].tolist(), cosines.tolist(), strict=True))
+        return self._with_files(query, similarity, passing, same - left_out)
+
+    def _passing(self, filters: Filters) -> tuple[npt.NDArray[np.bool_] | None, Passing | None]:
+        """Which of the vectors pass, bool (N,), and which files do; None: all."""
+        passing = self._sieve.passing(filters) if filters.by_file else None
+        return None if passing is None else self._rows_of(passing), passing
+
+    def _with_files(self, query: Float32, similarity: dict[int, float], passing: Passing | None, same: set[int]) -> list[Found]:
+        """The files of these contents and of the identical ones, as far as they pass."""
         # A content may be kept of which no file can be found now: missing, or left out by a rule.
-        there = self.reader.files_with(list(same - left_out)) if same else []
+        there = self.reader.files_with(list(same)) if same else []
         passed = [file.content for file in there if passing is None or passing.has(file.number)]
         similarity |= {content: _cosine(vector, query) for content, vector in self.reader.vectors(dict.fromkeys(passed)).items()}
         files = self.reader.files_with(list(similarity))
@@ -233,7 +276,7 @@ class Searcher:
 
     def _from_store_or_none(
         self, store: VectorStore, query: Float32, n: int, left_out: set[int], how: How, same: set[int]
-    ) -> list[_Found] | None:
+    ) -> list[Found] | None:
         """None: it failed, and is left alone for a while; the catalog answers unless the store was demanded."""
         try:
             return self._from_store(store, query, n, left_out, same)
@@ -247,7 +290,7 @@ class Searcher:
             self._ask_again = time.monotonic() + STORE_ASK_AGAIN_SECONDS
             return None
 
-    def _from_store(self, store: VectorStore, query: Float32, n: int, left_out: set[int], same: set[int]) -> list[_Found]:
+    def _from_store(self, store: VectorStore, query: Float32, n: int, left_out: set[int], same: set[int]) -> list[Found]:
         """The store says which; the catalog's vectors say how near."""
         spare = sum(len(self.reader.files_with([content])) for content in left_out)
         (ids,), _ = store.query(query[None, :], n + spare)
@@ -278,6 +321,7 @@ _SETTINGS = {
     "until": Setting("until"),
     "min_pixels": Setting("min_pixels"),
     "formats": Setting("formats"),
+    "where": Setting("where"),
 }
 
 
@@ -285,66 +329,3 @@ def _cosine(vector: Float32, query: Float32) -> float:
     """As exact search computes it."""
     _, (cosines,) = top_k(vector[None, :], query[None, :], 1)
     return float(cosines[0])
-
-
-def _nearest(found: list[_Found], n: int, same: set[int]) -> list[_Found]:
-    """The n most similar; of equal ones first the identical, then by id. From here on what is sorted, filtered and shown is one number."""
-    rows = [(file, 1.0 if file.content in same and cosine > _SAME else cosine) for file, cosine in found]
-    return sorted(rows, key=lambda row: (-row[1], row[0].content not in same, row[0].number))[:n]
-
-
-class _Numbered(NamedTuple):
-    """A file found, and its numbers; see `Match`."""
-
-    file: File
-    similarity: float
-    closeness: float | None
-    probability: float | None
-
-
-def _near_enough(found: list[_Found], filters: Filters, scale: Float32 | None, meaning: Meaning) -> list[_Numbered]:
-    """Those from the first on that are. `found`: nearest first; `scale`: the library's closeness sample."""
-    numbered: list[_Numbered] = []
-    least = (filters.min_similarity, filters.min_closeness, filters.min_probability)
-    limited = any(wanted is not None for wanted in least)
-    similarities = [similarity for _, similarity in found]
-    fits: list[Any] = [None] * len(found) if meaning.calibration is None else chances(similarities, meaning.calibration).tolist()
-    for (file, similarity), fit in zip(found, fits, strict=True):
-        numbers = _Numbered(file, similarity, closeness.percentile(similarity, scale), fit)
-        if limited and any(has is not None and wanted is not None and has < wanted for wanted, has in zip(least, numbers[1:], strict=True)):
-            break
-        numbered.append(numbers)
-    return numbered
-
-
-def _matches(found: list[_Numbered], same: set[int], items: dict[int, Item], reader: Reader) -> list[Match]:
-    matches: list[Match] = []
-    disks: Disks | None = None
-    for rank, (file, similarity, close, fits) in enumerate(found, 1):
-        absent = not os.path.lexists(file.path)
-        if absent and disks is None:
-            disks = reader.disks()
-        away = absent and disks is not None and disks.away(file.path)
-        item = items[file.number]
-        match = Match(
-            id=item_id(file.number),
-            rank=rank,
-            name=file.name,
-            similarity=similarity,
-            closeness=close,
-            path=file.path,
-            uri=uri_of(file.path),
-            identical=file.content in same,
-            offline=away,
-            gone=absent and not away,
-            root=file.root,
-            width=item.width,
-            height=item.height,
-            format=item.format,
-            bytes=item.size,
-            captured=item.captured,
-            modified=modified(item.mtime_ns),
-            probability=fits,
-        )
-        matches.append(match)
-    return matches

@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from ..config import SIEVE_MASKS
 from ..given import guess
+from ..library.annotations import Column
 from ..library.columns import Classes, Columns, Pictures, Places
 from ..library.reading import Reader
 from ..library.vectors import Numbers
@@ -50,6 +51,7 @@ class Sieve:
         self._known: frozenset[str] = frozenset()  # the classes
         self._places: Places | None = None
         self._pictures: Pictures | None = None
+        self._annotations: dict[str, Column] = {}
         self._masks: dict[tuple[str, Any], Mask] = {}  # what each filter lets through, the one asked for last at the end
         self._last: tuple[object, Passing] | None = None
 
@@ -125,6 +127,12 @@ class Sieve:
             self._pictures = self._columns.pictures(contents)
         return self._pictures
 
+    def annotation(self, name: str) -> Column:
+        contents = self.classes.contents
+        if name not in self._annotations:
+            self._annotations[name] = self._columns.annotation(name, contents)
+        return self._annotations[name]
+
     # --- one filter ---------------------------------------------------------------------------------------------------------
 
     def _let_through(self, name: str, value: Any) -> Mask:
@@ -177,4 +185,5 @@ _FILTERS: dict[str, Callable[[Sieve, Any], Mask]] = {
     "min_pixels": lambda sieve, least: sieve.pictures.pixels >= least,
     "formats": Sieve.of_formats,
     "other_than": Sieve.outside,
+    "where": lambda sieve, where: where.mask(sieve.annotation, len(sieve.classes.numbers)),
 }

@@ -20,6 +20,7 @@
     pictures.py   what is shown: its pictures, and those that were given
     searching.py  asking it
     jobs.py       the one index run in the background
+    watching.py   index runs of its own, for serve --watch
     uploads.py    the pictures that were sent, for a while
     kept.py       the same as files in the user's cache folder
     recent.py     what was used last, up to a weight

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
-__all__ = ["Asked", "Dates", "Facets", "FacetsRequest", "FileFilters", "FormatCount", "Schema", "Word"]
+__all__ = ["Asked", "ColumnKind", "Dates", "Facets", "FacetsRequest", "FileFilters", "FormatCount", "Schema", "Word"]
 
 
 class Schema(BaseModel):
@@ -35,12 +35,14 @@ class FileFilters(Asked):
     min_pixels: int | None = Field(None, ge=1, le=10**12, description="width times height at least this")
     formats: list[Word] = Field([], max_length=30, description='only files of these formats: "jpeg", "heic", ...')
 
+    where: str = Field("", max_length=2000, description='a condition on the columns of the user\'s own table: "price < 20"')
+
     def given(self, *, dates: bool = True) -> dict[str, Any]:
         """As `Filters.checked` and `ImageSearchEngine.search` take them."""
         since, until = (self.since or None, self.until or None) if dates else (None, None)
         return {
             "path": self.path or None, "not_path": self.not_path, "not_names": self.not_names, "since": since, "until": until,
-            "min_pixels": self.min_pixels, "formats": self.formats,
+            "min_pixels": self.min_pixels, "formats": self.formats, "where": self.where or None,
         }  # fmt: skip
 
 
@@ -65,8 +67,14 @@ class FormatCount(Schema):
     images: int
 
 
+class ColumnKind(Schema):
+    name: str
+    kind: str = Field(description="number, text or date")
+
+
 class Facets(Schema):
     """What there is to choose from under the other filters."""
 
     dates: Dates
     formats: list[FormatCount] = Field(description="the most frequent first")
+    columns: list[ColumnKind] = Field(description="of the user's own tables: what `where` can ask for")

@@ -6,6 +6,7 @@ import os
 from datetime import UTC, datetime
 
 from ..images.formats import rules_of
+from ..library.annotations import said_of
 from ..library.catalog import item_id
 from ..library.disks import Disks
 from ..library.reading import Item, Reader, reason_code
@@ -66,6 +67,7 @@ def facts(library: OpenLibrary, id: str) -> Facts:
     row = _row(item, Whereabouts(library.reader))
     return Facts(
         **row.model_dump(),
+        annotations={shown(name): shown(value) for name, value in said_of(library.reader.catalog, item.sha256)},
         copies=library.reader.copies(item),
         offline=row.state == "away",
         gone=row.state == "gone",

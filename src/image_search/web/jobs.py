@@ -6,7 +6,7 @@ import logging
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
@@ -15,6 +15,8 @@ from ..config import PAGE_RATE_SECONDS, PAGE_RUN_END_SECONDS
 from ..engine import ImageSearchEngine
 from ..errors import ImageSearchError
 from ..library.catalog import Catalog
+from ..present.table import changes_line
+from ..types import IndexReport
 
 __all__ = ["Job", "Jobs", "Phase"]
 
@@ -51,6 +53,7 @@ class Jobs:
     def __init__(self, engine: ImageSearchEngine) -> None:
         self._engine = engine
         self._lock = threading.Lock()
+        self._turn = threading.Lock()  # of whoever indexes: a run that was asked for waits for a look that nobody sees
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
         self._job = Job()
@@ -88,6 +91,49 @@ class Jobs:
 
         return self._begin("drawing", str(folder), work)
 
+    def look(self, folders: Sequence[str], stop: threading.Event) -> IndexReport:
+        """An index run of the program's own, in the thread that asks; the page shows it from where there is something to embed, or its end
+        where something has changed. Ends at its next commit once `stop` is set. Raises what `index` raises."""
+        shown = False
+        job = Job("indexing", ", ".join(folders))
+
+        def show(done: int, total: int, skipped: int) -> None:
+            nonlocal shown
+            if stop.is_set():
+                raise _StoppedError
+            with self._lock:
+                if total and not shown and not self.running:
+                    shown, self._first = True, False
+                    self._show_new(job)
+            if shown:
+                self._show(done, total, skipped)
+
+        with self._turn:
+            try:
+                report = self._engine.index(folders, progress=show)
+            except _StoppedError:
+                if shown:
+                    self._set(replace(self._job, state="stopped", seconds_left=None))
+                return IndexReport()
+            except ImageSearchError as error:
+                if shown or not self.running:
+                    self._set(replace(job, state="failed", error=error))
+                raise
+        with self._lock:
+            if not shown and changes_line(report) and not self.running:
+                shown = True
+                self._show_new(job)
+        if shown:
+            self._end(report)
+        return report
+
+    def _show_new(self, job: Job) -> None:
+        self._stop.clear()
+        self._marks.clear()
+        self._marks.append((time.monotonic(), 0))
+        self.runs += 1
+        self._set(job)
+
     def stop(self) -> None:
         """Ask the run to end at its next commit."""
         self._stop.set()
@@ -102,18 +148,16 @@ class Jobs:
         with self._lock:
             if self.running:
                 return False
-            self._stop.clear()
-            self._marks.clear()
             self._first = not Catalog.exists(self._engine.library)
-            self.runs += 1
-            self._set(Job(phase, folder))
+            self._show_new(Job(phase, folder))
             self._thread = threading.Thread(target=self._run, args=(work,), name="page-index", daemon=True)
             self._thread.start()
             return True
 
     def _run(self, work: Callable[[], None]) -> None:
         try:
-            work()
+            with self._turn:
+                work()
         except _StoppedError:
             self._set(replace(self._job, state="stopped", seconds_left=None))
         except ImageSearchError as error:
@@ -126,7 +170,9 @@ class Jobs:
     def _index(self, folder: str) -> None:
         self._marks.clear()
         self._marks.append((time.monotonic(), 0))
-        report = self._engine.index(folder, progress=self._show)
+        self._end(self._engine.index(folder, progress=self._show))
+
+    def _end(self, report: IndexReport) -> None:
         self._set(
             replace(
                 self._job,

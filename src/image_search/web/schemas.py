@@ -274,6 +274,7 @@ class WallShown(Schema):
 
 
 class Facts(ItemRow):
+    annotations: dict[str, str] = Field(description="what the user's own table says of it, by column")
     copies: int = Field(description="other files of the library with the same bytes")
     offline: bool = Field(description="its disk or folder cannot be reached now")
     gone: bool = Field(description="its folder can be reached, and the file is no longer there")
@@ -287,6 +288,12 @@ class ClassCount(Schema):
 
 class Classes(Schema):
     classes: list[ClassCount]
+
+
+class KnownWords(Schema):
+    """For completing what is typed."""
+
+    words: list[str] = Field(description="that begin like the prefix; none where the library's model takes any word, or no word")
 
 
 class CountsRequest(FileFilters):

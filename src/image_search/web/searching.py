@@ -12,6 +12,7 @@ from typing import Any, NamedTuple, TypeVar
 import numpy as np
 
 from ..config import PAGE_COMPARED, PAGE_QUERIES, PAGE_RESULTS
+from ..library.annotations import columns_of
 from ..library.catalog import item_number
 from ..library.reading import Item, Reader
 from ..models import near_identical
@@ -24,7 +25,7 @@ from ..search.query import Query
 from ..search.sieve import Sieve
 from ..tidy.fold import repeats
 from ..types import Match, Region, Text
-from .asking import Dates, Facets, FacetsRequest, FormatCount
+from .asking import ColumnKind, Dates, Facets, FacetsRequest, FormatCount
 from .browsing import Whereabouts, thumbnail_address, utc, view_address
 from .opened import OpenLibrary
 from .pictures import Pictures, upload_address
@@ -133,6 +134,7 @@ class Searching:
         return Facets(
             dates=Dates(unit=line.unit, first=line.first, images=line.counts, by_file=sum(line.counts) - own, unread=unread),
             formats=[FormatCount(name=as_text(name), images=images) for name, images in formats],
+            columns=[ColumnKind(name=shown(name), kind=kind) for name, kind, _ in columns_of(self._library.reader.catalog)],
         )
 
     def _sifted(self, ask: Callable[[Sieve], V]) -> V:

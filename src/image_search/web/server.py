@@ -77,7 +77,7 @@ class PageServer:
         self.start = start = settings if isinstance(settings, Start) else Start(settings, notify)
         self.engine, self.port, self.keys, self.address = start.engine, start.port, start.keys, start.address
         demo_folder = self.engine.library.parent / "sample-gallery"
-        shared = Shared(folders=start.folders, urls=start.settings.urls, demo_folder=demo_folder)
+        shared = Shared(folders=start.folders, urls=start.settings.urls, demo_folder=demo_folder, watch=start.settings.watch)
         upload_bytes = self.engine.decoders.of_sent.file_bytes
         uploads = _uploads(self.engine.library, start.secret, start.settings.new_key, upload_bytes)
         self.service = Service(self.engine, shared, uploads)

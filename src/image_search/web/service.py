@@ -23,6 +23,7 @@ from .schemas import FolderChoice, JobState, LibraryState, State, WordsModel
 from .searching import Searching
 from .uploads import Uploads
 from .walls import Walls
+from .watching import Watching
 
 __all__ = ["Service", "Shared"]
 
@@ -34,6 +35,7 @@ class Shared:
     folders: tuple[str, ...] = ()  # may be indexed from the page, beside those that are in the library already
     urls: bool = False  # pictures may be fetched from public addresses
     demo_folder: Path = Path("sample-gallery")
+    watch: bool = False  # the library's folders are kept up to date
 
 
 class Service:
@@ -56,14 +58,19 @@ class Service:
         self.uploads = uploads or Uploads()
         self.pictures = Pictures(self.library, shared.urls, self.uploads)
         self.searching = Searching(self.library, self.pictures)
+        self._watching = Watching(self.library, self.jobs) if shared.watch else None
 
     def close(self) -> None:
+        if self._watching is not None:
+            self._watching.close()
         self.jobs.close()
         self.library.close()
         self._engine.close()
 
     def warm_up(self) -> None:
         """Load the model, start a decoder and read the vectors before somebody waits for them."""
+        if self._watching is not None:
+            self._watching.start()
         if self.library.exists:
             first = self.library.reader.page(limit=1)
             self._engine.query(flat_picture())
@@ -123,6 +130,10 @@ class Service:
         return list(dict.fromkeys([*self._shared.folders, *(root["path"] for root in (facts["roots"] if facts is not None else []))]))
 
     # --- the index run ------------------------------------------------------------------------------------------------------
+
+    def known_words(self, prefix: str, most: int) -> list[str]:
+        """For completing what is typed, see `engine.words`."""
+        return self._engine.words(prefix, most)
 
     def index(self, number: int) -> bool:
         """Begin to index one of the folders of `state`; False: a run is in work."""

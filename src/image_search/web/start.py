@@ -38,6 +38,7 @@ class PageSettings:
         host: address to listen on; anything but this machine's own must be meant.
         port: None: the usual one, or a free one if it is taken; 0: a free one.
         folders: may be indexed from the page, beside those in the library.
+        watch: the library's folders are kept up to date.
         urls: pictures may be fetched from public addresses.
         hosts: further names under which a proxy or a container in front of it is reached, as `hosts.pattern` reads them.
         max_megapixels, max_megabytes: as in `ImageSearchEngine`; None: 200 each for the page of one's own machine; where others may reach
@@ -53,6 +54,7 @@ class PageSettings:
     port: int | None = None
     folders: Sequence[str | os.PathLike[str]] = ()
     urls: bool = False
+    watch: bool = False
     hosts: Sequence[str] = ()
     root_path: str = ""
     key_file: str | os.PathLike[str] | None = None
@@ -134,6 +136,7 @@ def _checked(settings: PageSettings) -> PageSettings:
         port=None if settings.port is None else given.whole(settings.port, "port", least=0, most=65535),
         folders=given.paths(settings.folders, "the folder"),
         urls=given.truth(settings.urls, "urls"),
+        watch=given.truth(settings.watch, "watch"),
         hosts=given.texts(settings.hosts, "hosts"),
         root_path=given.text(settings.root_path, "root_path"),
         key_file=None if settings.key_file is None else given.path(settings.key_file, "key_file"),

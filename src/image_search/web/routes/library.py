@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator
+from typing import Annotated
 
-from fastapi import APIRouter, Request
+from fastapi import APIRouter, Query, Request
 from fastapi.responses import Response, StreamingResponse
 from starlette.exceptions import HTTPException
 
@@ -14,7 +15,7 @@ from ...config import PAGE_BEAT_SECONDS, PAGE_STREAMS, PAGE_TICK_SECONDS
 from .. import browsing
 from ..asking import Facets, FacetsRequest
 from ..limiter import BusyError
-from ..schemas import Classes, CountsRequest, IndexRequest, JobState, SkippedFiles, State
+from ..schemas import Classes, CountsRequest, IndexRequest, JobState, KnownWords, SkippedFiles, State
 from ..service import Service
 from . import NOT_KEPT, Backend, Behind, of_bytes
 from .originals import at_this_machine
@@ -35,6 +36,14 @@ async def state(request: Request, behind: Behind) -> State:
 async def classes(behind: Behind) -> Classes:
     """Every class with the number of its images."""
     return await behind.lookups.run(browsing.classes, behind.service.library)
+
+
+@router.get("/api/words")
+async def known_words(
+    behind: Behind, prefix: Annotated[str, Query(max_length=100)] = "", n: Annotated[int, Query(ge=1, le=100)] = 10
+) -> KnownWords:
+    """Words to search with that begin like this, of a library whose model knows only some."""
+    return KnownWords(words=await behind.lookups.run(behind.service.known_words, prefix, n))
 
 
 @router.post("/api/counts")

@@ -7,7 +7,7 @@
 const ID = /^(id:\d{1,18}|up:[\w-]{22})$/;
 const listeners = [];
 
-export const EMPTY = { view: "search", parts: [], names: [], path: "", not: "", since: "", until: "", formats: [], pixels: null, other: false, min: null, fits: null, each: false, open: null };
+export const EMPTY = { view: "search", parts: [], names: [], path: "", not: "", where: "", since: "", until: "", formats: [], pixels: null, other: false, min: null, fits: null, each: false, open: null };
 
 const DATE = /^(\d{4})(?:-(\d\d)(?:-(\d\d)(?:[T ]\d\d:\d\d(?::\d\d)?)?)?)?$/;
 
@@ -41,6 +41,7 @@ function read(text) {
   }
   found.path = query.get("path") ?? "";
   found.not = query.get("not") ?? "";
+  found.where = (query.get("where") ?? "").slice(0, 2000);
   for (const end of ["since", "until"]) if (isDate(query.get(end) ?? "")) found[end] = query.get(end);
   found.formats = query.getAll("format").slice(0, 30);
   const pixels = Number(query.get("pixels"));
@@ -78,7 +79,7 @@ function written(at) {
   if (region) query.set("region", [region.x, region.y, region.w, region.h].join(","));
   for (const name of at.names) query.append("name", name);
   if (at.path) query.set("path", at.path);
-  for (const text of ["not", "since", "until"]) if (at[text]) query.set(text, at[text]);
+  for (const text of ["not", "where", "since", "until"]) if (at[text]) query.set(text, at[text]);
   for (const format of at.formats) query.append("format", format);
   if (at.pixels !== null) query.set("pixels", String(at.pixels));
   if (at.other) query.set("other", "1");

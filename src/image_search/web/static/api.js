@@ -35,6 +35,7 @@ const post = (path, data, signal) =>
 
 export const state = () => ask("api/library");
 export const classes = () => ask("api/classes").then((answer) => answer.classes);
+export const knownWords = (prefix) => ask(`api/words?${new URLSearchParams({ prefix })}`).then((answer) => answer.words);
 export const counts = (request, signal) => post("api/counts", request, signal).then((answer) => answer.classes);
 export const facets = (request, signal) => post("api/facets", request, signal);
 export const sample = (n) => ask(`api/images/sample?n=${n}`).then((answer) => answer.items);

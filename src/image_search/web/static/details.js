@@ -45,6 +45,7 @@ export function makeDetails({ selection, onMore, onLike, onLess, onThisMachine }
       row(t("facts_size"), `${match.width} × ${match.height}`),
       facts && row(t("facts_file"), `${facts.format}, ${bytes(facts.bytes)}`),
       facts?.captured ? row(t("facts_taken"), wallClock(facts.captured)) : facts?.modified && row(t("facts_date"), day(facts.modified)),
+      Object.entries(facts?.annotations ?? {}).map(([name, value]) => row(name, value)),
       facts?.copies ? row(t("facts_copies"), t("copies", { n: facts.copies })) : null,
       facts && stateOf(facts) !== "here" ? row(t("facts_state"), t(`state_${stateOf(facts)}`)) : null,
     );

@@ -17,11 +17,11 @@ export const pathPattern = (text) => (!text || /[*?]/.test(text) ? text : `*${te
 /** What was typed as not wanted: words or patterns, apart by commas. */
 const notPatterns = (text) => text.split(",").map((one) => one.trim()).filter(Boolean).slice(0, 20).map(pathPattern);
 
-export const NONE = { names: [], path: "", not: "", since: "", until: "", formats: [], pixels: null, other: false, min: null, fits: null };
+export const NONE = { names: [], path: "", not: "", where: "", since: "", until: "", formats: [], pixels: null, other: false, min: null, fits: null };
 
 /** The filters of files as the server takes them; without those that are not on. */
 export function askedOfFiles(at) {
-  const files = { path: pathPattern(at.path), not_path: notPatterns(at.not), since: at.since, until: at.until, formats: at.formats, min_pixels: at.pixels };
+  const files = { path: pathPattern(at.path), not_path: notPatterns(at.not), since: at.since, until: at.until, formats: at.formats, min_pixels: at.pixels, where: at.where };
   return Object.fromEntries(Object.entries(files).filter(([, value]) => value !== null && value.length !== 0));
 }
 
@@ -32,6 +32,7 @@ export function filtersOn() {
   const on = place.names.map((name) => [t("on_class", { x: name || t("no_class") }), { names: place.names.filter((one) => one !== name), open: null }]);
   if (place.path) on.push([t("on_path", { x: place.path }), { path: "", open: null }]);
   if (place.not) on.push([t("on_not", { x: place.not }), { not: "", open: null }]);
+  if (place.where) on.push([t("on_where", { x: place.where }), { where: "", open: null }]);
   if (place.since || place.until) on.push([t("on_dates", { x: dateRange(place.since, place.until) }), { since: "", until: "", open: null }]);
   for (const format of place.formats) on.push([t("on_format", { x: format }), { formats: place.formats.filter((one) => one !== format), open: null }]);
   if (place.pixels !== null) on.push([t("on_pixels", { x: megapixels(place.pixels) }), { pixels: null, open: null }]);
@@ -47,6 +48,9 @@ export function makeFilters() {
   const histogram = h("svg", { class: "histogram", viewBox: `0 0 ${BINS} 20`, preserveAspectRatio: "none", "aria-hidden": "true" });
   const path = h("input", { type: "search", id: "path", value: place.path, placeholder: t("path_hint"), maxlength: "500", autocomplete: "off", spellcheck: "false", oninput: later, onchange: later });
   const not = h("input", { type: "search", id: "not", value: place.not, placeholder: t("not_hint"), maxlength: "500", autocomplete: "off", spellcheck: "false", oninput: later, onchange: later });
+  const where = h("input", { type: "search", id: "where", placeholder: t("where_hint"), maxlength: "2000", autocomplete: "off", spellcheck: "false", "aria-describedby": "where-columns", onchange: () => void conditioned() });
+  const columns = h("small", { id: "where-columns" });
+  const whereBox = h("section", { class: "filter" }, h("label", { for: "where" }, t("where")), where, columns);
   const pixels = h("select", { id: "pixels", onchange: () => go({ pixels: pixels.value ? Number(pixels.value) : null, open: null }) });
   const other = h("input", { type: "checkbox", id: "other", onchange: () => go({ other: other.checked, open: null }) });
   const dates = makeDates();
@@ -64,6 +68,7 @@ export function makeFilters() {
     classBox,
     h("section", { class: "filter" }, h("label", { for: "path" }, t("path")), path),
     h("section", { class: "filter" }, h("label", { for: "not" }, t("not_words")), not),
+    whereBox,
     dates.element,
     h("section", { class: "filter" }, h("label", { for: "pixels" }, t("min_size")), pixels),
     formatBox,
@@ -72,6 +77,7 @@ export function makeFilters() {
   );
   let waiting = 0;
   let typed = [place.path, place.not]; // what the address has of what was written
+  let table = []; // columns of the user's own tables
   let kinds = []; // the formats that the other filters let through
   let all = null; // every class of the library
   let counted = ""; // for which other filters
@@ -99,6 +105,19 @@ export function makeFilters() {
     }, 250);
   }
 
+  /** A condition that cannot be read is said under its field, and what is shown stays. */
+  async function conditioned() {
+    const text = where.value.trim();
+    try {
+      if (text) await api.facets({ where: text });
+      where.removeAttribute("aria-invalid");
+      if (where.value.trim() === text) go({ where: text, open: null });
+    } catch (error) {
+      where.setAttribute("aria-invalid", "true");
+      columns.textContent = error.text ?? error.message;
+    }
+  }
+
   /** Each class with as many images as the other filters let through. */
   async function count() {
     const cut = place.min !== null || place.fits !== null;
@@ -113,6 +132,7 @@ export function makeFilters() {
       const [found, every, facets] = await Promise.all([api.counts(request, running.signal), all ?? api.classes(), api.facets({ ...files, names: place.names }, running.signal)]);
       if (key !== counted) return;
       kinds = facets.formats;
+      table = facets.columns;
       dates.take(facets.dates);
       const images = new Map(found.map((one) => [one.name, one.images]));
       all = every.map((one) => ({ name: one.name, images: images.get(one.name) ?? 0 }));
@@ -130,6 +150,9 @@ export function makeFilters() {
     formats.show([...kinds, ...chosen], place.formats);
     formatBox.hidden = formats.element.hidden;
     dates.show();
+    whereBox.hidden = !table.length && !place.where;
+    if (document.activeElement !== where) where.value = place.where;
+    if (!where.hasAttribute("aria-invalid")) columns.textContent = table.map((one) => one.name).join(", ");
     other.checked = place.other;
     const sizes = place.pixels === null || SIZES.includes(place.pixels) ? SIZES : [...SIZES, place.pixels].sort((a, b) => a - b);
     fill(pixels, h("option", { value: "" }, t("any")), sizes.map((size) => h("option", { value: String(size) }, t("at_least", { x: megapixels(size) }))));

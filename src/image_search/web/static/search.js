@@ -170,7 +170,7 @@ export function makeSearch(server, tray) {
       return;
     }
     if (lost) fill(state, makeState({ picture: "picture", title: t("e_Kept"), text: t("kept_hint"), actions: [[t("choose"), () => choose("new"), "drop"], anew] }));
-    else fill(state, makeState({ picture: "warning", title: error.text ?? error.message, actions: [[t("retry"), retry, "refresh"], anew] }));
+    else fill(state, makeState({ picture: "warning", title: error.text ?? error.message, actions: [[t("retry"), retry, "refresh"], ...(place.where ? [[t("without", { x: place.where }), () => go({ where: "" })]] : []), anew] }));
   }
 
   /** These words are not searched with: why, the field to change them, and the way on without them. */

@@ -1,0 +1,55 @@
+"""image-search watch"""
+
+from __future__ import annotations
+
+import sys
+import time
+from dataclasses import asdict
+from typing import Any
+
+import click
+
+from .console import note, print_json
+from .options import debug_option, jobs_option, json_option, library_option, model_option, open_engine, runtime_option, store_option
+
+
+@click.command()
+@click.argument("folders", metavar="FOLDER...", nargs=-1, required=True, help="Folders with images; sub-folders are included.")
+@library_option
+@model_option
+@click.option(
+    "--name-from",
+    type=click.Choice(["folder", "none"]),
+    help="Where an image's class comes from: the folder it lies in, or nowhere. Default: as last time; folder for a new library.",
+)
+@click.option("--exclude", metavar="GLOB", multiple=True, help="Leave out these names or paths; may be repeated.")
+@jobs_option
+@click.option("--max-megapixels", type=click.FloatRange(min=0.001), metavar="MP", help="Skip larger pictures. Default: 200.")
+@click.option("--any-name", is_flag=True, help="Look at files without an ending, too; their content tells what they are.")
+@runtime_option
+@store_option
+@json_option
+@debug_option
+def watch(*, folders: tuple[str, ...], json_output: bool, **given: Any) -> None:
+    """Keep the library up to date with these folders until Ctrl-C.
+
+    It indexes them, and again whenever something in them changes: a burst of new files is taken in at once, some seconds after the last.
+    In between other commands can write to the library. A disk that goes away makes nothing missing. To have the page as well:
+    image-search serve --watch
+
+    \b
+    Examples:
+      image-search watch ~/Pictures
+      image-search watch /mnt/photos --exclude '*_mask.png' --library photos.library
+    """
+    from ..present.table import changes_line
+
+    with open_engine(given) as engine:
+        for number, report in enumerate(engine.watch(folders, **given)):
+            if json_output:
+                print_json(asdict(report))
+            elif (line := changes_line(report)) or not number:
+                print(f"{time.strftime('%H:%M:%S')}  {line or 'up to date'}")
+            sys.stdout.flush()
+            if not number:
+                note("Watching; it ends with Ctrl-C.")
