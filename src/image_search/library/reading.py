@@ -318,10 +318,6 @@ class Reader:
 
     # --- contents -------------------------------------------------------------------------------------------------------------
 
-    def each_class(self):  # TEMP
-        for page in self.catalog.pages(f"SELECT f.id, f.content_id, f.name FROM {FILES_IN_ROOTS} WHERE f.state = '{State.PRESENT}'"):
-            yield from page
-
     def content_of(self, sha256: bytes) -> int | None:
         """The number of the content with this hash, if the library has it."""
         row = self.catalog.one("SELECT id FROM content WHERE sha256 = ?", (sha256,))

@@ -14,9 +14,9 @@ const PARTS = ["suspects", "outliers", "classes"];
 export function makeCheck(server, tray) {
   const looking = makeLooking("check", server);
   const told = h("span", { role: "status" });
-  const parts = h("div", { class: "parts" });
+  const parts = h("div", { class: "check-parts" });
   const list = h("ul", { class: "walk", role: "listbox", "aria-label": t("check"), tabindex: "0" });
-  const one = h("article", { class: "one" });
+  const one = h("article", { class: "walked" });
   const columns = h("div", { class: "walking", hidden: true }, list, one);
   const tables = h("div", { class: "tables", hidden: true });
   const element = h("div", { class: "tidy" }, h("section", { class: "results" }, looking.element, parts, columns, tables));

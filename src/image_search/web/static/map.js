@@ -222,11 +222,12 @@ export function makeMap(server, tray) {
 
   async function choose(found) {
     points.choose(found.length ? found : null);
-    chosenBox.hidden = found.length === 0;
     if (!found.length) {
-      wall.show(listed([]));
+      wall.show(listed([])); // before it is hidden: a wall without a width is not laid out anew
+      chosenBox.hidden = true;
       return;
     }
+    chosenBox.hidden = false;
     const shown = found.slice(0, MOST_SHOWN);
     const items = () => shown.map((n) => rows.get(n)).filter(Boolean);
     fill(

@@ -99,7 +99,7 @@ export function makeStage({ onStep }) {
     const [one, other] = pair.map(({ figure }) => figure);
     if (way === "side") fill(pictures, one, other);
     else if (way === "slider") {
-      fill(pictures, h("div", { class: "overlaid" }, other, one, h("span", { class: "tag ours" }, t("query")), h("span", { class: "tag theirs" }, theirs.words), h("div", { class: "divider" }), cut));
+      fill(pictures, h("div", { class: "overlaid" }, other, one, h("span", { class: "tag ours" }, ours.words), h("span", { class: "tag theirs" }, theirs.words), h("div", { class: "divider" }), cut));
       setCut(50);
     } else {
       which.textContent = t("showing_query");
