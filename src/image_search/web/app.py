@@ -23,8 +23,8 @@ from ..errors import (
     ImageSearchError,
     LibraryBusyError,
     LibraryNotFoundError,
-    NoWordsError,
     LibraryReadOnlyError,
+    NoWordsError,
     QueryError,
     UsageError,
 )

@@ -3,13 +3,14 @@
 //   &not=draft&since=2019&until=2024-06&format=JPEG&pixels=2000000&other=1                  and its other filters
 //   ?q=id:12&text=at+night&less_text=people      with words    ?text=a+boat&fits=0.5      with words alone
 //   ?view=library&name=Cat                                                                  the library
-//   ?view=groups&kind=same+picture&prefer=/albums&open=id:7    ?view=check&part=outliers&open=id:7    ?view=map&name=Cat&spot=0.5,0.4,8
+//   ?view=groups, check, map                                                                order in it
 
 const ID = /^(id:\d{1,18}|up:[\w-]{22})$/;
 const VIEWS = new Set(["library", "groups", "check", "map"]);
+const OWN = ["part", "says", "kind", "prefer", "spot"]; // of the views of order
 const listeners = [];
 
-export const EMPTY = { view: "search", parts: [], names: [], path: "", not: "", where: "", since: "", until: "", formats: [], pixels: null, other: false, min: null, fits: null, each: false, open: null, part: "", says: "", kinds: [], prefer: "", spot: null };
+export const EMPTY = { view: "search", parts: [], names: [], path: "", not: "", where: "", since: "", until: "", formats: [], pixels: null, other: false, min: null, fits: null, each: false, open: null, part: "", says: "", kind: "", prefer: "", spot: "" };
 
 const DATE = /^(\d{4})(?:-(\d\d)(?:-(\d\d)(?:[T ]\d\d:\d\d(?::\d\d)?)?)?)?$/;
 
@@ -27,12 +28,7 @@ function read(text) {
   const query = new URLSearchParams(text);
   const found = { ...EMPTY, parts: [], formats: [], names: query.getAll("name").slice(0, 100) };
   if (VIEWS.has(query.get("view"))) found.view = query.get("view");
-  found.part = query.get("part") ?? "";
-  found.says = query.get("says") ?? "";
-  found.kinds = query.getAll("kind").slice(0, 3);
-  found.prefer = query.get("prefer") ?? "";
-  const spot = (query.get("spot") ?? "").split(",").map(Number);
-  if (spot.length === 3 && spot.every(Number.isFinite) && spot[2] > 0) found.spot = spot;
+  for (const name of OWN) found[name] = query.get(name) ?? "";
   for (const value of query.getAll("q").slice(0, 16)) {
     const less = value.startsWith("-");
     const id = less ? value.slice(1) : value;
@@ -94,9 +90,7 @@ function written(at) {
   if (at.min !== null) query.set("min", String(at.min));
   if (at.fits !== null) query.set("fits", String(at.fits));
   if (at.each) query.set("each", "1");
-  for (const name of ["part", "says", "prefer"]) if (at[name]) query.set(name, at[name]);
-  for (const kind of at.kinds) query.append("kind", kind);
-  if (at.spot) query.set("spot", at.spot.join(","));
+  for (const name of OWN) if (at[name]) query.set(name, at[name]);
   if (at.open) query.set("open", at.open);
   const text = query.toString().replaceAll("%3A", ":").replaceAll("%2C", ",");
   return `./${text && `?${text}`}`;

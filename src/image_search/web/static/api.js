@@ -12,7 +12,7 @@ export class Problem extends Error {
   }
 }
 
-async function ask(path, options = {}, tries = 3) {
+export async function ask(path, options = {}, tries = 3) {
   let response;
   try {
     response = await fetch(path, { credentials: "same-origin", ...options });
@@ -30,7 +30,7 @@ async function ask(path, options = {}, tries = 3) {
   return options.as === "blob" ? response.blob() : response.status === 204 ? null : response.json();
 }
 
-const post = (path, data, signal) =>
+export const post = (path, data, signal) =>
   ask(path, { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(data), signal });
 
 export const state = () => ask("api/library");
@@ -61,20 +61,6 @@ export function rowsOfWall(generation, name, start, limit) {
 }
 
 export const rows = (ids) => post("api/rows", { ids }).then((answer) => answer.items);
-
-// Order in it: a long look, and what it found.
-export const look = (asked) => post("api/looks", asked);
-export const lookNow = () => ask("api/looks");
-export const stopLook = () => post("api/looks/stop", {});
-export const groups = (run, start, limit) => ask(`api/groups?${new URLSearchParams({ run, start, limit })}`);
-export const group = (run, number, start, limit) => ask(`api/groups/${number}?${new URLSearchParams({ run, start, limit })}`);
-export const decide = (request) => post("api/decisions", request);
-export const decisions = () => ask("api/decisions");
-export const undo = (number) => post(`api/decisions/${number}/undo`, {});
-export const labels = (run) => ask(`api/check?run=${run}`);
-export const suspects = (run, asked) => ask(`api/check/suspects?${new URLSearchParams({ run, ...asked })}`);
-export const outliers = (run, asked) => ask(`api/check/outliers?${new URLSearchParams({ run, ...asked })}`);
-export const points = (run, start) => ask(`api/map?${new URLSearchParams({ run, start })}`);
 
 /** Calls back with each JobState while the page is seen. A browser has six connections to a server for all its tabs: hidden ones keep none. */
 export function watchJob(callback) {

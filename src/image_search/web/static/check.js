@@ -4,6 +4,7 @@ import * as api from "./api.js";
 import { EMPTY, go, link, place } from "./address.js";
 import { button, fill, h, icon, iconButton, letter, report } from "./dom.js";
 import { makeLooking } from "./looking.js";
+import * as order from "./tidyapi.js";
 import { moreLike } from "./upload.js";
 import { cosine, percent, t } from "./words.js";
 
@@ -62,7 +63,7 @@ export function makeCheck(server, tray) {
     const run = await looking.need({}, () => void begin());
     if (run === null) return;
     try {
-      answer = await api.labels(run);
+      answer = await order.labels(run);
       told.textContent = t("check_told", { n: answer.images, x: percent(answer.agree), k: answer.neighbours });
       await paint();
     } catch (error) {
@@ -110,7 +111,7 @@ export function makeCheck(server, tray) {
     const mine = asked;
     const request = { start: taken, limit: AT_ONCE };
     if (first) request.start = taken = 0;
-    loading = (part() === "outliers" ? api.outliers(answer.run, request) : api.suspects(answer.run, { ...request, ...filter() }))
+    loading = (part() === "outliers" ? order.outliers(answer.run, request) : order.suspects(answer.run, { ...request, ...filter() }))
       .then((found) => {
         if (mine !== asked) return;
         total = found.total;

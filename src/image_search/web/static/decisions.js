@@ -1,7 +1,7 @@
 // What was decided of copies: a list, each with a way to undo it.
 
-import * as api from "./api.js";
 import { fill, h, iconButton, report } from "./dom.js";
+import * as order from "./tidyapi.js";
 import { day, t } from "./words.js";
 
 /** onUndone(): afterwards, if one was undone. */
@@ -30,13 +30,13 @@ export async function showDecisions(readOnly, onUndone) {
     );
   async function undo(number) {
     try {
-      paint((await api.undo(number)).items);
+      paint((await order.undo(number)).items);
       undone = true;
     } catch (error) {
       report(error);
     }
   }
-  paint((await api.decisions()).items);
+  paint((await order.decisions()).items);
   document.body.append(dialog);
   dialog.showModal();
 }

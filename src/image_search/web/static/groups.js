@@ -1,11 +1,11 @@
 // Groups of copies, side by side, each around its best; what is decided of them. Nothing here touches a file.
 
-import * as api from "./api.js";
 import { go, keptPlace, place } from "./address.js";
 import { makeCompare } from "./compare.js";
 import { showDecisions } from "./decisions.js";
 import { button, fill, h, icon, letter, report, toast } from "./dom.js";
 import { makeLooking } from "./looking.js";
+import * as order from "./tidyapi.js";
 import { moreLike, take } from "./upload.js";
 import { bytes, t } from "./words.js";
 
@@ -29,7 +29,7 @@ export function makeGroups(server, tray) {
   const notes = h("div", { class: "notes" });
   const list = h("ol", { class: "groups", "aria-label": t("groups") });
   const more = h("div", { class: "more" });
-  const kind = h("select", { "aria-label": t("copies_shown"), onchange: () => go({ kinds: kind.value ? [kind.value] : [] }) });
+  const kind = h("select", { "aria-label": t("copies_shown"), onchange: () => go({ kind: kind.value }) });
   const prefer = h("select", { "aria-label": t("prefer"), onchange: () => go({ prefer: prefer.value }) });
   const decided = button(t("decisions"), () => showDecisions(Boolean(server().read_only), refresh).catch(report), { "aria-label": t("decisions"), title: t("decisions") }, "check");
   const element = h("div", { class: "tidy" }, h("section", { class: "results" }, notes, looking.element, list, more));
@@ -53,7 +53,7 @@ export function makeGroups(server, tray) {
       looking.say({ picture: "folder", title: t(now.library ? "empty_library" : "no_library"), text: t("no_library_hint") });
       return;
     }
-    const asked = { kinds: place.kinds, ...(folder() >= 0 ? { prefer: folder() } : {}) };
+    const asked = { kinds: KINDS.includes(place.kind) ? [place.kind] : [], ...(folder() >= 0 ? { prefer: folder() } : {}) };
     const key = JSON.stringify(asked);
     if (key !== shown || !answer) {
       shown = key;
@@ -77,7 +77,7 @@ export function makeGroups(server, tray) {
     const run = await looking.need(asked, () => void begin(asked));
     if (run === null) return;
     try {
-      take_in(await api.groups(run, 0, AT_ONCE));
+      take_in(await order.groups(run, 0, AT_ONCE));
       const back = keptPlace();
       while (back && rows.length <= back.at && rows.length < answer.groups) await load();
       if (back) scrollTo({ top: back.by, behavior: "instant" });
@@ -101,7 +101,7 @@ export function makeGroups(server, tray) {
   function load() {
     if (!answer || rows.length >= answer.groups || loading) return loading ?? Promise.resolve();
     const mine = answer.run;
-    loading = api.groups(mine, rows.length, AT_ONCE).then((part) => answer?.run === mine && take_in(part)).catch((error) => {
+    loading = order.groups(mine, rows.length, AT_ONCE).then((part) => answer?.run === mine && take_in(part)).catch((error) => {
       if (error.code !== "Changed") throw error;
       refresh();
     }).finally(() => (loading = null));
@@ -115,7 +115,7 @@ export function makeGroups(server, tray) {
 
   function paintTools() {
     fill(kind, [["", t("copies_all")], ...KINDS.map((one) => [one, t(`kind_${one.replace(" ", "_")}`)])].map(([value, words]) => h("option", { value }, words)));
-    kind.value = place.kinds[0] ?? "";
+    kind.value = KINDS.includes(place.kind) ? place.kind : "";
     const folders = server().folders.filter((one) => one.known);
     fill(prefer, h("option", { value: "" }, t("prefer_none")), folders.map((one) => h("option", { value: one.path }, t("prefer_folder", { x: one.path.split("/").at(-1) || one.path }))));
     prefer.value = folders.some((one) => one.path === place.prefer) ? place.prefer : "";
@@ -157,7 +157,7 @@ export function makeGroups(server, tray) {
   const tail = (path) => path.split("/").slice(-3).join("/");
 
   async function wholeOf(group, node) {
-    const found = (await api.group(answer.run, group.number, group.members.length, 500)).items;
+    const found = (await order.group(answer.run, group.number, group.members.length, 500)).items;
     group.members.push(...found);
     node.querySelector(".members").append(...found.map((member) => drawnMember(group, member)));
     if (group.members.length >= group.files) node.querySelector(":scope > .link")?.remove();
@@ -192,11 +192,11 @@ export function makeGroups(server, tray) {
 
   async function decide(group, request, words, mark) {
     try {
-      const decision = await api.decide(request);
+      const decision = await order.decide(request);
       mark(true);
       const undo = async () => {
         try {
-          await api.undo(decision.number);
+          await order.undo(decision.number);
           mark(false);
           group.undoing.hidden = true;
           last = null;

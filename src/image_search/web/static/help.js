@@ -32,32 +32,9 @@ const KEYS = {
   ],
 };
 
-// Of the views of order: shown where one of them is looked at.
-const KEYS_OF = {
-  groups: [
-    [["←", "→", "↑", "↓"], "key_groups_go"],
-    [["Enter"], "key_groups_open"],
-    [["n"], "key_groups_n"],
-    [["v"], "key_groups_v"],
-    [["u"], "key_groups_u"],
-    [["x", "s"], "key_x_s"],
-  ],
-  check: [
-    [["↓", "↑"], "key_check_go"],
-    [["Enter"], "key_check_open"],
-    [["x", "s"], "key_x_s"],
-  ],
-  map: [
-    [["←", "→", "↑", "↓"], "key_map_go"],
-    [["+", "−", "0"], "key_map_zoom"],
-    [["o"], "key_map_loop"],
-    [["Enter"], "key_map_enter"],
-  ],
-};
-
-/** view: the one that is looked at. */
-export function showKeys(view = "") {
-  const lists = KEYS_OF[view] ? { [view]: KEYS_OF[view], keys_page: KEYS.keys_page } : KEYS;
+/** own: those of the view that is looked at, under its name; null: those of the walls. */
+export function showKeys(own = null) {
+  const lists = own ? { ...own, keys_page: KEYS.keys_page } : KEYS;
   document.getElementById("keys")?.remove();
   const dialog = h("dialog", { id: "keys", class: "small wide", "aria-label": t("help"), onclose: () => dialog.remove() });
   fill(

@@ -1,8 +1,8 @@
 // A long look at the library by the server: begun, watched, stopped; and what is said where it finds nothing to look at.
 
-import * as api from "./api.js";
 import { button, fill, h, report } from "./dom.js";
 import { makeState } from "./states.js";
+import * as order from "./tidyapi.js";
 import { problemText, t } from "./words.js";
 
 const AGAIN_MS = 400; // between two looks at how far it is
@@ -14,7 +14,7 @@ export function makeLooking(what, server) {
   const words = h("strong", { role: "status" });
   const line = h("p", { class: "hint" });
   const meter = h("progress", { max: "1" });
-  const stop = button(t("stop"), () => api.stopLook().catch(report), {}, "stop");
+  const stop = button(t("stop"), () => order.stopLook().catch(report), {}, "stop");
   const job = h("section", { class: "job running looking", hidden: true }, h("header", {}, h("div", {}, words), stop), meter, line);
   const state = h("div", {});
   const element = h("div", {}, job, state);
@@ -61,14 +61,14 @@ export function makeLooking(what, server) {
   /** Ours is watched; while another one is in work we wait for our turn. */
   async function next(look, asked) {
     if (look?.what === what) {
-      const now = await api.lookNow();
+      const now = await order.lookNow();
       if (now.what === what && now.run >= look.run) return now;
     }
     try {
-      return await api.look(asked);
+      return await order.look(asked);
     } catch (error) {
       if (error.code !== "Running") throw error;
-      const now = await api.lookNow();
+      const now = await order.lookNow();
       return { ...now, what: now.what === what ? "other" : now.what, state: "working" };
     }
   }

@@ -16,8 +16,7 @@ const main = document.getElementById("main");
 const mark = h("img", { src: "static/icon.svg", alt: "", width: 24, height: 24 }); // one node: it is fetched once
 // What only a search needs is fetched when somebody is about to begin one: all at once, not one after the other as they import each other.
 const SEARCH = ["dates", "compare", "details", "filters", "querybar", "region", "results", "search", "stage", "zoom"];
-// What only the order in the library needs.
-const TIDY = ["tidywords", "tidy", "looking", "groups", "decisions", "check", "map", "points"];
+const TIDY = ["tidywords", "tidy", "looking", "groups", "decisions", "check", "map", "points", "tidyapi"];
 const TIDY_VIEWS = ["groups", "check", "map"];
 const THEMES = ["auto", "light", "dark"];
 const AGAIN_MS = 2000; // a server that is gone is asked again
@@ -106,12 +105,15 @@ async function watch(now) {
   if (!running || (shown !== "search" && !TIDY_VIEWS.includes(shown))) show(); // an answer stays as it is until the run's end
 }
 
+const preload = (names) => names.forEach((name) => document.head.append(h("link", { rel: "modulepreload", href: `static/${name}.js` })));
+
+const dressed = (name) => new Promise((go) => document.head.append(h("link", { rel: "stylesheet", href: `static/${name}`, onload: go, onerror: go })));
+
 let tidying = null;
-/** The three views of order, made when one of them is first wanted. */
 function tidy() {
   if (!tidying) {
-    for (const name of [...TIDY, ...SEARCH]) document.head.append(h("link", { rel: "modulepreload", href: `static/${name}.js` }));
-    tidying = import("./tidywords.js").then(() => import("./tidy.js")).then(({ makeTidy }) => Object.assign(views, makeTidy(() => state, tray)));
+    preload([...TIDY, ...SEARCH]);
+    tidying = Promise.all([import("./tidywords.js"), dressed("tidy.css")]).then(() => import("./tidy.js")).then(({ makeTidy }) => Object.assign(views, makeTidy(() => state, tray)));
     tidying.catch(() => (tidying = null));
   }
   return tidying;
@@ -120,7 +122,7 @@ function tidy() {
 let loading = null;
 function searching() {
   if (!loading) {
-    for (const name of SEARCH) document.head.append(h("link", { rel: "modulepreload", href: `static/${name}.js` }));
+    preload(SEARCH);
     loading = import("./search.js").then(({ makeSearch }) => (views.search = makeSearch(() => state, tray)));
     loading.catch(() => (loading = null)); // the server was gone: again, when it is needed
   }
@@ -183,7 +185,7 @@ function drawHeader() {
       { class: "right" },
       h("button", { type: "button", class: "button quiet language", lang: language === "ko" ? "en" : "ko", onclick: switchLanguage }, t("language")),
       iconButton({ auto: "half", light: "sun", dark: "moon" }[theme], t(`theme_${theme}`), nextTheme, { id: "theme" }),
-      iconButton("keys", t("help"), () => showKeys(shown), { id: "help" }),
+      iconButton("keys", t("help"), () => showKeys(views?.[shown]?.help), { id: "help" }),
     ),
   );
   if (state) chip(state.job);
@@ -227,7 +229,7 @@ addEventListener("keydown", (event) => {
   }
   const key = letter(event);
   const view = views?.[shown];
-  if (key === "?") showKeys(shown);
+  if (key === "?") showKeys(views?.[shown]?.help);
   else if (key === "/") {
     event.preventDefault();
     if (shown === "search") view.focusPath();

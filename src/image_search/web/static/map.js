@@ -6,6 +6,7 @@ import { button, fill, h, iconButton, letter, report } from "./dom.js";
 import { clamped } from "./layout.js";
 import { makeLooking } from "./looking.js";
 import { css, makePoints, palette } from "./points.js";
+import * as order from "./tidyapi.js";
 import { moreLike } from "./upload.js";
 import { listed, makeWall } from "./wall.js";
 import { watchZoom } from "./zoom.js";
@@ -88,10 +89,10 @@ export function makeMap(server, tray) {
 
   /** All points, part by part. */
   async function load(run) {
-    const first = await api.points(run, 0);
+    const first = await order.points(run, 0);
     const all = { x: new Float32Array(first.images), y: new Float32Array(first.images), codes: new Uint16Array(first.images) };
     const numbers = [];
-    for (let part = first; ; part = await api.points(run, numbers.length)) {
+    for (let part = first; ; part = await order.points(run, numbers.length)) {
       const at = numbers.length;
       for (const [key, by] of [["x", 65535], ["y", 65535], ["codes", 1]]) unpacked(part[key]).forEach((value, n) => (all[key][at + n] = value / by));
       numbers.push(...part.ids);
@@ -102,7 +103,8 @@ export function makeMap(server, tray) {
     again.hidden = Boolean(server().read_only);
     told.textContent = t("map_told", { n: numbers.length });
     points.show(all);
-    if (place.spot) points.go({ x: place.spot[0], y: place.spot[1], zoom: place.spot[2] });
+    const [x, y, zoom] = place.spot.split(",").map(Number);
+    if ([x, y].every(Number.isFinite) && zoom > 0) points.go({ x, y, zoom });
     dress();
     paint();
   }
@@ -192,7 +194,7 @@ export function makeMap(server, tray) {
     writing = setTimeout(() => {
       const { x, y, zoom } = points.view;
       const still = x === 0.5 && y === 0.5 && zoom === 1;
-      if (place.view === "map") go({ spot: still ? null : [x, y, zoom].map((value) => Number(value.toFixed(4))) }, { replace: true });
+      if (place.view === "map") go({ spot: still ? "" : [x, y, zoom].map((value) => Number(value.toFixed(4))).join(",") }, { replace: true });
       if (document.activeElement === canvas && canvas.matches(":focus-visible")) void tell(middle()).catch(report);
     }, LINK_MS);
   }
