@@ -348,7 +348,6 @@ export function makeMap(server, tray) {
     element,
     told,
     tools: [again],
-    points, // to be measured
     show,
     keys,
     enter() {

@@ -29,10 +29,7 @@ function rgb(hue, saturation, light) {
 
 export const css = (colour) => `rgb(${colour & 255} ${(colour >> 8) & 255} ${(colour >> 16) & 255})`;
 
-/**
- * picture(index): an Image that is there, or null; wanted(indices): those that would be shown if they were. onMove(): the view has changed.
- * x, y: 0 to 1, of all points, given by show().
- */
+/** wanted(points): whose pictures would be shown if they were there. onMove(): the view has changed. */
 export function makePoints({ canvas, wanted, onMove }) {
   const context = canvas.getContext("2d", { alpha: false });
   let x = new Float32Array(0);
@@ -54,7 +51,8 @@ export function makePoints({ canvas, wanted, onMove }) {
   let shown = []; // thumbnails of the last frame: { index, x, y, w, h }
   let lasso = null;
   let cross = false;
-  let frames = 0;
+  let inks = null; // by point; null: to be found anew
+  let order = null;
 
   const scale = () => Math.min(size.w, size.h) * 0.94 * view.zoom; // device pixels for the whole map
   const left = () => size.w / 2 - view.x * scale();
@@ -81,33 +79,45 @@ export function makePoints({ canvas, wanted, onMove }) {
   function draw() {
     asked = 0;
     if (!words || !canvas.isConnected) return;
-    frames += 1;
     words.fill(ground);
     const radius = Math.max(1, Math.min(6, Math.round(size.ratio * (x.length > 30_000 ? 1.4 : 2.2) * Math.min(2.2, Math.sqrt(Math.sqrt(view.zoom))))));
-    const spans = [];
-    for (let dy = -radius; dy <= radius; dy += 1) spans.push(Math.floor(Math.sqrt((radius + 0.3) ** 2 - dy * dy)));
-    if (lit) dots(spans, radius, (n) => !lit[codes[n]], () => quiet);
-    dots(spans, radius, (n) => !lit || lit[codes[n]], (n) => colours[codes[n]] ?? quiet);
-    if (chosen) dots(spans, radius, (n) => chosen[n], () => accent);
+    dots(radius);
     context.putImageData(pixels, 0, 0);
     thumbnails();
     if (lasso?.length > 1) drawLasso();
     if (cross) drawCross();
   }
 
-  function dots(spans, radius, take, colour) {
-    const [s, ox, oy, w, h] = [scale(), left(), top(), size.w, size.h];
-    for (let n = 0; n < x.length; n += 1) {
-      const px = Math.round(ox + x[n] * s);
-      const py = Math.round(oy + y[n] * s);
-      if (px < -radius || py < -radius || px >= w + radius || py >= h + radius || !take(n)) continue;
-      const value = colour(n);
-      for (let dy = -radius; dy <= radius; dy += 1) {
-        const row = py + dy;
-        if (row < 0 || row >= h) continue;
-        const half = spans[dy + radius];
-        words.fill(value, row * w + Math.max(0, px - half), row * w + Math.min(w, px + half + 1));
+  /** Which colour each point has, and in which order they are drawn: what is not highlighted first, what was chosen last. */
+  function ink() {
+    inks = new Uint32Array(x.length);
+    order = new Uint32Array(x.length);
+    let at = 0;
+    for (const layer of [0, 1, 2]) {
+      for (let n = 0; n < x.length; n += 1) {
+        const on = !lit || lit[codes[n]];
+        if ((chosen?.[n] ? 2 : on ? 1 : 0) !== layer) continue;
+        inks[n] = layer === 2 ? accent : on ? (colours[codes[n]] ?? quiet) : quiet;
+        order[at] = n;
+        at += 1;
       }
+    }
+  }
+
+  function dots(radius) {
+    if (!inks) ink();
+    const [s, ox, oy, w, h] = [scale(), left() + 0.5, top() + 0.5, size.w, size.h];
+    const disc = []; // of a point's pixels, from its middle
+    for (let dy = -radius; dy <= radius; dy += 1) for (let dx = -radius; dx <= radius; dx += 1) if (dx * dx + dy * dy <= (radius + 0.3) ** 2) disc.push(dy * w + dx);
+    const offsets = Int32Array.from(disc);
+    for (let k = 0; k < order.length; k += 1) {
+      const n = order[k];
+      const px = Math.floor(ox + x[n] * s);
+      const py = Math.floor(oy + y[n] * s);
+      if (px < radius || py < radius || px >= w - radius || py >= h - radius) continue; // the edge cuts none
+      const value = inks[n];
+      const base = py * w + px;
+      for (let i = 0; i < offsets.length; i += 1) words[base + offsets[i]] = value;
     }
   }
 
@@ -240,20 +250,24 @@ export function makePoints({ canvas, wanted, onMove }) {
       chosen = null;
       levels = new Map();
       images.clear();
+      inks = null;
       later();
     },
     paint(next) {
       ({ colours, quiet, ground, accent } = next);
+      inks = null;
       later();
     },
     light(next) {
       lit = next;
+      inks = null;
       levels = new Map();
       later();
     },
     choose(indices) {
       chosen = indices ? new Uint8Array(x.length) : null;
       for (const n of indices ?? []) chosen[n] = 1;
+      inks = null;
       later();
     },
     put(n, image) {
@@ -285,12 +299,6 @@ export function makePoints({ canvas, wanted, onMove }) {
     later,
     get view() {
       return view;
-    },
-    get frames() {
-      return frames;
-    },
-    get thumbnails() {
-      return shown.length;
     },
     /** CSS pixels of a point. */
     where: (n) => ({ x: (left() + x[n] * scale()) / size.ratio, y: (top() + y[n] * scale()) / size.ratio }),
