@@ -91,6 +91,7 @@ def test_groups_are_compared_decided_and_undone_by_keyboard(browser: Any, server
     page.reload()  # what is left is shown no more
     tab.until("document.querySelectorAll('.group').length === 1")
     page.click(".tidy-bar .tools .button")
+    page.wait_for_selector(".decisions li")
     row = page.locator(".decisions li")
     assert row.count() == 1 and ("그대로 두기" if korean else "Leave these") in row.inner_text()
     row.locator("button").click()

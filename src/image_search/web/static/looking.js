@@ -60,16 +60,15 @@ export function makeLooking(what, server) {
 
   /** Ours is watched; while another one is in work we wait for our turn. */
   async function next(look, asked) {
-    if (look?.what === what) {
-      const now = await order.lookNow();
-      if (now.what === what && now.run >= look.run) return now;
-    }
+    const now = await order.lookNow();
+    if (look?.what === what && now.what === what && now.run === look.run) return now;
+    const taken = { ...now, what: now.what === what ? "other" : now.what, state: "working" };
+    if (now.state === "working" && now.what !== what) return taken;
     try {
       return await order.look(asked);
     } catch (error) {
       if (error.code !== "Running") throw error;
-      const now = await order.lookNow();
-      return { ...now, what: now.what === what ? "other" : now.what, state: "working" };
+      return taken; // of the same kind, with another question
     }
   }
 
