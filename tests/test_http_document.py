@@ -59,7 +59,8 @@ def test_the_python_runs_from_top_to_bottom(user: Path) -> None:
     with redirect_stdout(io.StringIO()) as out:
         exec("\n".join(blocks("python")), {"__name__": "__main__"})
     lines = out.getvalue().splitlines()
-    assert len(lines) == 6 and re.match(r"1 0\.\d+ Red /.*/Red/\d\.jpg", lines[0]) and all(" -> /" in line for line in lines[3:])
+    assert len(lines) == 7 and re.match(r"1 0\.\d+ Red /.*/Red/\d\.jpg", lines[0]) and all(" -> /" in line for line in lines[3:6])
+    assert lines[6] == "0 0", "no copies among them"
     assert (user / "best.webp").read_bytes()[8:12] == b"WEBP"
 
 

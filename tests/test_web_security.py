@@ -199,7 +199,7 @@ def test_asking_changes_nothing(server: PageServer, client: Client) -> None:
         if path != "/api/events":
             for verb in ("GET", "HEAD"):
                 assert client.ask(verb, path).status < 500
-                if method != "GET":
+                if ("GET", path) not in routes(server):  # some are asked by GET and changed by POST
                     assert client.ask(verb, path).status == 405
     assert state() == before
 

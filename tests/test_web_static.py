@@ -17,9 +17,15 @@ LATER = {"shrink.js", "sha256.js", "profile.js"}  # loaded when the first large 
 
 
 def dictionaries() -> tuple[dict[str, str], dict[str, str]]:
-    text = (STATIC / "words.js").read_text(encoding="utf-8")
-    english, korean = re.search(r"const EN = \{(.*?)\n\};.*?const KO = \{(.*?)\n\};", text, re.S).groups()  # type: ignore[union-attr]
-    return tuple(dict(re.findall(r'^  (\w+): "(.*)",$', part, re.M)) for part in (english, korean))  # type: ignore[return-value]
+    both: tuple[dict[str, str], dict[str, str]] = {}, {}
+    for name in ("words.js", "tidywords.js"):
+        text = (STATIC / name).read_text(encoding="utf-8")
+        parts = re.search(r"const EN = \{(.*?)\n\};.*?const KO = \{(.*?)\n\};", text, re.S).groups()  # type: ignore[union-attr]
+        for words, part in zip(both, parts, strict=True):
+            found = dict(re.findall(r'^  (\w+): "(.*)",$', part, re.M))
+            assert not set(found) & set(words), "said twice"
+            words.update(found)
+    return both
 
 
 def test_every_text_is_there_in_both_languages() -> None:
@@ -43,10 +49,15 @@ def test_the_page_names_every_module_in_advance() -> None:
     html = (STATIC / "index.html").read_text(encoding="utf-8")
     named = set(re.findall(r'"static/([\w.]+\.js)"', html))
     main = (STATIC / "main.js").read_text(encoding="utf-8")
-    searching = {f"{name}.js" for name in re.findall(r'"(\w+)"', re.search(r"const SEARCH = \[(.*?)\]", main)[1])}  # type: ignore[index]
-    assert not named & searching and named | searching == {*MODULES, "theme.js"} - LATER
-    assert set(re.findall(r'"static/([\w.]+\.css)"', html)) == {path.name for path in STATIC.glob("*.css")}
-    first = [path for path in STATIC.iterdir() if path.name not in LATER | searching]
+    searching, tidy = (
+        {f"{name}.js" for name in re.findall(r'"(\w+)"', re.search(rf"const {list} = \[(.*?)\]", main)[1])}  # type: ignore[index]
+        for list in ("SEARCH", "TIDY")
+    )
+    assert not named & (searching | tidy) and not searching & tidy and named | searching | tidy == {*MODULES, "theme.js"} - LATER
+    styled = set(re.findall(r'dressed\("([\w.]+)"\)', main))  # with the first of their views
+    styles = set(re.findall(r'"static/([\w.]+\.css)"', html))
+    assert styles == {path.name for path in STATIC.glob("*.css")} - styled and styled == {"tidy.css"}
+    first = [path for path in STATIC.iterdir() if path.name not in LATER | searching | tidy | styled]
     assert sum(len(gzip.compress(path.read_bytes(), 9)) for path in first) < 65_000, "the first view, its pictures too: 150 KB"
 
 

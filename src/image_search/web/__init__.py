@@ -9,7 +9,7 @@
     hosts.py      under which names the page may be reached
     app.py        the application: routes, errors, life
     door.py       the small page for whoever is not let in, or is at a wrong address
-    routes/       HTTP in, `service` asked, HTTP out: search, images, originals, library, health, the page's own files
+    routes/       HTTP in, `service` asked, HTTP out: search, images, originals, library, tidy, health, the page's own files
     asking.py     what requests say of files, and what all of them are made of
     schemas.py    what requests and answers look like (the OpenAPI document is made from them)
     problems.py   an error as the page gets it
@@ -21,6 +21,9 @@
     searching.py  asking it
     jobs.py       the one index run in the background
     watching.py   index runs of its own, for serve --watch
+    looks.py      the one long look in the background: for copies, at labels, for the map
+    tidying.py    what it found, and what is decided of copies
+    tidy_schemas.py  what that looks like
     uploads.py    the pictures that were sent, for a while
     kept.py       the same as files in the user's cache folder
     recent.py     what was used last, up to a weight

@@ -23,14 +23,15 @@ from ..errors import (
     ImageSearchError,
     LibraryBusyError,
     LibraryNotFoundError,
+    LibraryReadOnlyError,
     NoWordsError,
     QueryError,
     UsageError,
 )
 from .door import POLICY, door, prefers_korean
 from .limiter import BusyError
-from .problems import UnknownIdError, line_of, malformed, problem_of
-from .routes import Backend, health, images, library, originals, page, search
+from .problems import ChangedError, UnknownIdError, line_of, malformed, problem_of
+from .routes import Backend, health, images, library, originals, page, search, tidy
 from .schemas import Problem
 from .service import Service
 
@@ -44,7 +45,9 @@ STATUS: tuple[tuple[type[ImageSearchError], int], ...] = (  # the first that fit
     (DiskFullError, 507),
     (LibraryNotFoundError, 409),
     (NoWordsError, 409),
+    (LibraryReadOnlyError, 409),
     (UnknownIdError, 404),
+    (ChangedError, 410),
     (QueryError, 422),
     (DecodeError, 422),
     (UsageError, 400),
@@ -58,7 +61,7 @@ COMMON: dict[int | str, dict[str, Any]] = {
         401: "no key and no cookie",
         403: "from another page, or with a key that may only read",
         404: "no image or given picture has this id",
-        409: "there is no library yet, or a run is in work",
+        409: "there is no library yet, a run is in work, or the library cannot be written",
         410: "the library has changed since",
         413: "the body is too large",
         421: "wrong Host",
@@ -95,7 +98,7 @@ def create_app(service: Service, root: str = "") -> FastAPI:
     )
     app.state.backend = Backend(service)
     app.state.home = f"{root}/"
-    for subject in (search, images, originals, library, health, page):
+    for subject in (search, images, originals, library, tidy, health, page):
         app.include_router(subject.router)
     app.openapi = functools.partial(_described, app.openapi)  # type: ignore[method-assign]
     return app

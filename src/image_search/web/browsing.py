@@ -15,7 +15,20 @@ from .opened import OpenLibrary
 from .problems import plain
 from .schemas import ClassCount, Classes, Facts, ItemRow, Page, SkippedFile, SkippedFiles, SkippedReason, Where
 
-__all__ = ["Whereabouts", "classes", "facts", "numbered", "page", "rows", "sample", "skipped", "thumbnail_address", "utc", "view_address"]
+__all__ = [
+    "Whereabouts",
+    "classes",
+    "facts",
+    "numbered",
+    "page",
+    "row",
+    "rows",
+    "sample",
+    "skipped",
+    "thumbnail_address",
+    "utc",
+    "view_address",
+]
 
 
 class Whereabouts:
@@ -54,7 +67,7 @@ def numbered(library: OpenLibrary, numbers: list[int]) -> Page:
     """Images by their numbers, in this order; None in the place of one that has gone since."""
     found = library.reader.items(numbers)
     where = Whereabouts(library.reader)
-    return Page(items=[_row(found[number], where) if number in found else None for number in numbers], next=None)
+    return Page(items=[row(found[number], where) if number in found else None for number in numbers], next=None)
 
 
 def sample(library: OpenLibrary, n: int) -> Page:
@@ -64,13 +77,13 @@ def sample(library: OpenLibrary, n: int) -> Page:
 
 def facts(library: OpenLibrary, id: str) -> Facts:
     item = library.item(id)
-    row = _row(item, Whereabouts(library.reader))
+    known = row(item, Whereabouts(library.reader))
     return Facts(
-        **row.model_dump(),
         annotations={shown(name): shown(value) for name, value in said_of(library.reader.catalog, item.sha256)},
+        **known.model_dump(),
         copies=library.reader.copies(item),
-        offline=row.state == "away",
-        gone=row.state == "gone",
+        offline=known.state == "away",
+        gone=known.state == "gone",
         view=view_address(item),
     )
 
@@ -100,10 +113,10 @@ def _version(item: Item) -> str:
 
 def _rows(library: OpenLibrary, items: list[Item]) -> list[ItemRow | None]:
     where = Whereabouts(library.reader)
-    return [_row(item, where) for item in items]
+    return [row(item, where) for item in items]
 
 
-def _row(item: Item, where: Whereabouts) -> ItemRow:
+def row(item: Item, where: Whereabouts) -> ItemRow:
     return ItemRow(
         id=item_id(item.number),
         name=as_text(item.name),

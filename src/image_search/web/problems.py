@@ -11,11 +11,15 @@ from ..errors import DecodeError, ImageSearchError, QueryError
 from ..paths import shown
 from .schemas import Problem
 
-__all__ = ["UnknownIdError", "line_of", "malformed", "plain", "problem_of"]
+__all__ = ["ChangedError", "UnknownIdError", "line_of", "malformed", "plain", "problem_of"]
 
 
 class UnknownIdError(QueryError):
     """An id of an image or of a given picture that is not, or no longer, there."""
+
+
+class ChangedError(QueryError):
+    """What was asked about is no longer kept: the library has changed, or something else was asked since."""
 
 
 def problem_of(error: Exception) -> Problem:

@@ -37,7 +37,9 @@ PAGES = frozenset({"/", "/api/docs"})  # what a person opens, with the key in th
 NO_KEY = frozenset({"/api/health"})
 # What a key that may only read may POST: it asks, with more than fits an address. All else that is no GET is refused to it, so a new route
 # that changes something is closed to it from the beginning.
-READING = frozenset({"/api/search", "/api/search/batch", "/api/uploads", "/api/addresses", "/api/counts", "/api/facets", "/api/rows"})
+READING = frozenset(
+    {"/api/search", "/api/search/batch", "/api/uploads", "/api/addresses", "/api/counts", "/api/facets", "/api/rows", "/api/looks"}
+)
 
 CONTENT_POLICY = "; ".join(
     (

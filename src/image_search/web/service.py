@@ -21,6 +21,7 @@ from .pictures import Pictures, flat_picture
 from .problems import plain, problem_of
 from .schemas import FolderChoice, JobState, LibraryState, State, WordsModel
 from .searching import Searching
+from .tidying import Tidying
 from .uploads import Uploads
 from .walls import Walls
 from .watching import Watching
@@ -45,6 +46,7 @@ class Service:
         library: to look things up in (`browsing`).
         walls: all of it, in its order.
         pictures, searching: what is shown of it, and asked.
+        tidying: copies, labels, the map: a long look in the background.
         jobs: the index run in the background.
         uploads: the pictures that were given.
     """
@@ -58,11 +60,13 @@ class Service:
         self.uploads = uploads or Uploads()
         self.pictures = Pictures(self.library, shared.urls, self.uploads)
         self.searching = Searching(self.library, self.pictures)
+        self.tidying = Tidying(self.library, lambda: self._allowed(self._facts()))
         self._watching = Watching(self.library, self.jobs) if shared.watch else None
 
     def close(self) -> None:
         if self._watching is not None:
             self._watching.close()
+        self.tidying.close()
         self.jobs.close()
         self.library.close()
         self._engine.close()

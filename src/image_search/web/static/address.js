@@ -3,11 +3,14 @@
 //   &not=draft&since=2019&until=2024-06&format=JPEG&pixels=2000000&other=1                  and its other filters
 //   ?q=id:12&text=at+night&less_text=people      with words    ?text=a+boat&fits=0.5      with words alone
 //   ?view=library&name=Cat                                                                  the library
+//   ?view=groups, check, map                                                                order in it
 
 const ID = /^(id:\d{1,18}|up:[\w-]{22})$/;
+const VIEWS = new Set(["library", "groups", "check", "map"]);
+const OWN = ["part", "says", "kind", "prefer", "spot"]; // of the views of order
 const listeners = [];
 
-export const EMPTY = { view: "search", parts: [], names: [], path: "", not: "", where: "", since: "", until: "", formats: [], pixels: null, other: false, min: null, fits: null, each: false, open: null };
+export const EMPTY = { view: "search", parts: [], names: [], path: "", not: "", where: "", since: "", until: "", formats: [], pixels: null, other: false, min: null, fits: null, each: false, open: null, part: "", says: "", kind: "", prefer: "", spot: "" };
 
 const DATE = /^(\d{4})(?:-(\d\d)(?:-(\d\d)(?:[T ]\d\d:\d\d(?::\d\d)?)?)?)?$/;
 
@@ -24,7 +27,8 @@ export let place = read(location.search);
 function read(text) {
   const query = new URLSearchParams(text);
   const found = { ...EMPTY, parts: [], formats: [], names: query.getAll("name").slice(0, 100) };
-  if (query.get("view") === "library") found.view = "library";
+  if (VIEWS.has(query.get("view"))) found.view = query.get("view");
+  for (const name of OWN) found[name] = query.get(name) ?? "";
   for (const value of query.getAll("q").slice(0, 16)) {
     const less = value.startsWith("-");
     const id = less ? value.slice(1) : value;
@@ -86,6 +90,7 @@ function written(at) {
   if (at.min !== null) query.set("min", String(at.min));
   if (at.fits !== null) query.set("fits", String(at.fits));
   if (at.each) query.set("each", "1");
+  for (const name of OWN) if (at[name]) query.set(name, at[name]);
   if (at.open) query.set("open", at.open);
   const text = query.toString().replaceAll("%3A", ":").replaceAll("%2C", ",");
   return `./${text && `?${text}`}`;

@@ -12,7 +12,7 @@ export class Problem extends Error {
   }
 }
 
-async function ask(path, options = {}, tries = 3) {
+export async function ask(path, options = {}, tries = 3) {
   let response;
   try {
     response = await fetch(path, { credentials: "same-origin", ...options });
@@ -30,7 +30,7 @@ async function ask(path, options = {}, tries = 3) {
   return options.as === "blob" ? response.blob() : response.status === 204 ? null : response.json();
 }
 
-const post = (path, data, signal) =>
+export const post = (path, data, signal) =>
   ask(path, { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(data), signal });
 
 export const state = () => ask("api/library");

@@ -111,7 +111,7 @@ export function makeCompare({ selection, onMore, onLike, onLess, onThisMachine =
   }
 
   function paintStage() {
-    const ours = query.text ? { said: query.text, words: t("your_words") } : { view: query.view, words: t("query"), width: query.width, height: query.height };
+    const ours = query.text ? { said: query.text, words: t("your_words") } : { view: query.view, called: query.called, words: query.called ?? t("query"), width: query.width, height: query.height };
     const theirs = { view: known.get(match.id)?.view ?? match.thumbnail, words: match.name || t("nameless"), width: match.width, height: match.height };
     stage.show(ours, theirs, query.text ? "side" : way);
     if (!query.text) void ensureFull(query.id).then((view) => view && stage.better("ours", view)); // a small copy is enough to search, not to look at

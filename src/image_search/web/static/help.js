@@ -32,7 +32,9 @@ const KEYS = {
   ],
 };
 
-export function showKeys() {
+/** own: those of the view that is looked at, under its name; null: those of the walls. */
+export function showKeys(own = null) {
+  const lists = own ? { ...own, keys_page: KEYS.keys_page } : KEYS;
   document.getElementById("keys")?.remove();
   const dialog = h("dialog", { id: "keys", class: "small wide", "aria-label": t("help"), onclose: () => dialog.remove() });
   fill(
@@ -41,7 +43,7 @@ export function showKeys() {
     h(
       "div",
       { class: "key-lists" },
-      Object.entries(KEYS).map(([group, rows]) => h("section", {}, h("h3", {}, t(group)), h("dl", {}, rows.map(([keys, words]) => [h("dt", {}, keys.map((key) => h("kbd", {}, key === "Space" ? t("space") : key))), h("dd", {}, t(words))])))),
+      Object.entries(lists).map(([group, rows]) => h("section", {}, h("h3", {}, t(group)), h("dl", {}, rows.map(([keys, words]) => [h("dt", {}, keys.map((key) => h("kbd", {}, key === "Space" ? t("space") : key))), h("dd", {}, t(words))])))),
     ),
   );
   document.body.append(dialog);

@@ -16,6 +16,8 @@ const main = document.getElementById("main");
 const mark = h("img", { src: "static/icon.svg", alt: "", width: 24, height: 24 }); // one node: it is fetched once
 // What only a search needs is fetched when somebody is about to begin one: all at once, not one after the other as they import each other.
 const SEARCH = ["dates", "compare", "details", "filters", "querybar", "region", "results", "search", "stage", "zoom"];
+const TIDY = ["tidywords", "tidy", "looking", "groups", "decisions", "check", "map", "points", "tidyapi"];
+const TIDY_VIEWS = ["groups", "check", "map"];
 const THEMES = ["auto", "light", "dark"];
 const AGAIN_MS = 2000; // a server that is gone is asked again
 let state = null;
@@ -98,14 +100,29 @@ async function watch(now) {
   if (!running) {
     views.search?.refresh();
     views.library.refresh();
+    for (const name of TIDY_VIEWS) views[name]?.refresh();
   }
-  if (!running || shown !== "search") show(); // an answer stays as it is until the run's end
+  if (!running || (shown !== "search" && !TIDY_VIEWS.includes(shown))) show(); // an answer stays as it is until the run's end
+}
+
+const preload = (names) => names.forEach((name) => document.head.append(h("link", { rel: "modulepreload", href: `static/${name}.js` })));
+
+const dressed = (name) => new Promise((go) => document.head.append(h("link", { rel: "stylesheet", href: `static/${name}`, onload: go, onerror: go })));
+
+let tidying = null;
+function tidy() {
+  if (!tidying) {
+    preload([...TIDY, ...SEARCH]);
+    tidying = Promise.all([import("./tidywords.js"), dressed("tidy.css")]).then(() => import("./tidy.js")).then(({ makeTidy }) => Object.assign(views, makeTidy(() => state, tray)));
+    tidying.catch(() => (tidying = null));
+  }
+  return tidying;
 }
 
 let loading = null;
 function searching() {
   if (!loading) {
-    for (const name of SEARCH) document.head.append(h("link", { rel: "modulepreload", href: `static/${name}.js` }));
+    preload(SEARCH);
     loading = import("./search.js").then(({ makeSearch }) => (views.search = makeSearch(() => state, tray)));
     loading.catch(() => (loading = null)); // the server was gone: again, when it is needed
   }
@@ -113,15 +130,19 @@ function searching() {
 }
 
 function show() {
-  const name = place.view === "library" ? "library" : place.parts.length && state.library ? "search" : "start";
+  const name = TIDY_VIEWS.includes(place.view) ? place.view : place.view === "library" ? "library" : place.parts.length && state.library ? "search" : "start";
   if (name === "search" && !views.search) {
     searching().then(show, gone);
+    return;
+  }
+  if (TIDY_VIEWS.includes(name) && !views[name]) {
+    tidy().then(show, gone);
     return;
   }
   const view = views[name];
   const entered = shown !== name;
   if (entered) {
-    if (shown === "search") views.search.leave();
+    views[shown]?.leave?.();
     shown = name;
     document.body.dataset.view = name;
     main.replaceChildren(view.element);
@@ -147,20 +168,24 @@ addEventListener(
 );
 addEventListener("pagehide", stay);
 
+function isIn(view) {
+  return place.view === view || (view === "groups" && TIDY_VIEWS.includes(place.view));
+}
+
 function drawHeader() {
-  const tab = (name, view) => h("a", { href: link({ ...EMPTY, view }), "aria-current": (place.view === view && "page") || null, onclick: (event) => follow(event, view) }, t(name));
+  const tab = (name, view) => h("a", { href: link({ ...EMPTY, view }), "aria-current": (isIn(view) && "page") || null, onclick: (event) => follow(event, view) }, t(name));
   const theme = currentTheme();
   fill(
     document.getElementById("top"),
     h("a", { class: "brand", href: "./", "aria-label": t("title"), onclick: (event) => follow(event, "search") }, mark, h("span", {}, t("title"))),
-    h("nav", { "aria-label": t("title") }, tab("search", "search"), tab("library", "library")),
+    h("nav", { "aria-label": t("title") }, tab("search", "search"), tab("library", "library"), tab("tidy", "groups")),
     h("a", { class: "progress-chip", id: "chip", href: link({ ...EMPTY, view: "library" }), hidden: true, onclick: (event) => follow(event, "library") }),
     h(
       "div",
       { class: "right" },
       h("button", { type: "button", class: "button quiet language", lang: language === "ko" ? "en" : "ko", onclick: switchLanguage }, t("language")),
       iconButton({ auto: "half", light: "sun", dark: "moon" }[theme], t(`theme_${theme}`), nextTheme, { id: "theme" }),
-      iconButton("keys", t("help"), showKeys, { id: "help" }),
+      iconButton("keys", t("help"), () => showKeys(views?.[shown]?.help), { id: "help" }),
     ),
   );
   if (state) chip(state.job);
@@ -204,7 +229,7 @@ addEventListener("keydown", (event) => {
   }
   const key = letter(event);
   const view = views?.[shown];
-  if (key === "?") showKeys();
+  if (key === "?") showKeys(views?.[shown]?.help);
   else if (key === "/") {
     event.preventDefault();
     if (shown === "search") view.focusPath();
@@ -214,6 +239,7 @@ addEventListener("keydown", (event) => {
     event.preventDefault();
     view.write();
   } else if (key === "f") view?.toggleFilters?.();
+  else if (view?.keys?.(event)) event.preventDefault();
   else if (key === "Escape" && tray?.size) tray.clear();
   else if (key === "Escape" && shown === "search") view.leaveOff();
   else if (key === "ArrowDown" && (event.target === document.body || event.target.tagName === "H1" || event.target === main)) {

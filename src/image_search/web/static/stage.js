@@ -99,16 +99,19 @@ export function makeStage({ onStep }) {
     const [one, other] = pair.map(({ figure }) => figure);
     if (way === "side") fill(pictures, one, other);
     else if (way === "slider") {
-      fill(pictures, h("div", { class: "overlaid" }, other, one, h("span", { class: "tag ours" }, t("query")), h("span", { class: "tag theirs" }, theirs.words), h("div", { class: "divider" }), cut));
+      fill(pictures, h("div", { class: "overlaid" }, other, one, h("span", { class: "tag ours" }, ours.words), h("span", { class: "tag theirs" }, theirs.words), h("div", { class: "divider" }), cut));
       setCut(50);
     } else {
-      which.textContent = t("showing_query");
+      which.textContent = shown();
       fill(pictures, h("div", { class: "overlaid" }, other, one, which));
     }
     swapper.hidden = way !== "flicker";
     if (way === "flicker" && !reducedMotion.matches) timer = setInterval(flip, FLICKER_MS);
     place();
   }
+
+  /** What ours is called, where it is not what was asked with. */
+  const shown = () => pair[0].called ?? t("showing_query");
 
   function make(kind, one) {
     const image = one.said ? h("blockquote", { class: "said", dir: "auto" }, h("span", {}, t("quoted", { x: one.said }))) : h("img", { src: one.view, alt: one.words, draggable: "false" });
@@ -285,7 +288,7 @@ export function makeStage({ onStep }) {
 
   function flip() {
     const theirs = pictures.querySelector(".overlaid").classList.toggle("flipped");
-    which.textContent = theirs ? t("showing_match") : t("showing_query");
+    which.textContent = theirs ? t("showing_match") : shown();
   }
 
   /** By hand from here on. */

@@ -4,6 +4,7 @@ const EN = {
   title: "Image Search",
   search: "Search",
   library: "Library",
+  tidy: "Tidy",
   skip: "Skip to content",
   language: "한국어",
   theme: "Theme",
@@ -293,6 +294,7 @@ const KO = {
   title: "이미지 검색",
   search: "검색",
   library: "라이브러리",
+  tidy: "정리",
   skip: "본문으로 건너뛰기",
   language: "English",
   theme: "테마",
@@ -635,6 +637,12 @@ export function switchLanguage() {
     return;
   }
   location.reload();
+}
+
+/** Texts that are fetched later. */
+export function addWords(english, korean) {
+  Object.assign(EN, english);
+  Object.assign(KO, korean);
 }
 
 export const reasonText = (code, words) => (language === "ko" && KO[`r_${code}`]) || words;
