@@ -74,7 +74,7 @@ def _whole(fit: Agreement, side: float) -> bool:
     if fit.drift == UNKNOWN:
         return fit.mean >= 0.65 and fit.bad <= 0.02
     agrees = (fit.mean >= 0.65 and fit.bad <= 0.02) or (fit.mean >= 0.72 and fit.bad <= 0.12)
-    written_on = fit.good >= 0.6 and fit.bad <= 0.35 and fit.good + fit.bad >= 0.87 and fit.alike >= (0.55 if side >= LARGE else 0.4)
+    written_on = fit.good >= 0.6 and fit.bad <= 0.35 and fit.good + fit.bad >= 0.87 and fit.alike >= 0.55
     return (agrees and _still(fit, DRIFT if side >= LARGE else DRIFT_SMALL)) or (written_on and _still(fit, DRIFT))
 
 
@@ -117,7 +117,8 @@ def best_fit(a: Prepared, b: Prepared) -> Fit | None:
     whole = whole_fit(a, b)
     if whole is not None and not whole.moved:
         return whole
-    return part_fit(a, b) or whole
+    part = part_fit(a, b)
+    return whole if part is None and whole is not None and whole.agreement.drift != UNKNOWN else part
 
 
 def _turned(picture: Float32, mirrored: bool, quarters: int) -> Float32:
