@@ -195,7 +195,7 @@ def test_asking_changes_nothing(server: PageServer, client: Client) -> None:
             return catalog.generation, server.service.jobs.version, sorted(p.name for p in server.engine.library.parent.iterdir())
 
     before = state()
-    for method, path in routes(server):
+    for _method, path in routes(server):
         if path != "/api/events":
             for verb in ("GET", "HEAD"):
                 assert client.ask(verb, path).status < 500
