@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
 import pickle
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -20,6 +23,8 @@ from image_search.errors import QueryError, UsageError
 from image_search.evaluate.distortions import crop, jpeg, text_over
 from image_search.testing import quick_engine
 from image_search.tidy.copies import Kind, Prepared, compare, prepare
+from image_search.tidy.found import Copies, Pair
+from image_search.tidy.groups import Why, beside, by_date, generations
 
 
 def scene(seed: int, size: tuple[int, int] = (240, 180)) -> Image.Image:
@@ -77,6 +82,8 @@ def test_a_changed_copy_and_what_was_done(how: str) -> None:
     assert back.kind is Kind.CHANGED_COPY
     opposite = {"turned 90": "turned 270", "turned 270": "turned 90", "turned 12": "turned -12"}
     assert back.change == opposite.get(words, words)
+    told = 0 if how in ("mirrored", "turned right", "turned left", "upside down") else 1
+    assert (verdict.changed, back.changed) == (told, -told), "the second was made of the first, where the pixels can tell"
 
 
 def test_different_pictures_are_not_the_same() -> None:
@@ -205,6 +212,48 @@ def test_copies_of_the_query_are_asked_for_too(library: Path) -> None:
             engine.search([query, library / "photos" / "1.png"], copies=True)
         with pytest.raises(UsageError, match="whole picture"):
             engine.search(query, copies=True, region=(0, 0, 50, 50))
+
+
+def test_what_was_changed_is_never_the_best_of_its_original(tmp_path: Path) -> None:
+    photos = tmp_path / "photos"
+    (photos / "made").mkdir(parents=True)
+    jpeg(scene(1), 85).save(photos / "z.jpg", quality=85)
+    made = {"a.jpg": ImageOps.mirror(scene(1)), "b.png": ImageOps.expand(scene(1), 20, (250, 240, 230)), "c.jpg": scene(1).rotate(180)}
+    for name, picture in made.items():
+        picture.save(photos / "made" / name, quality=95)
+    os.utime(photos / "z.jpg", (1.6e9, 1.6e9))
+    with quick_engine(tmp_path / "library") as engine:
+        engine.index(photos, progress=False)
+        (found,) = engine.duplicates(progress=False)
+        assert found.best.item.path == str(photos / "z.jpg"), "however many pixels and bytes the others have"
+        assert {Path(m.item.path).name: (m.change, m.changed_one) for m in found.rest} == {
+            "a.jpg": ("mirrored", ""), "b.png": ("bordered", "this"), "c.jpg": ("turned 180", "")
+        }  # fmt: skip
+        again = engine.duplicates(progress=False)
+        assert again.looked_at == 0 and again.to_dict()["groups"] == engine.duplicates(progress=False).to_dict()["groups"]
+        (photos / "made" / "a.jpg").unlink()
+        (photos / "made" / "c.jpg").unlink()
+        (preferred,) = (kept := engine.duplicates(prefer=photos / "made", progress=False))
+        assert [Path(m.item.path).name for m in preferred.members] == ["b.png", "z.jpg"]
+        assert (preferred.rest[0].change, preferred.rest[0].changed_one) == ("bordered", "best"), "true, read from the best's side"
+        assert "copy; the best is bordered" in str(kept)
+        (plain,) = engine.duplicates(progress=False)
+        assert (plain.why, Path(plain.best.item.path).name) == (Why.UNCHANGED, "z.jpg")
+
+
+def test_of_mirrored_ones_the_earlier_is_the_original() -> None:
+    def item(number: int, captured: str, mtime: int, width: int = 4) -> Any:
+        return SimpleNamespace(number=number, captured=captured, mtime_ns=mtime, width=width, height=3)
+
+    early, late, unknown, large = item(1, "2020", 9), item(2, "2021", 1), item(3, "", 0), item(4, "", 10, 8)
+    assert by_date(early, late) == 1 and by_date(late, early) == -1 and by_date(late, unknown) == 1 and by_date(early, early) == 0
+    assert by_date(early, large) == 0, "more pixels say more"
+    items = {1: early, 2: late, 3: unknown}
+    known = Copies(pairs={(1, 2): Pair(Kind.CHANGED_COPY, "mirrored", "mirrored", 0.9), (2, 3): Pair(Kind.SAME_PICTURE, "", "", 0.9)})
+    assert generations(beside(known, lambda *_: True), items.__getitem__) == {2: 1}
+    ring = {(1, 2): 1, (2, 3): 1, (1, 3): -1}
+    known.pairs = {pair: Pair(Kind.CHANGED_COPY, "cropped", "cropped", 0.9, changed) for pair, changed in ring.items()}
+    assert set(generations(beside(known, lambda *_: True), items.__getitem__)) == {1, 2, 3}, "an impossible ring comes to an end"
 
 
 def test_two_pictures_compared(library: Path, tmp_path: Path) -> None:

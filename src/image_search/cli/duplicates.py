@@ -56,8 +56,9 @@ def duplicates(
 ) -> None:
     """Show which files are copies of one another, and which of them is the best.
 
-    Nothing is deleted, moved or changed, ever. The best is the copy with the most pixels; of equal ones that in the format that loses less,
-    the least compressed, the one that still has its date. What was found is remembered: the next time only new pictures are compared.
+    Nothing is deleted, moved or changed, ever. The best is a copy that is not itself cropped out of another, framed or written on; of
+    these the one with the most pixels, in the format that loses less, the least compressed, the one that still has its date. What was
+    found is remembered: the next time only new pictures are compared.
 
     \b
     Examples:

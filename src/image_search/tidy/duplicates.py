@@ -20,7 +20,7 @@ from ..library.thumbnails import Thumbnails
 from ..paths import from_bytes, inside, nfc, place_of, to_bytes, uri_of
 from .copies import Kind
 from .found import Copies, Pair, Progress, copies_of
-from .groups import Group, Member, Order, Why, beside, date_of, stars, untested
+from .groups import Group, Member, Order, Why, beside, by_date, date_of, generations, stars, untested
 
 __all__ = ["Asked", "Duplicates", "find"]
 
@@ -168,6 +168,7 @@ def _as_dict(member: Member) -> dict[str, Any]:
         "id": item_id(item.number),
         "kind": "best" if member.kind is None else member.kind.value,
         "change": member.change,
+        "changed": member.changed_one,
         "similarity": member.similarity,
         "name": item.name,
         "uri": uri_of(item.path),
@@ -323,6 +324,7 @@ class _Search:
         contents = {content for pair in known.pairs for content in pair if content in there}
         self.files.want(contents)
         self._beside = beside(known, self._allowed)
+        self.files.order.made = generations(self._beside, lambda content: self.files.of(content)[0].item)
         self._order = sorted((c for c in contents if self.files.of(c)), key=lambda c: self.files.order.worth(self.files.of(c)[0].item))
         if self.asked.across is None:
             return stars(self._order, self._beside, lambda content: True, lambda content: True)
@@ -359,15 +361,22 @@ class _Search:
         for content, files in copies:
             pair = self._beside[leader][content]
             shown = files if self._same_counts(files[0].item) else files[:1]
-            rest += [Member(m.item, pair.kind, pair.change, pair.similarity, m.offline) for m in shown]
+            change = pair.back if pair.changed < 0 else pair.change  # told of the changed one
+            rest += [Member(m.item, pair.kind, change, pair.similarity, m.offline, pair.changed) for m in shown]
         everyone = [best, *rest]
         if not rest or (self.asked.since and max(date_of(member.item) for member in everyone) < self.asked.since):
             return None
         rank = {kind: n for n, kind in enumerate(Kind)}
         rest.sort(key=lambda member: (rank[member.kind or Kind.SAME_BYTES], self.files.order.worth(member.item)))
         next_one = min((member.item for member in rest), key=self.files.order.worth)
-        why = Why.PREFERRED if self.asked.across else self.files.order.why(best.item, next_one)
-        return Group((best, *rest), why)
+        return Group((best, *rest), self._why(best.item, next_one))
+
+    def _why(self, best: Item, next_one: Item) -> Why:
+        why = Why.PREFERRED if self.asked.across else self.files.order.why(best, next_one)
+        pair = self._beside.get(best.content, {}).get(next_one.content)
+        if why != Why.UNCHANGED or (pair is not None and pair.changed > 0) or by_date(best, next_one) <= 0:
+            return why
+        return Why.CAPTURED if best.captured and not next_one.captured else Why.DATE
 
     def _same_counts(self, item: Item) -> bool:
         """Are other files with these bytes copies of it that are to be shown?"""
