@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from datetime import date
 from pathlib import Path
 from typing import Any, overload
 
@@ -36,7 +35,7 @@ class Asked:
         folders: only files in these; empty: all.
         across: (kept, other): only files of the second that are copies of one in the first.
         prefer: whose files are the better copies, the best liked first.
-        since: only groups with a picture of this day or later, "2024-05-01"; "": all.
+        since: only groups with a picture of this moment or later, "2024-05-01T00:00:00"; "": all.
         kinds: which copies count.
     """
 
@@ -54,7 +53,7 @@ class Asked:
             raise UsageError("across needs two different folders", hint="the one that is kept, and the one that is looked through")
         if both and folders:
             raise UsageError("folders and across exclude each other")
-        day = "" if since is None else _day(given.text(since, "since"))
+        first = None if since is None else given.dates(since, "since", hint="for example 2024, 2024-05 or 2024-05-01")[0]
         words = given.texts(kinds, "kinds")
         for word in words:
             given.one_of(word, "kinds", _KIND)
@@ -62,16 +61,9 @@ class Asked:
             _places(folders, "folders"),
             (both[0], both[1]) if both else None,
             _places(prefer, "prefer"),
-            day,
+            "" if first is None else first.isoformat(timespec="seconds"),
             frozenset(_KIND[word] for word in words) or frozenset(Kind),
         )
-
-
-def _day(text: str) -> str:
-    try:
-        return date.fromisoformat(text).isoformat()
-    except ValueError as error:
-        raise UsageError(f"since must be a day, not {text!r}", hint="for example 2024-05-01") from error
 
 
 def _places(folders: Folders, what: str) -> tuple[bytes, ...]:
@@ -236,12 +228,14 @@ class _Files:
             classes, places = reader.columns().classes(), reader.columns().places()
         wanted = [_text(folder) for folder in scope] or [""]
         whose = [next((n for n, folder in enumerate(wanted) if place.startswith(folder)), -1) for place in places.folders]
-        here = set()
+        here, every = set(), set(places.codes.tolist())
         for number, content, code in zip(classes.numbers.tolist(), classes.contents.tolist(), places.codes.tolist(), strict=True):
             if whose[code] >= 0:
                 self._numbers.setdefault(content, []).append(number)
                 here.add(scope[whose[code]] if scope else b"")
-        if lacking := [folder for folder in scope if folder not in here]:
+        all_of_it = [place for code, place in enumerate(places.folders) if code in every]
+        liked = [folder for folder in asked.prefer if not any(place.startswith(_text(folder)) for place in all_of_it)]
+        if lacking := [*(folder for folder in scope if folder not in here), *liked]:
             raise UsageError(
                 "the library has no image in this folder",
                 path=from_bytes(lacking[0]),
