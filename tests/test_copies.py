@@ -22,6 +22,7 @@ from image_search.cli.search import say_repeats
 from image_search.errors import QueryError, UsageError
 from image_search.evaluate.distortions import crop, jpeg, text_over
 from image_search.testing import quick_engine
+from image_search.tidy.comparison import Comparison
 from image_search.tidy.copies import Kind, Prepared, compare, prepare
 from image_search.tidy.found import Copies, Pair
 from image_search.tidy.groups import Why, beside, by_date, generations
@@ -166,6 +167,36 @@ def test_folded_each_picture_comes_once(library: Path) -> None:
         everything = engine.search(library / "photos" / "1.png", 100, fold=True)
         assert sum(1 + len(match.also) for match in everything) == 9
         assert names(engine.search(library / "photos" / "1.png", 4, group=True)) == names(found), "its older name"
+
+
+def test_how_many_are_asked_for_does_not_change_what_stands_behind_the_first(library: Path) -> None:
+    with quick_engine(library / "library") as engine:
+        behind = [names(engine.search(library / "photos" / "1.png", n, fold=True)[0].also) for n in (1, 2, 3, 9)]
+    assert len(behind[0]) == 2 and behind == [behind[0]] * 4
+
+
+def test_what_was_decided_not_to_be_the_same_is_not_folded(library: Path) -> None:
+    one, small = library / "photos" / "1.png", library / "photos" / "small.jpg"
+    with quick_engine(library / "library") as engine:
+        left = engine.decide("leave", one, small)
+        assert len(engine.search(one, 3, fold=True)[0].also) == 2, "left as they are, they are the same all the same"
+        plain = engine.compare(one, small)
+        decided = engine.decide("not the same", one, small)
+        try:
+            found = engine.search(one, 3, fold=True)
+            assert sorted(names([found[0], *found[0].also])) == ["1.png", "same.png"] and "small.jpg" in names(found)
+            said = engine.compare(one, small)
+            assert said and said.kind is Kind.SAME_PICTURE and said.to_dict()["decided"] == "not the same", "the pixels say what they say"
+            assert str(said).splitlines() == [str(plain), "decided otherwise: not the same"]
+        finally:
+            engine.undo_decision(decided.number)
+            engine.undo_decision(left.number)
+        assert not engine.compare(one, small).decided and len(engine.search(one, 3, fold=True)[0].also) == 2
+
+
+def test_closeness_is_never_rounded_up() -> None:
+    said = str(Comparison("a", "b", 0.9996, 0.8788, None, "", False, "mini"))
+    assert said == "two pictures: similarity 0.999, closeness 0.87", "a limit set to what is shown keeps it"
 
 
 def test_only_near_ones_are_looked_at(library: Path, monkeypatch: pytest.MonkeyPatch) -> None:
