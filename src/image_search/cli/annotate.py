@@ -26,7 +26,8 @@ def annotate(*, table: str | None, json_output: bool, **given: Any) -> None:
     """Bring in a table of your own: its columns become filters for search --where.
 
     A path is absolute, or relative to the table's folder or to an indexed one. The values are kept by what is in the image files, so they
-    survive moves and renames. A table changes its own columns of its own rows alone; a column that is there keeps its kind. Without a table it shows the columns that there are.
+    survive moves and renames. A table changes its own columns of its own rows alone; a column that is there keeps its kind. Without a
+    table it shows the columns that there are.
 
     \b
     Examples:
