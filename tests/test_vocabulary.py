@@ -184,6 +184,12 @@ def test_in_the_shell(run: Callable[..., Any], photos: Path) -> None:
     assert [sorted(row) for row in rows] == [["error", "image"], ["image", "tags"]]
 
 
+def test_words_that_fit_nothing_are_said_to(real_model: None, run: Callable[..., Any], photos: Path) -> None:
+    run("index", photos, "--model", "mini")
+    assert "None of these fits the words well" in run("search", "--text", "hermit crab").err
+    assert "None of these" not in run("search", photos / "circle" / "0.png").err
+
+
 def test_a_library_of_another_model_is_tagged_by_mini(engine: ImageSearchEngine, photos: Path) -> None:
     engine.index(photos, progress=False)
     picture = next(photos.rglob("*.*g"))

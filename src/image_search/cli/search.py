@@ -13,6 +13,7 @@ import click
 
 from .. import signals
 from ..advice import Advice, capitalised
+from ..config import FITS_BADLY
 from ..errors import UsageError
 from . import console
 from .console import note, print_json, print_matches
@@ -197,6 +198,8 @@ def _print(engine: ImageSearchEngine, matches: Matches, *, as_json: bool, folded
         print_json(matches.to_dict())
         return
     print_matches(matches)
+    if (best := max((match.probability or 0 for match in matches if match.probability is not None), default=1.0)) < FITS_BADLY:
+        note(f"None of these fits the words well: the highest probability is {best:.3f}")
     if not folded and sys.stdout.isatty():  # who reads it with a program asks for it, and pays nothing for it
         say_repeats(engine.fold(matches[:HINTED]))
 
