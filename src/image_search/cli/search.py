@@ -67,6 +67,13 @@ def _region(text: str) -> tuple[int, ...]:
     return numbers
 
 
+def _check_given(images: Sequence[str], texts: Sequence[str], less_texts: Sequence[str]) -> None:
+    if not images and not texts:
+        raise UsageError("nothing was given to search with", hint="give an image, or words with --text")
+    if not all(phrase.strip() for phrase in (*texts, *less_texts)):
+        raise UsageError("there are no words to search with", hint="say what the picture shows, for example: a red bicycle")
+
+
 def _check_each(*others: Any) -> None:
     if any(others):
         raise UsageError(
@@ -175,10 +182,7 @@ def search(
         check_target(after["save"])
     from ..types import Text
 
-    if not images and not texts:
-        raise UsageError("nothing was given to search with", hint="give an image, or words with --text")
-    if not all(phrase.strip() for phrase in (*texts, *less_texts)):
-        raise UsageError("there are no words to search with", hint="say what the picture shows, for example: a red bicycle")
+    _check_given(images, texts, less_texts)
     stdin = functools.cache(functools.partial(console.bytes_from_stdin, given["max_megabytes"]))
     with open_engine(given) as engine:
         matches = engine.search(

@@ -25,7 +25,7 @@ from ..config import (
     WATCH_SIGNS_SECONDS,
     WATCH_TICK_SECONDS,
 )
-from ..errors import DiskFullError, LibraryBusyError, LibraryError, LibraryNotFoundError
+from ..errors import DiskFullError, LibraryBusyError, LibraryError
 from ..images.formats import extensions
 from ..images.scan import Excluder
 from ..paths import from_bytes, place_of
@@ -55,10 +55,13 @@ class StillThere:
 
     def check(self) -> None:
         """Raises LibraryError: it is gone."""
-        there = self._exists()
-        if self.was and not there:
+        if self.lost:
             raise self.gone()
-        self.was = there
+        self.was = self._exists()
+
+    @property
+    def lost(self) -> bool:
+        return self.was and not self._exists()
 
     def gone(self) -> LibraryError:
         return LibraryError("the library is gone", path=self._library, hint="put it back, or start again to make a new one")
@@ -203,8 +206,6 @@ def keep_up(make: Callable[[], Watch], index: Callable[[list[str]], IndexReport]
                 watch.still.check()
                 report = index(folders)
                 watch.still.check()
-            except LibraryNotFoundError as error:
-                raise watch.still.gone() from error
             except (LibraryBusyError, DiskFullError) as error:
                 if error.what != said:  # once, not every time
                     watch.notify(error.line)
@@ -213,6 +214,10 @@ def keep_up(make: Callable[[], Watch], index: Callable[[list[str]], IndexReport]
                 if stop.is_set():
                     return
                 continue
+            except LibraryError as error:  # of any run that found it gone, or lost it while it wrote
+                if watch.still.lost:
+                    raise watch.still.gone() from error
+                raise
             said = ""
             watch.looked(folders, report.seconds)
             yield report

@@ -55,7 +55,7 @@ class Watching:
             for _ in keep_up(self._watch, lambda folders: self._jobs.look(folders, self._stop), self._stop):
                 pass
         except ImageSearchError as error:
-            if self._still.was and not self._library.exists:
+            if self._still.lost:
                 self.lost = error
                 self.when_lost()
                 return
