@@ -119,7 +119,7 @@ class Searcher:
             unread = self._sieve.pictures.unread if filters.by_date else 0
         lines = []
         for name, near in unknown:
-            whole = (" (", Setting("names" if name in filters.names else "not_names"), ": the whole name)")
+            whole = (" (", Setting("names") if name in filters.names else Setting("not_names"), ": the whole name)")
             more = whole if near is None else (f". Did you mean {near}?",)
             lines.append(Advice(f"No image in the library has the class {name}", *more))
         if nothing:
