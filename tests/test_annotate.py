@@ -122,6 +122,48 @@ def test_a_new_table_changes_its_own_columns_and_rows_alone(annotated: ImageSear
         annotated.annotate(drop="shelf")
 
 
+@pytest.mark.parametrize(
+    ("row", "said"),
+    [
+        ("circle/0.png,n/a,", "price holds numbers, and 'n/a' in row 1 is none; nothing was changed"),
+        ("circle/0.png,7,May", "bought holds dates, and 'May' in row 1 is none"),
+    ],
+)
+def test_a_value_of_another_kind_than_its_column_changes_nothing(annotated: ImageSearchEngine, tmp_path: Path, row: str, said: str) -> None:
+    before = annotated.annotate().columns
+    (table := tmp_path / "new.csv").write_text(f"path,brand,price,bought\n{row.replace(',', ',Other,', 1)}\n")
+    with pytest.raises(UsageError, match=said):
+        annotated.annotate(table)
+    assert annotated.annotate().columns == before and found(annotated, "brand = Other") == [], "not even the column that fits"
+    annotated.annotate(table, drop=["price", "bought"])  # the way out; an open search follows
+    kinds = {name: kind for name, kind, _ in annotated.annotate().columns}
+    assert "text" in (kinds["price"], kinds.get("bought")) and found(annotated, "brand = Other") == [C0]
+
+
+def test_values_of_no_image_and_missing_ones_change_no_kind(annotated: ImageSearchEngine, tmp_path: Path) -> None:
+    (table := tmp_path / "new.csv").write_text("path,price,brand\nnowhere.png,n/a,\ncircle/0.png,,8\n")
+    annotated.annotate(table)
+    assert (
+        found(annotated, "price > 0") == [C1, S0] and found(annotated, "brand = '8'") == [C0] and found(annotated, "brand = Beta") == [S1]
+    )
+
+
+def test_a_column_of_text_that_is_given_anew_as_a_whole_may_become_numbers(annotated: ImageSearchEngine, tmp_path: Path) -> None:
+    for values, kind in (("a", "text"), ("8", "number")):
+        (table := tmp_path / "new.csv").write_text(f"path,size\ncircle/0.png,{values}\n")
+        assert ("size", kind, 1) in annotated.annotate(table).columns
+
+
+def test_a_table_about_no_image_changes_nothing(annotated: ImageSearchEngine, tmp_path: Path) -> None:
+    before = annotated.annotate().columns
+    (table := tmp_path / "new.csv").write_text("path,price,brand\nnowhere.png,n/a,2\n")
+    came = annotated.annotate(table)
+    assert (came.rows, came.images, came.columns) == (1, 0, before)
+    with pytest.raises(UsageError, match="about no image of the library; nothing was changed"):
+        annotated.annotate(table, drop="price")
+    assert annotated.annotate().columns == before and found(annotated, "price > 0") == [C0, C1, S0]
+
+
 def test_it_is_kept_by_content(annotated: ImageSearchEngine, photos: Path, tmp_path: Path) -> None:
     """Through moves, copies, being pruned and coming back, a rebuild and a salvage."""
     (photos / "circle" / "0.png").rename(photos / "stripes" / "moved.png")
@@ -189,6 +231,11 @@ def test_the_program_annotates(run: Callable[..., Answer], photos: Path, tmp_pat
     answer = run("annotate", tmp_path / "facts.csv")
     assert answer.code == 0 and answer.err == "5 rows about 4 images\n1 rows are about no image of the library: nowhere.png\n"
     assert answer.out.splitlines()[0].split() == ["name", "kind", "images"] and "price" in answer.out
+    (tmp_path / "nothing.csv").write_text("path,price\nnowhere.png,n/a\n")
+    assert run("annotate", tmp_path / "nothing.csv").err.startswith("1 rows about 0 images; nothing was changed\n")
+    (tmp_path / "wrong.csv").write_text("path,price\ncircle/0.png,n/a\n")
+    wrong = run("annotate", tmp_path / "wrong.csv")
+    assert wrong.code == 2 and "'n/a' in row 1" in wrong.err and "--drop price" in wrong.err
     assert json.loads(run("annotate", "--json").out)["columns"][-1] == ["price", "number", 3]
     picked = json.loads(run("search", photos / "circle" / "0.png", "--where", "price < 6", "--json").out)
     assert [match["identical"] for match in picked["matches"]] == [True]

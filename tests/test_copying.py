@@ -159,6 +159,11 @@ def test_the_program_copies(run: Callable[..., Answer], photos: Path, tmp_path: 
     )
     assert "5 were there already" in run("search", query, "-n", 5, "--copy-to", tmp_path / "copies", "--json").err
     assert (answer := run("search", query, "--copy-to", photos)).code == 2 and "indexed folder" in answer.err
+    assert answer.out == "", "refused before anything is shown"
+    assert (answer := run("search", query, "--copy-to", query)).code == 2 and answer.out == "" and "this is none" in answer.err
+    assert run("search", "--text", "").code == run("search", query, "--less-text", " ").code == 2
+    none = run("search", query, "--name", "nosuch", "--copy-to", tmp_path / "empty")
+    assert none.code == run("search", query, "--name", "nosuch").code and not (tmp_path / "empty").exists()
     shutil.rmtree(photos / "circle")
     gone = run("search", query, "-n", 12, "--copy-to", tmp_path / "copies")
     assert gone.code == 1 and gone.err.count("Not copied, vanished before it was read") == 4

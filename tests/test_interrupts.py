@@ -8,9 +8,11 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from inprocess import Answer
 from pictures import fill, picture
 
 from image_search import ImageSearchEngine, signals
@@ -161,6 +163,31 @@ def test_who_asks_again_is_heard(monkeypatch: pytest.MonkeyPatch) -> None:
     finally:
         exits.listen_for_signals()
         sys.unraisablehook = sys.__unraisablehook__
+
+
+@pytest.mark.parametrize(("line", "said"), [(None, "go on"), ("", "interrupted"), ("stopped", "stopped")])
+def test_what_does_not_go_on_where_it_was_does_not_say_so(line: str | None, said: str) -> None:
+    signals.listen(signal.default_int_handler, anew=True)
+    if line is not None:
+        signals.say_at_the_end(line)
+    told = signals.said(signal.SIGINT)
+    signals.listen(signal.default_int_handler, anew=True)
+    assert told.endswith(said) and (line is None or told == said)
+    assert "go on" in signals.said(signal.SIGINT), "another run has the usual line"
+
+
+@pytest.mark.parametrize("command", [("export", "--to", "x.parquet"), ("search", "--each", "new.png"), ("watch", "photos")])
+def test_the_commands_that_do_not_go_on(
+    run: Callable[..., Answer], library: Path, command: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stopped(*_: object, **__: object) -> None:
+        os.kill(os.getpid(), signal.SIGINT)
+
+    for verb in ("export", "search_each", "watch"):
+        monkeypatch.setattr(ImageSearchEngine, verb, stopped)
+    monkeypatch.chdir(library.parent)
+    answer = run(*command, "--library", library)
+    assert (answer.code, answer.err.splitlines()[-1]) == (130, "stopped" if command[0] == "watch" else "interrupted")
 
 
 def test_a_stop_that_falls_into_a_finaliser_is_not_lost(library: Path) -> None:

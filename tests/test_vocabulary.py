@@ -178,6 +178,16 @@ def test_in_the_shell(run: Callable[..., Any], photos: Path) -> None:
     assert row["image"] == str(picture) and all(set(tag) == {"name", "korean", "probability"} for tag in row["tags"])
     missing = run("tags", "nothing.jpg")
     assert missing.code == 1 and "no such file" in missing.err
+    some = run("tags", "nothing.jpg", picture, "id:999")
+    assert some.code == 1 and some.out == said.out and len(some.err.splitlines()) == 2
+    rows = json.loads(run("tags", "nothing.jpg", picture, "--json").out)
+    assert [sorted(row) for row in rows] == [["error", "image"], ["image", "tags"]]
+
+
+def test_words_that_fit_nothing_are_said_to(real_model: None, run: Callable[..., Any], photos: Path) -> None:
+    run("index", photos, "--model", "mini")
+    assert "None of these fits the words well" in run("search", "--text", "hermit crab").err
+    assert "None of these" not in run("search", photos / "circle" / "0.png").err
 
 
 def test_a_library_of_another_model_is_tagged_by_mini(engine: ImageSearchEngine, photos: Path) -> None:

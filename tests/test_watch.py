@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -18,11 +19,12 @@ from pageserver import picture as page_picture
 from pictures import picture
 
 import image_search.index.watch as watching
-from image_search import ImageSearchEngine, LibraryBusyError, UsageError
+from image_search import ImageSearchEngine, LibraryBusyError, LibraryError, UsageError
 from image_search.images.scan import Excluder
 from image_search.index.watch import Told, Watch, keep_up
-from image_search.testing import quick_engine
+from image_search.testing import InProcessPool, QuickModel, quick_engine
 from image_search.types import IndexReport
+from image_search.web.server import PageServer, PageSettings
 
 
 @pytest.fixture(autouse=True)
@@ -192,6 +194,29 @@ def test_a_folder_that_was_never_there(engine: ImageSearchEngine, tmp_path: Path
         engine.watch(tmp_path / "nowhere")
 
 
+def test_a_library_that_is_removed_meanwhile_is_not_made_anew(engine: ImageSearchEngine, photos: Path) -> None:
+    reports, _ = ready(engine, photos)
+    assert next(reports).added == 12
+    shutil.rmtree(engine.library)
+    with pytest.raises(LibraryError, match="the library is gone"):
+        next(reports)
+    assert not engine.library.exists()
+
+
+def test_a_library_that_goes_before_a_run_is_not_made_anew(
+    engine: ImageSearchEngine, photos: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Between the look whether it is there and the run: nothing is made even then."""
+    reports, _ = ready(engine, photos)
+    next(reports)
+    monkeypatch.setattr(watching.StillThere, "check", lambda still: None)
+    shutil.rmtree(engine.library)
+    photos.rename(photos.with_name("away"))  # a sign that is seen for certain
+    with pytest.raises(LibraryError, match="the library is gone"):
+        next(reports)
+    assert not engine.library.exists()
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_the_program_watches_until_it_is_told_to_stop(photos: Path, number: signal.Signals) -> None:
@@ -202,7 +227,7 @@ def test_the_program_watches_until_it_is_told_to_stop(photos: Path, number: sign
         picture("circle", 50).save(photos / "circle" / "new.png")
         assert json.loads(process.stdout.readline())["added"] == 1
         process.send_signal(number)
-        assert process.wait(30) == 128 + number and process.stderr.read().decode().count("everything done so far is safe") == 1
+        assert process.wait(30) == 128 + number and process.stderr.read().decode().splitlines()[-1] == "stopped"
 
 
 # The page
@@ -213,13 +238,32 @@ def test_the_page_follows(tmp_path: Path, wait: Callable[[Callable[[], bool]], N
     with serving(library, watch=True) as server:
         client = Client(server)
         runs = client.get("/api/library").json["job"]["run"]
-        wait(lambda: bool(server.service._watching and server.service._watching._thread.ident))
+        wait(lambda: bool(server.service.watching and server.service.watching._thread.ident))
         (tmp_path / "pictures" / "Red" / "new.jpg").write_bytes(page_picture(2, 77))
         wait(lambda: client.get("/api/library").json["library"]["images"] == 7)
         wait(lambda: client.get("/api/library").json["job"]["state"] == "done")
         job = client.get("/api/library").json["job"]
         assert (job["added"], job["run"]) == (1, runs + 1), "the look at the start changed nothing, and was not shown"
     assert not [thread for thread in threading.enumerate() if thread.name in ("watch", "page-watch")]
+
+
+def test_a_page_whose_library_is_removed_ends(tmp_path: Path) -> None:
+    server = PageServer(PageSettings(make_library(tmp_path, 2), model=QuickModel(), port=0, watch=True))
+    server.engine._make_pool = InProcessPool  # type: ignore[assignment]
+    ended: list[BaseException] = []
+
+    def run() -> None:
+        try:
+            server.run()
+        except LibraryError as error:
+            ended.append(error)
+
+    (thread := threading.Thread(target=run)).start()
+    while not (server.started and server.service.watching and server.service.watching._still.was):
+        time.sleep(0.02)
+    shutil.rmtree(server.engine.library)
+    thread.join(ALIVE)
+    assert [str(error).split(":")[0] for error in ended] == ["the library is gone"] and not server.engine.library.exists()
 
 
 @pytest.fixture

@@ -89,6 +89,7 @@ TAKEN_BY: dict[str, tuple[str, ...]] = {
     "allow_private_urls": ("search", "ask", "compare", "tags"),
     "allow_urls": ("serve",),
     "any_name": ("index", "watch"),
+    "drop": ("annotate",),
     "formats": ("search",),
     "fresh": ("map",),
     "fresh_key": ("serve",),

@@ -144,6 +144,7 @@ COPY_BLOCK_BYTES = 1024 * 1024  # of a file that is copied: all that is in memor
 PICTURE_SIDE = 640  # pixels of a picture in the comparison: more than it is printed with, and a 12 MP JPEG decodes to it in 30 ms
 MIN_CLOSENESS_IMAGES = 50  # below it a percentile says nothing
 VOTE_CLOSENESS = 0.05  # of the nearest match: below it the query is like nothing here, and a vote on its class misleads
+FITS_BADLY = 0.02  # probability: where no match has more, the words fit nothing here, and that is said; true ones begin at some .05
 VOTE_LEAST = 3  # matches of one class: two of three are right in .60 to .93 of all cases, three of three in .84 to .98
 VOTE_NEAREST = 10  # matches that have a vote
 CLOSENESS_SAMPLE = 1000  # images; sampling error of a percentile is then under .02

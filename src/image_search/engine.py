@@ -27,6 +27,7 @@ from .search.tags import known_words, tags
 from .types import Float32, IndexReport, Match, Region
 
 if TYPE_CHECKING:
+    from .index.request import Request as IndexRequest
     from .index.run import Progress
     from .tidy.comparison import Comparison
 
@@ -86,7 +87,6 @@ class ImageSearchEngine(LibraryVerbs):
 
         Raises UsageError: no such folder; LibraryBusyError, ModelMismatchError, ... What was counted as done before an error is safe.
         """
-        from .index.plan import make_plan
         from .index.request import Request as IndexRequest
         from .library import folders as library_folders
 
@@ -95,10 +95,14 @@ class ImageSearchEngine(LibraryVerbs):
         )
         if not self._library.exists:  # else a folder that it knows may be away
             library_folders.need_folder(*asked.folders)
+        return self._dry_run(asked) if asked.dry_run else self._bring_up(asked)
+
+    def _bring_up(self, asked: IndexRequest, *, make: bool = True) -> IndexReport:
+        """`make`: the library, if there is none; else that is a LibraryNotFoundError."""
+        from .index.plan import make_plan
+
         started = time.monotonic()
-        if asked.dry_run:
-            return self._dry_run(asked)
-        with self._writing(make=True) as catalog:
+        with self._writing(make=make) as catalog:
             with catalog.transaction():
                 plan = make_plan(catalog, asked.folders, asked.rules)
             report = self._work(catalog, plan, asked)
@@ -124,25 +128,26 @@ class ImageSearchEngine(LibraryVerbs):
 
         Yields the report of each run, until `stop` is set or the iterator is closed. A burst of changes is gathered; the library is locked
         only while it is written. A folder that goes away makes nothing missing; once it is back it is looked through again. Arguments and
-        errors are those of `index`; while the library is busy or its disk full, it is tried again.
+        errors are those of `index`; while the library is busy or its disk full, it is tried again. LibraryError: the library was there and
+        is gone; no new one is made.
         """
         from .index.request import Request as IndexRequest
-        from .index.watch import Watch, keep_up
+        from .index.watch import StillThere, Watch, keep_up
         from .library import folders as library_folders
 
-        asked = IndexRequest.checked(
-            folders, name_from, exclude, max_megapixels, False, False, False, any_name, False, progress, self.decoders.of_files
-        )
+        def wish(folders: Folder | Sequence[Folder]) -> IndexRequest:
+            limits = self.decoders.of_files
+            return IndexRequest.checked(folders, name_from, exclude, max_megapixels, False, False, False, any_name, False, progress, limits)
+
+        asked = wish(folders)
         if not self._library.exists:
             library_folders.need_folder(*asked.folders)
 
-        again = functools.partial(
-            self.index, name_from=name_from, exclude=exclude, max_megapixels=max_megapixels, any_name=any_name, progress=progress
-        )
+        still = StillThere(self.library, lambda: self._library.exists)
         if not (stop is None or hasattr(stop, "is_set")):
             raise UsageError(f"stop must be a threading.Event, not {type(stop).__name__}")
-        watch = functools.partial(Watch, lambda: asked.folders, self.library, asked.rules.excluder, self._notify)
-        return keep_up(watch, again, stop or threading.Event())
+        watch = functools.partial(Watch, lambda: asked.folders, self.library, asked.rules.excluder, self._notify, still=still)
+        return keep_up(watch, lambda folders: self._bring_up(wish(folders), make=not still.was), stop or threading.Event())
 
     # --- search -------------------------------------------------------------------------------------------------------------
 

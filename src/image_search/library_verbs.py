@@ -81,7 +81,9 @@ class LibraryVerbs(AnsweringLibrary):
         Args:
             table: None: nothing is brought in; the answer says what columns there are.
             key: the column that says which image a row is about; None: "sha256", "path", "uri" or "file". See `export.facts.bring_in`.
-            drop: columns that are taken out.
+            drop: columns that are taken out, before the table is brought in; then not for a table that is about no image here.
+
+        A table changes its own columns of its own rows alone. Raises UsageError, and nothing has changed: see `bring_in`.
         """
         from .export.facts import Annotated, bring_in
         from .library import annotations as library_annotations
@@ -97,6 +99,8 @@ class LibraryVerbs(AnsweringLibrary):
                 for name in gone:
                     library_annotations.drop(catalog, name)
                 came = None if path is None else bring_in(catalog, os.path.expanduser(path), key)
+                if came is not None and gone and not came.images:
+                    raise UsageError("the table is about no image of the library; nothing was changed", path=path, hint="check its paths")
             self._refresh_store(catalog)
             return came or Annotated(columns=library_annotations.columns_of(catalog))
 

@@ -16,11 +16,12 @@ if TYPE_CHECKING:
     from types import FrameType
     from typing import NoReturn
 
-__all__ = ["ENDING", "Patience", "leave", "listen", "said"]
+__all__ = ["ENDING", "Patience", "leave", "listen", "said", "say_at_the_end"]
 
 ENDING = (signal.SIGINT, signal.SIGTERM)
 PATIENCE_SECONDS = 2.0  # a run ends in order within them; who asks again after that is not to wait
 _told = False
+_line: str | None = None  # None: the usual one
 
 
 def said(number: int) -> str:
@@ -29,8 +30,16 @@ def said(number: int) -> str:
     if _told:
         return ""
     _told = True
+    if _line:
+        return _line
     word = "terminated" if number == signal.SIGTERM else "interrupted"
-    return f"{word}; everything done so far is safe, run the same command again to go on"
+    return word if _line is not None else f"{word}; everything done so far is safe, run the same command again to go on"
+
+
+def say_at_the_end(line: str = "") -> None:
+    """Of a run that does not go on where it was when it is begun again. `line`: of one that has no other end; "": its word alone."""
+    global _line
+    _line = line
 
 
 def leave(number: int, frame: FrameType | None = None) -> NoReturn:
@@ -49,9 +58,9 @@ def listen(handler: Callable[[int, FrameType | None], object] = leave, *, anew: 
     Args:
         anew: another run begins in this process, which has a line of its own.
     """
-    global _told
+    global _told, _line
     if anew:
-        _told = False
+        _told, _line = False, None
     for number in ENDING:
         try:
             signal.signal(number, handler)

@@ -16,7 +16,9 @@ _NAMED = 3  # rows about no image that are named
 @click.command()
 @click.argument("table", metavar="[TABLE]", required=False, help="A CSV file with a line of headings, or a Parquet file.")
 @click.option("--key", metavar="COLUMN", help="The column that says which image a row is about. Default: sha256, path, uri or file.")
-@click.option("--drop", metavar="COLUMN", multiple=True, help="Take this column out of the library; may be repeated.")
+@click.option(
+    "--drop", metavar="COLUMN", multiple=True, help="Take this column out of the library, before a table comes in; may be repeated."
+)
 @library_option
 @json_option
 @debug_option
@@ -24,7 +26,8 @@ def annotate(*, table: str | None, json_output: bool, **given: Any) -> None:
     """Bring in a table of your own: its columns become filters for search --where.
 
     A path is absolute, or relative to the table's folder or to an indexed one. The values are kept by what is in the image files, so they
-    survive moves and renames. Without a table it shows the columns that there are.
+    survive moves and renames. A table changes its own columns of its own rows alone; a column that is there keeps its kind. Without a
+    table it shows the columns that there are.
 
     \b
     Examples:
@@ -41,7 +44,7 @@ def annotate(*, table: str | None, json_output: bool, **given: Any) -> None:
         print_json(asdict(came))
         return
     if table is not None:
-        note(f"{came.rows:,} rows about {came.images:,} images")
+        note(f"{came.rows:,} rows about {came.images:,} images{'' if came.images else '; nothing was changed'}")
         if came.unmatched:
             some = ", ".join(shown(key) for key in came.unmatched[:_NAMED])
             note(f"{len(came.unmatched):,} rows are about no image of the library: {some}{', ...' if len(came.unmatched) > _NAMED else ''}")

@@ -39,7 +39,7 @@ def decisions(*, pictures: tuple[str, ...], not_the_same: bool, leave: bool, und
     if not_the_same + leave + (undo is not None) > 1:
         raise UsageError("--not-the-same, --leave and --undo exclude each other")
     if pictures and not (not_the_same or leave):
-        raise UsageError("what of these pictures?", hint="say --not-the-same or --leave")
+        raise UsageError("these pictures need a decision", hint="say --not-the-same or --leave")
     with open_engine(given) as engine:
         if undo is not None:
             engine.undo_decision(undo)

@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from .. import signals
 from ..errors import UsageError
 from .options import FILE, debug_option, library_option, open_engine
 
@@ -34,6 +35,7 @@ def export(*, folder: Path | None, to: str, replace: bool, **given: Any) -> None
             "--to tensorboard needs a folder" if folder is None else "a folder goes with --to tensorboard alone",
             hint="for example image-search export --to tensorboard projector/",
         )
+    signals.say_at_the_end()
     with open_engine(given) as engine:
         images = engine.export(folder or to, kind=kind, replace=replace)
     print(f"{images:,} images: {folder or to}")

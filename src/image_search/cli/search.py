@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from .. import signals
 from ..advice import Advice, capitalised
+from ..config import FITS_BADLY
 from ..errors import UsageError
 from . import console
 from .console import note, print_json, print_matches
@@ -65,6 +67,13 @@ def _region(text: str) -> tuple[int, ...]:
     return numbers
 
 
+def _check_given(images: Sequence[str], texts: Sequence[str], less_texts: Sequence[str]) -> None:
+    if not images and not texts:
+        raise UsageError("nothing was given to search with", hint="give an image, or words with --text")
+    if not all(phrase.strip() for phrase in (*texts, *less_texts)):
+        raise UsageError("there are no words to search with", hint="say what the picture shows, for example: a red bicycle")
+
+
 def _check_each(*others: Any) -> None:
     if any(others):
         raise UsageError(
@@ -83,6 +92,7 @@ def _search_each(images: tuple[str, ...], as_csv: bool, as_json: bool, given: di
     if not images:
         raise UsageError("nothing was given to search with", hint="give images or folders, or - for a list on stdin")
     del given["region"], given["copies"]
+    signals.say_at_the_end()
     with open_engine(given, long_lived=True) as engine:  # which has a decoder for each CPU
         return min(1, search_each(engine, images, as_csv=as_csv, **given))
 
@@ -172,8 +182,7 @@ def search(
         check_target(after["save"])
     from ..types import Text
 
-    if not images and not texts:
-        raise UsageError("nothing was given to search with", hint="give an image, or words with --text")
+    _check_given(images, texts, less_texts)
     stdin = functools.cache(functools.partial(console.bytes_from_stdin, given["max_megabytes"]))
     with open_engine(given) as engine:
         matches = engine.search(
@@ -182,6 +191,8 @@ def search(
             how="exact" if exact else "store" if store_only else "auto",
             **given,
         )
+        if after["copy_to"] is not None:
+            matches.check_copy_to(after["copy_to"])
         _print(engine, matches, as_json=json_output, folded=given["fold"])
         context.exit(_after(matches, **after))
 
@@ -191,6 +202,8 @@ def _print(engine: ImageSearchEngine, matches: Matches, *, as_json: bool, folded
         print_json(matches.to_dict())
         return
     print_matches(matches)
+    if (best := max((match.probability or 0 for match in matches if match.probability is not None), default=1.0)) < FITS_BADLY:
+        note(f"None of these fits the words well: the highest probability is {best:.3f}")
     if not folded and sys.stdout.isatty():  # who reads it with a program asks for it, and pays nothing for it
         say_repeats(engine.fold(matches[:HINTED]))
 
@@ -208,6 +221,9 @@ def _after(matches: Matches, *, save: Path | None, show: bool, copy_to: Path | N
 
 def _copy(matches: Matches, folder: Path) -> int:
     """The exit code: 1 if any file could not be copied."""
+    if not matches:
+        note("Nothing was copied: there are no matches")
+        return 0
     from ..present.progress import bar
 
     with bar("copy", len(matches)) as progress:

@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
+from ..advice import Advice
+from ..errors import QueryError
 from ..paths import shown
-from .console import print_json
+from .console import note, print_json, words
 from .options import debug_option, json_option, library_option, open_engine, private_urls_option
+
+if TYPE_CHECKING:
+    from ..engine import ImageSearchEngine
+    from ..models import Tag
 
 
 @click.command()
@@ -18,21 +24,45 @@ from .options import debug_option, json_option, library_option, open_engine, pri
 @private_urls_option
 @json_option
 @debug_option
-def tags(*, images: tuple[str, ...], json_output: bool, **given: Any) -> None:
+@click.pass_context
+def tags(context: click.Context, /, *, images: tuple[str, ...], json_output: bool, **given: Any) -> None:
     """Say what pictures show, in the words of the built-in vocabulary.
 
     At most three words a picture, each with its probability; "I do not know" where none is more likely than not. Nothing is written,
-    and no network is needed. IMAGE is a file, an http(s) address, or the id of a library item (id:42).
+    and no network is needed. IMAGE is a file, an http(s) address, or the id of a library item (id:42). One that cannot be read has an error
+    in its place, and the exit code is 1.
 
     \b
     Example:
       image-search tags photo.jpg
     """
-    with open_engine(given) as engine:
-        found = engine.tags(list(images))
+    with open_engine(given, long_lived=len(images) > 1) as engine:
+        found = [_tagged(engine, image) for image in images]
     if json_output:
-        print_json([{"image": shown(i), "tags": [asdict(tag) for tag in some]} for i, some in zip(images, found, strict=True)])
+        print_json([_as_dict(image, one) for image, one in zip(images, found, strict=True)])
+    else:
+        for image, one in zip(images, found, strict=True):
+            _say(image, one)
+    context.exit(any(isinstance(one, QueryError) for one in found))
+
+
+def _tagged(engine: ImageSearchEngine, image: str) -> list[Tag] | QueryError:
+    """One that cannot be used keeps nothing from the others."""
+    try:
+        return engine.tags([image])[0]
+    except QueryError as error:
+        return error
+
+
+def _as_dict(image: str, one: list[Tag] | QueryError) -> dict[str, Any]:
+    if isinstance(one, QueryError):
+        return {"image": shown(image), "error": words(one.line)}
+    return {"image": shown(image), "tags": [asdict(tag) for tag in one]}
+
+
+def _say(image: str, one: list[Tag] | QueryError) -> None:
+    if isinstance(one, QueryError):
+        note(Advice("error: ", one.line))
         return
-    for image, some in zip(images, found, strict=True):
-        said = ", ".join(f"{tag.name} ({tag.korean}) {tag.probability:.0%}" for tag in some)
-        print(f"{shown(image)}: {said or 'I do not know'}")
+    said = ", ".join(f"{tag.name} ({tag.korean}) {tag.probability:.0%}" for tag in one)
+    print(f"{shown(image)}: {said or 'I do not know'}")

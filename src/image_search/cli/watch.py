@@ -9,6 +9,7 @@ from typing import Any
 
 import click
 
+from .. import signals
 from .console import note, print_json
 from .options import debug_option, jobs_option, json_option, library_option, model_option, open_engine, runtime_option, store_option
 
@@ -44,6 +45,7 @@ def watch(*, folders: tuple[str, ...], json_output: bool, **given: Any) -> None:
     """
     from ..present.table import changes_line
 
+    signals.say_at_the_end("stopped")
     with open_engine(given) as engine:
         for number, report in enumerate(engine.watch(folders, **given)):
             if json_output:

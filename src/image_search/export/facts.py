@@ -5,13 +5,14 @@ from __future__ import annotations
 import csv
 import math
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from typing import Any
 
+from ..advice import Advice, Setting
 from ..errors import UsageError, in_words
-from ..library.annotations import annotate, columns_of, hashes_by_path, known_hashes
+from ..library.annotations import annotate, columns_of, hashes_by_path, holders, known_hashes
 from ..library.catalog import Catalog
 from ..library.reading import Reader
 from ..paths import local_path, nfc, real_path
@@ -21,6 +22,7 @@ __all__ = ["Annotated", "bring_in"]
 
 _KEYS = ("sha256", "path", "uri", "file")  # headings of the column that says which image, looked for in this order
 _MOST_COLUMNS, _LONGEST_NAME, _LONGEST_VALUE = 200, 100, 2000
+_SHOWN = 40  # letters of a value that an error shows
 _DELIMITERS = (",", ";", "\t")
 
 
@@ -44,9 +46,10 @@ def bring_in(catalog: Catalog, path: str, key: str | None) -> Annotated:
     """Read the table and keep its columns with the images that it is about; inside a transaction of the caller's.
 
     A path is absolute, or relative to the table's folder or to an indexed one. Of several rows about one image the last counts. A column is
-    of numbers or of dates if all its values are, else of text; an empty value is missing.
+    of numbers or of dates if all its values are, else of text; an empty value is missing. A column that is there keeps its kind; one of
+    text is looked at anew where the table names all images that have a value in it.
 
-    Raises UsageError: no table, no key column, a line that does not fit.
+    Raises UsageError: no table, no key column, a line that does not fit, a value of another kind than its column. Nothing has changed then.
     """
     header, rows = _table(path)
     place = _key_column(header, key, path)
@@ -59,11 +62,18 @@ def bring_in(catalog: Catalog, path: str, key: str | None) -> Annotated:
             result.unmatched.append(row[place])
         else:
             about[sha256] = number
-    for column, name in enumerate(header):
-        if column != place:
-            kind, values = _typed([row[column] for row in rows])
-            annotate(catalog, name, kind, ((sha256, values[number]) for sha256, number in about.items()))
     result.images = len(about)
+    if about:
+        before = {name: kind for name, kind, _ in columns_of(catalog)}
+        columns = {name: [row[column] for row in rows] for column, name in enumerate(header) if column != place}
+        read = {}  # all of them, before anything changes
+        for name, texts in columns.items():
+            kept = before.get(name)
+            if kept == "text" and holders(catalog, name) <= about.keys():
+                kept = None
+            read[name] = _typed(texts) if kept is None else (kept, _of_kind(kept, name, texts, about.values(), path))
+        for name, (kind, values) in read.items():
+            annotate(catalog, name, kind, ((sha256, values[number]) for sha256, number in about.items()))
     result.columns = columns_of(catalog)
     return result
 
@@ -162,12 +172,32 @@ def _text(value: Any) -> str:
 
 def _typed(texts: Iterable[str]) -> tuple[str, list[str | None]]:
     """(kind, the values as the library keeps them; None: missing)."""
-    values = [nfc(text.strip())[:_LONGEST_VALUE] or None for text in texts]
+    values = _values(texts)
     there = [value for value in values if value is not None]
-    for kind, read in (("number", _number), ("date", _date)):
+    for kind, read in _READ.items():
         if there and all(read(value) for value in there):
             return kind, [None if value is None else read(value) for value in values]
     return "text", list(values)
+
+
+def _of_kind(kind: str, name: str, texts: Iterable[str], rows: Iterable[int], path: str) -> list[str | None]:
+    """The values as a column of this kind keeps them; only those of `rows` are read. Raises UsageError: one of them is of another kind."""
+    values = _values(texts)
+    for number in rows if kind in _READ else ():
+        value = values[number]
+        if value is not None and not (found := _READ[kind](value)):
+            wrong = value if len(value) <= _SHOWN else f"{value[:_SHOWN]}..."
+            raise UsageError(
+                f"{name} holds {kind}s, and {wrong!r} in row {number + 1} is none; nothing was changed",
+                path=path,
+                hint=Advice("leave the value empty, or begin the column anew, without its other values, with ", Setting("drop", name)),
+            )
+        values[number] = value and found
+    return values
+
+
+def _values(texts: Iterable[str]) -> list[str | None]:
+    return [nfc(text.strip())[:_LONGEST_VALUE] or None for text in texts]
 
 
 def _number(text: str) -> str:
@@ -185,3 +215,6 @@ def _date(text: str) -> str:
         return datetime.fromisoformat(text).replace(tzinfo=None).isoformat(timespec="seconds") if len(text) >= 16 else ""
     except ValueError:
         return ""
+
+
+_READ: dict[str, Callable[[str], str]] = {"number": _number, "date": _date}  # "" for what is of another kind

@@ -25,13 +25,13 @@ from ..config import (
     WATCH_SIGNS_SECONDS,
     WATCH_TICK_SECONDS,
 )
-from ..errors import DiskFullError, LibraryBusyError
+from ..errors import DiskFullError, LibraryBusyError, LibraryError
 from ..images.formats import extensions
 from ..images.scan import Excluder
 from ..paths import from_bytes, place_of
 from ..types import IndexReport
 
-__all__ = ["Watch", "keep_up"]
+__all__ = ["StillThere", "Watch", "keep_up"]
 
 Told = Callable[[str | None, bool], None]  # the path that changed, and whether that was its content alone; None: no more is told
 Listen = Callable[[Sequence[str], Told], "Listening"]
@@ -41,6 +41,32 @@ class Listening(Protocol):
     def stop(self) -> None: ...
 
 
+class StillThere:
+    """A library that was there once must stay: one that went away is not silently made anew, with the default model.
+
+    Args:
+        library: its folder, for the error. exists: is there one now?
+    """
+
+    def __init__(self, library: str | os.PathLike[str], exists: Callable[[], bool]) -> None:
+        self._library = library
+        self._exists = exists
+        self.was = False
+
+    def check(self) -> None:
+        """Raises LibraryError: it is gone."""
+        if self.lost:
+            raise self.gone()
+        self.was = self._exists()
+
+    @property
+    def lost(self) -> bool:
+        return self.was and not self._exists()
+
+    def gone(self) -> LibraryError:
+        return LibraryError("the library is gone", path=self._library, hint="put it back, or start again to make a new one")
+
+
 class Watch:
     """Waits for changes in folders.
 
@@ -48,6 +74,7 @@ class Watch:
         folders: which; asked again now and then, for there may be others. library: its folder, whose changes are our own.
         excluder: what is left out by rule; nothing that happens there counts.
         notify: gets one plain line for each thing worth knowing.
+        still: the library, of which is seen now and then whether it is there; None: nobody asks.
         listen: starts to tell of changes below these folders.
     """
 
@@ -58,7 +85,9 @@ class Watch:
         excluder: Excluder,
         notify: Callable[[str], None],
         listen: Listen | None = None,
+        still: StillThere | None = None,
     ) -> None:
+        self.still = still or StillThere(library, lambda: True)
         self._folders = folders
         self.folders: list[str] = []
         self._library = from_bytes(place_of(library))
@@ -78,7 +107,10 @@ class Watch:
         self._listening.stop()
 
     def due(self, stop: threading.Event) -> list[str]:
-        """Wait until something has happened and it has become quiet again; the folders to look through, none: told to stop."""
+        """Wait until something has happened and it has become quiet again; the folders to look through, none: told to stop.
+
+        Raises LibraryError: the library is gone.
+        """
         dirty: set[str] = set()
         first = last = time.monotonic()
         while not stop.is_set():
@@ -119,6 +151,7 @@ class Watch:
 
     def _came_or_went(self) -> set[str]:
         self._signs_at = time.monotonic() + WATCH_SIGNS_SECONDS
+        self.still.check()
         before, self._signs = self._signs, self._seen()
         changed = {folder for folder in self.folders if folder not in before or before[folder] != self._signs[folder]}
         if changed or before.keys() != self._signs.keys():  # what was watched is no longer what lies there
@@ -159,7 +192,8 @@ class Watch:
 def keep_up(make: Callable[[], Watch], index: Callable[[list[str]], IndexReport], stop: threading.Event) -> Iterator[IndexReport]:
     """Look through all folders, and again wherever something happens, until told to stop; the report of each run.
 
-    Where another process writes to the library, or its disk is full, it is tried again after WATCH_AGAIN_SECONDS.
+    Where another process writes to the library, or its disk is full, it is tried again after WATCH_AGAIN_SECONDS. Raises LibraryError: the
+    library is gone.
     """
     with contextlib.closing(make()) as watch:
         folders = watch.folders
@@ -169,7 +203,9 @@ def keep_up(make: Callable[[], Watch], index: Callable[[list[str]], IndexReport]
                 folders = watch.due(stop)
                 continue
             try:
+                watch.still.check()
                 report = index(folders)
+                watch.still.check()
             except (LibraryBusyError, DiskFullError) as error:
                 if error.what != said:  # once, not every time
                     watch.notify(error.line)
@@ -178,6 +214,10 @@ def keep_up(make: Callable[[], Watch], index: Callable[[list[str]], IndexReport]
                 if stop.is_set():
                     return
                 continue
+            except LibraryError as error:  # of any run that found it gone, or lost it while it wrote
+                if watch.still.lost:
+                    raise watch.still.gone() from error
+                raise
             said = ""
             watch.looked(folders, report.seconds)
             yield report

@@ -16,7 +16,7 @@ from .facts import sensible
 from .schema import ANNOTATION_KINDS, FILES_IN_ROOTS
 from .vectors import Numbers
 
-__all__ = ["Column", "annotate", "column_of", "columns_of", "drop", "hashes_by_path", "known_hashes", "said_of"]
+__all__ = ["Column", "annotate", "column_of", "columns_of", "drop", "hashes_by_path", "holders", "known_hashes", "said_of"]
 
 
 class Column(NamedTuple):
@@ -41,24 +41,36 @@ def columns_of(catalog: Catalog) -> list[tuple[str, str, int]]:
 
 
 def annotate(catalog: Catalog, name: str, kind: str, values: Iterable[tuple[bytes, str | None]]) -> None:
-    """Set one column of these contents (sha256); None: missing. Others keep what they have, unless the column was of another kind before.
+    """Set one column of these contents (sha256); None: missing. Others keep what they have.
 
     Args:
+        kind: the column's, where others have values of it.
         values: as `Column` has them; numbers as text.
     """
-    catalog.execute("DELETE FROM annotations WHERE name = ? AND kind != ?", (name, kind))
     given = list(values)
     catalog.execute_many("DELETE FROM annotations WHERE name = ? AND sha256 = ?", [(name, sha256) for sha256, _ in given])
     catalog.execute_many(
         "INSERT INTO annotations (name, sha256, kind, value) VALUES (?, ?, ?, ?)",
         [(name, sha256, kind, value) for sha256, value in given if value is not None],
     )
+    _has_changed(catalog)
+
+
+def holders(catalog: Catalog, name: str) -> set[bytes]:
+    """The contents (sha256) that have a value in this column, also those that the library has no file of now."""
+    return {sha256 for (sha256,) in catalog.rows("SELECT sha256 FROM annotations WHERE name = ?", (name,), types=(bytes,))}
 
 
 def drop(catalog: Catalog, name: str) -> None:
     """Raises UsageError: there is no such column."""
     known(catalog, name)
     catalog.execute("DELETE FROM annotations WHERE name = ?", (name,))
+    _has_changed(catalog)
+
+
+def _has_changed(catalog: Catalog) -> None:
+    """What others keep of the columns in memory is as old as this number."""
+    catalog.set_meta("annotated", (catalog.meta("annotated") or 0) + 1)
 
 
 def known(catalog: Catalog, name: str) -> str:

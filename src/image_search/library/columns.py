@@ -77,9 +77,9 @@ class Columns:
         self._catalog = catalog
 
     @property
-    def moment(self) -> tuple[int, int]:
+    def moment(self) -> tuple[int, int, int]:
         """Another one means: the columns have changed."""
-        return self._catalog.generation, self._catalog.meta("dated") or 0
+        return self._catalog.generation, self._catalog.meta("dated") or 0, self._catalog.meta("annotated") or 0
 
     def classes(self) -> Classes:
         names = _Codes()

@@ -84,6 +84,7 @@ _FACTS: dict[str, Callable[[object], bool]] = {
     "closeness": _similarities,
     "closeness_generation": _whole,
     "closeness_definition": _whole,
+    "annotated": _whole,
     "dated": _whole,
     "library_id": _text,
     "runtime": _text,

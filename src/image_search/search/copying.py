@@ -20,7 +20,7 @@ from ..library.reading import Reader
 from ..paths import inside, nfc, place_behind, to_bytes
 from ..types import Match, Skipped
 
-__all__ = ["Copies", "copy_files"]
+__all__ = ["Copies", "checked_folder", "copy_files"]
 
 _TRIES = 10_000  # names for one file
 _NO_LINKS = {errno.EPERM, errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTSUP, errno.EMLINK, errno.EACCES}  # what file systems without links say
@@ -49,14 +49,16 @@ def copy_files(
     """Copy them, with their times; two of one name are told apart by a number, "a (2).jpg", in the order of the matches.
 
     Each is read once, written under a name of its own, read back, compared, and only then given its name. A file of that name with the
-    same bytes is left as the copy that it is, so copying again changes nothing.
+    same bytes is left as the copy that it is, so copying again changes nothing. Without matches no folder is made.
 
     Raises:
         UsageError: the folder is none, or belongs to the library. DiskFullError, ImageSearchError: it cannot be written; what was copied
         before stays.
     """
-    target = _checked(folder, reader)
+    target = checked_folder(folder, reader)
     result = Copies()
+    if not matches:
+        return result
     with translated_os_errors(
         "the folder of the copies",
         target,
@@ -78,7 +80,8 @@ def copy_files(
     return result
 
 
-def _checked(folder: str, reader: Reader) -> str:
+def checked_folder(folder: str, reader: Reader) -> str:
+    """Its place behind links. Raises UsageError: it is none, or belongs to the library. Nothing is made."""
     place = place_behind(folder)
     target = os.fsdecode(place)
     if os.path.lexists(target) and not os.path.isdir(target):

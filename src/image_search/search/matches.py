@@ -18,7 +18,7 @@ from ..images.opening import FileInRoot
 from ..library.catalog import item_number
 from ..library.library import Library
 from ..types import Match, Preprocess, Region, UInt8, Vote
-from .copying import Copies, copy_files
+from .copying import Copies, checked_folder, copy_files
 from .query import Query
 
 if TYPE_CHECKING:
@@ -108,6 +108,11 @@ class Matches(Sequence[Match]):
             place = given.path(folder, "the folder of the copies")
             tell = (lambda done, total: None) if progress is None else given.function(progress, "progress")
             return copy_files(self._matches, place, library.reader(), tell)
+
+    def check_copy_to(self, folder: str | os.PathLike[str]) -> None:
+        """Raises what `copy_to` would raise of this folder before it copies anything: UsageError. Nothing is made."""
+        with contextlib.closing(Library(self.library)) as library:
+            checked_folder(given.path(folder, "the folder of the copies"), library.reader())
 
     def figure(self) -> Figure:
         """The comparison: the query beside its matches. Pictures are decoded now; one that cannot be read is drawn from its thumbnail."""

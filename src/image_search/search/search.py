@@ -117,11 +117,11 @@ class Searcher:
             unknown = self._sieve.unknown(filters)
             nothing = not unknown and not len(self._sieve.passing(filters).files)
             unread = self._sieve.pictures.unread if filters.by_date else 0
-        whole = (" (", Setting("names"), ": the whole name)")
-        lines = [
-            Advice(f"No image in the library has the class {name}", *(whole if near is None else (f". Did you mean {near}?",)))
-            for name, near in unknown
-        ]
+        lines = []
+        for name, near in unknown:
+            whole = (" (", Setting("names") if name in filters.names else Setting("not_names"), ": the whole name)")
+            more = whole if near is None else (f". Did you mean {near}?",)
+            lines.append(Advice(f"No image in the library has the class {name}", *more))
         if nothing:
             lines.append(_nothing_passes(filters))
         if unread:

@@ -43,7 +43,7 @@ class Sieve:
 
     def __init__(self, reader: Reader) -> None:
         self._columns: Columns = reader.columns()
-        self._moment: tuple[int, int] | None = None
+        self._moment: tuple[int, int, int] | None = None
         self._forget()
 
     def _forget(self) -> None:

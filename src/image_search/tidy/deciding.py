@@ -22,7 +22,7 @@ def checked(reader: Reader, word: str, pictures: Sequence[str | os.PathLike[str]
     """The word, and sha256 of each picture that is named by path or id.
 
     Raises:
-        UsageError: an unknown word, too few pictures, two that are one. QueryError: a picture is not in the library.
+        UsageError: an unknown word, too few pictures, one of them twice, two that are one. QueryError: a picture is not in the library.
     """
     found = Word(given.one_of(word, "word", [one.value for one in Word]))
     hashes = [_sha256(reader, given.path(picture, "the picture")) for picture in pictures]
@@ -30,9 +30,18 @@ def checked(reader: Reader, word: str, pictures: Sequence[str | os.PathLike[str]
         raise UsageError("no picture was named", hint="give paths or ids")
     if found == Word.NOT_THE_SAME and len(hashes) < 2:
         raise UsageError("one picture alone cannot differ from others", hint="name two or more")
+    if len({_place(reader, picture) for picture in pictures}) < len(hashes):
+        raise UsageError("the same picture was named twice", hint="name each picture once")
     if found == Word.NOT_THE_SAME and len(set(hashes)) < len(hashes):
         raise UsageError("two of these have the same bytes", hint=f"say {Word.LEAVE.value!r} of them to see them no more")
     return found, hashes
+
+
+def _place(reader: Reader, picture: str | os.PathLike[str]) -> str:
+    """Where the file lies: two files of the same bytes are two pictures, one file is not."""
+    name = given.path(picture, "the picture")
+    item = None if (number := item_number(name)) is None else reader.item(number)
+    return os.path.realpath(os.path.expanduser(name if item is None else item.path))
 
 
 def _sha256(reader: Reader, name: str) -> bytes:

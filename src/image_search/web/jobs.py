@@ -13,7 +13,7 @@ from typing import Literal
 
 from ..config import PAGE_RATE_SECONDS, PAGE_RUN_END_SECONDS
 from ..engine import ImageSearchEngine
-from ..errors import ImageSearchError
+from ..errors import ImageSearchError, LibraryNotFoundError
 from ..library.catalog import Catalog
 from ..present.table import changes_line
 from ..types import IndexReport
@@ -110,6 +110,8 @@ class Jobs:
 
         with self._turn:
             try:
+                if not Catalog.exists(self._engine.library):  # it went while the turn was another's: none is made of folders that it had
+                    raise LibraryNotFoundError("there is no library", path=self._engine.library)
                 report = self._engine.index(folders, progress=show)
             except _StoppedError:
                 if shown:

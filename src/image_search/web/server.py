@@ -84,6 +84,8 @@ class PageServer:
         self.app = create_app(self.service, start.root)
         self.guard = Guard(cast(App, self.app), self.keys, hosts=start.hosts, root=start.root, upload_bytes=upload_bytes)
         self._ending: asyncio.Event = self.app.state.backend.ending
+        if self.service.watching is not None:
+            self.service.watching.when_lost = self.stop
         logging.getLogger("uvicorn.error").setLevel(logging.ERROR)  # one line for each malformed request would be a flood
         self._server = _Server(_configured(self.guard, protocol), self._ending)
 
@@ -92,11 +94,14 @@ class PageServer:
         return self._server.started
 
     def run(self) -> None:
+        """Raises LibraryError: the library was watched, and is gone."""
         try:
             self._server.run(sockets=[self.start.socket])
         finally:
             self.service.close()  # also where it ended before it began
             self.start.socket.close()
+        if self.service.watching is not None and self.service.watching.lost is not None:
+            raise self.service.watching.lost
 
     def stop(self) -> None:
         self._ending.set()

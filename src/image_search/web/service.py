@@ -49,6 +49,7 @@ class Service:
         tidying: copies, labels, the map: a long look in the background.
         jobs: the index run in the background.
         uploads: the pictures that were given.
+        watching: the library's folders, where they are watched.
     """
 
     def __init__(self, engine: ImageSearchEngine, shared: Shared, uploads: Uploads | None = None) -> None:
@@ -61,11 +62,11 @@ class Service:
         self.pictures = Pictures(self.library, shared.urls, self.uploads)
         self.searching = Searching(self.library, self.pictures)
         self.tidying = Tidying(self.library, lambda: self._allowed(self._facts()))
-        self._watching = Watching(self.library, self.jobs) if shared.watch else None
+        self.watching = Watching(self.library, self.jobs) if shared.watch else None
 
     def close(self) -> None:
-        if self._watching is not None:
-            self._watching.close()
+        if self.watching is not None:
+            self.watching.close()
         self.tidying.close()
         self.jobs.close()
         self.library.close()
@@ -73,8 +74,8 @@ class Service:
 
     def warm_up(self) -> None:
         """Load the model, start a decoder and read the vectors before somebody waits for them."""
-        if self._watching is not None:
-            self._watching.start()
+        if self.watching is not None:
+            self.watching.start()
         if self.library.exists:
             first = self.library.reader.page(limit=1)
             self._engine.query(flat_picture())

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from ..config import PAGE_RUN_END_SECONDS
 from ..errors import ImageSearchError
 from ..images.scan import Excluder
-from ..index.watch import Watch, keep_up
+from ..index.watch import StillThere, Watch, keep_up
 from .jobs import Jobs
 from .opened import OpenLibrary
 
@@ -19,9 +19,16 @@ log = logging.getLogger("image_search")
 
 
 class Watching:
-    """A thread that looks through the library's folders whenever something in them changes; also through those that are added meanwhile."""
+    """A thread that looks through the library's folders whenever something in them changes; also through those that are added meanwhile.
+
+    Attributes:
+        lost: why it ended, where that is the library's end; `when_lost` is called then.
+    """
 
     def __init__(self, library: OpenLibrary, jobs: Jobs, notify: Callable[[str], None] = log.warning) -> None:
+        self.lost: ImageSearchError | None = None
+        self.when_lost: Callable[[], object] = lambda: None
+        self._still = StillThere(library.engine.library, lambda: library.exists)
         self._library = library
         self._jobs = jobs
         self._notify = notify
@@ -48,9 +55,13 @@ class Watching:
             for _ in keep_up(self._watch, lambda folders: self._jobs.look(folders, self._stop), self._stop):
                 pass
         except ImageSearchError as error:
+            if self._still.lost:
+                self.lost = error
+                self.when_lost()
+                return
             self._notify(f"The library is no longer watched: {error.line}")
         except Exception:  # a thread has nobody above it
             log.exception("watching failed")
 
     def _watch(self) -> Watch:
-        return Watch(self._folders, self._library.engine.library, Excluder(), self._notify)
+        return Watch(self._folders, self._library.engine.library, Excluder(), self._notify, still=self._still)
