@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -246,6 +247,8 @@ def test_the_command(run: Callable[..., Answer], photos: Path, tmp_path: Path) -
     shutil.copy(photos / "circle" / "0.png", photos / "square" / "<b>고양이.png")
     table = run("check", photos)
     assert table.code == 0 and "13 images in 3 classes" in table.out and "the same bytes under several classes: 1" in table.out
+    (one,) = re.findall(r"several classes: 1\n(.*?)(?:\n\n|\Z)", table.out, re.S)
+    assert [line.split()[0] for line in one.splitlines()] == ["name", "circle", "square"], "its classes, beside its paths"
     rows = list(csv.DictReader(io.StringIO(run("check", photos, "--csv").out)))
     data = json.loads(run("check", photos, "--json").out)
     assert [row["uri"] for row in rows if row["finding"] == "suspect"] == [s["path"] for s in data["suspects"]]

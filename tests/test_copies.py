@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
 import pickle
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -19,7 +22,10 @@ from image_search.cli.search import say_repeats
 from image_search.errors import QueryError, UsageError
 from image_search.evaluate.distortions import crop, jpeg, text_over
 from image_search.testing import quick_engine
+from image_search.tidy.comparison import Comparison
 from image_search.tidy.copies import Kind, Prepared, compare, prepare
+from image_search.tidy.found import Copies, Pair
+from image_search.tidy.groups import Why, beside, by_date, generations
 
 
 def scene(seed: int, size: tuple[int, int] = (240, 180)) -> Image.Image:
@@ -77,6 +83,8 @@ def test_a_changed_copy_and_what_was_done(how: str) -> None:
     assert back.kind is Kind.CHANGED_COPY
     opposite = {"turned 90": "turned 270", "turned 270": "turned 90", "turned 12": "turned -12"}
     assert back.change == opposite.get(words, words)
+    told = 0 if how in ("mirrored", "turned right", "turned left", "upside down") else 1
+    assert (verdict.changed, back.changed) == (told, -told), "the second was made of the first, where the pixels can tell"
 
 
 def test_different_pictures_are_not_the_same() -> None:
@@ -161,6 +169,36 @@ def test_folded_each_picture_comes_once(library: Path) -> None:
         assert names(engine.search(library / "photos" / "1.png", 4, group=True)) == names(found), "its older name"
 
 
+def test_how_many_are_asked_for_does_not_change_what_stands_behind_the_first(library: Path) -> None:
+    with quick_engine(library / "library") as engine:
+        behind = [names(engine.search(library / "photos" / "1.png", n, fold=True)[0].also) for n in (1, 2, 3, 9)]
+    assert len(behind[0]) == 2 and behind == [behind[0]] * 4
+
+
+def test_what_was_decided_not_to_be_the_same_is_not_folded(library: Path) -> None:
+    one, small = library / "photos" / "1.png", library / "photos" / "small.jpg"
+    with quick_engine(library / "library") as engine:
+        left = engine.decide("leave", one, small)
+        assert len(engine.search(one, 3, fold=True)[0].also) == 2, "left as they are, they are the same all the same"
+        plain = engine.compare(one, small)
+        decided = engine.decide("not the same", one, small)
+        try:
+            found = engine.search(one, 3, fold=True)
+            assert sorted(names([found[0], *found[0].also])) == ["1.png", "same.png"] and "small.jpg" in names(found)
+            said = engine.compare(one, small)
+            assert said and said.kind is Kind.SAME_PICTURE and said.to_dict()["decided"] == "not the same", "the pixels say what they say"
+            assert str(said).splitlines() == [str(plain), "decided otherwise: not the same"]
+        finally:
+            engine.undo_decision(decided.number)
+            engine.undo_decision(left.number)
+        assert not engine.compare(one, small).decided and len(engine.search(one, 3, fold=True)[0].also) == 2
+
+
+def test_closeness_is_never_rounded_up() -> None:
+    said = str(Comparison("a", "b", 0.9996, 0.8788, None, "", False, "mini"))
+    assert said == "two pictures: similarity 0.999, closeness 0.87", "a limit set to what is shown keeps it"
+
+
 def test_only_near_ones_are_looked_at(library: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[int] = []
     compare_them = image_search.tidy.fold.compare
@@ -205,6 +243,48 @@ def test_copies_of_the_query_are_asked_for_too(library: Path) -> None:
             engine.search([query, library / "photos" / "1.png"], copies=True)
         with pytest.raises(UsageError, match="whole picture"):
             engine.search(query, copies=True, region=(0, 0, 50, 50))
+
+
+def test_what_was_changed_is_never_the_best_of_its_original(tmp_path: Path) -> None:
+    photos = tmp_path / "photos"
+    (photos / "made").mkdir(parents=True)
+    jpeg(scene(1), 85).save(photos / "z.jpg", quality=85)
+    made = {"a.jpg": ImageOps.mirror(scene(1)), "b.png": ImageOps.expand(scene(1), 20, (250, 240, 230)), "c.jpg": scene(1).rotate(180)}
+    for name, picture in made.items():
+        picture.save(photos / "made" / name, quality=95)
+    os.utime(photos / "z.jpg", (1.6e9, 1.6e9))
+    with quick_engine(tmp_path / "library") as engine:
+        engine.index(photos, progress=False)
+        (found,) = engine.duplicates(progress=False)
+        assert found.best.item.path == str(photos / "z.jpg"), "however many pixels and bytes the others have"
+        assert {Path(m.item.path).name: (m.change, m.changed_one) for m in found.rest} == {
+            "a.jpg": ("mirrored", ""), "b.png": ("bordered", "this"), "c.jpg": ("turned 180", "")
+        }  # fmt: skip
+        again = engine.duplicates(progress=False)
+        assert again.looked_at == 0 and again.to_dict()["groups"] == engine.duplicates(progress=False).to_dict()["groups"]
+        (photos / "made" / "a.jpg").unlink()
+        (photos / "made" / "c.jpg").unlink()
+        (preferred,) = (kept := engine.duplicates(prefer=photos / "made", progress=False))
+        assert [Path(m.item.path).name for m in preferred.members] == ["b.png", "z.jpg"]
+        assert (preferred.rest[0].change, preferred.rest[0].changed_one) == ("bordered", "best"), "true, read from the best's side"
+        assert "copy; the best is bordered" in str(kept)
+        (plain,) = engine.duplicates(progress=False)
+        assert (plain.why, Path(plain.best.item.path).name) == (Why.UNCHANGED, "z.jpg")
+
+
+def test_of_mirrored_ones_the_earlier_is_the_original() -> None:
+    def item(number: int, captured: str, mtime: int, width: int = 4) -> Any:
+        return SimpleNamespace(number=number, captured=captured, mtime_ns=mtime, width=width, height=3)
+
+    early, late, unknown, large = item(1, "2020", 9), item(2, "2021", 1), item(3, "", 0), item(4, "", 10, 8)
+    assert by_date(early, late) == 1 and by_date(late, early) == -1 and by_date(late, unknown) == 1 and by_date(early, early) == 0
+    assert by_date(early, large) == 0, "more pixels say more"
+    items = {1: early, 2: late, 3: unknown}
+    known = Copies(pairs={(1, 2): Pair(Kind.CHANGED_COPY, "mirrored", "mirrored", 0.9), (2, 3): Pair(Kind.SAME_PICTURE, "", "", 0.9)})
+    assert generations(beside(known, lambda *_: True), items.__getitem__) == {2: 1}
+    ring = {(1, 2): 1, (2, 3): 1, (1, 3): -1}
+    known.pairs = {pair: Pair(Kind.CHANGED_COPY, "cropped", "cropped", 0.9, changed) for pair, changed in ring.items()}
+    assert set(generations(beside(known, lambda *_: True), items.__getitem__)) == {1, 2, 3}, "an impossible ring comes to an end"
 
 
 def test_two_pictures_compared(library: Path, tmp_path: Path) -> None:

@@ -212,7 +212,7 @@ def test_two_names_of_one_file_are_no_copies(engine: ImageSearchEngine, photos: 
 def test_preferred_folders_overrule(indexed: ImageSearchEngine, copies: Path) -> None:
     found = indexed.duplicates(prefer=copies / "copies", progress=False)
     assert [names(found)[0][0], names(found)[1][0]] == [("same.png", "best"), ("square.jpg", "best")]
-    assert [group.why for group in found] == [Why.BYTES, Why.PREFERRED], "the next one of the first group is preferred as well"
+    assert [group.why for group in found] == [Why.PIXELS, Why.PREFERRED], "of those preferred as well the mirrored one was made later"
 
 
 def test_across_two_folders(indexed: ImageSearchEngine, copies: Path) -> None:
@@ -236,14 +236,14 @@ def test_kinds_and_days(indexed: ImageSearchEngine, copies: Path) -> None:
     indexed.index(copies, progress=False)
     assert names(indexed.duplicates(since="2003-01-01", progress=False)) == [SQUARE]
     assert names(indexed.duplicates(since="2005-01-01", progress=False)) == []
-    for wrong in ("yesterday", "2003", "2003-13-01"):
+    for wrong in ("yesterday", "2003-1", "2003-13-01"):
         with pytest.raises(UsageError, match="since"):
             indexed.duplicates(since=wrong, progress=False)
     with pytest.raises(UsageError, match="kinds"):
         indexed.duplicates(kinds="twins", progress=False)
 
 
-@pytest.mark.parametrize("count", [1, 2, 49])
+@pytest.mark.parametrize("count", [1, 2, 4, 49])
 def test_libraries_of_any_size(engine: ImageSearchEngine, tmp_path: Path, count: int) -> None:
     (tmp_path / "some").mkdir()
     for number in range(count):
@@ -402,9 +402,18 @@ def test_the_command(run: Callable[..., Answer], ready: Path, tmp_path: Path) ->
     assert rest == [str(ready / "copies" / name) for name in ("same.png", "small.png", "mirrored.png", "square.jpg")]
     across = run("duplicates", "--across", ready / "circle", ready / "copies", "--kind", "bytes", "--list-rest")
     assert across.out.splitlines() == [str(ready / "copies" / "same.png")]
-    for wrong in (("--json", "--csv"), ("--null",), ("--html", tmp_path / "page.txt"), ("--since", "soon"), ("--across", ready, ready)):
+    for wrong in (
+        ("--json", "--csv"),
+        ("--null",),
+        ("--html", tmp_path / "page.txt"),
+        ("--since", "soon"),
+        ("--across", ready, ready),
+        ("--prefer", "/nope"),
+    ):
         refused = run("duplicates", *wrong)
         assert refused.code == 2 and len(refused.err.splitlines()) <= 4, refused.err
+    assert "no image in this folder" in run("duplicates", "--prefer", "/nope").err
+    assert run("duplicates", "--since", "2024").out == shown.out and "no copies" in run("duplicates", "--since", "2999-05").out
 
 
 def test_odd_names_are_listed_as_they_are(run: Callable[..., Answer], ready: Path) -> None:

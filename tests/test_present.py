@@ -526,7 +526,9 @@ def test_a_bar_says_how_far_how_fast_and_how_long_yet(monkeypatch):
     with bars() as show:
         show("mini: pictures", 1, 2)
         show("mini: copies", 3, 3)
+        show("look closer", 1, 2)
     assert "mini: pictures:  50%" in terminal.getvalue() and "mini: copies: 100%" in terminal.getvalue()
+    assert re.search(r"look closer:  50%[^\r]* pairs/s", terminal.getvalue())
 
 
 def test_an_index_run_shows_a_bar_in_a_terminal_and_nothing_elsewhere(engine, photos, monkeypatch):

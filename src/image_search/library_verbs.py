@@ -203,7 +203,7 @@ class LibraryVerbs(AnsweringLibrary):
         Args:
             folders: only files in these. across: two folders: only files of the second that are copies of one in the first.
             prefer: folders whose files are the better copies, the best liked first.
-            since: only groups with a picture of this day or later, "2024-05-01": when it was taken, or else the file's own time.
+            since: only groups with a picture of then or later, dates as for `search` ("2024"): when it was taken, or else the file's time.
             kinds: "same bytes", "same picture", "changed copy"; none: all of them.
             progress: True: bars on stderr; a callable gets (what, done, total); False: nobody is told.
         """

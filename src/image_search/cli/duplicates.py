@@ -32,7 +32,7 @@ KINDS = {"bytes": "same bytes", "picture": "same picture", "changed": "changed c
 @click.argument("folders", metavar="[FOLDER...]", nargs=-1, help="Only files in these folders. Default: all of the library.")
 @click.option("--across", metavar="KEPT OTHER", nargs=2, help="Two folders: only files of the second that are copies of one in the first.")
 @click.option("--prefer", metavar="FOLDER", multiple=True, help="Its files are the better copies; may be repeated, the best liked first.")
-@click.option("--since", metavar="DAY", help="Only groups with a picture of this day or later, such as 2024-05-01.")
+@click.option("--since", metavar="DATE", help="Only groups with a picture of then or later: 2024, 2024-05, 2024-05-01.")
 @click.option("--kind", "kinds", type=click.Choice(list(KINDS)), multiple=True, help="Only these copies; may be repeated. Default: all.")
 @click.option("--list-rest", is_flag=True, help="Print the paths of all but the best, one a line, for a script of yours.")
 @click.option("-0", "--null", "null", is_flag=True, help="With --list-rest: end each path with a NUL, for xargs -0.")
@@ -56,8 +56,9 @@ def duplicates(
 ) -> None:
     """Show which files are copies of one another, and which of them is the best.
 
-    Nothing is deleted, moved or changed, ever. The best is the copy with the most pixels; of equal ones that in the format that loses less,
-    the least compressed, the one that still has its date. What was found is remembered: the next time only new pictures are compared.
+    Nothing is deleted, moved or changed, ever. The best is a copy that is not itself cropped out of another, framed or written on; of
+    these the one with the most pixels, in the format that loses less, the least compressed, the one that still has its date. What was
+    found is remembered: the next time only new pictures are compared.
 
     \b
     Examples:

@@ -9,7 +9,7 @@ from enum import StrEnum
 
 from .catalog import Catalog
 
-__all__ = ["Decision", "Word", "add", "decisions", "undo"]
+__all__ = ["Decision", "Word", "add", "decisions", "told_apart", "undo"]
 
 
 class Word(StrEnum):
@@ -43,6 +43,16 @@ def decisions(catalog: Catalog) -> list[Decision]:
         if word in set(Word):
             found.setdefault(number, (Word(word), made, []))[2].append(sha256)
     return [Decision(number, word, tuple(pictures), made) for number, (word, made, pictures) in found.items()]
+
+
+def told_apart(catalog: Catalog) -> dict[bytes, set[int]]:
+    """sha256 -> numbers of the decisions that it is not the same as others: two with a number in common are no copies."""
+    found: dict[bytes, set[int]] = {}
+    for decision in decisions(catalog):
+        if decision.word == Word.NOT_THE_SAME:
+            for sha256 in decision.pictures:
+                found.setdefault(sha256, set()).add(decision.number)
+    return found
 
 
 def add(catalog: Catalog, word: Word, pictures: Sequence[bytes]) -> Decision:

@@ -12,7 +12,7 @@ from .table import columned
 from .text_fit import shorten
 
 if TYPE_CHECKING:
-    from ..tidy.labels import LabelCheck, Outlier, Suspect
+    from ..tidy.labels import Copied, LabelCheck, Outlier, Suspect
 
 __all__ = ["check_page_of", "check_table", "pictured"]
 
@@ -36,12 +36,16 @@ def check_table(found: LabelCheck) -> str:
         outliers = [(f"{o.similarity:.3f}", _name(o.name), shown(o.path)) for o in found.outliers[:CHECK_LISTED]]
         parts.append(_titled("far from everything", len(found.outliers), columned(("similarity", "name", "uri"), outliers)))
     if found.copied:
-        lines = [f"  {shown(path)}" for copied in found.copied[:CHECK_LISTED] for path in copied.paths]
-        parts.append(_titled("the same bytes under several classes", len(found.copied), "\n".join(lines)))
+        sets = [columned(("name", "uri"), _copied(copied)) for copied in found.copied[:CHECK_LISTED]]
+        parts.append(_titled("the same bytes under several classes", len(found.copied), "\n\n".join(sets)))
     if found.skipped:
         lines = [f"  {shown(path)}: {why}" for path, why in found.skipped[:CHECK_LISTED]]
         parts.append(_titled("could not be read", len(found.skipped), "\n".join(lines)))
     return "\n\n".join(parts)
+
+
+def _copied(copied: Copied) -> list[tuple[str, str]]:
+    return [(_name(name), shown(path)) for name, path in zip(copied.names, copied.paths, strict=True)]
 
 
 def summary(found: LabelCheck) -> str:

@@ -14,14 +14,15 @@ __all__ = ["CSV_HEAD", "DUPLICATES_SCHEMA", "csv_rows", "duplicates_table", "siz
 
 KINDS = ("best", "same bytes", "same picture", "changed copy")
 WHY = (
-    "in the folder you prefer", "most pixels", "format that loses less", "least compressed", "still says when it was taken", "earliest",
-    "first by path",
+    "in the folder you prefer", "not the changed one", "most pixels", "format that loses less", "least compressed",
+    "still says when it was taken", "earliest", "first by path",
 )  # fmt: skip
 
 _MEMBER: dict[str, Any] = {
     "id": {"type": "string", "description": "the library item; works wherever a path does"},
     "kind": {"enum": list(KINDS), "description": "what it is to the best one, which stands first"},
-    "change": {"type": "string", "description": "of a changed copy: how it differs from the best one"},
+    "change": {"type": "string", "description": "of a changed copy: how it differs from the best one, or that from it"},
+    "changed": {"enum": ["", "this", "best"], "description": "which of the two was made of the other by that change; empty: not told"},
     "similarity": {"type": "number", "minimum": -1, "maximum": 1, "description": "cosine of its vector and the best one's"},
     "name": {"type": "string", "description": "the image's class; empty if it has none"},
     "uri": {"type": "string", "description": "absolute path; if it has undecodable bytes, a file: address that encodes them"},
@@ -76,7 +77,7 @@ DUPLICATES_SCHEMA: dict[str, Any] = {
     },
 }
 
-CSV_HEAD = ("group", "kind", "change", "similarity", "path", "width", "height", "format", "bytes", "date", "why", "id", "sha256")
+CSV_HEAD = ("group", "kind", "change", "changed", "similarity", "path", "width", "height", "format", "bytes", "date", "why", "id", "sha256")
 
 
 def csv_rows(found: Mapping[str, Any]) -> Iterator[tuple[object, ...]]:
@@ -85,7 +86,8 @@ def csv_rows(found: Mapping[str, Any]) -> Iterator[tuple[object, ...]]:
         for m in group["members"]:
             why = group["why"] if m["kind"] == "best" else ""
             facts = (m["width"], m["height"], m["format"], m["bytes"], m["date"])
-            yield group["number"], m["kind"], m["change"], f"{m['similarity']:.4f}", shown(m["uri"]), *facts, why, m["id"], m["sha256"]
+            what = m["kind"], m["change"], m["changed"]
+            yield group["number"], *what, f"{m['similarity']:.4f}", shown(m["uri"]), *facts, why, m["id"], m["sha256"]
 
 
 def duplicates_table(found: Mapping[str, Any], *, width: int | None = None) -> str:
@@ -120,8 +122,10 @@ def _group_lines(group: Mapping[str, Any], width: int | None) -> Iterator[str]:
 
 
 def what_it_is(member: Mapping[str, Any]) -> str:
-    """ "best", "same bytes", "mirrored copy" """
-    words = member["kind"] if not member["change"] else f"copy, {member['change']}"
+    """ "best", "same bytes", "copy, mirrored"; where the best is the changed one "copy; the best is bordered" """
+    words = member["kind"]
+    if member["change"]:
+        words = f"copy; the best is {member['change']}" if member["changed"] == "best" else f"copy, {member['change']}"
     return f"{words} (offline)" if member["offline"] else words
 
 

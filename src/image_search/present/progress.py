@@ -7,6 +7,8 @@ import warnings
 from collections.abc import Callable, Iterator
 from typing import Protocol
 
+_UNITS = {"look closer": " pairs"}  # of what is not counted in images
+
 __all__ = ["Bar", "bar", "bars", "telling"]
 
 
@@ -18,12 +20,12 @@ class Bar(Protocol):
 
 @contextlib.contextmanager
 def bar(what: str, total: int | None = None) -> Iterator[Bar]:
-    """One bar. `total`: images, as far as it is known beforehand; none are shown for 0."""
+    """One bar. `total`: images (or pairs, see _UNITS), as far as it is known beforehand; none are shown for 0."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # a notebook without ipywidgets gets the plain bar, and need not be told so
         from tqdm.auto import tqdm
 
-    with tqdm(total=total, unit="img", desc=what, disable=True if total == 0 else None, dynamic_ncols=True) as line:
+    with tqdm(total=total, unit=_UNITS.get(what, "img"), desc=what, disable=True if total == 0 else None, dynamic_ncols=True) as line:
 
         def show(done: int, total: int | None, skipped: int = 0) -> None:
             line.total = total

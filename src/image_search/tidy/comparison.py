@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..errors import DecodeError, QueryError, UsageError
+from ..library.decisions import Word, told_apart
 from ..library.reading import Reader
 from ..paths import as_text
 from ..search import closeness
@@ -28,6 +29,7 @@ class Comparison:
         change: how a changed copy differs, from a to b: "mirrored", "turned 90", "cropped", ...; else "".
         same: they count as the same: there is a kind, or, where a threshold was given, they are at least as similar.
         model: the name of the model that made the vectors.
+        decided: "not the same" where the user decided otherwise than the pixels say (see `decide`); else "".
     """
 
     a: str
@@ -38,14 +40,18 @@ class Comparison:
     change: str
     same: bool
     model: str
+    decided: str = ""
 
     def __bool__(self) -> bool:
         return self.same
 
     def __str__(self) -> str:
+        from ..present.text_fit import number
+
         words = self.kind.value if self.kind is not None else "two pictures"
-        closeness = "" if self.closeness is None else f", closeness {self.closeness:.2f}"
-        return f"{words}{f' ({self.change})' if self.change else ''}: similarity {self.similarity:.3f}{closeness}"
+        closeness = "" if self.closeness is None else f", closeness {number(self.closeness, 2)}"
+        decided = f"\ndecided otherwise: {self.decided}" if self.decided else ""
+        return f"{words}{f' ({self.change})' if self.change else ''}: similarity {number(self.similarity)}{closeness}{decided}"
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data, as `image-search compare --json` prints it."""
@@ -58,6 +64,7 @@ class Comparison:
             "change": self.change,
             "same": self.same,
             "model": self.model,
+            "decided": self.decided,
         }
 
 
@@ -80,7 +87,15 @@ def compared(a: Query, b: Query, reader: Reader | None, looks: Looks, *, thresho
         change=verdict.change,
         same=verdict.kind is not None if threshold is None else similarity >= threshold,
         model=model,
+        decided=_decided(a, b, reader) if verdict.kind is not None else "",
     )
+
+
+def _decided(a: Query, b: Query, reader: Reader | None) -> str:
+    if reader is None or a.sha256 is None or b.sha256 is None:
+        return ""
+    apart = told_apart(reader.catalog)
+    return Word.NOT_THE_SAME.value if apart.get(a.sha256, set()) & apart.get(b.sha256, set()) else ""
 
 
 def _look(query: Query, looks: Looks) -> Prepared:

@@ -31,10 +31,13 @@ class Verdict:
         kind: None: two different pictures. Never SAME_BYTES, which only hashes tell.
         change: how a changed copy differs, such as "mirrored" or "turned 90, cropped"; else "". Turns are degrees,
             clockwise, from the first picture to the second.
+        changed: which one was made of the other: 1: the second of the first, as it were cropped out of it; -1: the first of the second;
+            0: that cannot be told, as of mirrored ones, or nothing was changed.
     """
 
     kind: Kind | None
     change: str = ""
+    changed: int = 0
 
 
 def compare(a: Prepared, b: Prepared) -> Verdict:
@@ -54,4 +57,6 @@ def compare(a: Prepared, b: Prepared) -> Verdict:
     if fit is None:
         return Verdict(None)
     change = ", ".join(fit.changes(exchanged))
-    return Verdict(Kind.CHANGED_COPY if change else Kind.SAME_PICTURE, change)
+    if not change:
+        return Verdict(Kind.SAME_PICTURE)
+    return Verdict(Kind.CHANGED_COPY, change, -fit.changed if exchanged else fit.changed)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from datetime import date
 from pathlib import Path
 from typing import Any, overload
 
@@ -20,7 +19,7 @@ from ..library.thumbnails import Thumbnails
 from ..paths import from_bytes, inside, nfc, place_of, to_bytes, uri_of
 from .copies import Kind
 from .found import Copies, Pair, Progress, copies_of
-from .groups import Group, Member, Order, Why, beside, date_of, stars, untested
+from .groups import Group, Member, Order, Why, beside, by_date, date_of, generations, stars, untested
 
 __all__ = ["Asked", "Duplicates", "find"]
 
@@ -36,7 +35,7 @@ class Asked:
         folders: only files in these; empty: all.
         across: (kept, other): only files of the second that are copies of one in the first.
         prefer: whose files are the better copies, the best liked first.
-        since: only groups with a picture of this day or later, "2024-05-01"; "": all.
+        since: only groups with a picture of this moment or later, "2024-05-01T00:00:00"; "": all.
         kinds: which copies count.
     """
 
@@ -54,7 +53,7 @@ class Asked:
             raise UsageError("across needs two different folders", hint="the one that is kept, and the one that is looked through")
         if both and folders:
             raise UsageError("folders and across exclude each other")
-        day = "" if since is None else _day(given.text(since, "since"))
+        first = None if since is None else given.dates(since, "since", hint="for example 2024, 2024-05 or 2024-05-01")[0]
         words = given.texts(kinds, "kinds")
         for word in words:
             given.one_of(word, "kinds", _KIND)
@@ -62,16 +61,9 @@ class Asked:
             _places(folders, "folders"),
             (both[0], both[1]) if both else None,
             _places(prefer, "prefer"),
-            day,
+            "" if first is None else first.isoformat(timespec="seconds"),
             frozenset(_KIND[word] for word in words) or frozenset(Kind),
         )
-
-
-def _day(text: str) -> str:
-    try:
-        return date.fromisoformat(text).isoformat()
-    except ValueError as error:
-        raise UsageError(f"since must be a day, not {text!r}", hint="for example 2024-05-01") from error
 
 
 def _places(folders: Folders, what: str) -> tuple[bytes, ...]:
@@ -168,6 +160,7 @@ def _as_dict(member: Member) -> dict[str, Any]:
         "id": item_id(item.number),
         "kind": "best" if member.kind is None else member.kind.value,
         "change": member.change,
+        "changed": member.changed_one,
         "similarity": member.similarity,
         "name": item.name,
         "uri": uri_of(item.path),
@@ -235,12 +228,14 @@ class _Files:
             classes, places = reader.columns().classes(), reader.columns().places()
         wanted = [_text(folder) for folder in scope] or [""]
         whose = [next((n for n, folder in enumerate(wanted) if place.startswith(folder)), -1) for place in places.folders]
-        here = set()
+        here, every = set(), set(places.codes.tolist())
         for number, content, code in zip(classes.numbers.tolist(), classes.contents.tolist(), places.codes.tolist(), strict=True):
             if whose[code] >= 0:
                 self._numbers.setdefault(content, []).append(number)
                 here.add(scope[whose[code]] if scope else b"")
-        if lacking := [folder for folder in scope if folder not in here]:
+        all_of_it = [place for code, place in enumerate(places.folders) if code in every]
+        liked = [folder for folder in asked.prefer if not any(place.startswith(_text(folder)) for place in all_of_it)]
+        if lacking := [*(folder for folder in scope if folder not in here), *liked]:
             raise UsageError(
                 "the library has no image in this folder",
                 path=from_bytes(lacking[0]),
@@ -323,6 +318,7 @@ class _Search:
         contents = {content for pair in known.pairs for content in pair if content in there}
         self.files.want(contents)
         self._beside = beside(known, self._allowed)
+        self.files.order.made = generations(self._beside, lambda content: self.files.of(content)[0].item)
         self._order = sorted((c for c in contents if self.files.of(c)), key=lambda c: self.files.order.worth(self.files.of(c)[0].item))
         if self.asked.across is None:
             return stars(self._order, self._beside, lambda content: True, lambda content: True)
@@ -359,15 +355,22 @@ class _Search:
         for content, files in copies:
             pair = self._beside[leader][content]
             shown = files if self._same_counts(files[0].item) else files[:1]
-            rest += [Member(m.item, pair.kind, pair.change, pair.similarity, m.offline) for m in shown]
+            change = pair.back if pair.changed < 0 else pair.change  # told of the changed one
+            rest += [Member(m.item, pair.kind, change, pair.similarity, m.offline, pair.changed) for m in shown]
         everyone = [best, *rest]
         if not rest or (self.asked.since and max(date_of(member.item) for member in everyone) < self.asked.since):
             return None
         rank = {kind: n for n, kind in enumerate(Kind)}
         rest.sort(key=lambda member: (rank[member.kind or Kind.SAME_BYTES], self.files.order.worth(member.item)))
         next_one = min((member.item for member in rest), key=self.files.order.worth)
-        why = Why.PREFERRED if self.asked.across else self.files.order.why(best.item, next_one)
-        return Group((best, *rest), why)
+        return Group((best, *rest), self._why(best.item, next_one))
+
+    def _why(self, best: Item, next_one: Item) -> Why:
+        why = Why.PREFERRED if self.asked.across else self.files.order.why(best, next_one)
+        pair = self._beside.get(best.content, {}).get(next_one.content)
+        if why != Why.UNCHANGED or (pair is not None and pair.changed > 0) or by_date(best, next_one) <= 0:
+            return why
+        return Why.CAPTURED if best.captured and not next_one.captured else Why.DATE
 
     def _same_counts(self, item: Item) -> bool:
         """Are other files with these bytes copies of it that are to be shown?"""

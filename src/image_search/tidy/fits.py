@@ -31,6 +31,9 @@ LARGE = 90  # pixels, longer side: from here on JPEG's blocks are small beside w
 DRIFT, DRIFT_SMALL = (0.17, 0.3), (0.25, 0.5)  # pixels: the most, of a half and of three quarters; of small pictures less is known
 DRIFT_SMALL_PART = (0.12, 0.2)  # a shelf, photographed twice, comes to .13 and .22 where only 42 pixels are compared
 WRITTEN = 0.04  # share that disagrees from which a copy was written on
+CORNERS = 0.02  # share of a freely turned picture that its corners have
+APART = 32.0  # grey levels, at the same contrast: from here on one of two places was written on
+STEEPER = 3.0  # times as steep as in the other one is the rim of what was written
 QUARTER = 2.0  # degrees from a quarter turn that are none
 HOPELESS = 0.3  # agreement at half the size
 TRIED = 2  # alignments by places
@@ -38,12 +41,16 @@ TRIED = 2  # alignments by places
 
 @dataclass(frozen=True, slots=True)
 class Fit:
-    """How the second lies on the first: `turn` in degrees clockwise, after mirroring left to right."""
+    """How the second lies on the first: `turn` in degrees clockwise, after mirroring left to right.
+
+    `changed`: 1: it is the second that was made of the first (cropped out of it, bordered, written on); -1: the other way; 0: not told.
+    """
 
     agreement: Agreement
     mirrored: bool
     turn: float
     frame: str = ""  # "cropped", "bordered"
+    changed: int = 0
 
     @property
     def moved(self) -> bool:
@@ -189,7 +196,10 @@ def _described(result: Agreement, one: Float32, two: Float32, affine: Affine, mi
     free = abs(turn - nearest) > QUARTER
     if max(covers) < (TURNED_INSIDE if free else CONTAINED):
         return None
-    return Fit(result, mirrored, 90 * quarters + (turn if free else nearest), "" if free else _frame(one, two, affine, *covers))
+    frame = "" if free else _frame(one, two, affine, *covers)
+    said = {_framed(one, two, affine, covers, frame, free), _written(one, two, affine) if result.bad > WRITTEN else 0} - {0}
+    changed = said.pop() if len(said) == 1 else 0
+    return Fit(result, mirrored, 90 * quarters + (turn if free else nearest), frame, changed)
 
 
 def _frame(one: Float32, two: Float32, affine: Affine, cover_a: float, cover_b: float) -> str:
@@ -198,10 +208,47 @@ def _frame(one: Float32, two: Float32, affine: Affine, cover_a: float, cover_b: 
     if max(cover_a, cover_b) < WHOLE:
         return "cropped"
     around, inner, onto = (one, two, affine) if cover_a < cover_b else (two, one, np.asarray(np.linalg.inv(affine), np.float64))
-    inside = warped(inner, onto[:2], around.shape[1], around.shape[0])[1]
-    rest = around[~inside]
+    return "bordered" if _plain_around(around, inner, onto) else "cropped"
+
+
+def _plain_around(around: Float32, inner: Float32, onto: Affine, *, least: float = 0) -> bool:
+    """Is what lies around the other picture of one colour? `least`: share of the whole that it must have."""
+    outside = ~warped(inner, onto[:2], around.shape[1], around.shape[0])[1]
+    if outside.sum() < least * outside.size:
+        return False
+    away = outside.copy()  # from the rim, where both are mixed
+    for axis, by in ((0, 1), (0, -1), (1, 1), (1, -1)):
+        away &= np.roll(outside, by, axis)
+    rest = around[away if away.sum() >= outside.sum() / 4 else outside]
     low, high = np.percentile(rest, (15, 85)) if rest.size else (0, 0)
-    return "bordered" if high - low < FRAME else "cropped"
+    return bool(high - low < FRAME)
+
+
+def _framed(one: Float32, two: Float32, affine: Affine, covers: tuple[float, float], frame: str, free: bool) -> int:
+    """Which one was made of the other, by what lies around; see `Fit.changed`."""
+    inner = 1 if covers[0] < covers[1] else -1  # lies in the other one
+    if frame == "bordered":
+        return -inner
+    if frame == "cropped":
+        return inner if max(covers) >= WHOLE else 0
+    if not free:
+        return 0
+    back = np.asarray(np.linalg.inv(affine), np.float64)
+    plain = [_plain_around(*way, least=CORNERS) for way in ((one, two, affine), (two, one, back))]
+    return 0 if plain[0] == plain[1] else -1 if plain[0] else 1  # the corners of a turned one are filled
+
+
+def _written(one: Float32, two: Float32, affine: Affine) -> int:
+    """Which one was written on; see `Fit.changed`. Letters, marks and bars end in steps that the picture under them does not have."""
+    there, inside = warped(two, affine[:2], one.shape[1], one.shape[0])
+    there = (there - there[inside].mean()) * (one[inside].std() / max(1.0, float(there[inside].std()))) + one[inside].mean()
+    apart = np.abs(one - there) > APART
+    steps = np.zeros(2)
+    for axis in (0, 1):
+        both = np.delete(inside, 0, axis) & np.delete(inside, -1, axis)
+        rim = (np.diff(apart, axis=axis)) & both
+        steps += [float(np.abs(np.diff(picture, axis=axis))[rim].sum()) for picture in (one, there)]
+    return 1 if steps[1] >= STEEPER * max(1.0, steps[0]) else -1 if steps[0] >= STEEPER * max(1.0, steps[1]) else 0
 
 
 def _scaled(side: float, shape: tuple[int, ...]) -> Affine:

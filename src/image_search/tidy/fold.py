@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 
 from ..library.catalog import item_number
+from ..library.decisions import told_apart
 from ..library.reading import Item, Reader
 from ..search import closeness
 from ..types import Float32, Match
@@ -21,6 +23,7 @@ TRIED = 3  # of the pictures before it, nearest first, each is compared with at 
 COMPARED = 400  # pairs of one question: some 3 CPU seconds at the very most
 _WIDER = 4  # times as many matches are looked at where too many of them repeat another
 _MOST = 5000  # matches
+_MARGIN, _AT_ONCE = 20, 32  # further matches that are looked through for copies, and in what steps
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,19 +40,22 @@ class Repeat:
 
 
 def repeats(
-    reader: Reader, looks: Looks, items: Sequence[Item], *, most: int = COMPARED, anyway: Collection[int] = ()
+    reader: Reader, looks: Looks, items: Sequence[Item], *, most: int = COMPARED, anyway: Collection[int] = (), firsts: int | None = None
 ) -> list[Repeat | None]:
     """Which of these show the same picture as one before them? Pixels decide, whatever the model; the vectors say where to look.
+
+    Two of which it was decided that they are not the same are not.
 
     Args:
         items: best match first.
         anyway: positions that are compared with the first pictures, too, however far the vectors are: found by a changed copy of the query.
         most: pairs whose pixels are compared; beyond them only the very same bytes are the same.
+        firsts: only with so many pictures, the first that differ, are others compared; None: with all.
 
     Returns:
         one for each item; None: it shows a picture of its own.
     """
-    near = _near_from(reader)
+    near, apart = _near_from(reader), told_apart(reader.catalog)
     vectors = reader.vectors({item.content for item in items})
     known: dict[int, int] = {}  # content -> its first position
     answer: list[Repeat | None] = []
@@ -68,6 +74,8 @@ def repeats(
         for leader in _candidates(leaders, rows, vector, near, position in anyway):
             if most <= 0:
                 break
+            if apart.get(items[leader].sha256, set()) & apart.get(item.sha256, set()):
+                continue
             most -= 1
             verdict = _compared(looks, items[leader], item)
             if verdict.kind is not None:
@@ -76,7 +84,8 @@ def repeats(
         if found is None:
             if vector is not None:
                 rows[len(leaders)] = vector
-            leaders.append(position)
+            if firsts is None or len(leaders) < firsts:
+                leaders.append(position)
         answer.append(found)
     return answer
 
@@ -101,12 +110,15 @@ def _compared(looks: Looks, a: Item, b: Item) -> Verdict:
     return Verdict(None) if one is None or two is None else compare(one, two)
 
 
-def fold(reader: Reader, looks: Looks, matches: Sequence[Match]) -> list[Match]:
-    """The matches that show different pictures, in their order; the others stand in `also` of the one that they repeat."""
+def fold(reader: Reader, looks: Looks, matches: Sequence[Match], firsts: int | None = None) -> list[Match]:
+    """The matches that show different pictures, in their order; the others stand in `also` of the one that they repeat.
+
+    `firsts`: as for `repeats`.
+    """
     items = reader.items([item_number(match.id) or 0 for match in matches])
     here = [match for match in matches if item_number(match.id) in items]
     anyway = [k for k, match in enumerate(here) if match.variant]
-    found = repeats(reader, looks, [items[item_number(match.id) or 0] for match in here], anyway=anyway)
+    found = repeats(reader, looks, [items[item_number(match.id) or 0] for match in here], anyway=anyway, firsts=firsts)
     behind: dict[int, list[Match]] = {}
     for match, repeat in zip(here, found, strict=True):
         if repeat is not None:
@@ -124,10 +136,10 @@ def folded_search(search: Callable[[int], tuple[list[Match], bool]], reader: Rea
     Args:
         search: the n nearest matches, and whether all images were compared.
     """
-    asked = n
+    asked = _AT_ONCE * math.ceil((n + _MARGIN) / _AT_ONCE)  # of how many pictures one asks does not change what stands behind the first
     while True:
         matches, exact = search(asked)
-        first = fold(reader, looks, matches)
+        first = fold(reader, looks, matches, n)
         if len(first) >= n or len(matches) < asked or asked >= _MOST:
             return [replace(match, rank=rank) for rank, match in enumerate(first[:n], 1)], exact
         asked *= _WIDER

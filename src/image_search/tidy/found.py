@@ -30,7 +30,7 @@ from .pairs import NEIGHBOURS, Pairs, floor, near_pairs
 
 __all__ = ["Copies", "Pair", "Progress", "copies_of"]
 
-RULES = 1  # of finding pairs and of telling copies: another number where either changes, and all is found anew
+RULES = 2  # of finding pairs and of telling copies: another number where either changes, and all is found anew
 SIDE = 256  # pixels of the picture that is looked at, longer side: that of thumbnails
 _KEPT = 2048  # pictures made ready, some 75 KB each
 _AT_ONCE = 128  # pairs looked at between two looks at the clock
@@ -40,16 +40,20 @@ Mask = npt.NDArray[np.bool_]
 
 
 class Pair(NamedTuple):
-    """Two contents that are copies of each other. `change`: from the first to the second, `back`: the other way; "" if none."""
+    """Two contents that are copies of each other. `change`: from the first to the second, `back`: the other way; "" if none.
+
+    `changed`: which one was made of the other, as `copies.Verdict` has it: 1: the second, -1: the first, 0: not told.
+    """
 
     kind: Kind
     change: str
     back: str
     similarity: float
+    changed: int = 0
 
     @property
     def turned(self) -> Pair:
-        return self._replace(change=self.back, back=self.change)
+        return self._replace(change=self.back, back=self.change, changed=-self.changed)
 
 
 @dataclass(slots=True)
@@ -191,8 +195,8 @@ class _Work:
         self.known._keys = np.sort((looked[:, 0] << 32) + looked[:, 1])
         for copy in self.file.copies():
             if copy.one in content and copy.other in content and copy.kind in set(Kind):
-                there, _, back = copy.change.partition("|")
-                pair = Pair(Kind(copy.kind), there, back, copy.similarity)
+                there, back, changed = _read(copy.change)
+                pair = Pair(Kind(copy.kind), there, back, copy.similarity, changed)
                 one, other = content[copy.one], content[copy.other]
                 self.known.pairs[min(one, other), max(one, other)] = pair if one < other else pair.turned
 
@@ -248,12 +252,12 @@ class _Work:
         for (one, other), looked, s in zip(both, threads.map(lambda p: _looked(ready[p[0]], ready[p[1]]), both), similar, strict=True):
             a, b = self.number[one], self.number[other]
             if looked is None:
-                verdicts.append((a, b, "", ""))
+                verdicts.append((min(a, b), max(a, b), "", ""))
             else:
-                pair = self.known.pairs[one, other] = Pair(*looked, s)
-                verdicts.append((a, b, pair.kind.value, f"{pair.change}|{pair.back}"))
+                pair = self.known.pairs[one, other] = looked._replace(similarity=s)
+                verdicts.append((a, b, pair.kind.value, _written(pair)) if a < b else (b, a, pair.kind.value, _written(pair.turned)))
         self.known._now.update(some)  # this run asks no more, whatever came of it
-        return [(a, b, kind, change) if a < b else (b, a, kind, _turned(change)) for a, b, kind, change in verdicts]
+        return verdicts
 
 
 def _translated(of: dict[int, int], numbers: Numbers) -> Numbers:
@@ -262,16 +266,22 @@ def _translated(of: dict[int, int], numbers: Numbers) -> Numbers:
     return np.array([of.get(key, -1) for key in keys.tolist()], np.int64)[inverse.reshape(-1)]
 
 
-def _turned(change: str) -> str:
-    there, _, back = change.partition("|")
-    return f"{back}|{there}"
+def _written(pair: Pair) -> str:
+    """As the file keeps what was changed: "turned 90|turned 270|1"."""
+    return f"{pair.change}|{pair.back}|{pair.changed}"
 
 
-def _looked(one: Prepared, other: Prepared) -> tuple[Kind, str, str] | None:
+def _read(written: str) -> tuple[str, str, int]:
+    there, back, changed = (*written.split("|"), "", "")[:3]
+    return there, back, {"1": 1, "-1": -1}.get(changed, 0)
+
+
+def _looked(one: Prepared, other: Prepared) -> Pair | None:
+    """Their similarity is not known here."""
     found = compare(one, other)
     if found.kind is None:
         return None
-    return found.kind, found.change, compare(other, one).change if found.change else ""
+    return Pair(found.kind, found.change, compare(other, one).change if found.change else "", 0.0, found.changed)
 
 
 def in_walking_order(pairs: Numbers) -> Numbers:

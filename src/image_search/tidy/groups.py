@@ -10,6 +10,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
+from typing import Literal
 
 from ..library.reading import Item
 from ..paths import inside, to_bytes
@@ -17,8 +18,9 @@ from .copies import Kind
 from .found import Copies, Pair
 from .pairs import NEIGHBOURS
 
-__all__ = ["Group", "Member", "Order", "Why", "beside", "date_of", "stars", "untested"]
+__all__ = ["Group", "Member", "Order", "Why", "beside", "by_date", "date_of", "generations", "stars", "untested"]
 
+_GENERATIONS = 3  # of changes upon changes that are told apart
 _LEADERS = 8  # of pictures that hang together: so many of the best are held against each of them
 _CROWDS = 40  # of the largest groups: their best ones are held against each other
 
@@ -30,6 +32,7 @@ class Why(StrEnum):
     """In which the best copy is better than the next one; in this order. The words are what people read."""
 
     PREFERRED = "in the folder you prefer"
+    UNCHANGED = "not the changed one"
     PIXELS = "most pixels"
     FORMAT = "format that loses less"
     BYTES = "least compressed"
@@ -45,6 +48,7 @@ class Member:
     Attributes:
         kind: what it is to the best; None: it is the best.
         change: how it differs from the best ("mirrored", "turned 90"); "" if it does not, or only a little.
+        changed: 1: this one is what `change` says; -1: the best is, and was made of it; 0: that cannot be told, as of mirrored ones.
         similarity: cosine of its vector and the best one's; 1.0 for the same bytes.
         offline: its disk is away.
     """
@@ -54,6 +58,12 @@ class Member:
     change: str = ""
     similarity: float = 1.0
     offline: bool = False
+    changed: int = 0
+
+    @property
+    def changed_one(self) -> Literal["", "this", "best"]:
+        """`changed` in a word."""
+        return "this" if self.changed > 0 else "best" if self.changed < 0 else ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,24 +92,56 @@ class Order:
 
     Args:
         prefer: folders as the catalog keeps paths, the best liked first.
+
+    Attributes:
+        made: content -> how many times it was changed; of those that are not in it nothing is known. See `generations`.
     """
 
     def __init__(self, prefer: Sequence[bytes] = ()) -> None:
         self._prefer = prefer
+        self.made: Mapping[int, int] = {}
 
-    def worth(self, item: Item) -> tuple[int, int, int, int, bool, str, bytes]:
+    def worth(self, item: Item) -> tuple[int, int, int, int, int, bool, str, bytes]:
         """Of two, the one with the lesser worth is the better; each place is one of `Why`."""
         place = to_bytes(item.path)
         liked = next((n for n, folder in enumerate(self._prefer) if inside(place, folder)), len(self._prefer))
         form = 0 if item.format in _LOSSLESS else 2 if item.format in _FEW_COLOURS else 1
-        return liked, -item.width * item.height, form, -item.size, not item.captured, date_of(item), place
+        made = self.made.get(item.content, 0)
+        return liked, made, -item.width * item.height, form, -item.size, not item.captured, date_of(item), place
 
     def why(self, best: Item, next_one: Item) -> Why:
+        """`Why.UNCHANGED` also where only their dates say so: see `by_date`."""
         pairs = zip(Why, self.worth(best), self.worth(next_one), strict=True)
         return next((why for why, mine, other in pairs if mine != other), Why.PATH)
 
 
 Beside = Mapping[int, Mapping[int, Pair]]
+
+
+def generations(copies: Beside, item: Callable[[int], Item]) -> dict[int, int]:
+    """How many times each content was changed from another one here: 0: it is an original, as far as is known.
+
+    Where the pixels do not tell which of two is the changed one, and neither has more of them, their dates do (`by_date`).
+    """
+    edges = set()
+    for one, others in copies.items():
+        for other, pair in others.items():
+            if pair.kind == Kind.CHANGED_COPY and (pair.changed or by_date(item(one), item(other))) > 0:
+                edges.add((one, other))
+    made: dict[int, int] = {}
+    for _ in range(_GENERATIONS):  # bounded: a false verdict may close a ring
+        before = dict(made)
+        for one, other in edges:
+            made[other] = max(made.get(other, 0), before.get(one, 0) + 1)
+    return made
+
+
+def by_date(one: Item, other: Item) -> int:
+    """1: the first was there before the second; -1: after it; 0: that cannot be told, or one has more pixels, which says more."""
+    if one.width * one.height != other.width * other.height:
+        return 0
+    first, second = ((not item.captured, item.captured, item.mtime_ns) for item in (one, other))
+    return (first < second) - (second < first)
 
 
 def beside(copies: Copies, allowed: Callable[[int, int, Pair], bool]) -> dict[int, dict[int, Pair]]:

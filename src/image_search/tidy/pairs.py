@@ -250,7 +250,7 @@ class _Search:
         near = np.ones(len(rows), np.bool_)
         near[self.kept :] = rows[self.kept :] != rows[: -self.kept]
         last = near[self.kept - 1 :].copy()
-        last[:] &= rows[self.kept - 1 :] == rows[: len(rows) - self.kept + 1]
+        last[:] &= rows[self.kept - 1 :] == rows[: max(0, len(rows) - self.kept + 1)]
         at = np.flatnonzero(last) + self.kept - 1
         # Above it: of those that are as near as the last one that is kept no more are needed.
         self.bound[rows[at]] = np.maximum(np.nextafter(pairs.similarity[pair[at]], np.float32(2)), self.least)

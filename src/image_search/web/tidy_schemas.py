@@ -66,7 +66,8 @@ class GroupMember(ItemRow):
     kind: Literal["best", "same bytes", "same picture", "changed copy"] = Field(
         description="what it is to the best one, which stands first"
     )
-    change: str = Field(description='of a changed copy: how it differs from the best one: "mirrored", "turned 90, cropped"; else ""')
+    change: str = Field(description='of a changed copy: how it differs from the best one, or that from it: "turned 90, cropped"; else ""')
+    changed: Literal["", "this", "best"] = Field(description='which of the two was made of the other by that change; "": not told')
     similarity: float = Field(ge=-1, le=1, description="cosine of its vector and the best one's")
     date: str = Field(description="when it was taken, or else the file's own time; local")
     view: str

@@ -166,6 +166,7 @@ class Tidying:
                 **browsing.row(member.item, where).model_dump(),
                 kind="best" if member.kind is None else member.kind.value,
                 change=member.change,
+                changed=member.changed_one,
                 similarity=member.similarity,
                 date=date_of(member.item),
                 view=browsing.view_address(member.item),

@@ -11,7 +11,7 @@ import { bytes, t } from "./words.js";
 
 const AT_ONCE = 20; // groups
 const KINDS = ["same bytes", "same picture", "changed copy"];
-const WHY = { "in the folder you prefer": "why_preferred", "most pixels": "why_pixels", "format that loses less": "why_format", "least compressed": "why_bytes", "still says when it was taken": "why_captured", earliest: "why_date", "first by path": "why_path" };
+const WHY = { "in the folder you prefer": "why_preferred", "not the changed one": "why_unchanged", "most pixels": "why_pixels", "format that loses less": "why_format", "least compressed": "why_bytes", "still says when it was taken": "why_captured", earliest: "why_date", "first by path": "why_path" };
 const CHANGES = { mirrored: "change_mirrored", cropped: "change_cropped", bordered: "change_bordered", "written on": "change_written" };
 
 /** "turned 90, cropped" in the page's language. */
@@ -21,6 +21,12 @@ function changed(text) {
     return turn ? t("change_turned", { x: turn[1] }) : CHANGES[one] ? t(CHANGES[one]) : one;
   });
   return words.join(", ");
+}
+
+/** What was done to it; or to the best one, where that was made of it. */
+function toldChange(member) {
+  const words = changed(member.change) || t("kind_changed_copy");
+  return member.changed === "best" ? t("best_changed", { x: words }) : words;
 }
 
 export function makeGroups(server, tray) {
@@ -139,7 +145,7 @@ export function makeGroups(server, tray) {
   function drawnMember(group, member) {
     const best = member.kind === "best";
     const image = h("img", { src: member.thumbnail, alt: "", loading: "lazy", decoding: "async", draggable: "false", width: member.width, height: member.height });
-    const what = best ? t("best") : member.kind === "changed copy" ? changed(member.change) || t("kind_changed_copy") : t(`kind_${member.kind.replace(" ", "_")}`);
+    const what = best ? t("best") : member.kind === "changed copy" ? toldChange(member) : t(`kind_${member.kind.replace(" ", "_")}`);
     const mark = h("button", { type: "button", class: "mark", tabindex: "-1", title: t("pick"), "aria-label": t("pick"), "aria-pressed": String(tray.has(member)), onclick: () => tray.toggle(member) }, icon("check"));
     return h(
       "li",
