@@ -30,6 +30,7 @@ use_plain_model()
 from image_search import embedding, engine
 from image_search.cli import app as cli
 from image_search.images import pool as decode
+from image_search.index import plan
 from image_search.library import writing
 from image_search.search import closeness
 from image_search.stores import chroma
@@ -37,7 +38,7 @@ where = sys.argv.pop(1)
 if where == "inside Chroma":
     from chromadb.api.models.Collection import Collection
 places = {{
-    "scan": (engine, "make_plan"), "decode": (decode.DecodePool, "decode_each"), "embed": (embedding._Batches, "embed"),
+    "scan": (plan, "make_plan"), "decode": (decode.DecodePool, "decode_each"), "embed": (embedding._Batches, "embed"),
     "inside Chroma": (where == "inside Chroma" and Collection, "upsert"), "placing": (writing, "place"),
     "store": (chroma.ChromaStore, "upsert"),
     "sealing": (chroma, "close_client"), "closeness": (closeness, "sample"),
