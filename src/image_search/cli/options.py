@@ -19,8 +19,11 @@ if TYPE_CHECKING:
 
 __all__ = [
     "FILE",
+    "any_name_option",
     "debug_option",
+    "exclude_option",
     "filter_options",
+    "folders_argument",
     "jobs_option",
     "json_option",
     "library_option",
@@ -28,10 +31,12 @@ __all__ = [
     "max_megapixels_option",
     "model_option",
     "n_option",
+    "name_from_option",
     "no_browser_option",
     "open_engine",
     "private_urls_option",
     "runtime_option",
+    "skip_megapixels_option",
     "store_option",
 ]
 
@@ -45,6 +50,21 @@ def _debug(_context: click.Context, _option: click.Parameter, wanted: bool) -> N
     if wanted:
         show_traces()
 
+
+# Of an index run, once or again and again
+folders_argument = click.argument(
+    "folders", metavar="FOLDER...", nargs=-1, required=True, help="Folders with images; sub-folders are included."
+)
+name_from_option = click.option(
+    "--name-from",
+    type=click.Choice(["folder", "none"]),
+    help="Where an image's class comes from: the folder it lies in, or nowhere. Default: as last time; folder for a new library.",
+)
+exclude_option = click.option("--exclude", metavar="GLOB", multiple=True, help="Leave out these names or paths; may be repeated.")
+skip_megapixels_option = click.option(
+    "--max-megapixels", type=click.FloatRange(min=0.001), metavar="MP", help="Skip larger pictures. Default: 200."
+)
+any_name_option = click.option("--any-name", is_flag=True, help="Look at files without an ending, too; their content tells what they are.")
 
 library_option = click.option(  # text: an empty name must not become the current folder
     "--library", metavar="FOLDER", help="The library's folder. Default: $IMAGE_SEARCH_LIBRARY, or else your per-user data folder."

@@ -11,22 +11,32 @@ import click
 
 from .. import signals
 from .console import note, print_json
-from .options import debug_option, jobs_option, json_option, library_option, model_option, open_engine, runtime_option, store_option
+from .options import (
+    any_name_option,
+    debug_option,
+    exclude_option,
+    folders_argument,
+    jobs_option,
+    json_option,
+    library_option,
+    model_option,
+    name_from_option,
+    open_engine,
+    runtime_option,
+    skip_megapixels_option,
+    store_option,
+)
 
 
 @click.command()
-@click.argument("folders", metavar="FOLDER...", nargs=-1, required=True, help="Folders with images; sub-folders are included.")
+@folders_argument
 @library_option
 @model_option
-@click.option(
-    "--name-from",
-    type=click.Choice(["folder", "none"]),
-    help="Where an image's class comes from: the folder it lies in, or nowhere. Default: as last time; folder for a new library.",
-)
-@click.option("--exclude", metavar="GLOB", multiple=True, help="Leave out these names or paths; may be repeated.")
+@name_from_option
+@exclude_option
 @jobs_option
-@click.option("--max-megapixels", type=click.FloatRange(min=0.001), metavar="MP", help="Skip larger pictures. Default: 200.")
-@click.option("--any-name", is_flag=True, help="Look at files without an ending, too; their content tells what they are.")
+@skip_megapixels_option
+@any_name_option
 @runtime_option
 @store_option
 @json_option
