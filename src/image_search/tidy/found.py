@@ -18,20 +18,20 @@ import numpy as np
 import numpy.typing as npt
 
 from ..config import COMMIT_SECONDS
-from ..errors import DecodeError, ImageSearchError
+from ..errors import ImageSearchError
 from ..images.pool import DecodePool
 from ..library.pairs import FoundPairs
 from ..library.reading import Item, Reader
 from ..library.thumbnails import Thumbnails
 from ..library.vectors import Numbers, Vectors, hashes
 from ..types import Float32
-from .copies import Kind, Prepared, compare, prepare
+from .copies import Kind, Prepared, compare
+from .looks import made_ready
 from .pairs import NEIGHBOURS, Pairs, floor, near_pairs
 
 __all__ = ["Copies", "Pair", "Progress", "copies_of"]
 
 RULES = 2  # of finding pairs and of telling copies: another number where either changes, and all is found anew
-SIDE = 256  # pixels of the picture that is looked at, longer side: that of thumbnails
 _KEPT = 2048  # pictures made ready, some 75 KB each
 _AT_ONCE = 128  # pairs looked at between two looks at the clock
 
@@ -334,13 +334,6 @@ class _Pictures:
         return answer
 
     def _read(self, item: Item | None) -> Prepared | None:
-        """From its thumbnail, which is there also when its disk is away; else from its file."""
         if item is None:
             return None
-        small = self.thumbnails.get(item.sha256)
-        for source in ([] if small is None else [small]) + [item.source]:
-            with contextlib.suppress(DecodeError):
-                picture = self.pool().picture(source, max_side=SIDE)
-                if source is small or picture.sha256 == item.sha256:  # else it was changed since
-                    return prepare(picture.pixels)
-        return None
+        return made_ready(item.sha256, item.source, self.thumbnails.get, lambda source, side: self.pool().picture(source, max_side=side))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from collections import OrderedDict
 from collections.abc import Callable
@@ -13,20 +14,37 @@ from ..library.reading import Item
 from ..types import Picture
 from .copies import Prepared, prepare
 
-__all__ = ["Looks"]
+__all__ = ["Looks", "made_ready"]
 
 KEPT = 256  # pictures of 75 KB
+
+Decode = Callable[[PictureSource, int], Picture]  # a source, its longer side at most so many pixels; DecodeError where there is no picture
+Small = Callable[[bytes], bytes | None]  # SHA-256 of a content -> its thumbnail, WebP; None where there is none
+
+
+def made_ready(sha256: bytes, source: PictureSource, thumbnail: Small, decode: Decode) -> Prepared | None:
+    """The picture of this content, to be compared: from its thumbnail, which is there also when its disk is away, else from the source.
+
+    None: it cannot be had now, or the source has another content by now.
+    """
+    small = thumbnail(sha256)
+    if small is not None:
+        with contextlib.suppress(DecodeError):  # a damaged cache; the file is as good
+            return prepare(decode(small, THUMBNAIL_SIDE).pixels)
+    with contextlib.suppress(DecodeError):
+        picture = decode(source, THUMBNAIL_SIDE)
+        return prepare(picture.pixels) if picture.sha256 == sha256 else None
+    return None
 
 
 class Looks:
     """Safe to share between threads.
 
     Args:
-        picture: decodes a source, its longer side at most so many pixels; DecodeError where there is no picture.
-        thumbnail: WebP by content (SHA-256); None where there is none.
+        picture, thumbnail: as for `made_ready`.
     """
 
-    def __init__(self, picture: Callable[[PictureSource, int], Picture], thumbnail: Callable[[bytes], bytes | None]) -> None:
+    def __init__(self, picture: Decode, thumbnail: Small) -> None:
         self._picture = picture
         self._thumbnail = thumbnail
         self._kept: OrderedDict[bytes, Prepared] = OrderedDict()
@@ -42,23 +60,10 @@ class Looks:
             if sha256 in self._kept:
                 self._kept.move_to_end(sha256)
                 return self._kept[sha256]
-        prepared = self._made(sha256, source)
+        prepared = made_ready(sha256, source, self._thumbnail, self._picture)
         if prepared is not None:
             with self._lock:
                 self._kept[sha256] = prepared
                 while len(self._kept) > KEPT:
                     self._kept.popitem(last=False)
         return prepared
-
-    def _made(self, sha256: bytes, source: PictureSource) -> Prepared | None:
-        small = self._thumbnail(sha256)
-        if small is not None:
-            try:
-                return prepare(self._picture(small, THUMBNAIL_SIDE).pixels)
-            except DecodeError:
-                pass  # a damaged cache; the file is as good
-        try:
-            picture = self._picture(source, THUMBNAIL_SIDE)
-        except DecodeError:
-            return None
-        return prepare(picture.pixels) if picture.sha256 == sha256 else None
