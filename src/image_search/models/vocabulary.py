@@ -19,10 +19,10 @@ import numpy as np
 
 from ..advice import Advice, Setting, Verb
 from ..errors import ModelDamagedError, WordsError
-from ..types import Embedder, Fingerprint, Float32, TextEmbedder, UInt8
+from ..types import Embedder, Float32, TextEmbedder
 from .phrases import Names
 from .rows import MODELS
-from .words import NEUTRAL_PHRASES
+from .words import NEUTRAL_PHRASES, PicturesToo
 
 __all__ = ["Tag", "Vocabulary", "VocabularyEmbedder", "calibration_of", "centre_of_words", "read_vocabulary", "vocabulary_of"]
 
@@ -120,7 +120,7 @@ class Vocabulary:
         return [Tag(self.english[thing][0], self.korean[thing][0], float(chance[thing])) for thing in likely[:most]]
 
 
-class VocabularyEmbedder:
+class VocabularyEmbedder(PicturesToo):
     """See `types.TextEmbedder`; any thread may ask.
 
     Args:
@@ -131,24 +131,10 @@ class VocabularyEmbedder:
     calibration: tuple[float, float] | None = None  # each thing has its own: `Vocabulary.calibration`
 
     def __init__(self, pictures: Embedder, open_vocabulary: Callable[[], Vocabulary]) -> None:
-        self._pictures = pictures
+        super().__init__(pictures)
         self._open = open_vocabulary
         self._opened: Vocabulary | None = None
         self._turn = threading.Lock()
-
-    @property
-    def fingerprint(self) -> Fingerprint:
-        return self._pictures.fingerprint
-
-    @property
-    def runtime(self) -> str:
-        return self._pictures.runtime
-
-    def embed(self, pixels: UInt8) -> Float32:
-        return self._pictures.embed(pixels)
-
-    def close(self) -> None:
-        self._pictures.close()
 
     @property
     def vocabulary(self) -> Vocabulary:

@@ -19,7 +19,7 @@ from .rows import words_rows
 from .tokenizer import Tokenizer
 from .vectors import unit_row
 
-__all__ = ["NEUTRAL_PHRASES", "TextTower", "WordsEmbedder", "chances", "checked_phrase", "knowing_words"]
+__all__ = ["NEUTRAL_PHRASES", "PicturesToo", "TextTower", "WordsEmbedder", "chances", "checked_phrase", "knowing_words"]
 
 # int64 (1, T) -> float32 (1, D), not yet of unit length.
 RunText = Callable[[npt.NDArray[np.int64]], Float32]
@@ -43,20 +43,11 @@ class TextTower:
     calibration: tuple[float, float] | None
 
 
-class WordsEmbedder:
-    """See `types.TextEmbedder`; any thread may ask.
+class PicturesToo:
+    """What a model that also knows words passes on to the one of its pictures."""
 
-    Args:
-        pictures: the picture tower, which says the fingerprint.
-        open_text: opens the text tower; called once, when words are first asked for.
-    """
-
-    def __init__(self, pictures: Embedder, open_text: Callable[[], TextTower]) -> None:
+    def __init__(self, pictures: Embedder) -> None:
         self._pictures = pictures
-        self._open_text = open_text
-        self._tower: TextTower | None = None
-        self._kept: OrderedDict[str, Float32] = OrderedDict()
-        self._turn = threading.Lock()
 
     @property
     def fingerprint(self) -> Fingerprint:
@@ -71,6 +62,25 @@ class WordsEmbedder:
 
     def close(self) -> None:
         self._pictures.close()
+
+
+class WordsEmbedder(PicturesToo):
+    """See `types.TextEmbedder`; any thread may ask.
+
+    Args:
+        pictures: the picture tower, which says the fingerprint.
+        open_text: opens the text tower; called once, when words are first asked for.
+    """
+
+    def __init__(self, pictures: Embedder, open_text: Callable[[], TextTower]) -> None:
+        super().__init__(pictures)
+        self._open_text = open_text
+        self._tower: TextTower | None = None
+        self._kept: OrderedDict[str, Float32] = OrderedDict()
+        self._turn = threading.Lock()
+
+    def close(self) -> None:
+        super().close()
         with self._turn:
             self._tower = None
             self._kept.clear()
