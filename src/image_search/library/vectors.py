@@ -119,7 +119,7 @@ class Vectors:
 
         A row that carries our generation shows that this catalog is the one we read, and not a backup put in its place since.
         """
-        if self._catalog.one("SELECT 1 FROM files WHERE generation = ? LIMIT 1", (self._generation,)) is None:
+        if not _knows(self._catalog, self._generation):
             return None
         sql = f"SELECT id, CASE state WHEN '{State.PRESENT}' THEN content_id ELSE -1 END FROM files WHERE generation > ? LIMIT ?"
         limit = int(REREAD_SHARE * len(self._files)) + 1
@@ -177,7 +177,7 @@ def renew_codes(catalog: Catalog, *, always: bool = False) -> None:
     kept = codes_file.kept_generation(catalog.folder, catalog.dim)
     if kept == catalog.generation:
         return
-    if not always and kept is not None and catalog.one("SELECT 1 FROM files WHERE generation = ? LIMIT 1", (kept,)) is not None:
+    if not always and kept is not None and _knows(catalog, kept):
         files = catalog.value("SELECT coalesce(max(id), 0) FROM files")
         if changed_count(catalog, kept) <= CODES_RENEW_SHARE * files:
             return
@@ -190,6 +190,11 @@ def renew_codes(catalog: Catalog, *, always: bool = False) -> None:
         if vectors.codes is None:
             vectors.make_codes()
     vectors.keep_codes()
+
+
+def _knows(catalog: Catalog, generation: int) -> bool:
+    """Was this a generation of this catalog? A row that still carries it proves it."""
+    return catalog.one("SELECT 1 FROM files WHERE generation = ? LIMIT 1", (generation,)) is not None
 
 
 def _changed_room(room: npt.NDArray[Any], holes: Numbers, last: Numbers, count: int, fresh: npt.NDArray[Any]) -> npt.NDArray[Any]:
