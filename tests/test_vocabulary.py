@@ -186,7 +186,9 @@ def test_in_the_shell(run: Callable[..., Any], photos: Path) -> None:
 
 def test_words_that_fit_nothing_are_said_to(real_model: None, run: Callable[..., Any], photos: Path) -> None:
     run("index", photos, "--model", "mini")
-    assert "None of these fits the words well" in run("search", "--text", "hermit crab").err
+    said = run("search", "--text", "hermit crab", "-n", "1")
+    shown = next(part for part in said.out.split() if part.startswith("0.") and part in said.err)
+    assert f"None of these fits the words well: the highest probability is {shown}" in said.err
     assert "None of these" not in run("search", photos / "circle" / "0.png").err
 
 

@@ -203,7 +203,9 @@ def _print(engine: ImageSearchEngine, matches: Matches, *, as_json: bool, folded
         return
     print_matches(matches)
     if (best := max((match.probability or 0 for match in matches if match.probability is not None), default=1.0)) < FITS_BADLY:
-        note(f"None of these fits the words well: the highest probability is {best:.3f}")
+        from ..present.text_fit import number
+
+        note(f"None of these fits the words well: the highest probability is {number(best)}")
     if not folded and sys.stdout.isatty():  # who reads it with a program asks for it, and pays nothing for it
         say_repeats(engine.fold(matches[:HINTED]))
 
