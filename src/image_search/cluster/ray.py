@@ -147,7 +147,7 @@ class _Actor:
 
 @contextlib.contextmanager
 def connected(cluster: str, notify: Callable[[str], None]) -> Iterator[Cluster]:
-    """The cluster that is meant; left at the end, and ended if it was started here. One that the caller is in already is used, and stays.
+    """The cluster that is meant; left at the end, and ended if it was started here. One in which the caller is already is used for "auto", and stays.
 
     Args:
         cluster: "auto": the one that RAY_ADDRESS names or that runs on this machine, else a new one on this machine; "local": a new one
@@ -164,6 +164,8 @@ def connected(cluster: str, notify: Callable[[str], None]) -> Iterator[Cluster]:
     except ImportError as error:
         raise MissingExtraError("ray", "ray", "Embedding on a cluster") from error
     if ray.is_initialized():
+        if cluster != "auto":
+            raise ClusterError("this process is connected to a cluster already", path=cluster, hint="leave that one first, or ask for auto")
         yield _seen(ray)
         return
     address = os.environ.get("RAY_ADDRESS", "auto") if cluster == "auto" else cluster
