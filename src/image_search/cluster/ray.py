@@ -42,6 +42,7 @@ from ..errors import ClusterError, ImageSearchError, MissingExtraError, in_words
 __all__ = ["Cluster", "connected"]
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
+_FOLDER = "is-ray-"
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,7 +148,7 @@ class _Actor:
 
 @contextlib.contextmanager
 def connected(cluster: str, notify: Callable[[str], None]) -> Iterator[Cluster]:
-    """The cluster that is meant; left at the end, and ended if it was started here. One in which the caller is already is used for "auto", and stays.
+    """The cluster that is meant; left at the end, and ended if it was started here. For "auto" the one the caller is in, which stays.
 
     Args:
         cluster: "auto": the one that RAY_ADDRESS names or that runs on this machine, else a new one on this machine; "local": a new one
@@ -172,7 +173,7 @@ def connected(cluster: str, notify: Callable[[str], None]) -> Iterator[Cluster]:
     handlers = {number: signal.getsignal(number) for number in _SIGNALS} if _in_main_thread() else {}
     with contextlib.ExitStack() as stack:
         if address == "local" or (address == "auto" and not _join_running(ray)):
-            folder = tempfile.mkdtemp(prefix="ray-")  # short: sockets lie in it, and their names may have 107 bytes
+            folder = _own_folder()
             stack.callback(shutil.rmtree, folder, ignore_errors=True)
             _start(ray, folder)
         elif address != "auto":
@@ -249,6 +250,26 @@ def _unreachable(address: str, tried: str) -> ClusterError:
         path=address,
         hint="is its head running, and its token (RAY_AUTH_TOKEN) the one known here?",
     )
+
+
+def _own_folder() -> str:
+    """For the files of a Ray of ours; folders of runs that were killed go. Short: sockets lie in it, and their paths may have 107 bytes."""
+    top = "/tmp" if os.path.isdir("/tmp") else tempfile.gettempdir()
+    for name in os.listdir(top):
+        pid = name.removeprefix(_FOLDER).partition("-")[0]
+        if name.startswith(_FOLDER) and pid.isdecimal() and not _runs(int(pid)):
+            shutil.rmtree(os.path.join(top, name), ignore_errors=True)  # another user's stays
+    return tempfile.mkdtemp(prefix=f"{_FOLDER}{os.getpid()}-", dir=top)
+
+
+def _runs(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:  # another user's
+        return True
+    return True
 
 
 def _start(ray: Any, folder: str) -> None:
