@@ -103,6 +103,16 @@ def _address(text: str) -> str:
     return "0.0.0.0" if shown == "::" else "127.0.0.1" if shown == "::1" else shown.removeprefix("::ffff:")
 
 
+def free_port() -> int:
+    """Below those that Ray's workers take."""
+    with contextlib.closing(socket.socket()) as found:
+        for port in range(9800, 9900):
+            with contextlib.suppress(OSError):
+                found.bind(("127.0.0.1", port))
+                return port
+    raise AssertionError("no port is free")
+
+
 def room_address() -> str:
     """Of this machine, as Ray finds it: no packet is sent."""
     with contextlib.suppress(OSError), socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
@@ -140,14 +150,15 @@ def cluster(home: Path) -> Iterator[Any]:
         for last in (False, True):
             try:
                 node = {"num_cpus": 1, "object_store_memory": 256 * 2**20}
-                made = Cluster(initialize_head=True, head_node_args={**node, "include_dashboard": False}, connect=False)
+                head = {**node, "include_dashboard": False, "ray_client_server_port": free_port()}
+                made = Cluster(initialize_head=True, head_node_args=head, connect=False)
                 made.add_node(**node)
                 ray.init(address=made.address, log_to_driver=False, logging_level="error")
                 break
             except Exception:  # on a busy machine Ray's own limit of 30 s for a start may pass
                 if last:
                     raise
-        made.watched = watched
+        made.watched, made.door = watched, f"ray://127.0.0.1:{head['ray_client_server_port']}"
         yield made
         ray.shutdown()
         made.shutdown()
@@ -197,6 +208,16 @@ def test_no_cluster_is_told(pictures: Path, tmp_path: Path, monkeypatch: pytest.
         embed(pictures, tmp_path / "out", cluster=address)
 
 
+PROGRAM = """
+import sys
+from slowmodel import SlowModel
+from image_search import embed_dataset
+report = embed_dataset(sys.argv[1], out=sys.argv[2], cluster=sys.argv[3], model=SlowModel(), block_images=8, jobs=1, notify=print,
+                       progress=lambda done, total, refused: print("done", done, flush=True))
+print("embedded", report.embedded, flush=True)
+"""
+
+
 def test_two_nodes_make_what_one_process_makes(cluster: Any, pictures: Path, undisturbed: list[Any], tmp_path: Path, home: Path) -> None:
     seen: list[tuple[int, int, int]] = []
     report = embed(pictures, tmp_path / "out", progress=lambda *told: seen.append(told))
@@ -222,6 +243,13 @@ def test_what_is_killed_costs_nothing(cluster: Any, pictures: Path, undisturbed:
         embed(pictures, tmp_path / str(turn), progress=kill)
         assert killed == 1, kind
         assert rows_of(tmp_path / str(turn)) == undisturbed, kind
+
+
+def test_through_the_clients_door(cluster: Any, pictures: Path, undisturbed: list[Any], tmp_path: Path) -> None:
+    """ray://, as from a machine that is none of the cluster."""
+    arguments = [sys.executable, "-c", PROGRAM, str(pictures), str(tmp_path / "out"), cluster.door]
+    assert "embedded 180" in subprocess.run(arguments, stdout=subprocess.PIPE, text=True, check=True).stdout
+    assert rows_of(tmp_path / "out") == undisturbed
 
 
 def test_another_cluster_than_the_one_we_are_in(cluster: Any, pictures: Path, tmp_path: Path) -> None:
@@ -252,22 +280,13 @@ def test_a_node_that_is_lost_costs_nothing(cluster: Any, pictures: Path, undistu
 
 # --- without a cluster of ours --------------------------------------------------------------------------------------------------
 
-PROGRAM = """
-import sys
-from slowmodel import SlowModel
-from image_search import embed_dataset
-report = embed_dataset(sys.argv[1], out=sys.argv[2], cluster="local", model=SlowModel(), block_images=8, jobs=1, notify=print,
-                       progress=lambda done, total, refused: print("done", done, flush=True))
-print("embedded", report.embedded, flush=True)
-"""
-
 
 @pytest.fixture
 def program(home: Path, pictures: Path, tmp_path: Path) -> Callable[[], subprocess.Popen[str]]:
     """Another process that embeds with a Ray of its own."""
     environment = {name: value for name, value in os.environ.items() if name != "RAY_AUTH_MODE"}  # as a user has it: with a token
     return lambda: subprocess.Popen(
-        [sys.executable, "-c", PROGRAM, str(pictures), str(tmp_path / "out")], stdout=subprocess.PIPE, text=True, env=environment
+        [sys.executable, "-c", PROGRAM, str(pictures), str(tmp_path / "out"), "local"], stdout=subprocess.PIPE, text=True, env=environment
     )
 
 
