@@ -2,8 +2,8 @@
 
 The folder's pictures, under as many names as are asked for, go into a data set: by this process alone, by Ray with one worker and with
 two. Said are CPU milliseconds a picture of all processes together once the first quarter is done, what starting cost before, and the
-memory of the driver and of a worker at a quarter and at the end. With `--model wait` the model waits for 20 ms a picture, as for a card
-beside the processor; then the seconds say how the work is shared.
+memory of the driver and of a worker at a quarter and at the end. With `--model wait:100` the model waits for 100 ms a picture, as for a
+card beside the processor; then the milliseconds say how the work is shared, also on a machine that others use.
 """
 
 from __future__ import annotations
@@ -86,7 +86,7 @@ def one(folder: str, workers: int, model: str, block: int) -> None:
         report = embed_dataset(
             folder,
             out=out,
-            model=WaitingModel() if model == "wait" else model,
+            model=WaitingModel(float(model.partition(":")[2])) if model.startswith("wait:") else model,
             cluster="auto" if workers else None,
             jobs=1,
             block_images=block,

@@ -241,11 +241,13 @@ def _in_main_thread() -> bool:
 
 
 def _join_running(ray: Any) -> bool:
-    """A Ray that runs on this machine; False: there is none."""
+    """A Ray that runs on this machine; False: there is none. ClusterError: there is one that does not let us in."""
     try:
         ray.init(address="auto", log_to_driver=False, logging_level=logging.ERROR)
     except ConnectionError:
         return False
+    except Exception as error:
+        raise _unreachable("auto", in_words(error)[:200]) from error
     return True
 
 
