@@ -349,7 +349,7 @@ def test_matches_are_a_sequence_that_shows_itself(big: ImageSearchEngine, tmp_pa
 
 def test_the_store_and_exact_search_agree(tmp_path: Path) -> None:
     fill(tmp_path / "photos", 20)
-    with quick_engine(tmp_path / "library", store=None) as engine:
+    with quick_engine(tmp_path / "library", store="chroma") as engine:
         engine.index(tmp_path / "photos")
         for number in range(10):
             query = picture("square", 200 + number)
