@@ -62,6 +62,7 @@ PASSED_BY_ENTRIES = (
     10_000  # of a folder that is passed by, looked through to count its pictures: .05 s on a disk, some seconds on a network
 )
 
+DECODER_PAYS_SECONDS = 0.2  # of waiting for pictures, before another process decodes, too: what one costs to start (.1 CPU s), and a little
 PREFETCH = 64  # decoded pictures that may wait for the model: ~10 MB, more than one model call uses up
 WORKER_START_SECONDS = 60.0  # a worker needs 0.1 CPU s to start; a busy machine much longer
 WORKER_CLOSE_SECONDS = 1.0  # an idle worker leaves within milliseconds of its input's end

@@ -150,4 +150,4 @@ def test_a_run_needs_few_handles_and_leaves_nothing(tmp_path: Path, own_home: Pa
     assert leftovers(tmp_path / "library") == []
     left = [path for path in own_home.rglob("*") if path.is_file()]
     assert {str(path.parent.relative_to(own_home)) for path in left} == {"data/image-search", "cache/image-search/proofs"}
-    assert sorted(path.stat().st_size for path in left) == [0, 32]  # that mini was proved here; the secret
+    assert sorted(path.stat().st_size for path in left) == [0, 32, 32 + 8 * 4 * 256]  # that mini was proved here; the secret; its vectors
