@@ -45,7 +45,7 @@ def index(folder: str, library: str, model: str, runtime: str, jobs: str) -> dic
     stages = Stages()
     _watch_model(stages)
     for words, place in (
-        ("walk, compare with the catalog", "image_search.engine:make_plan"),
+        ("walk, compare with the catalog", "image_search.index.plan:make_plan"),
         ("commit", "image_search.index.run:_Run.commit"),
         ("closeness sample", "image_search.search.closeness:renew"),
         ("store", "image_search.stores.sync:bring_up_to_date"),
@@ -72,7 +72,7 @@ def search(picture: str, library: str) -> dict[str, Any]:
         ("open the library", "image_search.engine:ImageSearchEngine._open"),
         ("query: start and ask the decoder", "image_search.search.query:QueryReader.read"),
         ("read the vectors", "image_search.library.vectors:Vectors.refresh"),
-        ("compare", "image_search.search.search:top_k"),
+        ("compare", "image_search.search.search:Searcher._compare"),
         ("the rest of the search: files, closeness", "image_search.engine:ImageSearchEngine.search"),
     ):
         stages.watch(words, place)
@@ -96,7 +96,7 @@ def ask(library: str, how: str, images: str, times: str) -> dict[str, Any]:
         ("read the query's vector", "image_search.search.query:QueryReader.read"),
         ("is the store still right", "image_search.search.search:Searcher._ready_store"),
         ("are the vectors still right", "image_search.library.vectors:Vectors.refresh"),
-        ("compare", "image_search.search.search:top_k"),
+        ("compare", "image_search.search.search:Searcher._compare"),
         ("Chroma", "image_search.stores.chroma:ChromaStore.query"),
         ("look up the files", "image_search.library.reading:Reader._files"),
         ("the rest: closeness, matches", "image_search.engine:ImageSearchEngine.search"),

@@ -145,12 +145,14 @@ class Vectors:
         if not len(files):
             return
         here = contents >= 0
-        untouched = ~np.isin(self._files, files)
+        untouched = ~_is_in(self._files, files)
         self._files = np.concatenate([self._files[untouched], files[here]])
         self._contents_of_files = np.concatenate([self._contents_of_files[untouched], contents[here]])
         # Read again even if known: the number of a content that was forgotten may have gone to another.
         fresh = np.unique(contents[here])
-        stays = np.isin(self.contents, self._contents_of_files) & ~np.isin(self.contents, fresh)  # bool (N,)
+        stays = ~_is_in(self.contents, fresh)  # bool (N,)
+        if not untouched.all():  # of a million with a million: .03 s
+            stays &= np.isin(self.contents, self._contents_of_files)
         count = int(stays.sum())
         holes, last = np.flatnonzero(~stays[:count]), np.flatnonzero(stays[count:]) + count
         vectors = np.empty((len(fresh), self._catalog.dim), np.float32)
@@ -164,6 +166,13 @@ class Vectors:
             numbers = _changed_room(old.numbers, holes, last, count, new.numbers)
             scale, slack = (_changed_room(a, holes, last, count, b) for a, b in ((old.scale, new.scale), (old.slack, new.slack)))
             self._codes = Codes(numbers, scale, slack)
+
+
+def _is_in(numbers: Numbers, some: Numbers) -> npt.NDArray[np.bool_]:
+    """np.isin; at once where `some` are all larger, as what is new mostly is."""
+    if not len(numbers) or not len(some) or some.min() > numbers.max():
+        return np.zeros(len(numbers), np.bool_)
+    return np.isin(numbers, some)
 
 
 def renew_codes(catalog: Catalog, *, always: bool = False) -> None:
