@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import importlib
 import json
 import subprocess
 import sys
@@ -17,7 +19,7 @@ if not (ROOT / "benchmarks").is_dir():
 sys.path.insert(0, str(ROOT))
 
 from benchmarks import __main__ as command  # noqa: E402
-from benchmarks import clock, library, stages  # noqa: E402
+from benchmarks import clock, drive, library, stages  # noqa: E402
 from benchmarks.report import Row, Table, as_json, markdown, read, verdict  # noqa: E402
 
 from image_search import ImageSearchEngine  # noqa: E402
@@ -48,6 +50,17 @@ def test_a_report_comes_back_as_it_was_and_shows_ratios_and_shares() -> None:
 
 def test_every_section_is_there() -> None:
     assert all(callable(command.section(name)) for name in command.SECTIONS)
+
+
+@pytest.mark.parametrize("place", [place for part in (drive.INDEX, drive.SEARCH, drive.ASK) for _, place in part])
+def test_what_is_timed_is_there(place: str) -> None:
+    module, _, name = place.partition(":")
+    assert callable(functools.reduce(getattr, name.split("."), importlib.import_module(module)))
+
+
+@pytest.mark.parametrize("module", sorted(path.stem for path in (ROOT / "benchmarks").glob("[!_]*.py")))
+def test_every_file_finds_what_it_imports(module: str) -> None:
+    importlib.import_module(f"benchmarks.{module}")
 
 
 def test_variants_run_in_turn_and_the_first_round_does_not_count() -> None:
