@@ -81,8 +81,7 @@ class Cluster:
             try:
                 yield from (_wave_from_afar if self.afar else _wave)(self.ray, order, part, cpus, gpus, most)
             except (self.ray.exceptions.RayError, RuntimeError, ConnectionError) as error:
-                hint = "index again: it goes on where it stopped"
-                raise ClusterError(f"the cluster gave up ({in_words(error)[:300]})", hint=hint) from error
+                raise _gave_up(error) from error
 
     def _find_room(self, cpus: int, gpus: int) -> None:
         """One task of an actor's size is run first: where it has no room, Ray would wait for ever. It says which program it found."""
@@ -100,10 +99,17 @@ class Cluster:
         try:
             there = self.ray.get(task)
         except self.ray.exceptions.RayError as error:
+            said = in_words(error)
+            if "No module named" not in said and "import" not in said:
+                raise _gave_up(error) from error
             hint = "install it on every machine of the cluster, the same version as here, with the extra [ray]"
-            raise ClusterError(f"this program does not run on the cluster ({in_words(error)[-200:]})", hint=hint) from error
+            raise ClusterError(f"this program is not on the cluster's machines ({said[-200:]})", hint=hint) from error
         if there != (here := _version()):
             raise ClusterError(f"the cluster has version {there} of this program, here is {here}", hint="install the same everywhere")
+
+
+def _gave_up(error: Exception) -> ClusterError:
+    return ClusterError(f"the cluster gave up ({in_words(error)[:300]})", hint="index again: it goes on where it stopped")
 
 
 def _wave(ray: Any, order: Order, jobs: Sequence[Job], cpus: int, gpus: int, most: int) -> Iterator[Made]:
@@ -229,6 +235,19 @@ def connected(cluster: str, notify: Callable[[str], None]) -> Iterator[Cluster]:
         yield found
 
 
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Nothing reaches stderr: Ray's core writes there, past Python, that it was told to write less. What goes wrong is raised."""
+    kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 2)
+    try:
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(nowhere)
+
+
 def _seen(ray: Any) -> Cluster:
     nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
     cpus, gpus = (int(sum(node.get(kind, 0) for node in nodes)) for kind in ("CPU", "GPU"))
@@ -243,7 +262,8 @@ def _in_main_thread() -> bool:
 def _join_running(ray: Any) -> bool:
     """A Ray that runs on this machine; False: there is none. ClusterError: there is one that does not let us in."""
     try:
-        ray.init(address="auto", log_to_driver=False, logging_level=logging.ERROR)
+        with _quiet():
+            ray.init(address="auto", log_to_driver=False, logging_level=logging.ERROR)
     except ConnectionError:
         return False
     except Exception as error:
@@ -270,7 +290,8 @@ def _join(ray: Any, address: str) -> None:
 
     def join() -> None:
         try:
-            ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
+            with _quiet():
+                ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
         except BaseException as error:
             failed.append(error)
 
@@ -324,16 +345,17 @@ def _start(ray: Any, folder: str) -> None:
         os.environ["RAY_AUTH_TOKEN"] = secrets.token_hex(32)
     for last in (False, True):
         try:
-            ray.init(
-                address="local",
-                num_cpus=available_cpus(),
-                include_dashboard=False,
-                object_store_memory=CLUSTER_STORE_BYTES,
-                log_to_driver=False,
-                logging_level=logging.ERROR,
-                _temp_dir=folder,
-                _node_ip_address="127.0.0.1",
-            )
+            with _quiet():
+                ray.init(
+                    address="local",
+                    num_cpus=available_cpus(),
+                    include_dashboard=False,
+                    object_store_memory=CLUSTER_STORE_BYTES,
+                    log_to_driver=False,
+                    logging_level=logging.ERROR,
+                    _temp_dir=folder,
+                    _node_ip_address="127.0.0.1",
+                )
             return
         except Exception as error:
             ray.shutdown()
