@@ -311,6 +311,6 @@ class ImageSearchEngine(LibraryVerbs):
     def query(self, image: Source, *, region: Region | Sequence[int] | None = None) -> Query:
         """A picture read and embedded once, to be searched with as often as you like: `search` takes it wherever it takes an image.
 
-        It stays good as long as the library keeps its model, which is always. Errors as in `search`.
+        It stays good as long as the library keeps its model: until a `reembed`. Errors as in `search`.
         """
         return self._reader(self._open().reader).read(image, region=as_region(region))

@@ -14,7 +14,7 @@ from ..images.scan import Excluder
 from .plan import Rules
 from .run import Progress
 
-__all__ = ["Request"]
+__all__ = ["Request", "rules_of_reading"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,8 +46,7 @@ class Request:
         chosen = given.paths(folders, "the folder")
         if not chosen:
             raise UsageError("no folder was given")
-        if max_megapixels is not None:
-            limits = replace(limits, megapixels=given.number(max_megapixels, "max_megapixels"))
+        limits = _limits(limits, max_megapixels)
         rules = Rules(
             Excluder(given.texts(exclude, "exclude")),
             decoder_name(limits.megapixels),
@@ -59,3 +58,13 @@ class Request:
         )
         told = progress if callable(progress) else given.truth(progress, "progress")
         return cls(chosen, rules, limits, given.truth(dry_run, "dry_run"), told)
+
+
+def rules_of_reading(limits: Limits, max_megapixels: float | None) -> tuple[Rules, Limits]:
+    """Where no folder is looked through: how pictures are read, and what one may cost. UsageError for what makes no sense."""
+    limits = _limits(limits, max_megapixels)
+    return Rules(Excluder(()), decoder_name(limits.megapixels)), limits
+
+
+def _limits(limits: Limits, max_megapixels: float | None) -> Limits:
+    return limits if max_megapixels is None else replace(limits, megapixels=given.number(max_megapixels, "max_megapixels"))

@@ -24,7 +24,7 @@ from ..types import Embedder, Float32, IndexReport
 from .missing import mark_missing
 from .plan import Plan, Rules, skipped
 
-__all__ = ["Progress", "plan_only", "run"]
+__all__ = ["OF_THE_MOMENT", "Progress", "plan_only", "run", "work_off"]
 
 # (done, total, skipped so far), files
 Progress = Callable[[int, int, int], None]
@@ -229,6 +229,13 @@ def run(
         lines = [*plan.lines, *mark_missing(catalog, plan, rules, work.report, generation)]
     work.report.outdated = Reader(catalog).outdated()
     return work.report, lines
+
+
+def work_off(catalog: Catalog, plan: Plan, rules: Rules, thumbnails: Thumbnails, tools: tuple[DecodePool, Embedder], progress: Progress) -> IndexReport:
+    """The plan's files alone; nothing is said of others. Arguments as for `run`."""
+    work = _Run(catalog, plan, thumbnails, rules, progress)
+    work.work(*tools)
+    return work.report
 
 
 def plan_only(catalog: Catalog, plan: Plan, rules: Rules) -> tuple[IndexReport, list[str]]:

@@ -211,6 +211,14 @@ class Reader:
     def images(self) -> int:
         return int(self.catalog.value(f"SELECT count(*) FROM files WHERE state = '{State.PRESENT}'"))
 
+    def contents(self) -> int:
+        """Different pictures that have a vector, also those without a file that can be found."""
+        return int(self.catalog.value("SELECT count(*) FROM content"))
+
+    def rows_of_files(self) -> int:
+        """Of all states."""
+        return int(self.catalog.value("SELECT count(*) FROM files"))
+
     def about_how_many(self) -> int:
         """Contents, at once and not exactly: some may have gone."""
         return int(self.catalog.value("SELECT coalesce(max(id), 0) FROM content"))
