@@ -66,9 +66,9 @@ class LibraryVerbs(AnsweringLibrary):
     ) -> ReembedReport:
         """Bring the library to this engine's model: what `index` with it into a new library would give, with all that the user has said.
 
-        Every picture that the library knows is read and embedded again; until the last one is done whoever asks gets the old model's answers,
-        and then all of them the new one's. Interrupted at any moment, the next run goes on. Without a model of its own the engine takes the
-        one that has the library's name now.
+        Every picture that the library knows is read and embedded again; until the last one is done whoever asks gets the old model's
+        answers, and then all of them the new one's. Interrupted at any moment, the next run goes on. Without a model of its own the engine
+        takes the one that has the library's name now.
 
         Args:
             leave_unreachable: what cannot be read now (its disk is away) stays known without a vector, until an index run that reaches it;

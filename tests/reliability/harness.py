@@ -193,7 +193,7 @@ NO_FILTERS = _no_filters()
 
 def leftovers(library: Path) -> list[str]:
     """What lies in a library that nobody uses and should not."""
-    fine = {"catalog.sqlite", "codes.bin", "thumbnails.sqlite", "store", "store.lock", "writer.lock"}
+    fine = {"catalog.sqlite", "codes.bin", "thumbnails.sqlite", "store", "store.lock", "turn.lock", "writer.lock"}
     return sorted({entry.name for entry in library.iterdir()} - fine)
 
 

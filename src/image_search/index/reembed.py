@@ -113,15 +113,15 @@ class Reembedding:
             DiskFullError, LibraryReadOnlyError, ModelError. What was done is kept in each case, and the library is as it was.
         """
         folder, started = self._library.folder, time.monotonic()
-        with self._alone(), self._turn() as catalog:
-            embedder = self._model.for_another(catalog.fingerprint)
-            report = ReembedReport(embedder.fingerprint.name, catalog.fingerprint.name)
-            if self._model.is_that_of(catalog):
-                remove_successor(folder)  # of another model, or of a switch that was killed at its end
-                report.changed, report.images = False, Reader(catalog).images()
-                return report
-            self._check_room(catalog, embedder)
-        with self._alone():
+        with ProcessLock(folder / "reembed.lock", what="reembed"):
+            with self._turn() as catalog:
+                embedder = self._model.for_another(catalog.fingerprint)
+                report = ReembedReport(embedder.fingerprint.name, catalog.fingerprint.name)
+                if self._model.is_that_of(catalog):
+                    remove_successor(folder)  # of another model, or of a run that was killed at its very end
+                    report.changed, report.images = False, Reader(catalog).images()
+                    return report
+                self._check_room(catalog, embedder)
             self._all_of_it(embedder, report, last)
             remove_successor(folder)
             try:
@@ -185,12 +185,6 @@ class Reembedding:
         report.images, report.pictures = successor.finish([number for number, _ in owed.gone])
 
     # --- who else ---------------------------------------------------------------------------------------------------------------
-
-    @contextlib.contextmanager
-    def _alone(self) -> Iterator[None]:
-        """Of all who re-embed."""
-        with ProcessLock(self._library.folder / "reembed.lock", what="reembed"):
-            yield
 
     @contextlib.contextmanager
     def _turn(self) -> Iterator[Catalog]:
@@ -257,7 +251,7 @@ def _not_reached(owed: Owed, report: ReembedReport, library: Path) -> LibraryErr
         f"{len(files):,} images have no vector of {report.model} yet ({counted}: {some}{more}), so {report.before} goes on answering",
         path=library,
         hint=Advice(
-            "bring them back and run the same command again, nothing is embedded twice; or go on without them until an index run finds them, with ",
+            "bring them back and run the same command again, nothing is embedded twice; or go on without them, until an index run finds them: ",
             Setting("leave_unreachable", "True"),
         ),
     )

@@ -231,7 +231,9 @@ def run(
     return work.report, lines
 
 
-def work_off(catalog: Catalog, plan: Plan, rules: Rules, thumbnails: Thumbnails, tools: tuple[DecodePool, Embedder], progress: Progress) -> IndexReport:
+def work_off(
+    catalog: Catalog, plan: Plan, rules: Rules, thumbnails: Thumbnails, tools: tuple[DecodePool, Embedder], progress: Progress
+) -> IndexReport:
     """The plan's files alone; nothing is said of others. Arguments as for `run`."""
     work = _Run(catalog, plan, thumbnails, rules, progress)
     work.work(*tools)

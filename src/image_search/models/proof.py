@@ -105,9 +105,7 @@ def prove(embedder: Embedder, canonical: Float32, made_with: Fingerprint, *, fro
         name = embedder.fingerprint.name
         if embedder.fingerprint.weights_sha256 == made_with.weights_sha256:
             raise
-        raise ModelMismatchError(
-            f"{error.what}: its weights are not those that the library was made with", hint=ways_out(name)
-        ) from error
+        raise ModelMismatchError(f"{error.what}: its weights are not those that the library was made with", hint=ways_out(name)) from error
     if from_memory:
         remember(embedder, canonical)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from ..advice import Advice, Named, Setting, in_python, told
+from ..advice import Advice, Named, Setting, Verb, in_python, told
 from ..config import SKIPPED_EXAMPLES
 from ..images.formats import extra_for, unread_extensions
 from ..paths import nfc, shown
@@ -15,6 +15,7 @@ from .text_fit import cells, number, shorten
 if TYPE_CHECKING:
     from ..evaluate.run import Evaluation
     from ..evaluate.words import WordFigures
+    from ..index.reembed import ReembedReport
 
 __all__ = [
     "changes_line",
@@ -26,6 +27,7 @@ __all__ = [
     "measures",
     "outdated_line",
     "passed_lines",
+    "reembed_table",
     "report_table",
 ]
 
@@ -182,6 +184,19 @@ def report_table(report: IndexReport, *, say: Callable[[Named], str] = in_python
     if report.outdated:
         lines.append(outdated_line(report.outdated, say))
     return "\n".join([*lines, f"{'took':<10}{report.seconds:>9,.1f} s"])
+
+
+def reembed_table(report: ReembedReport, *, say: Callable[[Named], str] = in_python) -> str:
+    """The summary of a `reembed` run, as `report_table` has that of an `index` run."""
+    counts = ("images", "pictures", "embedded", "updated", "gone", "unreachable")
+    lines = [f"model {shown(report.model)}, was {shown(report.before)}"]
+    lines += [f"{word:<11}{getattr(report, word):>8,}" for word in counts if getattr(report, word)]
+    if report.unreachable:
+        lines.append(f"  without a vector until they can be read: {say(Verb('index', ('FOLDER',)))}")
+    if report.skipped:
+        lines.append(f"{'skipped':<11}{len(report.skipped):>8,}")
+        lines += _skipped_lines(report.skipped, say)
+    return "\n".join([*lines, f"{'took':<11}{report.seconds:>8,.1f} s"])
 
 
 def changes_line(report: IndexReport) -> str:

@@ -220,7 +220,9 @@ class QueryReader:
         """A picture to be decoded, or a query at once: one that was read before, or (`whole`) an image whose vector the library has."""
         if isinstance(source, Query):
             if source.model not in ("", self._model) and self._reader is not None:
-                raise QueryError("this query was read before the library was brought to another model", path=source.label, hint="read it again")
+                raise QueryError(
+                    "this query was read before the library was brought to another model", path=source.label, hint="read it again"
+                )
             return _usable(source, None if self._reader is None else self._reader.fingerprint.dim)
         if isinstance(source, Text):
             return self._of_words(source)
