@@ -27,7 +27,7 @@ from ..library.library import Library
 from ..library.lock import ProcessLock
 from ..library.model import LibraryModel
 from ..library.reading import Reader
-from ..library.successor import Owed, Successor, remove_successor, seen, successor_folder
+from ..library.successor import Owed, Successor, remove_successor, successor_folder
 from ..library.switch import put_in_place
 from ..library.thumbnails import Thumbnails
 from ..library.worklist import Worklist
@@ -225,19 +225,17 @@ class Reembedding:
 
 
 def _plan_of(successor: Successor) -> Plan:
-    """Every file that has no vector yet and was not tried by this run, as far as it is there."""
+    """Every file that has no vector yet and is there, but for those that this run has tried."""
     catalog = successor.catalog
     with catalog.transaction():
         targets = successor.targets()
         plan = Plan(Worklist(catalog, targets))
         root = {target.root_id: target for target in targets}
-        tried = []
-        for file in successor.wanted():
-            tried.append(file.file_id)
-            if (found := seen(file.path)) is not None:
-                plan.work.add(root[file.root_id], file.relative, file.name, found, file.file_id)
-                plan.todo += 1
-        successor.tried(tried)
+        for files in successor.wanted():
+            for file in files:
+                plan.work.add(root[file.root_id], file.relative, file.name, file.seen, file.file_id)
+            successor.tried(files)
+            plan.todo += len(files)
     return plan
 
 
@@ -251,7 +249,7 @@ def _not_reached(owed: Owed, report: ReembedReport, library: Path) -> LibraryErr
         f"{len(files):,} images have no vector of {report.model} yet ({counted}: {some}{more}), so {report.before} goes on answering",
         path=library,
         hint=Advice(
-            "bring them back and run the same command again, nothing is embedded twice; or go on without them, until an index run finds them: ",
+            "bring them back and run the same command again, nothing is embedded twice; or leave them until an index run finds them: ",
             Setting("leave_unreachable", "True"),
         ),
     )

@@ -13,7 +13,8 @@ import contextlib
 import os
 import shutil
 import stat
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import astuple
 from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import quote
@@ -30,6 +31,7 @@ from .sqlite import in_parts, marks
 __all__ = ["Owed", "Successor", "Wanted", "remove_successor", "seen", "successor_folder", "under_way"]
 
 _PAGE = 1000  # rows read at once
+_TRIES = 3  # of a file that is another one each time: a camera's, say, that is written to every second
 _AS_IT_IS = ("roots", "mounts", "passed", "unusable", "annotations", "forgotten", "decisions")
 _FACTS = ("library_id", "store", "annotated", "dated")  # of the library as a whole, whatever its model
 # Those files of the library (o) whose outcome here (f) says more than that the content has a vector now.
@@ -58,17 +60,13 @@ _WANTED = f"""
 
 
 class Wanted(NamedTuple):
-    """A file to be looked at: its row, its root, the way below it, its class."""
+    """A file to be looked at: its row, its root, the way below it, its class; device and stat as it lies there now."""
 
     file_id: int
     root_id: int
-    root: bytes
     relative: bytes
     name: str
-
-    @property
-    def path(self) -> str:
-        return whole_path(self.root, self.relative)
+    seen: tuple[int, FileStat]
 
 
 class Owed(NamedTuple):
@@ -120,7 +118,7 @@ class Successor:
         self._library = library
         self.updated = 0
         self.skipped: list[tuple[str, str]] = []
-        catalog.execute("CREATE TEMP TABLE tried (file_id INTEGER PRIMARY KEY)")
+        catalog.execute("CREATE TEMP TABLE tried (file_id INTEGER PRIMARY KEY, tries, size, mtime_ns, ctime_ns, inode)")
 
     def follow(self, passing: Iterable[SkipReason]) -> None:
         """All but the vectors as the library has it now.
@@ -178,19 +176,26 @@ class Successor:
 
     # --- what there is to do ------------------------------------------------------------------------------------------------
 
-    def wanted(self) -> Iterator[Wanted]:
-        """Files that were not yet tried by this process."""
+    def wanted(self) -> Iterator[list[Wanted]]:
+        """Files that have no vector yet, are there, and were not tried by this process as they are now; some at a time."""
         last = 0
         sql = (
-            f"SELECT f.id, f.root_id, r.path, f.path, f.name FROM {FILES_IN_ROOTS} JOIN temp.wanted AS w ON w.file_id = f.id"
-            " WHERE f.id > ? AND f.id NOT IN (SELECT file_id FROM temp.tried) ORDER BY f.id LIMIT ?"
+            f"SELECT f.id, f.root_id, r.path, f.path, f.name, t.tries, t.size, t.mtime_ns, t.ctime_ns, t.inode FROM {FILES_IN_ROOTS}"
+            " JOIN temp.wanted AS w ON w.file_id = f.id LEFT JOIN temp.tried AS t ON t.file_id = f.id WHERE f.id > ? ORDER BY f.id LIMIT ?"
         )
-        while page := self.catalog.rows(sql, (last, _PAGE), types=(int, int, bytes, bytes, str)):
-            yield from (Wanted(*row) for row in page)
+        while page := self.catalog.rows(sql, (last, _PAGE)):
             last = page[-1][0]
+            found = [(row, seen(whole_path(row[2], row[3]))) for row in page]
+            yield [
+                Wanted(row[0], row[1], row[3], row[4], now) for row, now in found if now is not None and _is_new(row[5], row[6:], now[1])
+            ]
 
-    def tried(self, files: Iterable[int]) -> None:
-        self.catalog.execute_many("INSERT OR IGNORE INTO temp.tried VALUES (?)", [(number,) for number in files])
+    def tried(self, files: Iterable[Wanted]) -> None:
+        self.catalog.execute_many(
+            "INSERT INTO temp.tried VALUES (?, 1, ?, ?, ?, ?) ON CONFLICT (file_id) DO UPDATE SET tries = tries + 1, size = excluded.size,"
+            " mtime_ns = excluded.mtime_ns, ctime_ns = excluded.ctime_ns, inode = excluded.inode",
+            [(file.file_id, *astuple(file.seen[1])) for file in files],
+        )
 
     def targets(self) -> list[Target]:
         rows = self.catalog.rows("SELECT id, path, name_from FROM roots", types=(int, bytes, str))
@@ -233,6 +238,10 @@ class Successor:
         present = f"FROM files WHERE state = '{State.PRESENT}'"
         images, pictures = catalog.rows(f"SELECT count(*), count(DISTINCT content_id) {present}")[0]
         return images, pictures
+
+
+def _is_new(tries: int | None, before: Sequence[int], now: FileStat) -> bool:
+    return not tries or (tries < _TRIES and now != FileStat(*before))
 
 
 def seen(path: str) -> tuple[int, FileStat] | None:
