@@ -130,6 +130,7 @@ TAKES: dict[str, dict[str, set[str]]] = {
     "picture": {"source": {"bytes"}, "max_side": COUNTS},
     "forget": {"paths": set()},
     "relocate": {"old": set(), "new": set()},
+    "reembed": {"leave_unreachable": TRUTHS, "max_megapixels": {"none"} | FLOATS, "progress": TRUTHS | {"function"}},
     "hold_writer_lock": {"what": TEXTS | ODD},
     "plot": {"path": {"none"}},
     "load_model": {"name": set(), "runtime": {"none"}, "threads": {"none"} | COUNTS, "download": TRUTHS},
