@@ -28,7 +28,7 @@ from ..library.lock import ProcessLock
 from ..library.model import LibraryModel
 from ..library.reading import Reader
 from ..library.successor import Owed, Successor, remove_successor, successor_folder
-from ..library.switch import put_in_place
+from ..library.switch import REPLACES_OPEN_FILES, put_in_place
 from ..library.thumbnails import Thumbnails
 from ..library.worklist import Worklist
 from ..paths import shown
@@ -137,7 +137,8 @@ class Reembedding:
             new = stack.enter_context(contextlib.closing(self._begun()))
             successor = Successor(self._library.folder, new)
             while True:
-                with self._turn() as old, old.standing_still():
+                with self._turn() as old, contextlib.ExitStack() as still:
+                    still.enter_context(old.standing_still())
                     successor.follow(OF_THE_MOMENT)
                     plan = _plan_of(successor)
                     if not plan.todo:
@@ -146,6 +147,10 @@ class Reembedding:
                             continue
                         last(new)
                         stack.close()
+                        if not REPLACES_OPEN_FILES:
+                            still.close()
+                            old.close()
+                            self._library.close_readers()
                         put_in_place(successor_folder(self._library.folder) / CATALOG_NAME, self._library.folder)
                         return
                 self._work(successor, plan, embedder, report)

@@ -66,14 +66,18 @@ class Library:
                 self._thumbnails = Thumbnails(self.folder, write=write)
             return self._thumbnails
 
-    def close(self) -> None:
-        """Give back everything; it can be used again afterwards."""
+    def close_readers(self) -> None:
+        """Let go of what is open to read; it is opened again when it is asked for."""
         with self._opening:
             opened = [*self._retired, *([self._reader.catalog] if self._reader else []), *([self._thumbnails] if self._thumbnails else [])]
             self._reader, self._thumbnails, self._retired = None, None, []
-            held, self._held = self._held, None
         for one in opened:
             one.close()
+
+    def close(self) -> None:
+        """Give back everything; it can be used again afterwards."""
+        self.close_readers()
+        held, self._held = self._held, None
         if held is not None:
             held.release()
 

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 from .. import forks
@@ -22,8 +23,9 @@ from ..errors import LibraryBusyError
 from .catalog import CATALOG_NAME, making
 from .sqlite import files_of, open_file, translated
 
-__all__ = ["put_in_place"]
+__all__ = ["REPLACES_OPEN_FILES", "put_in_place"]
 
+REPLACES_OPEN_FILES = os.name != "nt"
 _INDEX_HEAD = 96  # bytes: both copies of the log index's head, https://sqlite.org/walformat.html, 2.1
 
 
@@ -32,15 +34,13 @@ def put_in_place(made: Path, folder: Path) -> None:
 
     Args:
         made: closed, its log empty and gone, on the library's disk. The library's own catalog stands still (`Catalog.standing_still`), and
-            its log is empty.
+            its log is empty; where open files are not replaced, it is closed.
 
     Raises:
         LibraryBusyError: another program has the old one open, on a system that replaces no such file (Windows).
     """
     old = folder / CATALOG_NAME
-    with making(folder), translated(folder), contextlib.closing(open_file(made, "rw")) as lock:
-        lock.execute("PRAGMA locking_mode=EXCLUSIVE")  # before anything is read: then no log's index is shared with others
-        lock.execute("SELECT count(*) FROM sqlite_schema").fetchall()  # from here on it is held
+    with making(folder), translated(folder), _locked(made):
         _clear_index(old.with_name(f"{old.name}-shm"))
         try:
             os.replace(made, old)
@@ -55,6 +55,18 @@ def put_in_place(made: Path, folder: Path) -> None:
         _sync(folder)
     for beside in files_of(made)[:-1]:
         beside.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def _locked(made: Path) -> Iterator[None]:
+    """Whoever opens it waits. On Windows nobody can have the old one open now, and no file is renamed that is."""
+    if not REPLACES_OPEN_FILES:
+        yield
+        return
+    with contextlib.closing(open_file(made, "rw")) as connection:
+        connection.execute("PRAGMA locking_mode=EXCLUSIVE")  # before anything is read: then no log's index is shared with others
+        connection.execute("SELECT count(*) FROM sqlite_schema").fetchall()  # from here on it is held
+        yield
 
 
 def _clear_index(index: Path) -> None:
