@@ -73,6 +73,7 @@ TAKES: dict[str, dict[str, set[str]]] = {
         "prune": TRUTHS,
         "reread": TRUTHS,
         "any_name": TRUTHS,
+        "tags": TRUTHS,
         "dry_run": TRUTHS,
         "progress": TRUTHS | {"function"},
     },
@@ -179,6 +180,7 @@ IMAGES = {
     ("embed_each", "images"),
     ("search_each", "images"),
     ("tags", "images"),
+    ("tags_each", "images"),
 }
 OF_THE_ENGINE = {"library", "model", "runtime", "store", "max_megapixels", "max_megabytes"}  # given to the engine as they are
 WITHOUT = {"close", "status", "verify", "rebuild", "decisions"}  # that take nothing

@@ -128,6 +128,7 @@ TAKEN_BY: dict[str, tuple[str, ...]] = {
     "runtime": ("index", "watch", "search", "compare", "serve", "evaluate", "label", "check", "reembed"),
     "since": ("search", "duplicates"),
     "store": ("index", "watch", "search", "serve", "rebuild", "reembed"),
+    "tags": ("index",),
     "to": ("salvage", "export"),
     "until": ("search",),
     "where": ("search",),

@@ -374,6 +374,7 @@ class IndexReport:
         notes: "cut off", ... -> pictures of this run of which that is to be said.
         outdated: format -> pictures that older pixel rules made and that `reread` would renew.
         skipped: each file that is there and cannot be searched. passed: files that nobody looked at, by rule, the most first.
+        tags: path of each file that was added or updated -> its `models.Tag`s, none where it cannot be told; only if they were asked for.
     """
 
     added: int = 0
@@ -391,4 +392,5 @@ class IndexReport:
     outdated: dict[str, int] = field(default_factory=dict)
     skipped: list[Skipped] = field(default_factory=list)
     passed: list[Passed] = field(default_factory=list)
+    tags: dict[str, list[Any]] = field(default_factory=dict)
     seconds: float = 0.0

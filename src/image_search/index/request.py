@@ -19,13 +19,15 @@ __all__ = ["Request", "rules_of_reading"]
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """One run: folders, how their files are looked at, what one may cost, whether it is a trial, who is told how far it is."""
+    """One run: folders, how their files are looked at, what one may cost, whether it is a trial, who is told how far it is, whether what is
+    new gets tags."""
 
     folders: list[str]
     rules: Rules
     limits: Limits
     dry_run: bool
     progress: bool | Progress
+    tags: bool = False
 
     @classmethod
     def checked(
@@ -41,6 +43,7 @@ class Request:
         dry_run: bool,
         progress: bool | Progress,
         limits: Limits,
+        tags: bool = False,
     ) -> Request:
         """Arguments as for `ImageSearchEngine.index`, in its order, and the engine's limits; UsageError for what makes no sense."""
         chosen = given.paths(folders, "the folder")
@@ -57,7 +60,7 @@ class Request:
             any_name=given.truth(any_name, "any_name"),
         )
         told = progress if callable(progress) else given.truth(progress, "progress")
-        return cls(chosen, rules, limits, given.truth(dry_run, "dry_run"), told)
+        return cls(chosen, rules, limits, given.truth(dry_run, "dry_run"), told, given.truth(tags, "tags"))
 
 
 def rules_of_reading(limits: Limits, max_megapixels: float | None) -> tuple[Rules, Limits]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from ..evaluate.run import Evaluation
     from ..evaluate.words import WordFigures
     from ..index.reembed import ReembedReport
+    from ..models import Tag
 
 __all__ = [
     "changes_line",
@@ -29,9 +31,11 @@ __all__ = [
     "passed_lines",
     "reembed_table",
     "report_table",
+    "tags_words",
 ]
 
 NONE = "-"
+_MOST_TAGS = 8  # that the summary of an index run names
 GAP = "  "
 NARROWEST_NAME, NARROWEST_URI = 8, 16  # cells
 LEFT = {"kind", "name", "note", "uri", "model", "other", "neighbours say", "rest goes to"}
@@ -183,7 +187,23 @@ def report_table(report: IndexReport, *, say: Callable[[Named], str] = in_python
     lines += passed_lines(report.passed)
     if report.outdated:
         lines.append(outdated_line(report.outdated, say))
+    if report.tags:
+        lines.append(_tags_line(report.tags))
     return "\n".join([*lines, f"{'took':<10}{report.seconds:>9,.1f} s"])
+
+
+def tags_words(tags: Sequence[Tag]) -> str:
+    """What a picture shows: "tabby cat (얼룩 고양이) 87%, ...", or that it cannot be told."""
+    return ", ".join(f"{tag.name} ({tag.korean}) {tag.probability:.0%}" for tag in tags) or "I do not know"
+
+
+def _tags_line(found: Mapping[str, Sequence[Tag]]) -> str:
+    """What most pictures show: each counts with what is said of it first."""
+    first = Counter(tags[0].name for tags in found.values() if tags)
+    most = ", ".join(f"{name} {pictures:,}" for name, pictures in first.most_common(_MOST_TAGS))
+    unsure = len(found) - first.total()
+    more = [*([most + (", ..." if len(first) > _MOST_TAGS else "")] if most else []), *([f"I do not know {unsure:,}"] if unsure else [])]
+    return f"{'tagged':<10}{len(found):>9,}  {'; '.join(more)}"
 
 
 def reembed_table(report: ReembedReport, *, say: Callable[[Named], str] = in_python) -> str:
