@@ -83,8 +83,8 @@ class ImageSearchEngine(LibraryVerbs):
             prune: what is gone or left out by a rule leaves for good, a whole disk, too; not what lies in a root or on a disk below.
             reread: read again what older rules turned into pixels (`report.outdated` counts it).
             any_name: look at files whose names have no ending, too; their content tells what they are.
-            tags: what each picture that is added or updated shows, as `tags` says it (`report.tags`); where the library's model is not mini,
-                each is read once more.
+            tags: what each picture that is added or updated shows, as `tags` says it (`report.tags`); with another model than mini each is
+                read once more for it.
             dry_run: say what would be done; changes nothing.
             progress: True: a bar on stderr (in a terminal or notebook); a callable gets (done, total, skipped), files; False: none.
 

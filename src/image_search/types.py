@@ -286,6 +286,7 @@ class Match:
         modified: the file's own time when it was indexed, in the same words, here and now with the time zone; "" if that is not known.
         variant: which changed copy of the query it is nearest to, where these were asked for ("mirrored"); "": the query itself.
         copy: how it is a copy of the match behind which it stands ("same bytes", "same picture", "mirrored"); "" elsewhere.
+        changed: which of the two was made of the other by the change that `copy` names: "this", or the "first"; "": that is not told.
         also: matches that show the same picture, where they were folded; nearest first, each with the rank that it would have had.
     """
 
@@ -309,6 +310,7 @@ class Match:
     modified: str = ""
     variant: str = ""
     copy: str = ""
+    changed: str = ""
     also: tuple[Match, ...] = ()
 
     @property
