@@ -103,5 +103,5 @@ def _of_pictures(facts: dict[str, Any]) -> Iterator[str]:
 def _store(facts: dict[str, Any]) -> str:
     if facts["store"] == "exact":
         return "exact: none is kept, every search compares with every image"
-    ready = "ready" if facts["store_ready"] else f"not ready, exact search answers ({words(facts['store_note'])})"
+    ready = "ready" if facts["store_ready"] else f"exact search answers ({words(facts['store_note'])})"
     return f"{facts['store']}: {ready}"

@@ -28,7 +28,7 @@ from ..library.lock import ProcessLock
 from ..library.model import LibraryModel
 from ..library.reading import Reader
 from ..library.successor import Owed, Successor, remove_successor, successor_folder
-from ..library.switch import REPLACES_OPEN_FILES, put_in_place
+from ..library.switch import REPLACES_OPEN_FILES, empty_log, is_log_empty, put_in_place
 from ..library.thumbnails import Thumbnails
 from ..library.worklist import Worklist
 from ..paths import shown
@@ -143,7 +143,7 @@ class Reembedding:
                     plan = _plan_of(successor)
                     if not plan.todo:
                         self._end(successor, report)
-                        if not self._is_log_empty(old):
+                        if not self._is_log_empty():
                             continue
                         last(new)
                         stack.close()
@@ -198,12 +198,12 @@ class Reembedding:
             self._library.turn("reembed", alone=True, wait=REEMBED_TURN_SECONDS),
             contextlib.closing(Catalog.open(self._library.folder, write=True)) as catalog,
         ):
-            catalog.empty_log()
+            empty_log(catalog)
             yield catalog
 
-    def _is_log_empty(self, catalog: Catalog) -> bool:
+    def _is_log_empty(self) -> bool:
         """While it stands still. A reader in the middle of something keeps the log from being emptied: it is waited for as well."""
-        if catalog.is_log_empty:
+        if is_log_empty(self._library.folder):
             self._waited = 0.0
             return True
         self._waited += _PAUSE

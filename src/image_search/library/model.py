@@ -14,12 +14,14 @@ from ..models import (
     check_embedder,
     check_runtime,
     choose_auto,
+    drawn_before,
     draws_the_same,
     knowing_words,
     load_model,
     loss_in_int8,
     prove,
     remember,
+    remember_drawn,
     resolve,
     ways_out,
     words_are_here,
@@ -117,7 +119,7 @@ class LibraryModel:
                     self._notify(line)
                 self._embedder = load_model(name, runtime=self._runtime, threads=self._threads)
             if proved and self._canonical is None:
-                self._canonical = canonical_vectors(self._embedder)
+                self._canonical = self._drawn(self._embedder)
             return self._embedder
 
     def for_another(self, theirs: Fingerprint) -> Embedder:
@@ -127,13 +129,23 @@ class LibraryModel:
             embedder = self._given if self._embedder is None else self._embedder
             if embedder is None:
                 embedder = self._load(self._name or theirs.name)
-            self._embedder, self._canonical, self._proved_for = embedder, canonical_vectors(embedder), None
+            self._embedder, self._canonical, self._proved_for = embedder, self._drawn(embedder), None
             return embedder
 
     def is_that_of(self, catalog: Catalog) -> bool:
         """Were this catalog's vectors made by the model that `for_another` gave?"""
         assert self._embedder is not None and self._canonical is not None
         return draws_the_same(self._embedder, self._canonical, catalog.fingerprint, catalog.canonical)
+
+    def _drawn(self, embedder: Embedder) -> Float32:
+        """Its canonical vectors: as it drew them here before, or drawn now."""
+        if embedder is self._given:  # the caller's own: its code may have changed under the same fingerprint
+            return canonical_vectors(embedder)
+        known = drawn_before(embedder)
+        if known is None:
+            known = canonical_vectors(embedder)
+            remember_drawn(embedder, known)
+        return known
 
     def create_library(self, folder: Path | None = None) -> Catalog:
         """A new, empty library with this model; `folder`: elsewhere than in its own."""

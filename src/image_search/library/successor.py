@@ -234,7 +234,8 @@ class Successor:
             for part in in_parts(list(gone)):
                 catalog.execute(f"UPDATE files SET reason = '' WHERE id IN ({marks(part)})", part)
             drop_unused_contents(catalog)
-            catalog.execute("UPDATE files SET generation = ?", (generation,))  # no file of codes, no store of the old model knows this one
+            catalog.execute("UPDATE files SET generation = ?", (generation,))
+        catalog.set_meta("past", None)  # whoever kept something of the old model's, codes or a store, finds no generation of his own here
         present = f"FROM files WHERE state = '{State.PRESENT}'"
         images, pictures = catalog.rows(f"SELECT count(*), count(DISTINCT content_id) {present}")[0]
         return images, pictures

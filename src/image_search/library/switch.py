@@ -20,10 +20,10 @@ from pathlib import Path
 from .. import forks
 from ..advice import Advice, Verb
 from ..errors import LibraryBusyError
-from .catalog import CATALOG_NAME, making
+from .catalog import CATALOG_NAME, Catalog, making
 from .sqlite import files_of, open_file, translated
 
-__all__ = ["REPLACES_OPEN_FILES", "put_in_place"]
+__all__ = ["REPLACES_OPEN_FILES", "empty_log", "is_log_empty", "put_in_place"]
 
 REPLACES_OPEN_FILES = os.name != "nt"
 _INDEX_HEAD = 96  # bytes: both copies of the log index's head, https://sqlite.org/walformat.html, 2.1
@@ -55,6 +55,16 @@ def put_in_place(made: Path, folder: Path) -> None:
         _sync(folder)
     for beside in files_of(made)[:-1]:
         beside.unlink(missing_ok=True)
+
+
+def empty_log(catalog: Catalog) -> None:
+    """Bring all of a catalog's log into its file and leave the log empty, unless somebody is reading from it just now."""
+    catalog.rows("PRAGMA wal_checkpoint(TRUNCATE)")
+
+
+def is_log_empty(folder: Path) -> bool:
+    log = folder / f"{CATALOG_NAME}-wal"
+    return not log.exists() or not log.stat().st_size
 
 
 @contextlib.contextmanager

@@ -12,7 +12,18 @@ from __future__ import annotations
 
 from .find import choose_auto, is_available, resolve, words_are_here
 from .load import load_model, loss_in_int8
-from .proof import canonical_vectors, check_embedder, draws_the_same, prove, prove_words, remember, ways_out, words_record
+from .proof import (
+    canonical_vectors,
+    check_embedder,
+    drawn_before,
+    draws_the_same,
+    prove,
+    prove_words,
+    remember,
+    remember_drawn,
+    ways_out,
+    words_record,
+)
 from .rows import MODELS, ModelRow, full_precision_of, near_identical, words_rows
 from .runtimes import RUNTIMES, Runtime, check_runtime
 from .vectors import canonical_pictures, check_same_vectors
@@ -38,6 +49,7 @@ __all__ = [
     "check_same_vectors",
     "checked_phrase",
     "choose_auto",
+    "drawn_before",
     "draws_the_same",
     "full_precision_of",
     "is_available",
@@ -48,6 +60,7 @@ __all__ = [
     "prove",
     "prove_words",
     "remember",
+    "remember_drawn",
     "resolve",
     "vocabulary_of",
     "ways_out",

@@ -116,7 +116,7 @@ class Searcher:
         with self._using, self.reader.snapshot():
             unknown = self._sieve.unknown(filters)
             nothing = not unknown and not len(self._sieve.passing(filters).files)
-            unread = self._sieve.pictures.unread if filters.by_date else 0
+            unread = int(self._sieve.pictures.unread.sum()) if filters.by_date else 0
         lines = []
         for name, near in unknown:
             whole = (" (", Setting("names") if name in filters.names else Setting("not_names"), ": the whole name)")
