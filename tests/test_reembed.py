@@ -448,6 +448,30 @@ def test_what_is_gone_is_missing_and_stops_nothing(tmp_path: Path, photos: Path,
     assert opened().status()["unembedded"] == 0
 
 
+def test_a_kept_vector_that_cannot_be_made_anew_is_counted(tmp_path: Path, photos: Path, opened: Opened) -> None:
+    old = opened()
+    old.index(photos)
+    gone = photos / "circle" / "0.png"
+    data = gone.read_bytes()
+    gone.unlink()
+    assert old.index(photos).missing == 1
+    report = opened("other").reembed(progress=False)
+    assert (report.without, report.gone, report.unreachable, report.images) == (1, 0, 0, 11)
+    gone.write_bytes(data)
+    again = opened().index(photos)
+    assert (again.added, again.embedded) == (1, 1) and len(files(tmp_path / "library")) == 12
+
+
+def test_what_was_begun_and_is_damaged_is_given_up(tmp_path: Path, photos: Path, opened: Opened, said: list[str]) -> None:
+    opened().index(photos)
+    with pytest.raises(KeyboardInterrupt):
+        opened("other").reembed(progress=stop_after(2))
+    (successor_folder(tmp_path / "library") / CATALOG_NAME).write_bytes(b"no catalog" * 1000)
+    assert opened().status()["reembedding"] is None
+    assert opened("other").reembed(progress=False).embedded == 12
+    assert any("is given up" in line for line in said)
+
+
 # --- what stands in the way -----------------------------------------------------------------------------------------------------------
 
 

@@ -20,7 +20,7 @@ from pathlib import Path
 
 from ..advice import Advice, Setting
 from ..config import MIB, REEMBED_TURN_SECONDS, STORE_SPARE_BYTES
-from ..errors import DiskFullError, LibraryBusyError, LibraryError
+from ..errors import DiskFullError, LibraryBusyError, LibraryDamagedError, LibraryError
 from ..images.pool import DecodePool
 from ..library.catalog import CATALOG_NAME, Catalog
 from ..library.library import Library
@@ -55,6 +55,7 @@ class ReembedReport:
         updated: files whose bytes had changed since they were indexed; they count as they are now.
         gone: files that were no longer there; they are missing now.
         unreachable: files that could not be read and have no vector: the next index run that reaches them embeds them.
+        without: files that were missing or left out by a rule before, and whose kept vector is gone: embedded again should they come back.
         skipped: each file that is there and that this model or this decoder can make nothing of.
     """
 
@@ -67,6 +68,7 @@ class ReembedReport:
     updated: int = 0
     gone: int = 0
     unreachable: int = 0
+    without: int = 0
     skipped: list[Skipped] = field(default_factory=list)
     seconds: float = 0.0
 
@@ -162,12 +164,16 @@ class Reembedding:
         if folder.is_symlink():
             raise LibraryError("a link lies where the new catalog would be made", path=folder, hint="remove it")
         if Catalog.exists(folder):
-            catalog = Catalog.open(folder, write=True)
-            if self._model.is_that_of(catalog):
-                return catalog
-            done, name = Reader(catalog).contents(), catalog.fingerprint.name
-            catalog.close()
-            self._notify(f"What was begun with the model {name} ({done:,} pictures) is given up.")
+            try:
+                catalog = Catalog.open(folder, write=True)
+            except LibraryDamagedError as error:
+                self._notify(f"What was begun is given up: {error.what}.")
+            else:
+                if self._model.is_that_of(catalog):
+                    return catalog
+                done, name = Reader(catalog).contents(), catalog.fingerprint.name
+                catalog.close()
+                self._notify(f"What was begun with the model {name} ({done:,} pictures) is given up.")
         remove_successor(library)
         return self._model.create_library(folder)
 
@@ -185,6 +191,7 @@ class Reembedding:
         owed = successor.owed()
         if (owed.away or owed.unread) and not self._leave:
             raise _not_reached(owed, report, self._library.folder)
+        report.without = successor.without()
         report.gone, report.unreachable = len(owed.gone), len(owed.away) + len(owed.unread)
         report.updated, report.skipped = successor.updated, [skipped(path, reason) for path, reason in successor.skipped]
         report.images, report.pictures = successor.finish([number for number, _ in owed.gone])

@@ -226,6 +226,15 @@ class Successor:
             (found.gone if len(files) <= there.get(root_id, 0) else found.away).extend(files)
         return found
 
+    def without(self) -> int:
+        """Missing and excluded files whose vector the library keeps, and that have none here."""
+        states = f"'{State.MISSING}', '{State.EXCLUDED}'"
+        sql = (
+            "SELECT count(*) FROM files AS f JOIN temp.wanted AS w ON w.file_id = f.id"
+            f" WHERE NOT w.owed AND f.content_id IS NULL AND f.reason != '{UNEMBEDDED}' AND f.state IN ({states})"
+        )
+        return int(self.catalog.value(sql))
+
     def finish(self, gone: Iterable[int]) -> tuple[int, int]:
         """Nothing more will come: what is gone is missing, and vectors that no file needs go. Gives how many images can be found, and how
         many different ones."""

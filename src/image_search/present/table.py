@@ -208,7 +208,7 @@ def _tags_line(found: Mapping[str, Sequence[Tag]]) -> str:
 
 def reembed_table(report: ReembedReport, *, say: Callable[[Named], str] = in_python) -> str:
     """The summary of a `reembed` run, as `report_table` has that of an `index` run."""
-    counts = ("images", "pictures", "embedded", "updated", "gone", "unreachable")
+    counts = ("images", "pictures", "embedded", "updated", "gone", "unreachable", "without")
     lines = [f"model {shown(report.model)}, was {shown(report.before)}"]
     lines += [f"{word:<11}{getattr(report, word):>8,}" for word in counts if getattr(report, word)]
     if report.unreachable:
