@@ -209,7 +209,8 @@ def _tags_line(found: Mapping[str, Sequence[Tag]]) -> str:
 def reembed_table(report: ReembedReport, *, say: Callable[[Named], str] = in_python) -> str:
     """The summary of a `reembed` run, as `report_table` has that of an `index` run."""
     counts = ("images", "pictures", "embedded", "updated", "gone", "unreachable", "without")
-    lines = [f"model {shown(report.model)}, was {shown(report.before)}"]
+    was = f"was {shown(report.before)}" if report.before != report.model else "as it is now"
+    lines = [f"model {shown(report.model)}, {was}"]
     lines += [f"{word:<11}{getattr(report, word):>8,}" for word in counts if getattr(report, word)]
     if report.unreachable:
         lines.append(f"  without a vector until they can be read: {say(Verb('index', ('FOLDER',)))}")
