@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -24,6 +24,9 @@ from .options import (
     store_option,
 )
 
+if TYPE_CHECKING:
+    from ..types import IndexReport
+
 
 @click.command()
 @folders_argument
@@ -37,6 +40,7 @@ from .options import (
 @click.option("--prune", is_flag=True, help="Remove for good what is gone from these folders, even a whole disk, or left out.")
 @click.option("--reread", is_flag=True, help="Read again those pictures that older rules turned into pixels; index counts them.")
 @any_name_option
+@click.option("--tags", is_flag=True, help="Say what each new picture shows, in the built-in vocabulary; all of it in --json.")
 @click.option("--strict", is_flag=True, help="Exit with 1 if any file was skipped.")
 @click.option("--dry-run", is_flag=True, help="Say what would be done; change nothing.")
 @runtime_option
@@ -57,13 +61,20 @@ def index(context: click.Context, /, *, folders: tuple[str, ...], strict: bool, 
     """
     from ..present.table import report_table
 
-    with open_engine(given) as engine:
+    with open_engine(given, long_lived=given["tags"]) as engine:
         report = engine.index(folders, dry_run=dry_run, **given)
         if json_output:
-            print_json(asdict(report))
+            print_json(_as_dict(report, tags=given["tags"]))
         else:
             print(report_table(report, say=say))
             if dry_run:
                 note("Nothing was changed (--dry-run). Files were not opened, so moved and changed ones count as added.")
     if strict and report.skipped:
         context.exit(1)
+
+
+def _as_dict(report: IndexReport, *, tags: bool) -> dict[str, Any]:
+    """Tags as the command `tags` prints them, where they were asked for."""
+    found = asdict(report)
+    of_each = found.pop("tags")
+    return {**found, "tags": [{"image": image, "tags": one} for image, one in of_each.items()]} if tags else found
