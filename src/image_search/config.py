@@ -136,6 +136,12 @@ STORE_ANSWER_SECONDS = 60.0  # for one answer of a server: Chroma's own client w
 
 # --- search -----------------------------------------------------------------------------------------------------------------
 
+MILVUS_BATCH = 1000  # rows a call: 8 MB at 2,048 dimensions, and a call may have 64
+MILVUS_TOP = 16_384  # neighbours that it gives at most
+MILVUS_EXACT_ROWS = 1_000_000  # that pass a filter are compared one by one; of more the index is asked
+MILVUS_PIECES = 20  # of a filtered search: its HNSW compares one by one where less than 7 % of a segment's rows are left
+MILVUS_LOOK_SECONDS = 1.0  # between two looks whether the index is ready
+MILVUS_BUILD_SECONDS = 3600.0  # an index that makes no step for so long is given up: a segment of 600,000 vectors is one step
 STORE_PAYS_FROM = 100_000  # images: an exact search takes 6 CPU ms there, Chroma 2.5 and 290 MB more; and exact is never wrong
 STORE_ASK_AGAIN_SECONDS = 10.0  # after a store said no: verifying it reads all of it (.2 s at 100,000 images)
 EACH_BATCH = 64  # queries that are compared with the library at once: 26 MB of scores at 100,000 images

@@ -1,0 +1,370 @@
+"""Milvus, on a server or in a file (Milvus Lite): what this program asks of a table of vectors there, and where its errors become ours.
+
+What is known of it (pymilvus 3.0, Lite 3.2, server 2.3.5) and provided for here: pymilvus reads a `.env` file when it is imported (not
+here) and prints every error with its trace (silenced); an index is built long after it is called "Finished" (`settle` waits until no row
+is pending); until then, and after an index was exchanged, another one answers, so the table is released and loaded again; the default
+consistency lets a reader miss what it has just written ("Session" does not); NaN and zero vectors are taken (refused before they get here);
+Lite compares with every row whatever index it was asked for, and its file belongs to one process; a server that went away is asked again
+for minutes unless every call has a limit.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any, NamedTuple
+from urllib.parse import urlsplit
+
+from ..config import MILVUS_BUILD_SECONDS, MILVUS_LOOK_SECONDS, STORE_ANSWER_SECONDS, STORE_PROBE_SECONDS
+from ..errors import DiskFullError, ImageSearchError, StoreError, in_words
+from ..forks import loaded_before_fork
+from ..types import Float32
+
+__all__ = ["INDEXES", "Field", "Hit", "Index", "Table", "as_literal", "connect", "index_for", "milvus_errors"]
+
+VECTOR = "vector"
+_PROPERTY = "image_search."  # before the names of our facts among a collection's properties
+_QUIET = ("pymilvus", "milvus_lite", "grpc", "faiss")
+_PAGE = 8000  # rows of one answer; Milvus gives 16,384 at most
+
+
+class Index(NamedTuple):
+    """An index and what it is asked with.
+
+    Attributes:
+        below: rows; it is chosen for fewer than these.
+        kind: as Milvus calls it. build: its parameters.
+        usual, more: a number of neighbours -> parameters of a search; of one that a filter makes harder.
+        compares_all: its answers are exact.
+    """
+
+    below: float
+    kind: str
+    build: Mapping[str, Any]
+    usual: Callable[[int], dict[str, Any]]
+    more: Callable[[int], dict[str, Any]]
+    compares_all: bool = False
+
+
+# The rule: by the memory that each takes (docs/scaling.md). A vector of 384 numbers takes 1,536 bytes in FLAT, 1,700 in HNSW, 400 in IVF_SQ8
+# and some 70 in IVF_RABITQ. Lists of an IVF are those of one segment, of some 600,000 rows.
+INDEXES = (
+    Index(50_000, "FLAT", {}, lambda n: {}, lambda n: {}, compares_all=True),
+    Index(2e7, "HNSW", {"M": 16, "efConstruction": 200}, lambda n: {"ef": max(200, 4 * n)}, lambda n: {"ef": max(1000, 8 * n)}),
+    Index(2e8, "IVF_SQ8", {"nlist": 2048}, lambda n: {"nprobe": 64}, lambda n: {"nprobe": 2048}),
+    Index(
+        float("inf"),
+        "IVF_RABITQ",
+        {"nlist": 2048, "refine": True, "refine_type": "SQ8"},
+        lambda n: {"nprobe": 64, "refine_k": 4},
+        lambda n: {"nprobe": 1024, "refine_k": 8},
+    ),
+)
+
+
+def index_for(rows: int) -> Index:
+    """The index of a table of so many rows."""
+    return next(index for index in INDEXES if rows < index.below)
+
+
+class Field(NamedTuple):
+    """A column beside the vector: "INT64", "INT32" or "VARCHAR" (of at most `length` bytes); `indexed`: filters ask for it."""
+
+    name: str
+    kind: str
+    length: int = 0
+    indexed: bool = False
+
+
+class Hit(NamedTuple):
+    """What a search found: its key and its cosine as the index computed it."""
+
+    key: Any
+    similarity: float
+
+
+@contextmanager
+def milvus_errors(where: str) -> Iterator[None]:
+    """Around every call into Milvus: whatever it raises becomes one StoreError, or DiskFullError."""
+    try:
+        yield
+    except (KeyboardInterrupt, SystemExit, GeneratorExit, ImageSearchError):
+        raise
+    except ImportError:
+        raise
+    except Exception as error:
+        said = (getattr(error, "message", "") or in_words(error)).splitlines()[0][:200] if str(error) else type(error).__name__
+        if "No space left" in said or "disk is full" in said:
+            raise DiskFullError("the disk is full", path=where, hint="make room") from error
+        if _is_away(error, said):
+            raise StoreError("Milvus does not answer", path=where, hint="start it, and do it again: what was loaded stays") from error
+        raise StoreError(f"Milvus failed ({said})", path=where) from error
+
+
+def _is_away(error: Exception, said: str) -> bool:
+    kind = type(error).__name__
+    return kind in ("MilvusUnavailableException", "ConnectionNotExistException") or any(
+        word in said.lower() for word in ("unavailable", "failed to connect", "fail connecting", "deadline exceeded", "connection refused")
+    )
+
+
+def connect(address: str) -> Any:
+    """A client of a server ("http://host:port"; the environment variable MILVUS_TOKEN may hold its user and password) or of a Lite file.
+
+    Raises: StoreError if nothing answers there, or another process has the file; ImportError.
+    """
+    if loaded_before_fork("grpc._cython.cygrpc"):
+        raise StoreError("Milvus was in use when this process was forked, and would wait for ever", path=address)
+    client = _quietly_imported()
+    if "://" not in address:
+        return _lite(client, address)
+    parts = urlsplit(address)
+    try:
+        socket.create_connection((str(parts.hostname), int(parts.port or 19530)), STORE_PROBE_SECONDS).close()
+    except OSError as error:
+        said = in_words(error).lower()
+        raise StoreError(f"Milvus does not answer ({said})", path=address, hint="start it, or check the address") from error
+    with milvus_errors(address):
+        return client(uri=address, token=os.environ.get("MILVUS_TOKEN", ""), timeout=2 * STORE_PROBE_SECONDS)
+
+
+def _lite(client: Any, address: str) -> Any:
+    path = Path(os.path.expanduser(address)).absolute()
+    if not path.parent.is_dir():
+        raise StoreError("there is no such folder", path=path.parent, hint="create it first")
+    try:
+        __import__("milvus_lite")
+        return client(str(path))
+    except ImportError:
+        raise
+    except Exception as error:
+        hint = "end the other program, or use a Milvus server"
+        raise StoreError("Milvus Lite cannot open this file; another program may have it open", path=path, hint=hint) from error
+
+
+def _quietly_imported() -> Any:
+    os.environ.setdefault("GRPC_VERBOSITY", "NONE")  # else "too_many_pings" and the like on a user's terminal
+    before = os.environ.get("PYTHON_DOTENV_DISABLED")
+    os.environ["PYTHON_DOTENV_DISABLED"] = "1"  # a .env file that lies about is none of ours
+    try:
+        from pymilvus import MilvusClient
+    finally:
+        if before is None:
+            del os.environ["PYTHON_DOTENV_DISABLED"]
+    for name in [*logging.root.manager.loggerDict, *_QUIET]:
+        if name.split(".")[0] in _QUIET:
+            logging.getLogger(name).setLevel(logging.CRITICAL + 1)
+    return MilvusClient
+
+
+def as_literal(value: str | int) -> str:
+    """A value as Milvus' filters need it."""
+    if isinstance(value, int):
+        return str(value)
+    for plain, written in (("\\", "\\\\"), ('"', '\\"'), ("\n", "\\n"), ("\r", "\\r"), ("\t", "\\t")):
+        value = value.replace(plain, written)
+    return f'"{value}"'
+
+
+class Table:
+    """One collection of Milvus: a key, columns, a unit vector compared by cosine, and facts of ours in its properties.
+
+    Args:
+        client: from `connect`; closed by whoever has it. name: the collection's. where: for messages. key: the key's column.
+    """
+
+    def __init__(self, client: Any, name: str, where: str, key: Field) -> None:
+        self.client = client
+        self.name = name
+        self.where = where
+        self.key = key
+        self.lite = "://" not in where
+        self._kind: str | None = None
+
+    def exists(self) -> bool:
+        with milvus_errors(self.where):
+            return bool(self.client.has_collection(self.name, timeout=STORE_ANSWER_SECONDS))
+
+    def create(self, dim: int, fields: Sequence[Field], facts: Mapping[str, str]) -> None:
+        """With an index for few rows; loaded."""
+        from pymilvus import DataType
+
+        with milvus_errors(self.where):
+            schema = self.client.create_schema(auto_id=False, enable_dynamic_field=False)
+            for field in (self.key, *fields):
+                more = {"max_length": field.length} if field.kind == "VARCHAR" else {}
+                schema.add_field(field.name, getattr(DataType, field.kind), is_primary=field is self.key, **more)
+            schema.add_field(VECTOR, DataType.FLOAT_VECTOR, dim=dim)
+            properties = {_PROPERTY + name: value for name, value in facts.items()}
+            self.client.create_collection(
+                self.name, schema=schema, properties=properties, consistency_level="Session", timeout=STORE_ANSWER_SECONDS
+            )
+            for field in fields:
+                if field.indexed and not self.lite:
+                    self._index(field.name, "INVERTED" if self._is_new() else "", {})
+        self._build(INDEXES[0])
+        self.load()
+
+    def _is_new(self) -> bool:
+        """Servers before 2.4 know no inverted index; what they choose by themselves is asked for by no name."""
+        version = str(self.client.get_server_version()).lstrip("v").split(".")
+        return version[:2] >= ["2", "4"]
+
+    def load(self) -> None:
+        with milvus_errors(self.where):
+            self.client.load_collection(self.name, timeout=MILVUS_BUILD_SECONDS)
+
+    def drop(self) -> None:
+        with milvus_errors(self.where):
+            if self.client.has_collection(self.name):
+                self.client.drop_collection(self.name)
+        self._kind = None
+
+    def rename(self, name: str) -> None:
+        with milvus_errors(self.where):
+            self.client.rename_collection(self.name, name)
+        self.name = name
+
+    # --- facts --------------------------------------------------------------------------------------------------------------
+
+    def dim(self) -> int | None:
+        """None: it has no vectors under our name."""
+        with milvus_errors(self.where):
+            for field in self.client.describe_collection(self.name)["fields"]:
+                if field["name"] == VECTOR:
+                    return int(field["params"]["dim"])
+        return None
+
+    def facts(self) -> dict[str, str]:
+        with milvus_errors(self.where):
+            held = self.client.describe_collection(self.name).get("properties") or {}
+        return {name.removeprefix(_PROPERTY): str(value) for name, value in dict(held).items() if name.startswith(_PROPERTY) and value != ""}
+
+    def mark(self, facts: Mapping[str, str]) -> None:
+        """An empty text takes a fact away: the servers in use cannot remove a property."""
+        with milvus_errors(self.where):
+            self.client.alter_collection_properties(self.name, {_PROPERTY + name: value for name, value in facts.items()})
+
+    # --- rows ---------------------------------------------------------------------------------------------------------------
+
+    def upsert(self, rows: list[dict[str, Any]]) -> None:
+        with milvus_errors(self.where):
+            self.client.upsert(self.name, rows, timeout=STORE_ANSWER_SECONDS)
+
+    def delete(self, keys: Sequence[str | int]) -> None:
+        with milvus_errors(self.where):
+            self.client.delete(self.name, filter=self.with_keys(keys), timeout=STORE_ANSWER_SECONDS)
+
+    def with_keys(self, keys: Sequence[str | int]) -> str:
+        return f"{self.key.name} in [{', '.join(map(as_literal, keys))}]"
+
+    def count(self, where: str = "") -> int:
+        with milvus_errors(self.where):
+            (row,) = self.client.query(self.name, filter=where, output_fields=["count(*)"], timeout=STORE_ANSWER_SECONDS)
+            return int(row["count(*)"])
+
+    def rows(self, where: str, columns: Sequence[str], *, limit: int = _PAGE) -> list[dict[str, Any]]:
+        """At most `limit` rows, in no particular order."""
+        with milvus_errors(self.where):
+            found = self.client.query(self.name, filter=where, output_fields=list(columns), limit=limit, timeout=STORE_ANSWER_SECONDS)
+            return [dict(row) for row in found]
+
+    def pages(self, columns: Sequence[str], batch: int) -> Iterator[list[dict[str, Any]]]:
+        """All rows, a page at a time, in order of their keys, which are whole numbers from 0 on."""
+        with milvus_errors(self.where):
+            pages = self.client.query_iterator(self.name, batch_size=batch, filter=f"{self.key.name} >= 0", output_fields=list(columns))
+        try:
+            while True:
+                with milvus_errors(self.where):
+                    rows = [dict(row) for row in pages.next()]
+                if not rows:
+                    return
+                yield rows
+        finally:
+            pages.close()
+
+    def search(self, queries: Float32, n: int, where: str, parameters: dict[str, Any]) -> list[list[Hit]]:
+        with milvus_errors(self.where):
+            answer = self.client.search(
+                self.name,
+                list(queries),
+                anns_field=VECTOR,
+                limit=n,
+                filter=where,
+                output_fields=[self.key.name],
+                search_params={"metric_type": "COSINE", "params": parameters},
+                timeout=STORE_ANSWER_SECONDS,
+            )
+            return [[Hit(hit[self.key.name], float(hit["distance"])) for hit in row] for row in answer]
+
+    # --- index --------------------------------------------------------------------------------------------------------------
+
+    def index(self) -> Index:
+        """The one that it has; of a kind that is none of ours the first above FLAT."""
+        if self._kind is None:
+            self._kind = str(self._described().get("index_type", ""))
+        return next((index for index in INDEXES if index.kind == self._kind), INDEXES[1])
+
+    def state(self) -> tuple[str, int]:
+        """(kind of the index, rows that it does not have yet)."""
+        described = self._described()
+        return str(described.get("index_type", "")), int(described.get("pending_index_rows", 0) or 0)
+
+    def settle(self, say: Callable[[str], object] = lambda line: None) -> None:
+        """Everything written is kept, the index is the one for so many rows, has all of them, and answers.
+
+        Args:
+            say: gets "still indexing: N rows to go" at the start and every 30 seconds.
+
+        Raises: StoreError, also where the index makes no step for MILVUS_BUILD_SECONDS.
+        """
+        with milvus_errors(self.where):
+            self.client.flush(self.name, timeout=MILVUS_BUILD_SECONDS)
+        wanted = index_for(self.count())
+        kind, pending = self.state()
+        if kind == wanted.kind and not pending and self.lite:
+            return
+        if kind != wanted.kind:
+            with milvus_errors(self.where):
+                self.client.release_collection(self.name)
+                if kind:
+                    self.client.drop_index(self.name, VECTOR)
+            self._build(wanted)
+        self._wait(say)
+        with milvus_errors(self.where), suppress(KeyError):
+            self.client.release_collection(self.name)
+        self.load()
+
+    def _build(self, index: Index) -> None:
+        self._index(VECTOR, index.kind, dict(index.build), metric_type="COSINE")
+        self._kind = index.kind
+
+    def _index(self, column: str, kind: str, build: dict[str, Any], **more: str) -> None:
+        with milvus_errors(self.where):
+            parameters = self.client.prepare_index_params()
+            parameters.add_index(column, index_type=kind, index_name=column, params=build, **more)
+            self.client.create_index(self.name, parameters, sync=False, timeout=STORE_ANSWER_SECONDS)
+
+    def _described(self) -> Mapping[str, Any]:
+        with milvus_errors(self.where):
+            return dict(self.client.describe_index(self.name, VECTOR) or {})
+
+    def _wait(self, say: Callable[[str], object]) -> None:
+        least, moved, said = float("inf"), time.monotonic(), 0.0
+        while pending := self.state()[1]:
+            now = time.monotonic()
+            if pending < least:
+                least, moved = pending, now
+            if now - moved > MILVUS_BUILD_SECONDS:
+                raise StoreError(
+                    f"Milvus does not finish its index ({pending:,} rows to go)", path=self.where, hint="look at the server, then do it again"
+                )
+            if not said or now - said > 30:
+                say(f"Still indexing: {pending:,} rows to go")
+                said = now
+            time.sleep(MILVUS_LOOK_SECONDS)
