@@ -12,6 +12,7 @@
     │   ├── LibraryDamagedError       the catalog is damaged
     │   ├── LibraryReadOnlyError      it cannot be written
     │   └── DiskFullError             no room left
+    ├── DatasetError                  a data set of Parquet files, or a bucket, cannot be read or written
     ├── StoreError                    the vector store failed; the catalog is untouched
     └── ModelError                    a model cannot be used
         ├── UnknownModelError         no such row, folder or hub id
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
     from .images.opening import FileInRoot
 
 __all__ = [
+    "DatasetError",
     "DecodeError",
     "DiskFullError",
     "ImageSearchError",
@@ -206,6 +208,10 @@ class LibraryReadOnlyError(LibraryError):
 
 
 class DiskFullError(LibraryError):
+    pass
+
+
+class DatasetError(ImageSearchError):
     pass
 
 

@@ -1,4 +1,4 @@
-"""A library as one Parquet file, for DuckDB, pandas, Polars, Spark. The only file that knows pyarrow."""
+"""A library as one Parquet file, for DuckDB, pandas, Polars, Spark."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 
 from ..config import EXPORT_ROWS
-from ..errors import MissingExtraError, UsageError, in_words
+from ..dataset.arrow import arrow
+from ..errors import UsageError, in_words
 from ..library.reading import Reader
 from ..library.rows import Row, each_row
 from .aside import written_aside
@@ -30,11 +31,7 @@ def write_parquet(reader: Reader, path: str, progress: Callable[[int, int, int],
     """
     if not path.endswith(ENDING):
         raise UsageError(f"a file of vectors ends in {ENDING}", path=path, hint=f"for example vectors{ENDING}")
-    try:
-        import pyarrow as pa
-        from pyarrow import parquet
-    except ImportError as error:
-        raise MissingExtraError("pyarrow", "parquet", "Writing Parquet") from error
+    pa = arrow("Writing Parquet")
     folder, name = os.path.split(os.path.abspath(os.path.expanduser(path)))
     if not os.path.isdir(folder):
         raise UsageError("there is no such folder", path=folder, hint="create it first")
@@ -49,7 +46,7 @@ def write_parquet(reader: Reader, path: str, progress: Callable[[int, int, int],
             "use_dictionary": ["name", "format"],
             "write_statistics": plain,
         }
-        with parquet.ParquetWriter(draft, schema, **options) as writer:
+        with pa.parquet.ParquetWriter(draft, schema, **options) as writer:
             for rows in each_row(reader, EXPORT_ROWS):
                 writer.write_batch(_batch(pa, schema, rows))
                 progress(done := done + len(rows), total, 0)
@@ -58,14 +55,11 @@ def write_parquet(reader: Reader, path: str, progress: Callable[[int, int, int],
 
 def read_parquet(path: str) -> dict[str, list[Any]]:
     """The columns of a user's file, as Python's values. Raises UsageError, MissingExtraError."""
+    pa = arrow("Reading Parquet")
     try:
-        from pyarrow import ArrowException, parquet
-    except ImportError as error:
-        raise MissingExtraError("pyarrow", "parquet", "Reading Parquet") from error
-    try:
-        table = parquet.read_table(path)
+        table = pa.parquet.read_table(path)
         return {str(name): table.column(place).to_pylist() for place, name in enumerate(table.column_names)}
-    except (ArrowException, OSError) as error:
+    except (pa.ArrowException, OSError) as error:
         raise UsageError(f"the table cannot be read ({in_words(error)[:200]})", path=path) from error
 
 

@@ -1,0 +1,27 @@
+"""pyarrow, imported when it is first needed: everybody else gets it from here."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ..errors import MissingExtraError
+
+__all__ = ["arrow"]
+
+
+def arrow(purpose: str) -> Any:
+    """The package `pyarrow`, its `compute`, `fs` and `parquet` with it.
+
+    Args:
+        purpose: what needs it, as an error begins: "Writing Parquet".
+
+    Raises MissingExtraError.
+    """
+    try:
+        import pyarrow
+        import pyarrow.compute
+        import pyarrow.fs
+        import pyarrow.parquet
+    except ImportError as error:
+        raise MissingExtraError("pyarrow", "parquet", purpose) from error
+    return pyarrow
