@@ -16,7 +16,8 @@ _OF_THE_ENGINE = frozenset({"allow_private_urls", "jobs", "library", "max_megaby
 _OF_THE_SHELL = frozenset({"json", "save", "show"})  # in Python the answer itself
 _ENGINE_VERBS = frozenset(
     {
-        *("annotate", "check", "compare", "decisions", "duplicates", "embed", "export", "forget", "index", "map", "rebuild", "relocate"),
+        *("annotate", "check", "compare", "decisions", "duplicates", "embed", "export", "forget", "index", "load", "map", "move"),
+        *("rebuild", "relocate"),
         *("search", "status", "tags", "verify", "watch"),
     }
 )
@@ -99,11 +100,11 @@ TAKEN_BY: dict[str, tuple[str, ...]] = {
     "jobs": ("index", "watch", "evaluate", "label", "check", "duplicates"),
     "json": (
         *("search", "index", "watch", "compare", "status", "annotate", "models", "evaluate", "label", "tags", "check", "map"),
-        *("duplicates", "decisions"),
+        *("duplicates", "decisions", "load", "move"),
     ),
     "library": (
         *("index", "watch", "search", "compare", "serve", "ask", "status", "tags", "duplicates", "decisions", "check", "map", "annotate"),
-        *("export", "forget", "relocate", "rebuild", "salvage", "demo"),
+        *("export", "load", "forget", "relocate", "rebuild", "salvage", "demo"),
     ),
     "max_megabytes": ("search", "ask", "compare", "serve"),
     "max_megapixels": ("index", "watch", "search", "ask", "compare", "serve"),
@@ -126,7 +127,7 @@ TAKEN_BY: dict[str, tuple[str, ...]] = {
     "root_path": ("serve",),
     "runtime": ("index", "watch", "search", "compare", "serve", "evaluate", "label", "check"),
     "since": ("search", "duplicates"),
-    "store": ("index", "watch", "search", "serve", "rebuild"),
+    "store": ("index", "watch", "search", "serve", "rebuild", "status", "load", "move"),
     "to": ("salvage", "export"),
     "until": ("search",),
     "where": ("search",),

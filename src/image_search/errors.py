@@ -40,7 +40,7 @@ from typing import TYPE_CHECKING
 from .advice import Advice, Named, Setting, Verb, capitalised, told
 
 if TYPE_CHECKING:
-    from .images.opening import FileInRoot
+    from .images.opening import Elsewhere, FileInRoot
 
 __all__ = [
     "DatasetError",
@@ -154,7 +154,7 @@ class DecodeError(ImageSearchError):
     path, a file of an indexed folder or the encoded bytes; set where one of many failed.
     """
 
-    source: str | bytes | FileInRoot | None = None
+    source: str | bytes | FileInRoot | Elsewhere | None = None
 
     def __init__(
         self,

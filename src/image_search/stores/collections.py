@@ -50,11 +50,11 @@ class Condition(NamedTuple):
     """What a row must be: column, how, and the value; all of several.
 
     Columns: "uri", "folder", "name", "sha256", "format" (texts), "number", "pixels", "taken" (whole numbers; `taken` in seconds since 1970
-    of a clock on the wall). "like": a text in which "*" stands for any text, at its beginning or its end.
+    of a clock on the wall). "like": a text in which "*" stands for any text, at its beginning or its end; "unlike": not so.
     """
 
     column: str
-    how: Literal["in", "not in", ">=", "<", "like"]
+    how: Literal["in", "not in", ">=", "<", "like", "unlike"]
     value: Any
 
 
@@ -131,8 +131,16 @@ class Collection(Protocol):
 
     def count(self, wanted: Sequence[Condition] = ()) -> int: ...
 
-    def near(self, query: Float32, n: int, wanted: Sequence[Condition] = ()) -> Near:
-        """At least the n nearest rows that are wanted, as far as there are so many, and some more, in any order; query: float32 (D,)."""
+    def compares_all(self) -> bool:
+        """Its index compares with every row, with or without a filter."""
+        ...
+
+    def near(self, query: Float32, n: int, wanted: Sequence[Condition] = (), *, every: bool = False) -> Near:
+        """At least the n nearest rows that are wanted, as far as there are so many, and some more, in any order.
+
+        Args:
+            query: float32 (D,). every: compare every row that is wanted, if they are not too many for that.
+        """
         ...
 
     def records(self, wanted: Sequence[Condition], *, limit: int) -> list[Record]:
@@ -156,7 +164,7 @@ class Collection(Protocol):
         ...
 
     def state(self) -> dict[str, Any]:
-        """"index" (its kind), "pending" (rows that it does not have yet)."""
+        """ "index" (its kind), "pending" (rows that it does not have yet)."""
         ...
 
     def close(self) -> None: ...

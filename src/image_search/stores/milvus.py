@@ -189,14 +189,17 @@ class MilvusCollection:
     def count(self, wanted: Sequence[Condition] = ()) -> int:
         return self._table.count(_where(wanted))
 
-    def near(self, query: Float32, n: int, wanted: Sequence[Condition] = ()) -> Near:
+    def compares_all(self) -> bool:
+        return self._table.lite or self._table.index().compares_all
+
+    def near(self, query: Float32, n: int, wanted: Sequence[Condition] = (), *, every: bool = False) -> Near:
         """Without a filter the index answers. With one an index is no help, since what lies near the query is of other classes, and its
         answers are wrong without being fewer: up to MILVUS_EXACT_ROWS rows that pass are compared one by one, of more the index is asked
         for much, and the answer says that it is not exact."""
         index, where = self._table.index(), _where(wanted)
         n = min(MILVUS_TOP, n + _SPARE)
-        exact = index.compares_all or self._table.lite
-        if exact or not where:
+        exact = self.compares_all()
+        if exact or not (where or every):
             (hits,) = self._table.search(query[None, :], n, where, index.usual(n))
         elif index.kind == "HNSW" and self._table.count(where) <= MILVUS_EXACT_ROWS:
             hits, exact = self._in_pieces(query, n, where, index.usual(n)), True
@@ -212,7 +215,7 @@ class MilvusCollection:
         asked for in 20 pieces of 5 %, by their numbers, which are spread evenly."""
 
         def piece(which: int) -> list[Hit]:
-            return self._table.search(query[None, :], n, f"({where}) and id % {MILVUS_PIECES} == {which}", usual)[0]
+            return self._table.search(query[None, :], n, f"{where and f'({where}) and '}id % {MILVUS_PIECES} == {which}", usual)[0]
 
         with ThreadPoolExecutor(4) as threads:
             hits = [hit for found in threads.map(piece, range(MILVUS_PIECES)) for hit in found]
@@ -270,14 +273,9 @@ def _row(record: Record, vector: Float32) -> dict[str, Any]:
 
 def _record(row: Mapping[str, Any]) -> Record:
     try:
+        number, uri, name, sha256, width, height, size, format, captured = (row[column] for column in _RECORD)
         return Record(
-            int(row["id"]),
-            str(row["uri"]),
-            str(row["name"]),
-            bytes.fromhex(row["sha256"]),
-            *(int(row[name]) for name in ("width", "height", "bytes")),
-            str(row["format"]),
-            str(row["captured"]),
+            int(number), str(uri), str(name), bytes.fromhex(sha256), int(width), int(height), int(size), str(format), str(captured)
         )
     except (KeyError, ValueError, TypeError) as error:
         raise StoreError("a row of the collection makes no sense", hint="load the data set into a new collection") from error
@@ -305,6 +303,8 @@ def _condition(column: str, how: str, value: Any) -> str:
         if end and not begin:  # as a range: servers before 2.4 take "_" in what begins a text for itself, later ones for any letter
             return f"{column} >= {as_literal(value[:-1])} and {column} < {as_literal(value[:-1] + chr(0x10FFFF))}"
         return f"{column} like {as_literal(('%' if begin else '') + text + ('%' if end else ''))}"
+    if how == "unlike":
+        return f"not ({_condition(column, 'like', value)})"
     if how in ("in", "not in"):
         return f"{column} {how} [{', '.join(map(as_literal, value))}]"
     return f"{column} {how} {as_literal(value)}"

@@ -243,7 +243,9 @@ class Table:
     def facts(self) -> dict[str, str]:
         with milvus_errors(self.where):
             held = self.client.describe_collection(self.name).get("properties") or {}
-        return {name.removeprefix(_PROPERTY): str(value) for name, value in dict(held).items() if name.startswith(_PROPERTY) and value != ""}
+        return {
+            name.removeprefix(_PROPERTY): str(value) for name, value in dict(held).items() if name.startswith(_PROPERTY) and value != ""
+        }
 
     def mark(self, facts: Mapping[str, str]) -> None:
         """An empty text takes a fact away: the servers in use cannot remove a property."""
@@ -362,7 +364,9 @@ class Table:
                 least, moved = pending, now
             if now - moved > MILVUS_BUILD_SECONDS:
                 raise StoreError(
-                    f"Milvus does not finish its index ({pending:,} rows to go)", path=self.where, hint="look at the server, then do it again"
+                    f"Milvus does not finish its index ({pending:,} rows to go)",
+                    path=self.where,
+                    hint="look at the server, then do it again",
                 )
             if not said or now - said > 30:
                 say(f"Still indexing: {pending:,} rows to go")

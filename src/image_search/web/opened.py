@@ -9,7 +9,6 @@ from ..config import PAGE_MOMENTS
 from ..engine import ImageSearchEngine
 from ..errors import LibraryNotFoundError
 from ..library.catalog import item_number
-from ..library.library import Library
 from ..library.reading import Item, Reader
 from ..library.thumbnails import Thumbnails
 from .jobs import Jobs
@@ -27,7 +26,7 @@ class OpenLibrary:
     def __init__(self, engine: ImageSearchEngine, jobs: Jobs) -> None:
         self.engine = engine
         self._jobs = jobs
-        self._library = Library(engine.library)
+        self._library = engine.second_library()
         self._at_moment: Recent[str, tuple[tuple[int, bool], Any]] = Recent(PAGE_MOMENTS)
 
     def close(self) -> None:
