@@ -116,6 +116,24 @@ CODES_LOOK_AT_SHARE = 0.02  # this share of all
 REREAD_SHARE = 0.3  # of the files changed: above it all vectors are read again, which is no slower and takes no room twice
 
 
+# --- data sets --------------------------------------------------------------------------------------------------------------
+
+# Pictures of a block, about: at least half of it, never more than five times. 2,000 vectors of 384 numbers are 3 MB; what a kill loses
+# at most is one block of each worker.
+BLOCK_IMAGES = 2000
+LIST_BLOCKS = 200  # of one file of a list: some 40 MB while it is written
+MANIFEST_BLOCKS = 1000  # of one manifest, and of what is given to a cluster at once: its driver's memory stays flat
+DATASET_LISTERS = 32  # requests at once that list a bucket, or ask for objects' sizes: they wait for the network, not for a processor
+OBJECT_READERS = 16  # objects that a worker reads at once, beyond one for each decoder: 30 ms of latency each are then no limit
+LARGE_OBJECT_BYTES = 8 * MIB  # of which a worker reads ...
+LARGE_OBJECTS = 4  # ... so many at once: 16 of 200 MB would be 3 GB
+OBJECT_TRIES_SECONDS = (2.0, 8.0)  # between tries where the network is down; each try of S3's client is several
+CLUSTER_SECONDS = 30.0  # to reach a cluster
+CLUSTER_ROOM_SECONDS = 60.0  # for a cluster to start a worker's first task
+CLUSTER_CPUS = 4  # of one worker without a GPU: one copy of the model for so many, or for all of a smaller machine
+CLUSTER_STORE_BYTES = 1024 * MIB  # of a cluster that we start on this machine: with .2 GB Ray has been seen to stand still
+
+
 # --- stores -----------------------------------------------------------------------------------------------------------------
 
 DEFAULT_STORE = "chroma"  # of a new library: the kind that any of Chroma's own clients can read

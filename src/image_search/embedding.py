@@ -12,15 +12,24 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
+from typing import Protocol
 
 import numpy as np
 
 from .config import LONGEST_WAIT_SECONDS, MAX_BATCH, MODEL_CALL_SECONDS, available_cpus
 from .errors import DecodeError, SkipReason
-from .images.pool import DecodePool, PictureSource
+from .images.pool import PictureSource
 from .types import Decoded, Embedder, Float32, Region
 
-__all__ = ["Embedded", "embed_each", "in_order"]
+__all__ = ["Decoding", "Embedded", "embed_each", "in_order"]
+
+
+class Decoding(Protocol):
+    """What makes pictures of sources: a `DecodePool`, or what reads the sources first."""
+
+    def decode_each(
+        self, sources: Iterable[PictureSource], *, known: Callable[[bytes], bool] | None = None, region: Region | None = None
+    ) -> Iterator[tuple[PictureSource, Decoded | DecodeError]]: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +49,7 @@ class Embedded:
 
 def embed_each(
     sources: Iterable[PictureSource],
-    pool: DecodePool,
+    pool: Decoding,
     embedder: Embedder | Callable[[], Embedder],
     known: Callable[[bytes], bool] | None = None,
     *,

@@ -13,6 +13,7 @@
     │   ├── LibraryReadOnlyError      it cannot be written
     │   └── DiskFullError             no room left
     ├── DatasetError                  a data set of Parquet files, or a bucket, cannot be read or written
+    ├── ClusterError                  a cluster cannot be reached, or cannot do its work
     ├── StoreError                    the vector store failed; the catalog is untouched
     └── ModelError                    a model cannot be used
         ├── UnknownModelError         no such row, folder or hub id
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
     from .images.opening import Elsewhere, FileInRoot
 
 __all__ = [
+    "ClusterError",
     "DatasetError",
     "DecodeError",
     "DiskFullError",
@@ -212,6 +214,10 @@ class DiskFullError(LibraryError):
 
 
 class DatasetError(ImageSearchError):
+    pass
+
+
+class ClusterError(ImageSearchError):
     pass
 
 

@@ -83,8 +83,8 @@ class LibraryVerbs(AnsweringLibrary):
     def load(self, dataset: Folder, *, progress: bool | Progress = True) -> Loaded:
         """Bring the vectors of a Parquet data set into this collection (`store="milvus:..."`), or into the library's folder.
 
-        Only what is not there yet goes in, so a load that was interrupted is finished by the next. Into a folder only pictures that are files
-        of this machine; a later index run knows them, and embeds none of them again.
+        Only what is not there yet goes in, so a load that was interrupted is finished by the next. Into a folder only pictures that are
+        files of this machine; a later index run knows them, and embeds none of them again.
 
         Args:
             dataset: its address: a folder, or s3://bucket/prefix, gs://, abfs://. progress: as for `index`.

@@ -131,7 +131,7 @@ def _unicode(raw: str) -> str | None:
 
 def is_address(text: str) -> bool:
     """Of a bucket or the like ("s3://..."), and no path of this machine, which begins with "/", a drive or "file://"."""
-    return "://" in text[:16] and not text[:7].lower() == "file://"
+    return "://" in text[:16] and text[:7].lower() != "file://"
 
 
 def local_path(text: str) -> str:

@@ -115,7 +115,7 @@ class CollectionReader(Reader):
 
     def counts(self) -> Counts:
         rows = self.images()
-        return Counts(images=rows, contents=rows, classes=len(self._names()), missing=0, skipped=0, excluded=0, forgotten=0)
+        return Counts(images=rows, contents=rows, classes=len(self.known_classes()), missing=0, skipped=0, excluded=0, forgotten=0)
 
     def facts(self) -> dict[str, Any]:
         """As of a library, and what the index says of itself: "index" (its kind), "pending" (rows that it does not have yet)."""
@@ -148,7 +148,7 @@ class CollectionReader(Reader):
     def classes(self) -> list[tuple[str, int]]:
         generation = self.generation
         if self._classes is None or self._classes[0] != generation:
-            names = sorted(self._names()[:COLLECTION_CLASSES])
+            names = sorted(self.known_classes()[:COLLECTION_CLASSES])
             with ThreadPoolExecutor(4) as threads:
                 counts = threads.map(lambda name: self.collection.count([Condition("name", "in", [name])]), names)
                 self._classes = generation, [(name, count) for name, count in zip(names, counts, strict=True) if count]

@@ -100,7 +100,7 @@ class CollectionSearcher:
         """As `Searcher.unfulfillable`."""
         count = self.reader.collection.count
         names = [name for name in (*filters.names, *filters.not_names) if not count([Condition("name", "in", [_name(name)])])]
-        known = {nfc(name): name for name in self.reader._names()} if names else {}
+        known = {nfc(name): name for name in self.reader.known_classes()} if names else {}
         lines = [unknown_class(name, known.get(guess(nfc(name), known) or ""), filters) for name in names]
         if not names and not count(conditions(filters)):
             lines.append(nothing_passes(filters))

@@ -10,7 +10,7 @@ __all__ = ["arrow"]
 
 
 def arrow(purpose: str) -> Any:
-    """The package `pyarrow`, its `compute`, `fs` and `parquet` with it.
+    """The package `pyarrow`, its `compute`, `csv`, `fs` and `parquet` with it.
 
     Args:
         purpose: what needs it, as an error begins: "Writing Parquet".
@@ -20,6 +20,7 @@ def arrow(purpose: str) -> Any:
     try:
         import pyarrow
         import pyarrow.compute
+        import pyarrow.csv
         import pyarrow.fs
         import pyarrow.parquet
     except ImportError as error:

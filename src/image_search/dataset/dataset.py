@@ -61,7 +61,7 @@ class Dataset:
 
     place: Place
     fingerprint: Fingerprint
-    canonical: Float32
+    canonical: Float32 = field(repr=False)
     images: int
     missing: int
     files: tuple[str, ...] = field(repr=False)  # of blocks, in the order of the list

@@ -82,6 +82,20 @@ class Place:
             found = self.files.get_file_info(from_arrow.FileSelector(self.path, allow_not_found=True))
         return {info.base_name: info.size for info in found if info.is_file}
 
+    def entries(self, *, recursive: bool) -> list[tuple[str, int | None, str]]:
+        """(path, bytes, time of change in ns) of what lies in this folder; of folders the size is None. DatasetError: there is none."""
+        chosen = arrow("This").fs.FileSelector(self.path, recursive=recursive)
+        with _plainly(self.address):
+            return [(i.path, i.size if i.is_file else None, str(i.mtime_ns or "")) for i in self.files.get_file_info(chosen)]
+
+    def facts(self) -> tuple[int, str]:
+        """(bytes, time of change in ns) of a file. DatasetError: there is none."""
+        with _plainly(self.address):
+            info = self.files.get_file_info(self.path)
+        if not info.is_file:
+            raise DatasetError("there is nothing here", path=self.address, hint="check the address")
+        return info.size, str(info.mtime_ns or "")
+
     def read(self) -> bytes | None:
         """A file of ours, whole; None: it is not there."""
         with _plainly(self.address):

@@ -118,16 +118,24 @@ class DecodePool:
         known: Callable[[bytes], bool] | None = None,
         region: Region | None = None,
         prefetch: int = PREFETCH,
+        read: Callable[[PictureSource], PictureSource] | None = None,
+        threads: int | None = None,
     ) -> Iterator[tuple[PictureSource, Decoded | DecodeError]]:
         """Many pictures, in order of completion, each with its result or its DecodeError; one thread per worker.
 
         At most `prefetch` results wait or are in work, so memory is flat in the number of sources. `sources` and `known`
         are called from these threads (one call at a time for `sources`); what they raise is raised here. Closing the generator stops it
         at once: a decode that is running then ends in the background, its result dropped.
+
+        Args:
+            read: makes of a source what is decoded, as the bytes behind an address; called from several threads. DecodeError is its result.
+            threads: instead of one per worker; more of them where `read` waits for a network.
         """
-        return _Stream(
-            lambda source, known: self.decode(source, region=region, known=known), self.workers, sources, known, prefetch
-        ).results()
+
+        def decode(source: PictureSource, known: Callable[[bytes], bool] | None) -> Decoded:
+            return self.decode(source if read is None else read(source), region=region, known=known)
+
+        return _Stream(decode, threads or self.workers, sources, known, prefetch).results()
 
     def captured_each(self, sources: Iterable[FileInRoot]) -> Iterator[tuple[PictureSource, tuple[str, FileStat] | DecodeError]]:
         """When each was taken, by its header alone (see `Decoded.captured`), and the file's stat as it was then; in order of completion.

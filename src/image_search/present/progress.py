@@ -13,9 +13,9 @@ __all__ = ["Bar", "bar", "bars", "telling"]
 
 
 class Bar(Protocol):
-    """Called with how many images are done, how many there are (None: not known), and how many of those done had to be skipped."""
+    """Called with how many images are done, how many there are (None: not known), how many of those done had to be skipped; or a note."""
 
-    def __call__(self, done: int, total: int | None, skipped: int = 0) -> None: ...
+    def __call__(self, done: int, total: int | None, skipped: int = 0, *, note: str = "") -> None: ...
 
 
 @contextlib.contextmanager
@@ -27,11 +27,11 @@ def bar(what: str, total: int | None = None) -> Iterator[Bar]:
 
     with tqdm(total=total, unit=_UNITS.get(what, "img"), desc=what, disable=True if total == 0 else None, dynamic_ncols=True) as line:
 
-        def show(done: int, total: int | None, skipped: int = 0) -> None:
+        def show(done: int, total: int | None, skipped: int = 0, *, note: str = "") -> None:
             line.total = total
             line.update(done - line.n)
-            if skipped:
-                line.set_postfix_str(f"{skipped} skipped", refresh=False)
+            if note or skipped:
+                line.set_postfix_str(note or f"{skipped} skipped", refresh=False)
 
         yield show
 

@@ -171,7 +171,7 @@ class Collection(Protocol):
 
 
 def number_of(uri: str) -> int:
-    """The number of an address: the first 59 bits of its SHA-256, so that it is the same in every load and fits an id ("id:" and 18 digits).
+    """The number of an address: the first 59 bits of its SHA-256, the same in every load; it fits an id ("id:" and 18 digits).
 
     Among 10 million addresses two share a number with a probability of 1e-4, among 1,000 million with .6: who loads looks for it.
     """

@@ -1,4 +1,4 @@
-"""Milvus as the store of a library (a copy of its vectors on a server), and as a collection that stands alone (on a server or in a file)."""
+"""Milvus as the store of a library (a copy of its vectors on a server), and as a collection that stands alone (there, or in a file)."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from ..paths import as_text, nfc
 from ..types import Float32
 from .collections import UNKNOWN_TIME, Condition, Near, Record, check_rows, no_collection
 from .exact import check_queries, check_records
-from .milvus_client import VECTOR, Field, Hit, Table, as_literal, connect
+from .milvus_client import VECTOR, Field, Hit, Table, as_literal, connect, exists, is_file
 
 __all__ = ["MilvusCollection", "MilvusStore"]
 
@@ -157,6 +157,8 @@ class MilvusCollection:
         Args:
             make: its facts, where there is none; it then gets vectors of `dim` numbers. None: that there is none is a StoreError.
         """
+        if make is None and is_file(address) and not exists(address):
+            raise no_collection(f"{address}/{name}")  # to look for it would make the file
         return cls(connect(address), address, name, make, dim)
 
     def __init__(self, client: Any, address: str, name: str, make: Mapping[str, str] | None, dim: int | None) -> None:

@@ -51,8 +51,8 @@ class Index(NamedTuple):
     compares_all: bool = False
 
 
-# The rule: by the memory that each takes (docs/scaling.md). A vector of 384 numbers takes 1,536 bytes in FLAT, 1,700 in HNSW, 400 in IVF_SQ8
-# and some 70 in IVF_RABITQ. Lists of an IVF are those of one segment, of some 600,000 rows.
+# The rule: by the memory that each takes (docs/scaling.md). A vector of 384 numbers takes 1,536 bytes in FLAT, 1,700 in HNSW, 400 in
+# IVF_SQ8 and some 70 in IVF_RABITQ. Lists of an IVF are those of one segment, of some 600,000 rows.
 INDEXES = (
     Index(50_000, "FLAT", {}, lambda n: {}, lambda n: {}, compares_all=True),
     Index(2e7, "HNSW", {"M": 16, "efConstruction": 200}, lambda n: {"ef": max(200, 4 * n)}, lambda n: {"ef": max(1000, 8 * n)}),
@@ -121,7 +121,7 @@ def connect(address: str) -> Any:
     if loaded_before_fork("grpc._cython.cygrpc"):
         raise StoreError("Milvus was in use when this process was forked, and would wait for ever", path=address)
     client = _quietly_imported()
-    if "://" not in address:
+    if is_file(address):
         return _lite(client, address)
     parts = urlsplit(address)
     try:
@@ -133,8 +133,21 @@ def connect(address: str) -> Any:
         return client(uri=address, token=os.environ.get("MILVUS_TOKEN", ""), timeout=2 * STORE_PROBE_SECONDS)
 
 
+def is_file(address: str) -> bool:
+    """Of Milvus Lite, and no server."""
+    return "://" not in address
+
+
+def exists(file: str) -> bool:
+    return os.path.lexists(_path(file))
+
+
+def _path(file: str) -> Path:
+    return Path(os.path.expanduser(file)).absolute()
+
+
 def _lite(client: Any, address: str) -> Any:
-    path = Path(os.path.expanduser(address)).absolute()
+    path = _path(address)
     if not path.parent.is_dir():
         raise StoreError("there is no such folder", path=path.parent, hint="create it first")
     try:
@@ -183,7 +196,7 @@ class Table:
         self.name = name
         self.where = where
         self.key = key
-        self.lite = "://" not in where
+        self.lite = is_file(where)
         self._kind: str | None = None
 
     def exists(self) -> bool:

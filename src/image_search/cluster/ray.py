@@ -1,0 +1,276 @@
+"""Blocks made by a Ray cluster, or by a Ray of this machine: the only file that knows Ray.
+
+Ray Data does what would otherwise be written by hand: a pool of actors that grows to what the cluster has, no more blocks on their way
+than these can take, new actors for those that died, and what they had in work given to others. What travels is a block's name and its
+counts; lists and vectors are read and written by the actors themselves. Jobs go in by the thousand, so that the driver's memory is flat.
+
+Nothing is told to anybody: Ray's usage statistics are off, and a Ray that is started here listens on this machine only, with a secret of
+its own, its files in a folder that goes with it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import pickle
+import secrets
+import shutil
+import signal
+import socket
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+from urllib.parse import urlsplit
+
+from ..advice import Advice, Setting
+from ..config import (
+    CLUSTER_CPUS,
+    CLUSTER_ROOM_SECONDS,
+    CLUSTER_SECONDS,
+    CLUSTER_STORE_BYTES,
+    MANIFEST_BLOCKS,
+    available_cpus,
+)
+from ..dataset.growing import Job
+from ..dataset.work import Made, Order, Worker
+from ..errors import ClusterError, ImageSearchError, MissingExtraError, in_words
+
+__all__ = ["Cluster", "connected"]
+
+_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+
+@dataclass(frozen=True, slots=True)
+class Cluster:
+    """A Ray that is there.
+
+    Attributes:
+        cpus, gpus: of the whole cluster. node_cpus: of its largest machine.
+    """
+
+    ray: Any
+    cpus: int
+    gpus: int
+    node_cpus: int
+
+    def make(self, order: Order, jobs: Sequence[Job], *, on_gpu: bool) -> Iterator[Made]:
+        """What comes of each job, as they end.
+
+        Args:
+            order: its `threads` are those of one actor; 0: as many CPUs as suit the machines.
+            on_gpu: one actor for each GPU.
+
+        Raises ClusterError: no actor could be started in time, or Ray gave up.
+        """
+        gpus = 1 if on_gpu and self.gpus else 0
+        suited = max(1, self.node_cpus * gpus // max(1, self.gpus)) if gpus else min(CLUSTER_CPUS, self.node_cpus)
+        cpus = order.threads or suited
+        order = replace(order, threads=cpus)
+        self._find_room(cpus, gpus)
+        most = max(1, self.gpus if gpus else self.cpus // cpus)
+        for start in range(0, len(jobs), MANIFEST_BLOCKS):
+            yield from self._wave(order, jobs[start : start + MANIFEST_BLOCKS], cpus, gpus, most)
+
+    def _wave(self, order: Order, jobs: Sequence[Job], cpus: int, gpus: int, most: int) -> Iterator[Made]:
+        from ray.data import ActorPoolStrategy, DataContext, from_items
+
+        context = DataContext.get_current()
+        context.enable_progress_bars = False  # ours shows pictures
+        context.print_on_execution_start = False
+        logging.getLogger("ray.data").setLevel(logging.ERROR)
+        rows = from_items([{"job": pickle.dumps(job)} for job in jobs], override_num_blocks=len(jobs))
+        made = rows.map_batches(
+            _Actor,
+            fn_constructor_args=(pickle.dumps(order),),
+            batch_size=1,
+            compute=ActorPoolStrategy(min_size=1, max_size=min(most, len(jobs))),
+            num_cpus=cpus,
+            num_gpus=gpus,
+        )
+        try:
+            for row in made.iter_rows():
+                yield pickle.loads(row["made"])
+        except (self.ray.exceptions.RayError, RuntimeError, ConnectionError) as error:
+            hint = "index again: it goes on where it stopped"
+            raise ClusterError(f"the cluster gave up ({in_words(error)[:300]})", hint=hint) from error
+
+    def _find_room(self, cpus: int, gpus: int) -> None:
+        """One task of an actor's size is run first: where it has no room, Ray would wait for ever. It says which program it found."""
+        from .. import __version__
+
+        task = self.ray.remote(num_cpus=cpus, num_gpus=gpus, max_retries=0)(_version).remote()
+        done, _ = self.ray.wait([task], timeout=CLUSTER_ROOM_SECONDS)
+        if not done:
+            self.ray.cancel(task, force=True)
+            free = self.ray.available_resources()
+            size = f"{cpus} CPUs" + (f" and {gpus} GPU" if gpus else "")
+            raise ClusterError(
+                f"the cluster had no room for a worker of {size} within {CLUSTER_ROOM_SECONDS:.0f} seconds:"
+                f" of {self.cpus} CPUs and {self.gpus} GPUs {free.get('CPU', 0):g} and {free.get('GPU', 0):g} are free",
+                hint=Advice("let it grow, wait until it is free, or ask for smaller workers: ", Setting("jobs", "1")),
+            )
+        try:
+            there = self.ray.get(task)
+        except self.ray.exceptions.RayError as error:
+            hint = "install it on every machine of the cluster, the same version as here, with the extra [ray]"
+            raise ClusterError(f"this program does not run on the cluster ({in_words(error)[-200:]})", hint=hint) from error
+        if there != __version__:
+            raise ClusterError(
+                f"the cluster has version {there} of this program, here is {__version__}", hint="install the same everywhere"
+            )
+
+
+def _version() -> str:
+    from image_search import __version__
+
+    return __version__
+
+
+class _Actor:
+    """A worker of the cluster. What cannot be opened is told as the outcome of its jobs: as an exception it would be tried for ever."""
+
+    def __init__(self, order: bytes) -> None:
+        self._worker: Worker | None = None
+        self._error: tuple[str, str | None, str] | None = None
+        try:
+            self._worker = Worker(pickle.loads(order))
+        except ImageSearchError as error:
+            self._error = error.what, error.path, str(error.hint)
+
+    def __call__(self, batch: dict[str, Any]) -> dict[str, list[bytes]]:
+        jobs = [pickle.loads(job) for job in batch["job"]]
+        return {"made": [pickle.dumps(self._made(job)) for job in jobs]}
+
+    def _made(self, job: Job) -> Made:
+        return Made(job.block, job.images, None, 0, self._error) if self._worker is None else self._worker.make(job)
+
+
+@contextlib.contextmanager
+def connected(cluster: str, notify: Callable[[str], None]) -> Iterator[Cluster]:
+    """The cluster that is meant; left at the end, and ended if it was started here. One that the caller is in already is used, and stays.
+
+    Args:
+        cluster: "auto": the one that RAY_ADDRESS names or that runs on this machine, else a new one on this machine; "local": a new one
+            on this machine; "ray://HOST:PORT" or "HOST:PORT".
+
+    Raises ClusterError: it cannot be reached within half a minute. MissingExtraError.
+    """
+    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"  # before Ray is imported: nothing leaves this machine
+    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # its coming default; else a warning at each start
+    try:
+        import ray
+        import ray.data
+    except ImportError as error:
+        raise MissingExtraError("ray", "ray", "Embedding on a cluster") from error
+    if ray.is_initialized():
+        yield _seen(ray)
+        return
+    address = os.environ.get("RAY_ADDRESS", "auto") if cluster == "auto" else cluster
+    handlers = {number: signal.getsignal(number) for number in _SIGNALS} if _in_main_thread() else {}
+    with contextlib.ExitStack() as stack:
+        if address == "local" or (address == "auto" and not _join_running(ray)):
+            folder = tempfile.mkdtemp(prefix="ray-")  # short: sockets lie in it, and their names may have 107 bytes
+            stack.callback(shutil.rmtree, folder, ignore_errors=True)
+            _start(ray, folder)
+        elif address != "auto":
+            _join(ray, address)
+        stack.callback(ray.shutdown)
+        for number, handler in handlers.items():  # Ray sets its own, and the end of this program is the program's
+            signal.signal(number, handler)
+        found = _seen(ray)
+        notify(f"Ray: {found.cpus} CPUs and {found.gpus} GPUs on {sum(node['Alive'] for node in ray.nodes())} machine(s)")
+        yield found
+
+
+def _seen(ray: Any) -> Cluster:
+    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+    cpus, gpus = (int(sum(node.get(kind, 0) for node in nodes)) for kind in ("CPU", "GPU"))
+    return Cluster(ray, cpus, gpus, max((int(node.get("CPU", 0)) for node in nodes), default=1) or 1)
+
+
+def _in_main_thread() -> bool:
+    return threading.current_thread() is threading.main_thread()
+
+
+def _join_running(ray: Any) -> bool:
+    """A Ray that runs on this machine; False: there is none."""
+    try:
+        ray.init(address="auto", log_to_driver=False, logging_level=logging.ERROR)
+    except ConnectionError:
+        return False
+    return True
+
+
+def _join(ray: Any, address: str) -> None:
+    """Its door is knocked at first: Ray itself would wait for minutes where nobody is."""
+    parts = urlsplit(address if "://" in address else f"//{address}")
+    host, port = parts.hostname, parts.port if _has_port(parts) else None
+    if host is None or port is None or parts.scheme not in ("", "ray"):
+        raise ClusterError("this is no address of a cluster", path=address, hint="for example auto, local or ray://HOST:10001")
+    started = time.monotonic()
+    while True:
+        try:
+            socket.create_connection((host, port), timeout=5).close()
+            break
+        except OSError as error:
+            if time.monotonic() - started > CLUSTER_SECONDS / 3:
+                raise _unreachable(address, f"{host} port {port}: {in_words(error)}") from error
+            time.sleep(1)
+    failed: list[BaseException] = []
+
+    def join() -> None:
+        try:
+            ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
+        except BaseException as error:
+            failed.append(error)
+
+    thread = threading.Thread(target=join, daemon=True)
+    thread.start()
+    thread.join(CLUSTER_SECONDS / 2)
+    if thread.is_alive() or failed:
+        raise _unreachable(address, in_words(failed[0])[:200] if failed else "it answers, but not as Ray does") from next(
+            iter(failed), None
+        )
+
+
+def _has_port(parts: Any) -> bool:
+    try:
+        return parts.port is not None
+    except ValueError:
+        return False
+
+
+def _unreachable(address: str, tried: str) -> ClusterError:
+    return ClusterError(
+        f"the cluster cannot be reached ({tried})",
+        path=address,
+        hint="is its head running, and its token (RAY_AUTH_TOKEN) the one known here?",
+    )
+
+
+def _start(ray: Any, folder: str) -> None:
+    """A Ray of this machine alone. A busy machine may miss Ray's own limit of 30 s for the start: tried twice."""
+    if "RAY_AUTH_MODE" not in os.environ:  # with a token of its own, which else would be written into the user's home
+        os.environ["RAY_AUTH_MODE"], os.environ["RAY_AUTH_TOKEN"] = "token", secrets.token_hex(32)
+    for last in (False, True):
+        try:
+            ray.init(
+                address="local",
+                num_cpus=available_cpus(),
+                include_dashboard=False,
+                object_store_memory=CLUSTER_STORE_BYTES,
+                log_to_driver=False,
+                logging_level=logging.ERROR,
+                _temp_dir=folder,
+                _node_ip_address="127.0.0.1",
+            )
+            return
+        except Exception as error:
+            ray.shutdown()
+            if last:
+                hint = "try again when the machine is less busy, or leave the cluster out"
+                raise ClusterError(f"Ray could not be started here ({in_words(error)[:200]})", hint=hint) from error
