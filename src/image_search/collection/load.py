@@ -154,7 +154,8 @@ def fill(spec: StoreSpec, source: Source, say: Callable[[str], object], progress
         description = Description.of(held, _dim(held), collection.where)
         description.check_same(source.fingerprint, collection.where)
         loaded, classes = _fill(collection, source, progress)
-        collection.finish(say)
+        if loaded.loaded or collection.state()["pending"]:
+            collection.finish(say)
         loaded.images = collection.count()
         _mark(collection, source, classes, int(held.get("generation", "0")) + 1)
         return loaded

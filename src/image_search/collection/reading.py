@@ -140,7 +140,7 @@ class CollectionReader(Reader):
     def told_apart(self) -> dict[bytes, set[int]]:
         return {}
 
-    def _names(self) -> list[str]:
+    def known_classes(self) -> list[str]:
         """The classes, as the last load found them; of very many the most frequent."""
         found = json.loads(self.collection.facts().get("classes", "[]"))
         return [str(name) for name in found]

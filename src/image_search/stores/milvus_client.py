@@ -11,16 +11,17 @@ for minutes unless every call has a limit.
 from __future__ import annotations
 
 import logging
+import math
 import os
 import socket
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
-from ..config import MILVUS_BUILD_SECONDS, MILVUS_LOOK_SECONDS, STORE_ANSWER_SECONDS, STORE_PROBE_SECONDS
+from ..config import MILVUS_BUILD_SECONDS, MILVUS_LOOK_SECONDS, MILVUS_QUIET_LOOKS, STORE_ANSWER_SECONDS, STORE_PROBE_SECONDS
 from ..errors import DiskFullError, ImageSearchError, StoreError, in_words
 from ..forks import loaded_before_fork
 from ..types import Float32
@@ -184,6 +185,18 @@ def as_literal(value: str | int) -> str:
     return f'"{value}"'
 
 
+def _now_and_then(say: Callable[[str], object]) -> Callable[[str], None]:
+    """The same, at most once in 30 seconds."""
+    last = [-math.inf]
+
+    def told(line: str) -> None:
+        if time.monotonic() - last[0] > 30:
+            last[0] = time.monotonic()
+            say(line)
+
+    return told
+
+
 class Table:
     """One collection of Milvus: a key, columns, a unit vector compared by cosine, and facts of ours in its properties.
 
@@ -326,12 +339,16 @@ class Table:
         return next((index for index in INDEXES if index.kind == self._kind), INDEXES[1])
 
     def state(self) -> tuple[str, int]:
-        """(kind of the index, rows that it does not have yet)."""
+        """(kind of the index, rows that it does not have yet: none where rows are compared one by one anyway)."""
         described = self._described()
-        return str(described.get("index_type", "")), int(described.get("pending_index_rows", 0) or 0)
+        kind = str(described.get("index_type", ""))
+        return kind, 0 if kind == INDEXES[0].kind else int(described.get("pending_index_rows", 0) or 0)
 
     def settle(self, say: Callable[[str], object] = lambda line: None) -> None:
         """Everything written is kept, the index is the one for so many rows, has all of them, and answers.
+
+        A server builds an index for each of its segments, one after the other, and again for the segments into which it has put
+        others together; so these are put together first.
 
         Args:
             say: gets "still indexing: N rows to go" at the start and every 30 seconds.
@@ -340,9 +357,8 @@ class Table:
         """
         with milvus_errors(self.where):
             self.client.flush(self.name, timeout=MILVUS_BUILD_SECONDS)
-        wanted = index_for(self.count())
-        kind, pending = self.state()
-        if kind == wanted.kind and not pending and self.lite:
+        wanted, kind = index_for(self.count()), self.state()[0]
+        if kind == wanted.kind and (self.lite or wanted.compares_all):
             return
         if kind != wanted.kind:
             with milvus_errors(self.where):
@@ -350,10 +366,21 @@ class Table:
                 if kind:
                     self.client.drop_index(self.name, VECTOR)
             self._build(wanted)
-        self._wait(say)
-        with milvus_errors(self.where), suppress(KeyError):
+        if not (self.lite or wanted.compares_all):
+            told = _now_and_then(say)
+            self._compact(told)
+            self._wait(told)
+        with milvus_errors(self.where):
             self.client.release_collection(self.name)
         self.load()
+
+    def _compact(self, say: Callable[[str], object]) -> None:
+        with milvus_errors(self.where):
+            job = self.client.compact(self.name, timeout=STORE_ANSWER_SECONDS)
+            until = time.monotonic() + MILVUS_BUILD_SECONDS
+            while time.monotonic() < until and self.client.get_compaction_state(job) != "Completed":
+                say("Still putting rows together")
+                time.sleep(MILVUS_LOOK_SECONDS)
 
     def _build(self, index: Index) -> None:
         self._index(VECTOR, index.kind, dict(index.build), metric_type="COSINE")
@@ -370,18 +397,29 @@ class Table:
             return dict(self.client.describe_index(self.name, VECTOR) or {})
 
     def _wait(self, say: Callable[[str], object]) -> None:
-        least, moved, said = float("inf"), time.monotonic(), 0.0
-        while pending := self.state()[1]:
+        """Until no row is pending, and none is at the next looks: a segment that has just come has not been counted yet."""
+        least, moved, quiet = float("inf"), time.monotonic(), 0
+        while quiet < MILVUS_QUIET_LOOKS:
+            pending = self._pending()
+            quiet = 0 if pending else quiet + 1
             now = time.monotonic()
             if pending < least:
                 least, moved = pending, now
-            if now - moved > MILVUS_BUILD_SECONDS:
+            if pending and now - moved > MILVUS_BUILD_SECONDS:
                 raise StoreError(
                     f"Milvus does not finish its index ({pending:,} rows to go)",
                     path=self.where,
                     hint="look at the server, then do it again",
                 )
-            if not said or now - said > 30:
+            if pending:
                 say(f"Still indexing: {pending:,} rows to go")
-                said = now
             time.sleep(MILVUS_LOOK_SECONDS)
+
+    def _pending(self) -> int:
+        """A busy server may leave this question without an answer."""
+        try:
+            return self.state()[1]
+        except StoreError as error:
+            if "DeadlineExceeded" not in str(error.__cause__):
+                raise
+            return 1
