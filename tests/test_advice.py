@@ -91,6 +91,7 @@ def test_python_names_parameters_that_are_there() -> None:
     made = set(inspect.signature(ImageSearchEngine).parameters)
     verbs = {name: set(inspect.signature(verb).parameters) for name, verb in inspect.getmembers(ImageSearchEngine, inspect.isfunction)}
     others = {field.name for field in dataclasses.fields(PageSettings)} | set(inspect.signature(salvage).parameters)
+    others |= set(inspect.signature(image_search.embed_dataset).parameters)
     for file, one in NAMED:
         words = in_python(one)
         if isinstance(one, Setting):

@@ -14,8 +14,12 @@ TYPE_CHECKING = False  # typing's own costs a program 5 ms in which it does not 
 if TYPE_CHECKING:
     from typing import Any
 
+    from .cluster.embed import DatasetReport, embed_dataset
+    from .dataset.dataset import Dataset, open_dataset
     from .engine import ImageSearchEngine
     from .errors import (
+        ClusterError,
+        DatasetError,
         DecodeError,
         DiskFullError,
         ImageSearchError,
@@ -47,6 +51,8 @@ __version__ = "0.2.0"
 # the program, which has to hear Ctrl-C before it imports anything.
 _ROOMS = {
     "errors": (
+        "ClusterError",
+        "DatasetError",
         "DecodeError",
         "DiskFullError",
         "ImageSearchError",
@@ -72,10 +78,16 @@ _ROOMS = {
     "types": ("IndexReport", "Match", "Region", "Skipped", "Text"),
     "search.matches": ("Matches",),
     "engine": ("ImageSearchEngine",),
+    "dataset.dataset": ("Dataset", "open_dataset"),
+    "cluster.embed": ("DatasetReport", "embed_dataset"),
 }
 _ROOM_OF = {name: room for room, names in _ROOMS.items() for name in names}
 
 __all__ = [
+    "ClusterError",
+    "Dataset",
+    "DatasetError",
+    "DatasetReport",
     "DecodeError",
     "DiskFullError",
     "ImageSearchEngine",
@@ -105,6 +117,8 @@ __all__ = [
     "UsageError",
     "WordsError",
     "__version__",
+    "embed_dataset",
+    "open_dataset",
 ]
 
 

@@ -119,6 +119,7 @@ TAKEN_BY: dict[str, tuple[str, ...]] = {
     "not_names": ("search",),
     "not_path": ("search",),
     "other_folders": ("search",),
+    "out": ("index",),
     "path": ("search",),
     "port": ("serve",),
     "prune": ("index",),
@@ -130,6 +131,7 @@ TAKEN_BY: dict[str, tuple[str, ...]] = {
     "store": ("index", "watch", "search", "serve", "rebuild", "status", "load", "move"),
     "to": ("salvage", "export"),
     "until": ("search",),
+    "uris": ("index",),
     "where": ("search",),
 }
 # Settings whose option is not called like them, and values of a setting that are options.

@@ -12,7 +12,6 @@ from .options import (
     any_name_option,
     debug_option,
     exclude_option,
-    folders_argument,
     jobs_option,
     json_option,
     library_option,
@@ -26,7 +25,7 @@ from .options import (
 
 
 @click.command()
-@folders_argument
+@click.argument("folders", metavar="FOLDER...", nargs=-1, help="Folders with images; sub-folders are included. With --out also buckets.")
 @library_option
 @model_option
 @name_from_option
@@ -41,10 +40,29 @@ from .options import (
 @click.option("--dry-run", is_flag=True, help="Say what would be done; change nothing.")
 @runtime_option
 @store_option
+@click.option(
+    "--out", metavar="ADDRESS", help="Into a data set of Parquet files in place of a library: a folder, s3://BUCKET/PREFIX, gs://, abfs://."
+)
+@click.option("--uris", metavar="LIST", help="With --out: a Parquet or CSV file with a column uri, in place of folders.")
+@click.option(
+    "--cluster", metavar="ADDRESS", help="With --out: embed on Ray: auto (one that runs, else this machine), local, ray://HOST:PORT."
+)
 @json_option
 @debug_option
 @click.pass_context
-def index(context: click.Context, /, *, folders: tuple[str, ...], strict: bool, dry_run: bool, json_output: bool, **given: Any) -> None:
+def index(  # long: a command's options
+    context: click.Context,
+    /,
+    *,
+    folders: tuple[str, ...],
+    strict: bool,
+    dry_run: bool,
+    json_output: bool,
+    out: str | None,
+    uris: str | None,
+    cluster: str | None,
+    **given: Any,
+) -> None:
     """Add folders to the library, or bring it up to date.
 
     Only new and changed images are embedded, and your files are only ever read. Stop it whenever you like: the next run goes on.
@@ -54,9 +72,18 @@ def index(context: click.Context, /, *, folders: tuple[str, ...], strict: bool, 
       image-search index ~/Pictures
       image-search index data/train --name-from folder --exclude '*_mask.png'
       image-search index /mnt/photos --model dino --library photos.library
+      image-search index s3://bucket/photos --cluster auto --out s3://bucket/vectors
     """
     from ..present.table import report_table
 
+    if out is not None:
+        _into_dataset(context, folders, {"strict": strict, "json": json_output}, given | {"out": out, "uris": uris, "cluster": cluster})
+        return
+    for option, value in (("uris", uris), ("cluster", cluster)):
+        if value is not None:
+            raise click.UsageError(f"--{option} needs --out, the place of the data set")
+    if not folders:
+        raise click.MissingParameter(param=context.command.params[0], ctx=context)
     with open_engine(given) as engine:
         report = engine.index(folders, dry_run=dry_run, **given)
         if json_output:
@@ -66,4 +93,25 @@ def index(context: click.Context, /, *, folders: tuple[str, ...], strict: bool, 
             if dry_run:
                 note("Nothing was changed (--dry-run). Files were not opened, so moved and changed ones count as added.")
     if strict and report.skipped:
+        context.exit(1)
+
+
+# What a data set does not have: it has no library, and every run looks at every object's size and version.
+_OF_LIBRARIES = ("library", "store", "verify", "reread", "dry_run")
+
+
+def _into_dataset(context: click.Context, folders: tuple[str, ...], shown: dict[str, bool], given: dict[str, Any]) -> None:
+    """`shown`: how the report is shown ("json"), and whether a refused picture is an error ("strict")."""
+    from ..cluster.embed import embed_dataset
+    from ..present.table import dataset_table
+
+    for name in _OF_LIBRARIES:
+        if context.get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE:
+            raise click.UsageError(f"--{name.replace('_', '-')} is for libraries, and not for --out")
+    report = embed_dataset(folders, notify=note, **{name: value for name, value in given.items() if name not in _OF_LIBRARIES})
+    if shown["json"]:
+        print_json(asdict(report))
+    else:
+        print(dataset_table(report))
+    if shown["strict"] and report.refused:
         context.exit(1)

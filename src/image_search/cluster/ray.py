@@ -100,8 +100,6 @@ class Cluster:
 
     def _find_room(self, cpus: int, gpus: int) -> None:
         """One task of an actor's size is run first: where it has no room, Ray would wait for ever. It says which program it found."""
-        from .. import __version__
-
         task = self.ray.remote(num_cpus=cpus, num_gpus=gpus, max_retries=0)(_version).remote()
         done, _ = self.ray.wait([task], timeout=CLUSTER_ROOM_SECONDS)
         if not done:
@@ -118,16 +116,14 @@ class Cluster:
         except self.ray.exceptions.RayError as error:
             hint = "install it on every machine of the cluster, the same version as here, with the extra [ray]"
             raise ClusterError(f"this program does not run on the cluster ({in_words(error)[-200:]})", hint=hint) from error
-        if there != __version__:
-            raise ClusterError(
-                f"the cluster has version {there} of this program, here is {__version__}", hint="install the same everywhere"
-            )
+        if there != (here := _version()):
+            raise ClusterError(f"the cluster has version {there} of this program, here is {here}", hint="install the same everywhere")
 
 
 def _version() -> str:
-    from image_search import __version__
+    import image_search
 
-    return __version__
+    return image_search.__version__
 
 
 class _Actor:
@@ -161,6 +157,7 @@ def connected(cluster: str, notify: Callable[[str], None]) -> Iterator[Cluster]:
     """
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"  # before Ray is imported: nothing leaves this machine
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # its coming default; else a warning at each start
+    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")  # else "E" lines on the user's terminal about what Ray itself does
     try:
         import ray
         import ray.data
@@ -254,8 +251,8 @@ def _unreachable(address: str, tried: str) -> ClusterError:
 
 def _start(ray: Any, folder: str) -> None:
     """A Ray of this machine alone. A busy machine may miss Ray's own limit of 30 s for the start: tried twice."""
-    if "RAY_AUTH_MODE" not in os.environ:  # with a token of its own, which else would be written into the user's home
-        os.environ["RAY_AUTH_MODE"], os.environ["RAY_AUTH_TOKEN"] = "token", secrets.token_hex(32)
+    if not {"RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"} & os.environ.keys():  # Ray would write one into the user's home
+        os.environ["RAY_AUTH_TOKEN"] = secrets.token_hex(32)
     for last in (False, True):
         try:
             ray.init(

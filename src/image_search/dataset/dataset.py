@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..advice import Advice, Setting, Verb
+from ..advice import Advice, Setting
 from ..errors import DatasetError, in_words
 from ..library.facts import read_canonical, read_fingerprint
 from ..types import Fingerprint, Float32
@@ -103,7 +103,7 @@ def open_dataset(address: str) -> Dataset:
     home = place(address)
     facts = read_facts(home)
     if facts is None:
-        hint = Advice("make one with: ", Verb("index", ("FOLDER", Setting("out", address))))
+        hint = Advice("check the address, or make one with ", Setting("out", address))
         raise DatasetError("there is no data set here", path=home.address, hint=hint)
     fingerprint, canonical = facts
     lists = read_lists(home)

@@ -17,7 +17,6 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from .. import __version__
 from ..config import DATASET_LISTERS, LIST_BLOCKS
 from ..errors import DatasetError, ModelMismatchError, SkipReason
 from ..types import Fingerprint, Float32
@@ -78,9 +77,11 @@ class Work:
 
 def ensure(home: Place, fingerprint: Fingerprint, canonical: Float32) -> None:
     """A data set of this model lies here from now on. ModelMismatchError: there is one of another."""
+    import image_search
+
     found = read_facts(home)
     if found is None:
-        home.below("dataset.json").write(facts_as_json(fingerprint, canonical, __version__), drafts=home.below("_tmp"))
+        home.below("dataset.json").write(facts_as_json(fingerprint, canonical, image_search.__version__), drafts=home.below("_tmp"))
         found = read_facts(home)  # two may have begun at once: what lies there counts
     assert found is not None
     if found[0] != fingerprint:

@@ -13,6 +13,7 @@ from ..types import IndexReport, Match, Passed, Skipped, Vote
 from .text_fit import cells, number, shorten
 
 if TYPE_CHECKING:
+    from ..cluster.embed import DatasetReport
     from ..evaluate.run import Evaluation
     from ..evaluate.words import WordFigures
 
@@ -20,6 +21,7 @@ __all__ = [
     "changes_line",
     "columned",
     "columns_table",
+    "dataset_table",
     "evaluation_table",
     "marks",
     "matches_table",
@@ -181,6 +183,19 @@ def report_table(report: IndexReport, *, say: Callable[[Named], str] = in_python
     lines += passed_lines(report.passed)
     if report.outdated:
         lines.append(outdated_line(report.outdated, say))
+    return "\n".join([*lines, f"{'took':<10}{report.seconds:>9,.1f} s"])
+
+
+def dataset_table(report: DatasetReport) -> str:
+    """The summary of a run into a data set: the counts that are not zero, then why pictures have no vector."""
+    counts = ("images", "vectors", "embedded", "blocks", "made", "pruned")
+    lines = [f"{word:<10}{getattr(report, word):>9,}" for word in counts if getattr(report, word) or word in ("images", "embedded")]
+    if report.refused:
+        lines.append(f"{'refused':<10}{sum(report.refused.values()):>9,}")
+        lines += [f"  {count:,} {reason}" for reason, count in report.refused.items()]
+    said = {"passed": "other files passed by", "nameless": "rows without an address", "repeated": "rows whose address came before"}
+    lines += [f"{getattr(report, name):,} {words}" for name, words in said.items() if getattr(report, name)]
+    lines += [f"cannot be read: {shown(folder)}" for folder in report.unread]
     return "\n".join([*lines, f"{'took':<10}{report.seconds:>9,.1f} s"])
 
 
