@@ -9,10 +9,22 @@ from collections.abc import Callable
 from ..config import COLLECTION_KEPT_BYTES
 from ..dataset.filesystems import place
 from ..errors import DecodeError, ImageSearchError, SkipReason
+from ..images.formats import Refused
+from ..images.opening import open_regular
+from ..paths import is_address, local_path, to_bytes
 
 __all__ = ["Fetch", "Pictures"]
 
 Fetch = Callable[[str, bytes], bytes]  # an address and its SHA-256 -> the file's bytes; DecodeError says why there are none
+
+
+def _read(path: str, most: int) -> bytes:
+    """A regular file of this machine: nothing that would wait for ever."""
+    handle, seen = open_regular(to_bytes(path))
+    with open(handle, "rb") as file:
+        if seen.st_size > most:
+            raise Refused(SkipReason.FILE_TOO_LARGE, f"{seen.st_size} bytes")
+        return file.read(most)
 
 
 class Pictures:
@@ -39,11 +51,13 @@ class Pictures:
                 self._kept.move_to_end(key)
                 return self._kept[key]
         try:
-            data = place(uri, "Fetching pictures").object(self._most())
+            data = place(uri, "Fetching pictures").object(self._most()) if is_address(uri) else _read(local_path(uri), self._most())
         except DecodeError:
             raise
-        except ImageSearchError as error:
-            raise DecodeError(SkipReason.UNREADABLE, path=uri, detail=error.line, hint=error.hint) from error
+        except Refused as error:
+            raise DecodeError(error.reason, path=uri, detail=error.detail) from error
+        except (ImageSearchError, OSError) as error:
+            raise DecodeError(SkipReason.UNREADABLE, path=uri, detail=str(error), hint="check the address and the rights") from error
         with self._lock:
             if key not in self._kept:
                 self._kept[key] = data

@@ -148,11 +148,15 @@ class CollectionReader(Reader):
     def classes(self) -> list[tuple[str, int]]:
         generation = self.generation
         if self._classes is None or self._classes[0] != generation:
-            names = sorted(self.known_classes()[:COLLECTION_CLASSES])
-            with ThreadPoolExecutor(4) as threads:
-                counts = threads.map(lambda name: self.collection.count([Condition("name", "in", [name])]), names)
-                self._classes = generation, [(name, count) for name, count in zip(names, counts, strict=True) if count]
+            self._classes = generation, [(name, count) for name, count in self.counted([]) if count]
         return self._classes[1]
+
+    def counted(self, wanted: Sequence[Condition]) -> list[tuple[str, int]]:
+        """(class, number of rows that are wanted), by name."""
+        names = sorted(self.known_classes()[:COLLECTION_CLASSES])
+        with ThreadPoolExecutor(4) as threads:
+            counts = threads.map(lambda name: self.collection.count([*wanted, Condition("name", "in", [name])]), names)
+            return list(zip(names, counts, strict=True))
 
     # --- images ---------------------------------------------------------------------------------------------------------------
 

@@ -24,7 +24,7 @@ from ..stores.exact import top_k
 from ..types import Float32, Match
 from .reading import CollectionReader
 
-__all__ = ["CollectionSearcher", "conditions"]
+__all__ = ["CollectionSearcher", "class_counts", "conditions"]
 
 
 class CollectionSearcher:
@@ -110,6 +110,15 @@ class CollectionSearcher:
 
     def close(self) -> None:
         """The collection is its library's."""
+
+
+def class_counts(reader: CollectionReader, filters: Filters) -> dict[str, int]:
+    """How many rows of each known class pass the other filters; classes without any are left out."""
+    wanted = conditions(filters)
+    if not wanted:
+        return dict(reader.classes())
+    counted = reader.counted(wanted)
+    return {name: count for name, count in counted if count}
 
 
 def _without(filters: Filters, hashes: frozenset[bytes]) -> Filters:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, TypeVar
 
+from ..collection.reading import CollectionReader
 from ..config import PAGE_MOMENTS
 from ..engine import ImageSearchEngine
 from ..errors import LibraryNotFoundError
@@ -45,6 +46,12 @@ class OpenLibrary:
     def reader(self) -> Reader:
         self.must_exist()
         return self._library.reader()
+
+    @property
+    def alone(self) -> CollectionReader | None:
+        """The reader, where it is a collection that stands alone: nothing of it can be held in memory to be counted."""
+        reader = self.reader
+        return reader if isinstance(reader, CollectionReader) else None
 
     @property
     def thumbnails(self) -> Thumbnails:

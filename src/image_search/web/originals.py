@@ -45,7 +45,9 @@ def original(library: OpenLibrary, id: str) -> Original:
     """The file of an image. QueryError: it is gone, has changed since it was indexed, or is no file of its folder any more."""
     item = library.item(id)
     file = _proved(item)
-    return Original(_name(item), os.fstat(file.fileno()).st_size, _blocks(file))
+    size = file.seek(0, os.SEEK_END)
+    file.seek(0)
+    return Original(_name(item), size, _blocks(file))
 
 
 def attachment(name: str) -> str:
