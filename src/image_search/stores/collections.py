@@ -10,6 +10,7 @@ import base64
 import hashlib
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import UTC, datetime
 from typing import Any, Literal, NamedTuple, Protocol
 
 import numpy as np
@@ -19,7 +20,19 @@ from ..errors import ModelMismatchError, StoreError
 from ..types import Fingerprint, Float32
 from .exact import check_records
 
-__all__ = ["Collection", "Condition", "Description", "Near", "Record", "check_rows", "number_of"]
+__all__ = [
+    "UNKNOWN_TIME",
+    "Collection",
+    "Condition",
+    "Description",
+    "Near",
+    "Record",
+    "as_json",
+    "check_rows",
+    "no_collection",
+    "number_of",
+    "seconds_of",
+]
 
 FORMAT = 1  # of rows and facts; another one is refused
 UNKNOWN_TIME = -(2**62)  # `taken` of a picture that does not say when
@@ -176,6 +189,14 @@ def number_of(uri: str) -> int:
     Among 10 million addresses two share a number with a probability of 1e-4, among 1,000 million with .6: who loads looks for it.
     """
     return int.from_bytes(hashlib.sha256(uri.encode("utf-8", "surrogateescape")).digest()[:8], "big") >> 5
+
+
+def seconds_of(captured: str) -> int:
+    """When a picture was taken, in seconds since 1970 of the camera's clock; UNKNOWN_TIME where it does not say."""
+    try:
+        return int(datetime.fromisoformat(captured[:19]).replace(tzinfo=UTC).timestamp())
+    except ValueError:
+        return UNKNOWN_TIME
 
 
 def check_rows(records: Sequence[Record], vectors: Float32, dim: int) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from datetime import UTC, datetime
 from typing import Any
 
 import numpy as np
@@ -15,7 +14,7 @@ from ..config import MILVUS_BATCH, MILVUS_EXACT_ROWS, MILVUS_PIECES, MILVUS_TOP
 from ..errors import StoreError, UsageError
 from ..paths import as_text, nfc
 from ..types import Float32
-from .collections import UNKNOWN_TIME, Condition, Near, Record, check_rows, no_collection
+from .collections import Condition, Near, Record, check_rows, no_collection, seconds_of
 from .exact import check_queries, check_records
 from .milvus_client import VECTOR, Field, Hit, Table, as_literal, connect, exists, is_file
 
@@ -255,7 +254,6 @@ class MilvusCollection:
 
 
 def _row(record: Record, vector: Float32) -> dict[str, Any]:
-    seconds = _seconds(record.captured)
     return {
         "id": record.number,
         VECTOR: vector,
@@ -268,7 +266,7 @@ def _row(record: Record, vector: Float32) -> dict[str, Any]:
         "bytes": record.bytes,
         "format": record.format,
         "captured": record.captured,
-        "taken": UNKNOWN_TIME if seconds is None else seconds,
+        "taken": seconds_of(record.captured),
         "pixels": record.width * record.height,
     }
 
@@ -281,14 +279,6 @@ def _record(row: Mapping[str, Any]) -> Record:
         )
     except (KeyError, ValueError, TypeError) as error:
         raise StoreError("a row of the collection makes no sense", hint="load the data set into a new collection") from error
-
-
-def _seconds(captured: str) -> int | None:
-    """Of the camera's clock, since 1970 on that clock."""
-    try:
-        return int(datetime.fromisoformat(captured[:19]).replace(tzinfo=UTC).timestamp())
-    except ValueError:
-        return None
 
 
 def _where(wanted: Iterable[Condition]) -> str:
