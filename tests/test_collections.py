@@ -457,7 +457,7 @@ def in_batches(rows: list[Record], x: Float32) -> Source:
 
 LIBRARIES = [name for name, row in STORES.items() if {"memory", "files"} & set(row.places)]
 EVERY = [
-    *((kind, 3000, ()) for kind in (*LIBRARIES, "toys", "lite")),
+    *((kind, size, ()) for kind, size in (("exact", 1500), ("toys", 500), ("lite", 3000))),
     *((kind, 100_000, pytest.mark.slow) for kind in (*LIBRARIES, "server")),
 ]
 

@@ -14,6 +14,8 @@ from image_search.errors import StoreError
 from image_search.stores import StoreRow
 from image_search.stores.collections import Condition, Near, Record, check_rows, no_collection, seconds_of
 from image_search.stores.exact import ExactStore, top_k
+from image_search.stores.milvus import MilvusStore
+from image_search.stores.milvus_client import connect
 from image_search.types import Float32
 
 FILES = StoreRow("toy", "Toy", "toystores:ToyFiles", ("files",))
@@ -101,6 +103,17 @@ class ToyServer(ExactStore):
         held = self.servers[self.address]
         held[name] = held.pop(self.name)
         self.name = name
+
+
+class LiteStore(MilvusStore):
+    """Milvus' store over Milvus Lite: a file for each name, and no server."""
+
+    folder: ClassVar[Path]
+
+    @classmethod
+    def open_server(cls, address: str, *, name: str, dim: int, model: str, make: bool, fresh: bool) -> LiteStore:
+        file = str(cls.folder / "lite.db")
+        return cls(connect(file), dim=dim, model=model, where=file, name=name.replace("-", "_"), make=make, fresh=fresh)
 
 
 class ToyCollection:

@@ -94,7 +94,8 @@ class LibraryVerbs(AnsweringLibrary):
         from .collection.load import of_dataset
         from .dataset.dataset import open_dataset
 
-        return self._filled(of_dataset(open_dataset(given.path(dataset, "the data set"))), progress)
+        address, told = given.path(dataset, "the data set"), progress if callable(progress) else given.truth(progress, "progress")
+        return self._filled(of_dataset(open_dataset(address)), told)
 
     def move(self, to: Folder, *, progress: bool | Progress = True) -> Loaded:
         """All images with their vectors into a collection ("milvus:http://host:19530/photos", "milvus:photos.db") or a library's folder.
@@ -103,15 +104,15 @@ class LibraryVerbs(AnsweringLibrary):
         """
         from .collection.verbs import engine_of, source_of
 
-        target = given.path(to, "the new place")
+        target, told = given.path(to, "the new place"), progress if callable(progress) else given.truth(progress, "progress")
         with engine_of(type(self), target, self._notify) as other:
-            return other._filled(source_of(self._open().reader), progress)
+            return other._filled(source_of(self._open().reader), told)
 
     def _filled(self, source: Source, progress: bool | Progress) -> Loaded:
         from .collection.verbs import filled
 
         self.close()  # what is open shows what was there before
-        with telling(progress if callable(progress) else given.truth(progress, "progress"), "load", source.images) as told:
+        with telling(progress, "load", source.images) as told:
             return filled(self._library, source, self._notify, told, self._refresh_store)
 
     def annotate(self, table: Folder | None = None, *, key: str | None = None, drop: str | Sequence[str] = ()) -> Annotated:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import click
 
 from .. import signals
-from ..collection.verbs import names_store
 from ..errors import UsageError
 from .load import tell
 from .options import debug_option, json_option, open_engine
@@ -27,6 +26,8 @@ def move(*, source: str, target: str | None, store: str | None, json_output: boo
     """
     if (target is None) == (store is None):
         raise UsageError("say once where to", hint="for example --store milvus:photos.db, or the folder of a new library")
+    from ..collection.verbs import names_store
+
     signals.say_at_the_end()
     where = str(target or store)
     with open_engine({"store": source} if names_store(source) else {"library": source}) as engine:

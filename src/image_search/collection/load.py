@@ -11,7 +11,6 @@ from typing import NamedTuple
 
 import numpy as np
 
-from .. import __version__
 from ..config import CLOSENESS_SAMPLE, COLLECTION_CLASSES, COLLECTION_SAMPLED, LOAD_BATCH
 from ..dataset.blocks import Rows
 from ..dataset.dataset import Dataset
@@ -147,7 +146,7 @@ def fill(spec: StoreSpec, source: Source, say: Callable[[str], object], progress
 
     Raises: ModelMismatchError: it holds vectors of another model; StoreError: it is none of ours, or it fails. What was loaded stays.
     """
-    facts = Description(source.fingerprint, source.canonical, {"generation": "0", "program": __version__}).facts()
+    facts = Description(source.fingerprint, source.canonical, {"generation": "0"}).facts()
     collection = open_collection(spec, make=facts, dim=source.fingerprint.dim)
     try:
         held = collection.facts()
