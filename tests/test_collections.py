@@ -5,6 +5,9 @@ from __future__ import annotations
 import dataclasses
 import functools
 import os
+import socket
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -19,7 +22,7 @@ import image_search.cluster.embed
 import image_search.collection.load
 from image_search import ImageSearchEngine, embed_dataset
 from image_search.collection.load import Batch, Source
-from image_search.errors import DecodeError, ModelMismatchError, SkipReason, StoreError, UsageError
+from image_search.errors import DecodeError, MissingExtraError, ModelMismatchError, SkipReason, StoreError, UsageError
 from image_search.library.library import Library
 from image_search.models import canonical_vectors
 from image_search.search.query import Query
@@ -496,3 +499,84 @@ def test_a_filter_on_another_class_finds_its_nearest(
                 (wanted,), _ = top_k(x, query[None, :], 10)
                 recalls.append(len(found & set(wanted.tolist())) / 10)
             assert np.mean(recalls) >= 0.99
+
+
+# A bucket, and what Milvus' client would do by itself
+
+
+@pytest.mark.slow
+def test_a_bucket_becomes_a_collection_and_its_pictures_are_fetched(
+    photos: Path, tmp_path: Path, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """index, load, search: the matches of the plain library, and its similarities."""
+    spec = named("lite", request, tmp_path, monkeypatch)
+    from clouds import bucket, s3_server, upload
+
+    from image_search.dataset.work import Order
+
+    monkeypatch.setattr(image_search.cluster.embed, "Order", functools.partial(Order, pool=InProcessPool))
+    with s3_server(monkeypatch):
+        bucket("photos")
+        upload(photos, "s3://photos")
+        embed_dataset("s3://photos", out="s3://photos/vectors", model=QuickModel(), block_images=5, jobs=1, progress=False)
+        with engine_on(spec) as engine, quick_engine(tmp_path / "library") as plain:
+            plain.index(photos, progress=False)
+            assert engine.load("s3://photos/vectors", progress=False).images == 12
+            for query in (photos / "circle" / "1.png", photos / "square" / "2.png"):
+                for given in ({}, {"names": "stripes"}, {"fold": True}):
+                    one, two = plain.search(query, 12, **given), engine.search(query, 12, **given)
+                    assert [match.uri for match in two] == [match.path.replace(str(photos), "s3://photos") for match in one]
+                    assert [match.similarity for match in two] == pytest.approx([match.similarity for match in one], abs=1e-6)
+            assert len(engine.search(photos / "circle" / "1.png", 5, path="s3://photos/square/*")) == 4
+            match = two[0]
+            copies = two.copy_to(tmp_path / "copies")
+            assert len(copies.copied) == len(two) and not copies.failed
+            assert (tmp_path / "copies" / match.path.rpartition("/")[2]).read_bytes() == (photos / match.path[12:]).read_bytes()
+            with pytest.raises(UsageError, match="these lie elsewhere"):
+                engine.move(tmp_path / "folder.library", progress=False)
+
+
+def test_milvus_is_quiet_and_reads_no_settings_that_lie_about(tmp_path: Path, own_home: Path) -> None:
+    """pymilvus reads a .env file, and prints every error with its trace; nothing is written into the home."""
+    pytest.importorskip("pymilvus", reason="pymilvus is not here: pip install 'ai-image-search-engine[milvus]'")
+    (tmp_path / ".env").write_text("PLANTED=yes\nMILVUS_URI=http://127.0.0.1:1\n")
+    code = """
+import os, sys
+from image_search.errors import StoreError
+from image_search.stores import open_collection, parse_spec
+sys.ps1 = ">"  # where python-dotenv would look into the working folder
+spec = parse_spec("milvus:photos.db")
+try:
+    open_collection(spec)
+except StoreError as error:
+    assert "there is no collection" in str(error)
+collection = open_collection(spec, make={"fingerprint": "x"}, dim=4)
+try:
+    collection._table.rows("no such ( column", ["id"])
+except StoreError as error:
+    assert "Milvus failed" in str(error) and chr(10) not in str(error)
+collection.close()
+assert "PLANTED" not in os.environ
+"""
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False, timeout=300)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert not [path for path in own_home.rglob("*") if path.is_file()]
+
+
+def test_a_server_that_is_not_there_is_one_line(tmp_path: Path) -> None:
+    pytest.importorskip("pymilvus", reason="pymilvus is not here: pip install 'ai-image-search-engine[milvus]'")
+    with socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))
+        address = f"http://127.0.0.1:{closed.getsockname()[1]}"
+        with engine_on(f"milvus:{address}/photos") as engine, pytest.raises(StoreError) as caught:
+            engine.status()
+    assert str(caught.value).startswith("Milvus does not answer (") and "\n" not in str(caught.value)
+
+
+def test_without_its_package_it_says_how_to_install_it(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setitem(sys.modules, "pymilvus", None)
+    with (
+        engine_on("milvus:http://127.0.0.1:1/photos") as engine,
+        pytest.raises(MissingExtraError, match=r"the store milvus needs .*\[milvus\]"),
+    ):
+        engine.status()

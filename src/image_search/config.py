@@ -164,6 +164,7 @@ COLLECTION_KEPT_BYTES = 256 * MIB  # of pictures that were fetched for showing
 LOAD_BATCH = 1000  # pictures on their way into a collection
 COLLECTION_SAMPLED = 100_000  # pictures up to which the sample of closeness is the exact one: they are read once
 MILVUS_LOOK_SECONDS = 1.0  # between two looks whether the index is ready
+MILVUS_DELETED_SECONDS = 60.0  # after a deletion every question waits until the server has seen it (.2 s)
 MILVUS_QUIET_LOOKS = 3  # at which no row is pending, until the index is believed to be ready
 MILVUS_BUILD_SECONDS = 3600.0  # an index that makes no step for so long is given up: a segment of 600,000 vectors is one step
 STORE_PAYS_FROM = 100_000  # images: an exact search takes 6 CPU ms there, Chroma 2.5 and 290 MB more; and exact is never wrong

@@ -21,7 +21,14 @@ from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
-from ..config import MILVUS_BUILD_SECONDS, MILVUS_LOOK_SECONDS, MILVUS_QUIET_LOOKS, STORE_ANSWER_SECONDS, STORE_PROBE_SECONDS
+from ..config import (
+    MILVUS_BUILD_SECONDS,
+    MILVUS_DELETED_SECONDS,
+    MILVUS_LOOK_SECONDS,
+    MILVUS_QUIET_LOOKS,
+    STORE_ANSWER_SECONDS,
+    STORE_PROBE_SECONDS,
+)
 from ..errors import DiskFullError, ImageSearchError, StoreError, in_words
 from ..forks import loaded_before_fork
 from ..types import Float32
@@ -173,6 +180,7 @@ class Table:
         self.key = key
         self.lite = is_file(where)
         self._kind: str | None = None
+        self._deleted = -math.inf  # when
 
     def exists(self) -> bool:
         with milvus_errors(self.where):
@@ -249,19 +257,25 @@ class Table:
     def delete(self, keys: Sequence[str | int]) -> None:
         with milvus_errors(self.where):
             self.client.delete(self.name, filter=self.with_keys(keys), timeout=STORE_ANSWER_SECONDS)
+        self._deleted = time.monotonic()
+
+    def _asking(self) -> dict[str, Any]:
+        """How every question is asked: "Session" shows what this client wrote, but not at once what it deleted."""
+        recent = time.monotonic() - self._deleted < MILVUS_DELETED_SECONDS
+        return {"timeout": STORE_ANSWER_SECONDS, "consistency_level": "Strong" if recent else "Session"}
 
     def with_keys(self, keys: Sequence[str | int]) -> str:
         return f"{self.key.name} in [{', '.join(map(as_literal, keys))}]"
 
     def count(self, where: str = "") -> int:
         with milvus_errors(self.where):
-            (row,) = self.client.query(self.name, filter=where, output_fields=["count(*)"], timeout=STORE_ANSWER_SECONDS)
+            (row,) = self.client.query(self.name, filter=where, output_fields=["count(*)"], **self._asking())
             return int(row["count(*)"])
 
     def rows(self, where: str, columns: Sequence[str], *, limit: int = _PAGE) -> list[dict[str, Any]]:
         """At most `limit` rows, in no particular order."""
         with milvus_errors(self.where):
-            found = self.client.query(self.name, filter=where, output_fields=list(columns), limit=limit, timeout=STORE_ANSWER_SECONDS)
+            found = self.client.query(self.name, filter=where, output_fields=list(columns), limit=limit, **self._asking())
             return [dict(row) for row in found]
 
     def pages(self, columns: Sequence[str], batch: int) -> Iterator[list[dict[str, Any]]]:
@@ -288,7 +302,7 @@ class Table:
                 filter=where,
                 output_fields=[self.key.name],
                 search_params={"metric_type": "COSINE", "params": parameters},
-                timeout=STORE_ANSWER_SECONDS,
+                **self._asking(),
             )
             return [[Hit(hit[self.key.name], float(hit["distance"])) for hit in row] for row in answer]
 
