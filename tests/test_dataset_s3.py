@@ -12,11 +12,13 @@ from pathlib import Path
 from typing import Any
 
 import clouds
+import numpy as np
 import pytest
+from conftest import SHARED
 from pictures import picture
 
 import image_search.cluster.embed
-from image_search import DatasetError, DatasetReport, SkipReason, embed_dataset, open_dataset
+from image_search import DatasetError, DatasetReport, ImageSearchEngine, SkipReason, embed_dataset, open_dataset
 from image_search.dataset import filesystems, work
 from image_search.dataset.filesystems import Place, place
 from image_search.dataset.work import Order
@@ -73,6 +75,26 @@ def test_a_bucket_gives_what_a_folder_gives(embed: Embed, photos_bucket: str, ph
     assert (again.embedded, again.made) == (0, 0)
     clouds.put(f"{photos_bucket}/my photos/square/0.png", (photos / "circle" / "0.png").read_bytes())
     assert embed(f"{photos_bucket}/my photos", out=f"{photos_bucket}/vectors", exclude="stripes").embedded == 1
+
+
+@pytest.mark.skipif(not (SHARED / "eval" / "grocery").is_dir(), reason="needs the evaluation pictures")
+def test_photos_in_a_bucket_have_the_librarys_vectors_bit_for_bit(tmp_path: Path) -> None:
+    """The bundled model and real decoders: 120 photos of a shop, in a folder and in a bucket."""
+    files = sorted((SHARED / "eval" / "grocery").rglob("*.jpg"))[::19][:120]
+    clouds.bucket("grocery")
+    for number, file in enumerate(files):
+        copy = tmp_path / "photos" / file.parent.name / f"{number}.jpg"
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        copy.write_bytes(file.read_bytes())
+        clouds.put(f"s3://grocery/photos/{file.parent.name}/{number}.jpg", file.read_bytes())
+    assert embed_dataset("s3://grocery/photos", out="s3://grocery/vectors", model="mini", progress=False).vectors == len(files)
+    with ImageSearchEngine(tmp_path / "library", model="mini", store="exact") as engine:
+        engine.index(tmp_path / "photos", progress=False)
+        engine.export(tmp_path / "library.parquet", kind="parquet")
+    table = pa.parquet.read_table(tmp_path / "library.parquet", columns=["sha256", "name", "vector"]).to_pydict()
+    there = {(sha, name): np.float32(vector).tobytes() for sha, name, vector in zip(*table.values(), strict=True)}
+    rows = [row for part in open_dataset("s3://grocery/vectors").blocks() for row in part.each()]
+    assert {(row.sha256, row.name): row.vector.tobytes() for row in rows if row.vector is not None} == there
 
 
 def test_an_object_that_vanishes_or_changes_after_the_listing(

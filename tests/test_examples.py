@@ -30,6 +30,7 @@ READMES = [ROOT / "README.md", ROOT / "README.ko.md"]
 GUIDES = [ROOT / "docs" / "guide.md", ROOT / "docs" / "guide.ko.md"]
 PYTHONS = [ROOT / "docs" / "python.md", ROOT / "docs" / "python.ko.md"]
 HTTPS = [ROOT / "docs" / "http.md", ROOT / "docs" / "http.ko.md"]
+SCALINGS = [ROOT / "docs" / "scaling.md", ROOT / "docs" / "scaling.ko.md"]
 PROGRAM = ("image-search", "python ai_image_search_engine.py")
 
 
@@ -140,7 +141,7 @@ def test_the_python_page_runs_from_top_to_bottom(user: Path, own_home: Path, in_
     assert "nowhere.jpg" in errors and "|" in errors and "nowhere.library" in errors
 
 
-@pytest.mark.parametrize("pair", [READMES, GUIDES, PYTHONS, HTTPS], ids=lambda pair: pair[0].name)
+@pytest.mark.parametrize("pair", [READMES, GUIDES, PYTHONS, HTTPS, SCALINGS], ids=lambda pair: pair[0].name)
 def test_the_korean_document_is_the_same_one(pair: list[Path]) -> None:
     english, korean = map(text_of, pair)
     for language in ("bash", "python", "text"):

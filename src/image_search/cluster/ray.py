@@ -14,6 +14,7 @@ import contextlib
 import logging
 import os
 import pickle
+import queue
 import secrets
 import shutil
 import signal
@@ -42,6 +43,7 @@ from ..errors import ClusterError, ImageSearchError, MissingExtraError, in_words
 __all__ = ["Cluster", "connected"]
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
+_FOLDER = "is-ray-"
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,12 +52,14 @@ class Cluster:
 
     Attributes:
         cpus, gpus: of the whole cluster. node_cpus: of its largest machine.
+        afar: this process speaks to it through its client's door (ray://), behind which Ray Data does not run.
     """
 
     ray: Any
     cpus: int
     gpus: int
     node_cpus: int
+    afar: bool
 
     def make(self, order: Order, jobs: Sequence[Job], *, on_gpu: bool) -> Iterator[Made]:
         """What comes of each job, as they end.
@@ -73,30 +77,12 @@ class Cluster:
         self._find_room(cpus, gpus)
         most = max(1, self.gpus if gpus else self.cpus // cpus)
         for start in range(0, len(jobs), MANIFEST_BLOCKS):
-            yield from self._wave(order, jobs[start : start + MANIFEST_BLOCKS], cpus, gpus, most)
-
-    def _wave(self, order: Order, jobs: Sequence[Job], cpus: int, gpus: int, most: int) -> Iterator[Made]:
-        from ray.data import ActorPoolStrategy, DataContext, from_items
-
-        context = DataContext.get_current()
-        context.enable_progress_bars = False  # ours shows pictures
-        context.print_on_execution_start = False
-        logging.getLogger("ray.data").setLevel(logging.ERROR)
-        rows = from_items([{"job": pickle.dumps(job)} for job in jobs], override_num_blocks=len(jobs))
-        made = rows.map_batches(
-            _Actor,
-            fn_constructor_args=(pickle.dumps(order),),
-            batch_size=1,
-            compute=ActorPoolStrategy(min_size=1, max_size=min(most, len(jobs))),
-            num_cpus=cpus,
-            num_gpus=gpus,
-        )
-        try:
-            for row in made.iter_rows():
-                yield pickle.loads(row["made"])
-        except (self.ray.exceptions.RayError, RuntimeError, ConnectionError) as error:
-            hint = "index again: it goes on where it stopped"
-            raise ClusterError(f"the cluster gave up ({in_words(error)[:300]})", hint=hint) from error
+            part = jobs[start : start + MANIFEST_BLOCKS]
+            try:
+                yield from (_wave_from_afar if self.afar else _wave)(self.ray, order, part, cpus, gpus, most)
+            except (self.ray.exceptions.RayError, RuntimeError, ConnectionError) as error:
+                hint = "index again: it goes on where it stopped"
+                raise ClusterError(f"the cluster gave up ({in_words(error)[:300]})", hint=hint) from error
 
     def _find_room(self, cpus: int, gpus: int) -> None:
         """One task of an actor's size is run first: where it has no room, Ray would wait for ever. It says which program it found."""
@@ -118,6 +104,64 @@ class Cluster:
             raise ClusterError(f"this program does not run on the cluster ({in_words(error)[-200:]})", hint=hint) from error
         if there != (here := _version()):
             raise ClusterError(f"the cluster has version {there} of this program, here is {here}", hint="install the same everywhere")
+
+
+def _wave(ray: Any, order: Order, jobs: Sequence[Job], cpus: int, gpus: int, most: int) -> Iterator[Made]:
+    """Some blocks by Ray Data: each is a row of its own, so that its end is told when it ends."""
+    context = ray.data.DataContext.get_current()
+    context.enable_progress_bars = False  # ours shows pictures
+    context.print_on_execution_start = False
+    logging.getLogger("ray.data").setLevel(logging.ERROR)
+    rows = ray.data.from_items([{"job": pickle.dumps(job)} for job in jobs], override_num_blocks=len(jobs))
+    made = rows.map_batches(
+        _Actor,
+        fn_constructor_args=(pickle.dumps(order),),
+        batch_size=1,
+        compute=ray.data.ActorPoolStrategy(min_size=1, max_size=min(most, len(jobs))),
+        num_cpus=cpus,
+        num_gpus=gpus,
+    )
+    for row in made.iter_rows():
+        yield pickle.loads(row["made"])
+
+
+def _wave_from_afar(ray: Any, order: Order, jobs: Sequence[Job], *sizes: int) -> Iterator[Made]:
+    """`_wave` by an actor in the cluster, whose results are fetched."""
+    driver = ray.remote(num_cpus=0)(_Driver).remote(pickle.dumps((order, list(jobs))), *sizes)
+    try:
+        while (made := ray.get(driver.take.remote())) is not None:
+            yield from map(pickle.loads, made)
+    finally:
+        ray.kill(driver)  # and with it what it has begun
+
+
+class _Driver:
+    def __init__(self, what: bytes, *sizes: int) -> None:
+        import ray
+        import ray.data
+
+        self._made: queue.SimpleQueue[bytes | Exception | None] = queue.SimpleQueue()
+        order, jobs = pickle.loads(what)
+
+        def work() -> None:
+            try:
+                for made in _wave(ray, order, jobs, *sizes):
+                    self._made.put(pickle.dumps(made))
+                self._made.put(None)
+            except Exception as error:
+                self._made.put(RuntimeError(in_words(error)[:300]))
+
+        threading.Thread(target=work, daemon=True).start()
+
+    def take(self) -> list[bytes] | None:
+        """What came since the last time, after a second at most; None: it was the last."""
+        try:
+            made = self._made.get(timeout=1)
+        except queue.Empty:
+            return []
+        if isinstance(made, Exception):
+            raise made
+        return None if made is None else [made]
 
 
 def _version() -> str:
@@ -147,7 +191,7 @@ class _Actor:
 
 @contextlib.contextmanager
 def connected(cluster: str, notify: Callable[[str], None]) -> Iterator[Cluster]:
-    """The cluster that is meant; left at the end, and ended if it was started here. One that the caller is in already is used, and stays.
+    """The cluster that is meant; left at the end, and ended if it was started here. For "auto" the one the caller is in, which stays.
 
     Args:
         cluster: "auto": the one that RAY_ADDRESS names or that runs on this machine, else a new one on this machine; "local": a new one
@@ -164,13 +208,15 @@ def connected(cluster: str, notify: Callable[[str], None]) -> Iterator[Cluster]:
     except ImportError as error:
         raise MissingExtraError("ray", "ray", "Embedding on a cluster") from error
     if ray.is_initialized():
+        if cluster != "auto":
+            raise ClusterError("this process is connected to a cluster already", path=cluster, hint="leave that one first, or ask for auto")
         yield _seen(ray)
         return
     address = os.environ.get("RAY_ADDRESS", "auto") if cluster == "auto" else cluster
     handlers = {number: signal.getsignal(number) for number in _SIGNALS} if _in_main_thread() else {}
     with contextlib.ExitStack() as stack:
         if address == "local" or (address == "auto" and not _join_running(ray)):
-            folder = tempfile.mkdtemp(prefix="ray-")  # short: sockets lie in it, and their names may have 107 bytes
+            folder = _own_folder()
             stack.callback(shutil.rmtree, folder, ignore_errors=True)
             _start(ray, folder)
         elif address != "auto":
@@ -186,7 +232,8 @@ def connected(cluster: str, notify: Callable[[str], None]) -> Iterator[Cluster]:
 def _seen(ray: Any) -> Cluster:
     nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
     cpus, gpus = (int(sum(node.get(kind, 0) for node in nodes)) for kind in ("CPU", "GPU"))
-    return Cluster(ray, cpus, gpus, max((int(node.get("CPU", 0)) for node in nodes), default=1) or 1)
+    most = max((int(node.get("CPU", 0)) for node in nodes), default=1) or 1
+    return Cluster(ray, cpus, gpus, most, afar=ray.util.client.ray.is_connected())
 
 
 def _in_main_thread() -> bool:
@@ -247,6 +294,26 @@ def _unreachable(address: str, tried: str) -> ClusterError:
         path=address,
         hint="is its head running, and its token (RAY_AUTH_TOKEN) the one known here?",
     )
+
+
+def _own_folder() -> str:
+    """For the files of a Ray of ours; folders of runs that were killed go. Short: sockets lie in it, and their paths may have 107 bytes."""
+    top = "/tmp" if os.path.isdir("/tmp") else tempfile.gettempdir()
+    for name in os.listdir(top):
+        pid = name.removeprefix(_FOLDER).partition("-")[0]
+        if name.startswith(_FOLDER) and pid.isdecimal() and not _runs(int(pid)):
+            shutil.rmtree(os.path.join(top, name), ignore_errors=True)  # another user's stays
+    return tempfile.mkdtemp(prefix=f"{_FOLDER}{os.getpid()}-", dir=top)
+
+
+def _runs(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:  # another user's
+        return True
+    return True
 
 
 def _start(ray: Any, folder: str) -> None:

@@ -79,30 +79,17 @@ def read_list(address: str, progress: Callable[[int], object]) -> Listing:
 
     Where it does not say how large they are and which version they have, each object is asked, which takes a request each.
     """
-    table = _table_of(address)
-    wanted = {name.lower(): name for name in reversed(table.column_names)}
-    if "uri" not in wanted:
-        raise UsageError("the list has no column uri", path=address, hint=f"it has {', '.join(table.column_names)[:200] or 'none'}")
-    pa = arrow("Lists")
-    try:
-        uris = table.column(wanted["uri"]).cast(pa.large_string())
-        classes = _column(pa, table, wanted, ("name",), pa.large_string(), "")
-        sizes = _column(pa, table, wanted, _SIZES, pa.int64(), -1)
-        versions = _column(pa, table, wanted, _VERSIONS, pa.large_string(), "")
-    except pa.ArrowException as error:
-        raise UsageError(f"the list has a column of the wrong kind ({in_words(error)[:150]})", path=address) from error
-    whole = pa.table([uris, classes, sizes, versions], names=list(Item._fields))
-    good = whole.filter(pa.compute.greater(pa.compute.utf8_length(pa.compute.fill_null(uris, "")), 0))
-    if not len(good):
-        raise DatasetError("there are no addresses in this list", path=address)
-    found = Listing(None, nameless=len(whole) - len(good))
-    sized = all(any(name in wanted for name in kinds) for kinds in (_SIZES, _VERSIONS))
+    found = Listing(None)
     batches, total = [], 0
-    for start in range(0, len(good), _BATCH):
-        rows = [Item(*row) for row in zip(*good.slice(start, _BATCH).to_pydict().values(), strict=True)]
-        rows = [row._replace(uri=_whole(row.uri)) for row in rows]
-        batches.append(_as_table(rows if sized else _asked(rows)))
-        progress(total := total + len(rows))
+    for part in _parts_of(address):
+        rows, complete = _items_of(part, address)
+        good = [row._replace(uri=_whole(row.uri)) for row in rows if row.uri]
+        found.nameless += len(rows) - len(good)
+        if good:
+            batches.append(_as_table(good if complete else _asked(good)))
+            progress(total := total + len(good))
+    if not total:
+        raise DatasetError("there are no addresses in this list", path=address)
     return _in_order(batches, found)
 
 
@@ -158,7 +145,8 @@ def _walk(here: Place) -> Iterator[tuple[str, int, str]]:
             yield from ((name, size, mtime) for name, size, mtime in infos if size is not None)
 
 
-def _table_of(address: str) -> Any:
+def _parts_of(address: str) -> Iterator[Any]:
+    """The list, a record batch of pyarrow's at a time: one of 50 million rows has 6 GB."""
     pa = arrow("Lists")
     here = place(address)
     data = here.read()
@@ -168,18 +156,32 @@ def _table_of(address: str) -> Any:
         if address.lower().endswith((".csv", ".txt")):
             text = dict.fromkeys(("uri", "name", "etag", "version", "modified"), pa.string())
             options = pa.csv.ConvertOptions(column_types=text, strings_can_be_null=True)
-            return pa.csv.read_csv(pa.BufferReader(data), convert_options=options)
-        return pa.parquet.read_table(pa.BufferReader(data))
+            yield from pa.csv.open_csv(pa.BufferReader(data), convert_options=options)
+        else:
+            yield from pa.parquet.ParquetFile(pa.BufferReader(data)).iter_batches(_BATCH)
     except (pa.ArrowException, OSError) as error:
         hint = "a list is a Parquet file, or a CSV file with a line of names, that has a column uri"
         raise UsageError(f"the list cannot be read ({in_words(error)[:150]})", path=here.address, hint=hint) from error
 
 
-def _column(pa: Any, table: Any, names: dict[str, str], called: tuple[str, ...], kind: Any, missing: object) -> Any:
-    for name in called:
-        if name in names:
-            return pa.compute.fill_null(table.column(names[name]).cast(kind), missing)
-    return pa.array([missing] * len(table), kind)
+def _items_of(part: Any, address: str) -> tuple[list[Item], bool]:
+    """(rows, whether they say how large their objects are, and of which version); "" for an address that is missing."""
+    pa = arrow("Lists")
+    names = {name.lower(): name for name in reversed(part.schema.names)}
+    if "uri" not in names:
+        raise UsageError("the list has no column uri", path=address, hint=f"it has {', '.join(part.schema.names)[:200] or 'none'}")
+
+    def column(called: tuple[str, ...], kind: Any, missing: object) -> list[Any]:
+        name = next((names[one] for one in called if one in names), None)
+        return [missing] * len(part) if name is None else pa.compute.fill_null(part.column(name).cast(kind), missing).to_pylist()
+
+    text = pa.large_string()
+    try:
+        columns = column(("uri",), text, ""), column(("name",), text, ""), column(_SIZES, pa.int64(), -1), column(_VERSIONS, text, "")
+    except pa.ArrowException as error:
+        raise UsageError(f"the list has a column of the wrong kind ({in_words(error)[:150]})", path=address) from error
+    complete = all(any(name in names for name in kinds) for kinds in (_SIZES, _VERSIONS))
+    return list(map(Item._make, zip(*columns, strict=True))), complete
 
 
 def _whole(uri: str) -> str:
@@ -223,14 +225,13 @@ def _in_order(batches: list[Any], found: Listing) -> Listing:
     """Sorted by uri, each of them once: of equal ones the first in the list."""
     pa = arrow("Lists")
     table = pa.concat_tables(batches)
-    places = pa.compute.sort_indices(
-        table.append_column("at", pa.array(range(len(table)), pa.int64())), [("uri", "ascending"), ("at", "ascending")]
-    )
-    table = table.take(places).combine_chunks()
-    uris = table.column("uri").combine_chunks()
+    batches.clear()
+    table = table.take(pa.compute.sort_indices(table, [("uri", "ascending")])).combine_chunks()  # a stable sort
+    uris = table.column("uri").chunk(0)
     if len(table) > 1:
         new = pa.compute.not_equal(uris[1:], uris[:-1])
-        table = table.filter(pa.concat_arrays([pa.array([True]), new if isinstance(new, pa.Array) else new.combine_chunks()]))
+        if not pa.compute.all(new).as_py():
+            table = table.filter(pa.concat_arrays([pa.array([True]), new]))
     found.repeated += len(uris) - len(table)
-    found.table = table.combine_chunks()
+    found.table = table
     return found
