@@ -20,6 +20,7 @@ from milvusserver import milvus_server
 
 import image_search.cluster.embed
 import image_search.collection.load
+import image_search.stores.collections
 from image_search import ImageSearchEngine, embed_dataset
 from image_search.collection.load import Batch, Source
 from image_search.errors import DecodeError, MissingExtraError, ModelMismatchError, SkipReason, StoreError, UsageError
@@ -27,7 +28,7 @@ from image_search.library.library import Library
 from image_search.models import canonical_vectors
 from image_search.search.query import Query
 from image_search.stores import STORES, open_collection, parse_spec
-from image_search.stores.collections import Condition, Description, Record, number_of
+from image_search.stores.collections import Condition, Description, Record, first_after, number_of
 from image_search.stores.exact import top_k
 from image_search.testing import InProcessPool, QuickModel, quick_engine
 from image_search.types import Fingerprint, Float32
@@ -153,6 +154,20 @@ def test_what_is_no_vector_is_refused_and_changes_nothing(spec: str) -> None:
     with pytest.raises(StoreError, match="twice"):
         collection.put(row * 2, np.concatenate([x, x]))
     assert collection.count() == 0
+    collection.close()
+
+
+def test_rows_by_their_numbers_whatever_order_they_came_in(spec: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(image_search.stores.collections, "MOST_RECORDS", 40)
+    rows = [record(f"s3://b/{i}.jpg", "cat" if i % 3 else "dog") for i in range(200)]
+    collection = opened(spec)
+    collection.put(rows, unit(np.random.default_rng(7), 200))
+    ordered, dogs = sorted(rows), sorted(row for row in rows if row.name == "dog")
+    assert first_after(collection, 0, 30) == ordered[:30]
+    assert first_after(collection, ordered[29].number, 30) == ordered[30:60]
+    assert first_after(collection, ordered[190].number, 30) == ordered[191:]
+    assert first_after(collection, 0, 5, [Condition("name", "in", ["dog"])]) == dogs[:5]
+    assert first_after(collection, 0, 5, [Condition("name", "in", ["cow"])]) == []
     collection.close()
 
 

@@ -20,7 +20,7 @@ from ..library.rows import each_row
 from ..paths import nfc
 from ..search import closeness
 from ..stores import StoreSpec, open_collection
-from ..stores.collections import Collection, Condition, Description, Record, as_json, number_of
+from ..stores.collections import Collection, Condition, Description, Record, as_json, first_after, number_of
 from ..types import Fingerprint, Float32
 
 __all__ = ["Batch", "Loaded", "Source", "fill", "of_collection", "of_dataset", "of_library"]
@@ -233,7 +233,7 @@ def closeness_of(collection: Collection) -> Float32 | None:
                     first.append(at)
             parts.append(vectors[first])
         return closeness.sample(np.concatenate(parts)) if parts else None
-    some = collection.vectors([row.number for row in collection.records([], limit=CLOSENESS_SAMPLE)])
+    some = collection.vectors([row.number for row in first_after(collection, 0, CLOSENESS_SAMPLE)])
     best = [_best(collection, number, vector) for number, vector in some.items()]
     return np.sort(np.array([one for one in best if one is not None], np.float32))
 

@@ -19,7 +19,7 @@ from ..images.formats import rules_of
 from ..images.opening import Elsewhere
 from ..library.disks import Disks
 from ..library.reading import Counts, File, Item, Reader, Root
-from ..stores.collections import Collection, Condition, Description, Record
+from ..stores.collections import Collection, Condition, Description, Record, first_after
 from ..types import Fingerprint, Float32, Passed, Skipped
 from .pictures import Fetch
 
@@ -169,16 +169,16 @@ class CollectionReader(Reader):
         return found
 
     def page(self, *, name: str | None = None, after: int = 0, limit: int = 100) -> list[Item]:
-        wanted = [Condition("number", ">=", after + 1), *([] if name is None else [Condition("name", "in", [name])])]
-        return [self._item(record) for record in self.collection.records(wanted, limit=limit)]
+        wanted = [] if name is None else [Condition("name", "in", [name])]
+        return [self._item(record) for record in first_after(self.collection, after, limit, wanted)]
 
     def each_in_order(self) -> Iterator[tuple[int, str, int, int]]:
-        """Of a large collection some: their numbers are hashes, so these are drawn from all over it."""
-        some = self.collection.records([], limit=COLLECTION_WALL)
+        """Of a large collection some, from all over it."""
+        some = first_after(self.collection, 0, COLLECTION_WALL)
         yield from ((row.number, row.name, row.width, row.height) for row in sorted(some, key=lambda row: (row.name, row.uri)))
 
     def sample(self, n: int) -> list[Item]:
-        return [self._item(record) for record in self.collection.records([], limit=n)]
+        return [self._item(record) for record in first_after(self.collection, 0, n)]
 
     def copies(self, item: Item) -> int:
         return max(0, self.collection.count([_bytes([item.sha256])]) - 1)

@@ -19,7 +19,7 @@ from ..search.filters import Filters
 from ..search.meaning import OF_PICTURES, Meaning
 from ..search.rank import Found, matches_of, near_enough, nearest, scale_of
 from ..search.search import How, nothing_passes, unknown_class
-from ..stores.collections import UNKNOWN_TIME, Condition, Near
+from ..stores.collections import UNKNOWN_TIME, Condition, Near, first_after
 from ..stores.exact import top_k
 from ..types import Float32, Match
 from .reading import CollectionReader
@@ -86,9 +86,9 @@ class CollectionSearcher:
         ]
 
     def centre(self) -> Float32:
-        """float32 (D,): the mean of the vectors of up to 1,000 rows; their numbers are hashes, so they are from all over it."""
+        """float32 (D,): the mean of the vectors of up to 1,000 rows from all over it."""
         if self._centre is None:
-            rows = self.reader.collection.records([], limit=CLOSENESS_SAMPLE)
+            rows = first_after(self.reader.collection, 0, CLOSENESS_SAMPLE)
             vectors = list(self.reader.vectors([row.number for row in rows]).values()) or [
                 np.zeros(self.reader.fingerprint.dim, np.float32)
             ]

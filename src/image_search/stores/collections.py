@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, Literal, NamedTuple, Protocol
@@ -29,11 +30,14 @@ __all__ = [
     "Record",
     "as_json",
     "check_rows",
+    "first_after",
     "no_collection",
     "number_of",
     "seconds_of",
 ]
 
+NUMBERS = 2**59  # all are below it
+MOST_RECORDS = 8000  # that `records` is asked for at most
 FORMAT = 1  # of rows and facts; another one is refused
 UNKNOWN_TIME = -(2**62)  # `taken` of a picture that does not say when
 
@@ -157,7 +161,7 @@ class Collection(Protocol):
         ...
 
     def records(self, wanted: Sequence[Condition], *, limit: int) -> list[Record]:
-        """At most `limit` of them, in order of their numbers where there are more."""
+        """At most `limit` of them, any; by their numbers. limit: at most MOST_RECORDS."""
         ...
 
     def vectors(self, numbers: Sequence[int]) -> dict[int, Float32]:
@@ -204,6 +208,27 @@ def check_rows(records: Sequence[Record], vectors: Float32, dim: int) -> None:
     check_records([str(record.number) for record in records], vectors, [{}] * len(records), dim)
     if len(vectors) and not np.allclose(np.linalg.norm(vectors.astype(np.float64), axis=1), 1, atol=1e-3):
         raise StoreError("a vector is not of length 1", hint="make the data set again")
+
+
+def first_after(collection: Collection, after: int, limit: int, wanted: Sequence[Condition] = ()) -> list[Record]:
+    """The `limit` rows with the lowest numbers above `after`, in their order. As numbers are hashes, those of a new collection's first
+    `limit` rows are a fair sample of all of it.
+
+    A collection gives rows in any order, so it is asked for so small a range of numbers that it gives all of that.
+    """
+    count = collection.count(wanted)
+    width = NUMBERS if count <= limit else int(NUMBERS * (limit + 4 * math.sqrt(limit)) / count) + 1
+    too_few, too_many = 0, 2 * NUMBERS  # widths that gave fewer than `limit`, and more than can be had at once
+    while True:
+        here = [Condition("number", ">=", after + 1), Condition("number", "<", after + 1 + width), *wanted]
+        found = collection.records(here, limit=MOST_RECORDS)
+        if len(found) >= MOST_RECORDS and width > 1:
+            too_many = width
+        elif len(found) >= limit or after + width >= NUMBERS:
+            return sorted(found)[:limit]
+        else:
+            too_few = width
+        width = min(2 * width, (too_few + too_many + 1) // 2)
 
 
 def no_collection(where: str) -> StoreError:

@@ -39,7 +39,7 @@ __all__ = ["VECTOR", "Field", "Hit", "Table", "as_literal", "connect", "milvus_e
 VECTOR = "vector"
 _PROPERTY = "image_search."  # before the names of our facts among a collection's properties
 _QUIET = ("pymilvus", "milvus_lite", "grpc", "faiss")
-_PAGE = 8000  # rows of one answer; Milvus gives 16,384 at most
+_PAGE = 8000  # rows of one answer; Milvus gives 16,384 at most, and 64 MB
 
 
 class Field(NamedTuple):
