@@ -595,3 +595,40 @@ def test_without_its_package_it_says_how_to_install_it(monkeypatch: pytest.Monke
         pytest.raises(MissingExtraError, match=r"the store milvus needs .*\[milvus\]"),
     ):
         engine.status()
+
+
+# The page
+
+
+def test_the_page_asks_a_collection(library: Path, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("fastapi")
+    from image_search.web import browsing
+    from image_search.web.asking import FacetsRequest
+    from image_search.web.originals import original
+    from image_search.web.schemas import CountsRequest, QueryPart, SearchRequest
+    from image_search.web.service import Service, Shared
+
+    monkeypatch.setitem(STORES, "toys", toystores.ALONE)
+    monkeypatch.setattr(toystores.ToyCollection, "held", {})
+    spec = f"toys:{tmp_path}/page.toys"
+    moved(library, spec)
+    service = Service(engine_on(spec), Shared())
+    try:
+        service.warm_up()
+        state = service.state().library
+        assert state is not None and (state.path, state.images, state.classes, state.store_ready) == (spec, 12, 3, True)
+        first = browsing.sample(service.library, 3).items[0]
+        assert first is not None and (first.state, first.modified) == ("here", "")
+        assert service.pictures.thumbnail(first.id).lasting and service.pictures.view(first.id).media_type == "image/jpeg"
+        assert original(service.library, first.id).size == os.path.getsize(first.path)
+        assert browsing.facts(service.library, first.id).copies == 0
+        answer = service.searching.search(SearchRequest(queries=[QueryPart(id=first.id)], n=12, full=2))
+        assert (answer.matches[0].id, len(answer.matches), answer.rest) == (first.id, 12, None)
+        assert [one.images for one in browsing.classes(service.library).classes] == [4, 4, 4]
+        assert [one.images for one in service.searching.class_counts(CountsRequest(path=f"{photos}/s*")).classes] == [4, 4]
+        assert service.searching.facets(FacetsRequest()).formats == []
+        assert (service.walls.shown(None).images, service.walls.shown("circle").images) == (12, 4)
+        assert len(browsing.page(service.library, None, 0, 5).items) == 5
+        assert browsing.skipped(service.library).files == []
+    finally:
+        service.close()
