@@ -1,9 +1,10 @@
 """What Ray costs: `python -m benchmarks.cluster FOLDER [--pictures 2000] [--model mini]`, with the extra [ray].
 
 The folder's pictures, under as many names as are asked for, go into a data set: by this process alone, by Ray with one worker and with
-two. Said are CPU milliseconds a picture of all processes together once the first quarter is done, what starting cost before, and the
-memory of the driver and of a worker at a quarter and at the end. With `--model wait` the model waits for 20 ms a picture, as for a card
-beside the processor; then the seconds say how the work is shared.
+two. Said are CPU milliseconds a picture of workers and decoders once the first quarter is done, what the driver and Ray's own processes
+take beside, whatever is done, in cores; what starting cost before; and the memory of the driver and of a worker at a quarter and at
+the end. With `--model wait:100` the model waits for 100 ms a picture, as for a card beside the processor; then the milliseconds say how
+the work is shared, also on a machine that others use.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from .clock import ALONE
 
 VARIANTS = {"plain": 0, "Ray, 1 worker": 1, "Ray, 2 workers": 2}
 MARK = "IMAGE_SEARCH_BENCHMARK"
+_DECODER = "image_search.images.worker"
 _TICKS = os.sysconf("SC_CLK_TCK")
 
 
@@ -72,6 +74,7 @@ def one(folder: str, workers: int, model: str, block: int) -> None:
             "done": done,
             "wall": time.monotonic() - began,
             "cpu": cpu_seconds(there),
+            "own": cpu_seconds({pid: line for pid, line in there.items() if not workers or "ray::MapWorker" in line or _DECODER in line}),
             "driver": megabytes(os.getpid()),
             "worker": max(memory, default=0.0),
         }
@@ -86,7 +89,7 @@ def one(folder: str, workers: int, model: str, block: int) -> None:
         report = embed_dataset(
             folder,
             out=out,
-            model=WaitingModel() if model == "wait" else model,
+            model=WaitingModel(float(model.partition(":")[2])) if model.startswith("wait:") else model,
             cluster="auto" if workers else None,
             jobs=1,
             block_images=block,
@@ -105,7 +108,8 @@ def measured(folder: Path, workers: int, model: str, block: int) -> dict[str, An
     quarter = next(line for line in lines if line["done"] >= last["done"] / 4)
     pictures = last["done"] - quarter["done"]
     return {
-        "cpu_ms": 1000 * (last["cpu"] - quarter["cpu"]) / pictures,
+        "cpu_ms": 1000 * (last["own"] - quarter["own"]) / pictures,
+        "rays": (last["cpu"] - last["own"] - quarter["cpu"] + quarter["own"]) / (last["wall"] - quarter["wall"]),
         "seconds": (last["wall"] - quarter["wall"]) / pictures * 1000,
         "start_cpu": quarter["cpu"] - (last["cpu"] - quarter["cpu"]) / pictures * quarter["done"],
         "driver": (quarter["driver"], last["driver"]),
@@ -136,8 +140,8 @@ def main() -> None:
     if asked.one is not None:
         one(str(asked.folder), asked.one, asked.model, asked.block)
         return
-    print("| variant | CPU ms a picture | of plain | ms a picture | CPU s of the start | driver, MB | worker, MB |")
-    print("|---|---|---|---|---|---|---|")
+    print("| variant | CPU ms a picture | of plain | Ray's own, of a core | ms a picture | CPU s of the start | driver, MB | worker, MB |")
+    print("|---|---|---|---|---|---|---|---|")
     with tempfile.TemporaryDirectory() as place:
         linked(asked.folder, Path(place), asked.pictures)
         plain = None
@@ -145,7 +149,8 @@ def main() -> None:
             found = measured(Path(place), workers, asked.model, asked.block)
             plain = plain or found["cpu_ms"]
             memory = [f"{low:.0f} → {high:.0f}" for low, high in (found["driver"], found["worker"])]
-            figures = [f"{found['cpu_ms']:.1f}", f"{found['cpu_ms'] / plain:.2f}", f"{found['seconds']:.1f}", f"{found['start_cpu']:.1f}"]
+            shares = f"{found['cpu_ms'] / plain:.2f}", f"{found['rays']:.2f}"
+            figures = [f"{found['cpu_ms']:.1f}", *shares, f"{found['seconds']:.1f}", f"{found['start_cpu']:.1f}"]
             print(f"| {name} | {' | '.join([*figures, *memory])} |", flush=True)
 
 

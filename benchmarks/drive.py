@@ -15,6 +15,29 @@ from typing import Any  # noqa: E402
 from .stages import Stages  # noqa: E402
 
 MODEL = "model"
+# Words and the functions whose time they stand for. Those of `index` are imported when they are called.
+INDEX = (
+    ("walk, compare with the catalog", "image_search.index.plan:make_plan"),
+    ("commit", "image_search.index.run:_Run.commit"),
+    ("closeness sample", "image_search.search.closeness:renew"),
+    ("store", "image_search.stores.sync:bring_up_to_date"),
+)
+SEARCH = (
+    ("open the library", "image_search.engine:ImageSearchEngine._open"),
+    ("query: start and ask the decoder", "image_search.search.query:QueryReader.read"),
+    ("read the vectors", "image_search.library.vectors:Vectors.refresh"),
+    ("compare", "image_search.search.search:Searcher._compare"),
+    ("the rest of the search: files, closeness", "image_search.engine:ImageSearchEngine.search"),
+)
+ASK = (
+    ("read the query's vector", "image_search.search.query:QueryReader.read"),
+    ("is the store still right", "image_search.search.search:Searcher._ready_store"),
+    ("are the vectors still right", "image_search.library.vectors:Vectors.refresh"),
+    ("compare", "image_search.search.search:Searcher._compare"),
+    ("Chroma", "image_search.stores.chroma:ChromaStore.query"),
+    ("look up the files", "image_search.library.reading:Reader._files"),
+    ("the rest: closeness, matches", "image_search.engine:ImageSearchEngine.search"),
+)
 
 
 def children() -> float:
@@ -44,12 +67,7 @@ def index(folder: str, library: str, model: str, runtime: str, jobs: str) -> dic
 
     stages = Stages()
     _watch_model(stages)
-    for words, place in (
-        ("walk, compare with the catalog", "image_search.engine:make_plan"),
-        ("commit", "image_search.index.run:_Run.commit"),
-        ("closeness sample", "image_search.search.closeness:renew"),
-        ("store", "image_search.stores.sync:bring_up_to_date"),
-    ):
+    for words, place in INDEX:
         stages.watch(words, place)
     stages.watch("a new library: 8 canonical pictures", "image_search.library.model:LibraryModel.create_library", whole=True)
     began, imported = time.monotonic(), time.process_time()
@@ -68,13 +86,7 @@ def search(picture: str, library: str) -> dict[str, Any]:
     from image_search.cli import app as cli
 
     _watch_model(stages)
-    for words, place in (
-        ("open the library", "image_search.engine:ImageSearchEngine._open"),
-        ("query: start and ask the decoder", "image_search.search.query:QueryReader.read"),
-        ("read the vectors", "image_search.library.vectors:Vectors.refresh"),
-        ("compare", "image_search.search.search:top_k"),
-        ("the rest of the search: files, closeness", "image_search.engine:ImageSearchEngine.search"),
-    ):
+    for words, place in SEARCH:
         stages.watch(words, place)
     imported = time.process_time()
     out, sys.stdout = sys.stdout, open(os.devnull, "w")  # noqa: SIM115
@@ -92,15 +104,7 @@ def ask(library: str, how: str, images: str, times: str) -> dict[str, Any]:
     from image_search import ImageSearchEngine
 
     stages = Stages()
-    for words, place in (
-        ("read the query's vector", "image_search.search.query:QueryReader.read"),
-        ("is the store still right", "image_search.search.search:Searcher._ready_store"),
-        ("are the vectors still right", "image_search.library.vectors:Vectors.refresh"),
-        ("compare", "image_search.search.search:top_k"),
-        ("Chroma", "image_search.stores.chroma:ChromaStore.query"),
-        ("look up the files", "image_search.library.reading:Reader._files"),
-        ("the rest: closeness, matches", "image_search.engine:ImageSearchEngine.search"),
-    ):
+    for words, place in ASK:
         stages.watch(words, place)
     count = int(times)
     with ImageSearchEngine(library) as engine:

@@ -7,12 +7,13 @@ import time
 from image_search.testing import QuickModel
 from image_search.types import Float32, UInt8
 
-MILLISECONDS = 20
-
 
 class WaitingModel(QuickModel):
-    """20 ms a picture, of which the processor has nothing to do."""
+    """So many milliseconds a picture, in which the processor has nothing to do."""
+
+    def __init__(self, milliseconds: float) -> None:
+        self.milliseconds = milliseconds
 
     def embed(self, pixels: UInt8) -> Float32:
-        time.sleep(MILLISECONDS / 1000 * len(pixels))
+        time.sleep(self.milliseconds / 1000 * len(pixels))
         return super().embed(pixels)

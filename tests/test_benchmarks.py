@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import importlib
 import json
 import subprocess
 import sys
@@ -17,7 +19,7 @@ if not (ROOT / "benchmarks").is_dir():
 sys.path.insert(0, str(ROOT))
 
 from benchmarks import __main__ as command  # noqa: E402
-from benchmarks import clock, library, stages  # noqa: E402
+from benchmarks import clock, drive, library, stages  # noqa: E402
 from benchmarks.report import Row, Table, as_json, markdown, read, verdict  # noqa: E402
 
 from image_search import ImageSearchEngine  # noqa: E402
@@ -48,6 +50,17 @@ def test_a_report_comes_back_as_it_was_and_shows_ratios_and_shares() -> None:
 
 def test_every_section_is_there() -> None:
     assert all(callable(command.section(name)) for name in command.SECTIONS)
+
+
+@pytest.mark.parametrize("place", [place for part in (drive.INDEX, drive.SEARCH, drive.ASK) for _, place in part])
+def test_what_is_timed_is_there(place: str) -> None:
+    module, _, name = place.partition(":")
+    assert callable(functools.reduce(getattr, name.split("."), importlib.import_module(module)))
+
+
+@pytest.mark.parametrize("module", sorted(path.stem for path in (ROOT / "benchmarks").glob("[!_]*.py")))
+def test_every_file_finds_what_it_imports(module: str) -> None:
+    importlib.import_module(f"benchmarks.{module}")
 
 
 def test_variants_run_in_turn_and_the_first_round_does_not_count() -> None:
@@ -98,7 +111,9 @@ def test_a_library_that_is_made_up_is_one(tmp_path: Path) -> None:
 def test_the_paths_that_are_timed_are_the_programs(tmp_path: Path) -> None:
     """A renamed function fails here, and what the stages name is nearly all there is."""
     fill(tmp_path / "files", 12)
-    home = str(tmp_path / "library")
+    home, with_store = str(tmp_path / "library"), str(tmp_path / "with store")
+    with ImageSearchEngine(with_store, model="mini", store="chroma") as engine:
+        engine.index(tmp_path / "files")
 
     def driven(*words: str) -> dict[str, object]:
         ended = subprocess.run([sys.executable, "-m", "benchmarks.drive", *words], cwd=ROOT, capture_output=True, text=True, check=True)
@@ -108,8 +123,8 @@ def test_the_paths_that_are_timed_are_the_programs(tmp_path: Path) -> None:
     for found in (
         driven("index", str(tmp_path / "files"), home, "mini", "", "1"),
         driven("search", str(next((tmp_path / "files").rglob("*.*"))), home),
-        driven("ask", home, "store", "12", "20"),
         driven("ask", home, "exact", "12", "20"),
+        driven("ask", with_store, "store", "12", "20"),
     ):
         parts = found["stages"]
         assert isinstance(parts, dict) and min(parts.values()) >= -1e-3

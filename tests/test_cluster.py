@@ -218,6 +218,27 @@ print("embedded", report.embedded, flush=True)
 """
 
 
+def test_a_cluster_that_loses_its_machines_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One machine of one CPU is left, and a worker needs two: Ray Data would wait for the other for ever."""
+    monkeypatch.setattr(room, "CLUSTER_ROOM_SECONDS", 0.2)
+    never = threading.Event()
+
+    class Small:
+        @staticmethod
+        def nodes() -> list[dict[str, Any]]:
+            return [{"Alive": True, "Resources": {"CPU": 1.0}}, {"Alive": False, "Resources": {"CPU": 8.0}}]
+
+    def results() -> Iterator[Any]:
+        yield "the first"
+        never.wait(20)
+
+    found = room.Cluster(Small(), 9, 0, 8, afar=False)._while_there_is_room(results(), 2, 0)
+    assert next(found) == "the first"
+    with pytest.raises(ClusterError, match="lost every machine"):
+        next(found)
+    never.set()
+
+
 def test_two_nodes_make_what_one_process_makes(cluster: Any, pictures: Path, undisturbed: list[Any], tmp_path: Path, home: Path) -> None:
     seen: list[tuple[int, int, int]] = []
     report = embed(pictures, tmp_path / "out", progress=lambda *told: seen.append(told))

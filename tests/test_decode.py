@@ -520,6 +520,17 @@ def test_known_content_is_not_decoded(decoded: Callable[[], int], tmp_path: Path
     assert decoded() == 2
 
 
+@pytest.mark.parametrize(("seconds", "processes"), [(1e6, 1), (0.0, 2)])
+def test_another_process_decodes_too_where_waiting_costs_more(
+    seconds: float, processes: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("image_search.images.pool.DECODER_PAYS_SECONDS", seconds)
+    paths = write_all(tmp_path, {f"{n}.jpg": marked(str(n)) for n in range(20)})
+    with DecodePool(2, SQUARE) as pool:
+        assert {path for path, _ in pool.decode_each(paths)} == set(paths)
+        assert len(pool._jobs.all) == processes  # type: ignore[attr-defined]
+
+
 def test_what_known_raises_reaches_the_caller_and_the_pool_lives_on(pool: DecodePool, tmp_path: Path) -> None:
     path = write_all(tmp_path, {"a.png": encoded(PLAIN, "PNG")})[0]
 

@@ -18,7 +18,7 @@ from nbclient import NotebookClient
 from pictures import fill, picture
 from PIL import Image
 
-from image_search import SkipReason, config
+from image_search import ImageSearchEngine, SkipReason, config
 from image_search.cli import app as cli
 from image_search.models import MODELS
 from image_search.search.closeness import sample
@@ -121,6 +121,8 @@ def printed(code: str) -> str:
 def test_python_snippets_run(user: Path, in_process: None) -> None:
     (readme,), (guide,) = blocks(READMES[0], "python"), blocks(GUIDES[0], "python")
     assert re.match(r"1 \w+ 0\.\d+ /", printed(readme))
+    with ImageSearchEngine("photos.library", store="chroma") as engine:
+        engine.rebuild()
     assert re.match(r"61 .*'name': 'circle'", printed(guide))
 
 

@@ -100,7 +100,7 @@ def file_of(module: Path) -> Path | None:
         ("rawpy", "images/raw.py"),
         ("watchfiles", "index/watch.py"),
         ("pyarrow", "dataset/arrow.py"),
-        ("ray", "cluster/ray.py"),
+        ("ray", "cluster/"),
         ("pillow_jxl", "images/jxl.py"),
         ("click", "cli/"),
         ("uvicorn", "web/"),

@@ -34,7 +34,7 @@ def test_everything_is_found_and_finds_itself(engine: ImageSearchEngine, photos:
 
 
 def test_a_second_run_does_nothing_and_needs_no_model(photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    with quick_engine(tmp_path / "library", store=None) as engine:
+    with quick_engine(tmp_path / "library", store="chroma") as engine:
         engine.index(photos)
 
     def must_not(*args: object, **options: object) -> None:
@@ -222,7 +222,7 @@ def test_hidden_thumbnail_and_excluded_folders_and_links(engine: ImageSearchEngi
 
 
 def test_names_of_any_kind(tmp_path: Path) -> None:
-    with quick_engine(tmp_path / "library", store=None) as engine:  # with Chroma: it takes them, too
+    with quick_engine(tmp_path / "library", store="chroma") as engine:  # with Chroma: it takes them, too
         _any_name(engine, tmp_path)
 
 
@@ -411,17 +411,17 @@ def test_vectors_are_unit_and_the_same_in_the_catalog_and_from_embed(engine: Ima
 def test_a_restored_backup_is_not_taken_for_the_catalog_of_the_store(photos: Path, tmp_path: Path) -> None:
     """The catalog goes back in time and then as many commits forward: the store must not answer for it, nor be patched up to it."""
     library = tmp_path / "library"
-    with quick_engine(library, store=None) as engine:
+    with quick_engine(library, store="chroma") as engine:
         engine.index(photos)
     backup = (library / "catalog.sqlite").read_bytes()
     fill(photos, 1, first=50)
-    with quick_engine(library, store=None) as engine:
+    with quick_engine(library, store="chroma") as engine:
         engine.index(photos)
     (library / "catalog.sqlite").write_bytes(backup)
     for path in photos.rglob("50.png"):
         path.unlink()
     fill(photos, 1, first=60)
-    with quick_engine(library, store=None) as engine:
+    with quick_engine(library, store="chroma") as engine:
         engine.index(photos)
         assert engine.status()["store_ready"]
         by_store = {m.path for m in engine.search("id:1", 100, how="store")}

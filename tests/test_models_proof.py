@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 
 from image_search import ImageSearchEngine, errors
+from image_search.library import model as library_model
 from image_search.models import RUNTIMES, canonical_vectors, load_model, proof, prove, remember, resolve
 from image_search.models import onnx as onnx_runtime
 from image_search.types import Embedder, Float32, UInt8
@@ -117,6 +118,29 @@ def test_a_memory_that_is_lost_or_cannot_be_kept_costs_a_proof_and_nothing_else(
         prove(mini, canonical, mini.fingerprint)
         prove(mini, canonical, mini.fingerprint)
         assert mini.pictures == before + 16
+
+
+def test_what_a_model_drew_here_is_not_drawn_again_for_the_next_library(
+    own_home: Path, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And what is damaged of it, or was drawn elsewhere, is drawn anew."""
+    drawn: list[int] = []
+    canonical = proof.canonical_vectors
+    monkeypatch.setattr(library_model, "canonical_vectors", lambda model: (drawn.append(1), canonical(model))[1])
+
+    def made(name: str) -> bytes:
+        with ImageSearchEngine(tmp_path / name, model="mini", store="exact", jobs=1) as engine:
+            engine.index(photos / "circle")
+            return engine._open().reader.canonical.tobytes()
+
+    first = made("first")
+    assert made("second") == first and len(drawn) == 1
+    (kept,) = [path for path in own_home.rglob("proofs/*") if path.stat().st_size]
+    kept.write_bytes(kept.read_bytes()[:-1] + b"\0")
+    assert made("third") == first and len(drawn) == 2
+    assert made("fourth") == first and len(drawn) == 2
+    monkeypatch.setattr(proof, "_processor", lambda runtime: ["another"])
+    assert made("fifth") == first and len(drawn) == 3
 
 
 # The others prove alike, by `prove`, which the tests above ask on each of them; five engines on openvino take 3 CPU s.

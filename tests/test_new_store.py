@@ -14,6 +14,7 @@ import pytest
 import toystores
 from pictures import fill, picture
 
+import image_search.stores.library_store
 from image_search import ImageSearchEngine
 from image_search.advice import told
 from image_search.cli.console import in_shell
@@ -214,3 +215,32 @@ def test_a_store_that_is_not_installed_costs_nothing_but_itself(opened: Opened, 
         assert len(engine.search(QUERY, 100)) == 12
         refuses(engine, "there is no store yet")
     assert 'the store toy needs toy, which is not installed. Install it with: pip install "ai-image-search-engine[toys]"' in lines[0]
+
+
+def test_a_store_that_nobody_named_is_kept_where_it_would_be_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Below that no run imports Chroma, and the library holds nothing of it; a library that has a store keeps it."""
+    photos, library = tmp_path / "photos", tmp_path / "library"
+    fill(photos, 2)
+    with quick_engine(library, store=None) as engine:
+        engine.index(photos)
+        status = engine.status()
+        assert (status["store"], status["store_ready"]) == ("chroma", False)
+        assert status["store_note"] == "a store is kept from 100,000 images on, or where you name one"
+        assert not (library / "store").exists()
+        fill(photos, 1, first=10)
+        monkeypatch.setattr(image_search.stores.library_store, "STORE_PAYS_FROM", 7)
+        engine.index(photos)
+        assert engine.status()["store_ready"], "it has grown"
+        monkeypatch.setattr(image_search.stores.library_store, "STORE_PAYS_FROM", 100)
+        fill(photos, 1, first=20)
+        engine.index(photos)
+        assert engine.status()["store_ready"], "it is there: it follows"
+
+
+def test_rebuild_makes_one_of_any_size(tmp_path: Path) -> None:
+    fill(tmp_path / "photos", 1)
+    with quick_engine(tmp_path / "library", store=None) as engine:
+        engine.index(tmp_path / "photos")
+        assert not engine.status()["store_ready"]
+        assert engine.rebuild() == 3
+        assert engine.status()["store_ready"]

@@ -736,7 +736,7 @@ def test_a_server_that_is_gone_is_one_line(chroma_server: str, tmp_path: Path, m
 
 
 def test_a_rebuild_that_fails_leaves_the_store_as_it_was(tmp_path: Path, photos: Path) -> None:
-    with ImageSearchEngine(tmp_path / "library", model="mini", jobs=1, notify=lambda line: None) as engine:
+    with ImageSearchEngine(tmp_path / "library", model="mini", store="chroma", jobs=1, notify=lambda line: None) as engine:
         engine.index(photos)
     with ImageSearchEngine(tmp_path / "library", store="chroma:http://127.0.0.1:1") as engine, pytest.raises(StoreError):
         engine.rebuild()

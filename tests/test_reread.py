@@ -60,7 +60,7 @@ def vectors(library: Path) -> dict[bytes, tuple[bytes, int]]:
 
 @pytest.fixture
 def library(tmp_path: Path, mixed: Path) -> Iterator[Path]:
-    with quick_engine(tmp_path / "library", store=None) as engine:
+    with quick_engine(tmp_path / "library", store="chroma") as engine:
         engine.index(mixed)
     yield tmp_path / "library"
 
@@ -78,7 +78,7 @@ def test_older_vectors_stay_and_are_counted(library: Path, mixed: Path, newer: C
 def test_reread_renews_these_and_no_others(library: Path, mixed: Path, newer: Callable[[], None]) -> None:
     before = vectors(library)
     newer()
-    with quick_engine(library, store=None) as engine:
+    with quick_engine(library, store="chroma") as engine:
         report = engine.index(mixed, reread=True)
         assert (report.renewed, report.embedded, report.unchanged, report.added, report.outdated) == (12, 12, 16, 0, {})
         after = vectors(library)
@@ -102,7 +102,7 @@ def test_copies_in_a_folder_that_is_not_looked_at_are_renewed_with_them(
     shutil.copytree(mixed / "circle", other)
     fill(other, 15, first=200, suffix=".bmp")  # so many that the store is brought up to date, not rebuilt
     newer()
-    with quick_engine(library, store=None) as engine:
+    with quick_engine(library, store="chroma") as engine:
         engine.index(other)
         assert engine.search(picture("circle", 0), 3)[0].similarity < 0.999  # all vectors are in memory now
         engine.index(mixed, reread=True)

@@ -17,6 +17,7 @@ from PIL import Image
 
 import image_search.embedding
 import image_search.engine
+import image_search.library.vectors
 import image_search.search.search
 import image_search.testing
 from image_search import (
@@ -349,7 +350,7 @@ def test_matches_are_a_sequence_that_shows_itself(big: ImageSearchEngine, tmp_pa
 
 def test_the_store_and_exact_search_agree(tmp_path: Path) -> None:
     fill(tmp_path / "photos", 20)
-    with quick_engine(tmp_path / "library", store=None) as engine:
+    with quick_engine(tmp_path / "library", store="chroma") as engine:
         engine.index(tmp_path / "photos")
         for number in range(10):
             query = picture("square", 200 + number)
@@ -442,6 +443,28 @@ def test_a_library_that_is_replaced_while_it_is_open_is_opened_again(tmp_path: P
         (tmp_path / "library" / "catalog.sqlite").unlink()
         with pytest.raises(LibraryNotFoundError):
             engine.search("id:1")
+
+
+def test_one_picture_that_changes_again_and_again_is_all_that_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where no row carries the generation any more that was read last. A backup in its place is read as a whole."""
+    fill(tmp_path / "photos", 4)
+    read: list[int] = []
+    real = image_search.library.vectors._read_vectors
+
+    def counted(catalog: object, contents: np.ndarray, into: np.ndarray) -> None:
+        read.append(len(contents))
+        real(catalog, contents, into)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(image_search.library.vectors, "_read_vectors", counted)
+    with quick_engine(tmp_path / "library") as engine:
+        engine.index(tmp_path / "photos")
+        assert len(engine.search("id:1", 100)) == 12
+        for number in range(3):
+            picture("stripes", 700 + number).save(tmp_path / "photos" / "circle" / "0.png")
+            engine.index(tmp_path / "photos")
+            read.clear()
+            assert engine.search(tmp_path / "photos" / "circle" / "0.png", 1)[0].identical
+            assert read == [1]
 
 
 def test_small_things_are_no_surprise(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -201,6 +202,11 @@ def test_a_view_is_to_find_the_whole_picture_it_was_made_from(work: Path) -> Non
     assert float(run.losses(rows, crops, torch.nn.functional.pad(apart, (0, run.config.dim - 4)))["pair"]) < 1e-6
     swapped = apart[[2, 1, 0, 3, 4, 5, 6, 7]]  # the whole picture looks like a neighbour
     assert float(run.losses(rows, crops, torch.nn.functional.pad(swapped, (0, run.config.dim - 4)))["pair"]) > 5
+
+
+@pytest.mark.parametrize("module", sorted(path.stem for path in (ROOT / "training").glob("[!_]*.py")))
+def test_every_file_finds_what_it_imports(module: str) -> None:
+    importlib.import_module(f"training.{module}")
 
 
 def test_every_run_in_the_repository_can_be_read() -> None:

@@ -361,7 +361,7 @@ def test_indexing_an_allowed_folder_with_progress(tmp_path: Path) -> None:
 
 def test_a_store_that_became_ready_is_said_to_be(tmp_path: Path) -> None:
     folder = fill(tmp_path / "new", 1)
-    with serving(tmp_path / "library", folders=[folder]) as server:
+    with serving(tmp_path / "library", folders=[folder], store="chroma") as server:
         client = Client(server)
         refresh = server.engine._refresh_store
 

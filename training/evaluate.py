@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageEnhance, ImageOps
 
-from image_search.evaluate.distortions import COPIES, Change, jpeg
+from image_search.evaluate.distortions import DISTORTIONS, Distortion, jpeg
 from image_search.evaluate.metrics import copies_found, leave_one_out
 
 SETS = ("tinyimagenet", "clothing", "grocery", "scenes")
@@ -76,11 +76,11 @@ def scaled(picture: Image.Image, share: float) -> Image.Image:
     return picture.resize((max(1, round(picture.width * share)), max(1, round(picture.height * share))), Image.Resampling.BILINEAR)
 
 
-HARDER: dict[str, Change] = {  # told beside the others, not part of the mean
+HARDER: dict[str, Distortion] = {  # told beside the others, not part of the mean
     "rotate 30°": lambda p, dice: p.rotate(30, Image.Resampling.BILINEAR),
     "padded": lambda p, dice: ImageOps.pad(p, (int(max(p.size) * 1.4),) * 2, color=(255, 255, 255)),
 }
-SAME: dict[str, tuple[float, Change]] = {  # least median cosine asked for
+SAME: dict[str, tuple[float, Distortion]] = {  # least median cosine asked for
     "JPEG q30": (0.9, lambda p, dice: jpeg(p, 30)),
     "30 % size": (0.9, lambda p, dice: scaled(p, 0.3)),
     "brightness -20 %": (0.9, lambda p, dice: ImageEnhance.Brightness(p).enhance(0.8)),
@@ -105,10 +105,10 @@ def measure(model: Path, folder: Path, side: int, every: int = 1, threads: int =
     library = dice.permutation(len(photos))[:_LIBRARY]
     copied = library[: _COPIED // every]
     rates = {}
-    for name, change in (COPIES | HARDER).items():
+    for name, change in (DISTORTIONS | HARDER).items():
         changed = embed_all(embed, (change(opened(photos[i]), np.random.default_rng(int(i))) for i in copied))
         rates[name] = round(copies_found(changed, both[library], np.arange(len(copied))), 4)
-    found["copies"] = {"mean": round(float(np.mean([rates[name] for name in COPIES])), 4)} | rates
+    found["copies"] = {"mean": round(float(np.mean([rates[name] for name in DISTORTIONS])), 4)} | rates
     some = dice.permutation(len(lists["clothing"]))[: _COPIED // every]
     same = {}
     for name, (_, change) in SAME.items():

@@ -16,9 +16,9 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-from image_search.metrics import leave_one_out
 from PIL import Image
 
+from image_search.evaluate.metrics import leave_one_out
 from training import data, looks, teachers
 from training.evaluate import embed_all, open_model
 

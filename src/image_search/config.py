@@ -62,6 +62,7 @@ PASSED_BY_ENTRIES = (
     10_000  # of a folder that is passed by, looked through to count its pictures: .05 s on a disk, some seconds on a network
 )
 
+DECODER_PAYS_SECONDS = 0.2  # of waiting for pictures, before another process decodes, too: what one costs to start (.1 CPU s), and a little
 PREFETCH = 64  # decoded pictures that may wait for the model: ~10 MB, more than one model call uses up
 WORKER_START_SECONDS = 60.0  # a worker needs 0.1 CPU s to start; a busy machine much longer
 WORKER_CLOSE_SECONDS = 1.0  # an idle worker leaves within milliseconds of its input's end
@@ -167,7 +168,7 @@ MILVUS_LOOK_SECONDS = 1.0  # between two looks whether the index is ready
 MILVUS_DELETED_SECONDS = 60.0  # after a deletion every question waits until the server has seen it (.2 s)
 MILVUS_QUIET_LOOKS = 3  # at which no row is pending, until the index is believed to be ready
 MILVUS_BUILD_SECONDS = 3600.0  # an index that makes no step for so long is given up: a segment of 600,000 vectors is one step
-STORE_PAYS_FROM = 100_000  # images: an exact search takes 6 CPU ms there, Chroma 2.5 and 290 MB more; and exact is never wrong
+STORE_PAYS_FROM = 100_000  # images: an exact search takes 2.7 CPU ms there, Chroma 2.5 and 290 MB more; below it none is kept unless named
 STORE_ASK_AGAIN_SECONDS = 10.0  # after a store said no: verifying it reads all of it (.2 s at 100,000 images)
 EACH_BATCH = 64  # queries that are compared with the library at once: 26 MB of scores at 100,000 images
 EACH_SECONDS = 0.5  # that the first of them waits for others

@@ -45,8 +45,8 @@ class ImageSearchEngine(LibraryVerbs):
             new library the best that is on this machine. A library keeps its model for life. Or a model of your own, loaded: an
             object that keeps `types.Embedder`. Its fingerprint names it; whoever made it closes it, `close()` does not.
         runtime: "onnx", "openvino" or "torch" (see `models.load_model`); None: what suits the model.
-        store: "chroma" or "chroma:http://host:port"; None: the one the library had last. Of a collection that stands alone
-            ("milvus:http://host:port/NAME", "milvus:FILE.db") this is its name, and there is no `library`: it is asked like one.
+        store: "chroma", "chroma:http://host:port" or "exact"; None: the one it had last, else Chroma from 100,000 images on. Of a
+            collection that stands alone ("milvus:http://host:port/NAME", "milvus:FILE.db") its name; then there is no `library`.
         jobs: decode workers and model threads; None: one for each CPU.
         allow_private_urls: queries may be fetched from this machine and local networks.
         max_megapixels, max_megabytes: what is larger is refused; None: 200 megapixels; of bytes and addresses 50, and 20 megabytes.

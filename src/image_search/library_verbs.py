@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, cast
 from . import given
 from .advice import Advice, Verb
 from .answering import AnsweringLibrary
-from .config import MOST_NEIGHBOURS
+from .config import MOST_NEIGHBOURS, STORE_PAYS_FROM
 from .errors import SALVAGE, LibraryDamagedError, UsageError
 from .library.model import WORDS
 from .library.reading import Reader
@@ -46,6 +46,8 @@ class LibraryVerbs(AnsweringLibrary):
         with self._store.replica(reader) as replica:
             ready = replica.verified_generation() == reader.generation
             why = "" if ready else replica.why or "the library has changed since"
+        if not self._store.needed(reader):
+            why = f"a store is kept from {STORE_PAYS_FROM:,} images on, or where you name one"
         return {
             "library": str(self.library),
             **reader.facts(),

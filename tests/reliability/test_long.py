@@ -146,8 +146,8 @@ def test_skipped_files_and_copies_cost_no_memory(tmp_path: Path) -> None:
 def test_a_run_needs_few_handles_and_leaves_nothing(tmp_path: Path, own_home: Path) -> None:
     """Nothing in the library, among temporary files (`watched` looks) or in the user's folders but our own secret and proof."""
     many(tmp_path / "photos", 40)
-    watched(tmp_path, "index", tmp_path / "photos", "--library", tmp_path / "library", "--model", "mini")
+    watched(tmp_path, "index", tmp_path / "photos", "--library", tmp_path / "library", "--model", "mini", "--store", "chroma")
     assert leftovers(tmp_path / "library") == []
     left = [path for path in own_home.rglob("*") if path.is_file()]
     assert {str(path.parent.relative_to(own_home)) for path in left} == {"data/image-search", "cache/image-search/proofs"}
-    assert sorted(path.stat().st_size for path in left) == [0, 32]  # that mini was proved here; the secret
+    assert sorted(path.stat().st_size for path in left) == [0, 32, 32 + 8 * 4 * 256]  # that mini was proved here; the secret; its vectors

@@ -87,7 +87,8 @@ def interrupted(photos: Path, library: Path, number: int, where: str, wait: floa
     mark = uuid.uuid4().hex
     temporary = library.parent / "tmp"
     temporary.mkdir(exist_ok=True)
-    run = [sys.executable, "-c", PROGRAM.format(here=str(HERE)), where, "index", str(photos), "--library", str(library), "--jobs", "2"]
+    options = ["--library", str(library), "--jobs", "2", "--store", "chroma"]
+    run = [sys.executable, "-c", PROGRAM.format(here=str(HERE)), where, "index", str(photos), *options]
     environment = os.environ | {MARK: mark, "TMPDIR": str(temporary)}
     with subprocess.Popen(run, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment) as process:
         assert process.stdout is not None

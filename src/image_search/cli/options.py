@@ -80,7 +80,9 @@ model_option = click.option(
     help="A name from `image-search models`, a Hugging Face id or a folder; auto: the library's own, at first the best one here.",
 )
 runtime_option = click.option("--runtime", metavar="NAME", help=f"What runs the model: {RUNTIMES}. Default: what suits the model.")
-store_option = click.option("--store", metavar="NAME", help=f"The vector store: {STORES}. Default: as before; chroma for a new library.")
+store_option = click.option(
+    "--store", metavar="NAME", help=f"The vector store: {STORES}. Default: as before; else chroma from 100,000 images on."
+)
 jobs_option = click.option(
     "--jobs",
     type=click.IntRange(min=1),

@@ -93,5 +93,5 @@ def _store(facts: dict[str, Any]) -> str:
         return f"{facts['images']:,} rows, index {facts['index']}: {words(facts['store_note']) or 'ready'}"
     if facts["store"] == "exact":
         return "exact: none is kept, every search compares with every image"
-    ready = "ready" if facts["store_ready"] else f"not ready, exact search answers ({words(facts['store_note'])})"
+    ready = "ready" if facts["store_ready"] else f"exact search answers ({words(facts['store_note'])})"
     return f"{facts['store']}: {ready}"

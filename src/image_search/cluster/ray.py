@@ -1,8 +1,6 @@
-"""Blocks made by a Ray cluster, or by a Ray of this machine: the only file that knows Ray.
+"""A Ray cluster, or a Ray of this machine, and what it is asked: is there room, make these blocks.
 
-Ray Data does what would otherwise be written by hand: a pool of actors that grows to what the cluster has, no more blocks on their way
-than these can take, new actors for those that died, and what they had in work given to others. What travels is a block's name and its
-counts; lists and vectors are read and written by the actors themselves. Jobs go in by the thousand, so that the driver's memory is flat.
+Jobs go in by the thousand, so that the driver's memory is flat. What runs in the cluster stands in `pipeline.py`.
 
 Nothing is told to anybody: Ray's usage statistics are off, and a Ray that is started here listens on this machine only, with a secret of
 its own, its files in a folder that goes with it.
@@ -13,7 +11,6 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
-import pickle
 import queue
 import secrets
 import shutil
@@ -37,8 +34,9 @@ from ..config import (
     available_cpus,
 )
 from ..dataset.growing import Job
-from ..dataset.work import Made, Order, Worker
-from ..errors import ClusterError, ImageSearchError, MissingExtraError, in_words
+from ..dataset.work import Made, Order
+from ..errors import ClusterError, MissingExtraError, in_words
+from .pipeline import program_version, wave, wave_from_afar
 
 __all__ = ["Cluster", "connected"]
 
@@ -79,14 +77,47 @@ class Cluster:
         for start in range(0, len(jobs), MANIFEST_BLOCKS):
             part = jobs[start : start + MANIFEST_BLOCKS]
             try:
-                yield from (_wave_from_afar if self.afar else _wave)(self.ray, order, part, cpus, gpus, most)
+                results = (wave_from_afar if self.afar else wave)(self.ray, order, part, cpus, gpus, most)
+                yield from self._while_there_is_room(results, cpus, gpus)
             except (self.ray.exceptions.RayError, RuntimeError, ConnectionError) as error:
-                hint = "index again: it goes on where it stopped"
-                raise ClusterError(f"the cluster gave up ({in_words(error)[:300]})", hint=hint) from error
+                raise _gave_up(error) from error
+
+    def _while_there_is_room(self, results: Iterator[Made], cpus: int, gpus: int) -> Iterator[Made]:
+        """These results. ClusterError: for a minute none came, and no machine that is left is large enough: Ray would wait for ever."""
+        came: queue.SimpleQueue[Made | BaseException | None] = queue.SimpleQueue()
+        left = threading.Event()
+
+        def pull() -> None:
+            try:
+                for made in results:
+                    came.put(made)
+                    if left.is_set():
+                        break
+                came.put(None)
+            except BaseException as error:
+                came.put(error)
+
+        threading.Thread(target=pull, name="results", daemon=True).start()
+        try:
+            while True:
+                try:
+                    made = came.get(timeout=CLUSTER_ROOM_SECONDS)
+                except queue.Empty:
+                    if not any(node.get("CPU", 0) >= cpus and node.get("GPU", 0) >= gpus for node in _nodes(self.ray)):
+                        hint = "index again when it is back: it goes on where it stopped"
+                        raise ClusterError("the cluster has lost every machine that a worker fits on", hint=hint) from None
+                    continue
+                if isinstance(made, BaseException):
+                    raise made
+                if made is None:
+                    return
+                yield made
+        finally:
+            left.set()
 
     def _find_room(self, cpus: int, gpus: int) -> None:
         """One task of an actor's size is run first: where it has no room, Ray would wait for ever. It says which program it found."""
-        task = self.ray.remote(num_cpus=cpus, num_gpus=gpus, max_retries=0)(_version).remote()
+        task = self.ray.remote(num_cpus=cpus, num_gpus=gpus, max_retries=0)(program_version).remote()
         done, _ = self.ray.wait([task], timeout=CLUSTER_ROOM_SECONDS)
         if not done:
             self.ray.cancel(task, force=True)
@@ -100,93 +131,17 @@ class Cluster:
         try:
             there = self.ray.get(task)
         except self.ray.exceptions.RayError as error:
+            said = in_words(error)
+            if "No module named" not in said and "import" not in said:
+                raise _gave_up(error) from error
             hint = "install it on every machine of the cluster, the same version as here, with the extra [ray]"
-            raise ClusterError(f"this program does not run on the cluster ({in_words(error)[-200:]})", hint=hint) from error
-        if there != (here := _version()):
+            raise ClusterError(f"this program is not on the cluster's machines ({said[-200:]})", hint=hint) from error
+        if there != (here := program_version()):
             raise ClusterError(f"the cluster has version {there} of this program, here is {here}", hint="install the same everywhere")
 
 
-def _wave(ray: Any, order: Order, jobs: Sequence[Job], cpus: int, gpus: int, most: int) -> Iterator[Made]:
-    """Some blocks by Ray Data: each is a row of its own, so that its end is told when it ends."""
-    context = ray.data.DataContext.get_current()
-    context.enable_progress_bars = False  # ours shows pictures
-    context.print_on_execution_start = False
-    logging.getLogger("ray.data").setLevel(logging.ERROR)
-    rows = ray.data.from_items([{"job": pickle.dumps(job)} for job in jobs], override_num_blocks=len(jobs))
-    made = rows.map_batches(
-        _Actor,
-        fn_constructor_args=(pickle.dumps(order),),
-        batch_size=1,
-        compute=ray.data.ActorPoolStrategy(min_size=1, max_size=min(most, len(jobs))),
-        num_cpus=cpus,
-        num_gpus=gpus,
-    )
-    for row in made.iter_rows():
-        yield pickle.loads(row["made"])
-
-
-def _wave_from_afar(ray: Any, order: Order, jobs: Sequence[Job], *sizes: int) -> Iterator[Made]:
-    """`_wave` by an actor in the cluster, whose results are fetched."""
-    driver = ray.remote(num_cpus=0)(_Driver).remote(pickle.dumps((order, list(jobs))), *sizes)
-    try:
-        while (made := ray.get(driver.take.remote())) is not None:
-            yield from map(pickle.loads, made)
-    finally:
-        ray.kill(driver)  # and with it what it has begun
-
-
-class _Driver:
-    def __init__(self, what: bytes, *sizes: int) -> None:
-        import ray
-        import ray.data
-
-        self._made: queue.SimpleQueue[bytes | Exception | None] = queue.SimpleQueue()
-        order, jobs = pickle.loads(what)
-
-        def work() -> None:
-            try:
-                for made in _wave(ray, order, jobs, *sizes):
-                    self._made.put(pickle.dumps(made))
-                self._made.put(None)
-            except Exception as error:
-                self._made.put(RuntimeError(in_words(error)[:300]))
-
-        threading.Thread(target=work, daemon=True).start()
-
-    def take(self) -> list[bytes] | None:
-        """What came since the last time, after a second at most; None: it was the last."""
-        try:
-            made = self._made.get(timeout=1)
-        except queue.Empty:
-            return []
-        if isinstance(made, Exception):
-            raise made
-        return None if made is None else [made]
-
-
-def _version() -> str:
-    import image_search
-
-    return image_search.__version__
-
-
-class _Actor:
-    """A worker of the cluster. What cannot be opened is told as the outcome of its jobs: as an exception it would be tried for ever."""
-
-    def __init__(self, order: bytes) -> None:
-        self._worker: Worker | None = None
-        self._error: tuple[str, str | None, str] | None = None
-        try:
-            self._worker = Worker(pickle.loads(order))
-        except ImageSearchError as error:
-            self._error = error.what, error.path, str(error.hint)
-
-    def __call__(self, batch: dict[str, Any]) -> dict[str, list[bytes]]:
-        jobs = [pickle.loads(job) for job in batch["job"]]
-        return {"made": [pickle.dumps(self._made(job)) for job in jobs]}
-
-    def _made(self, job: Job) -> Made:
-        return Made(job.block, job.images, None, 0, self._error) if self._worker is None else self._worker.make(job)
+def _gave_up(error: Exception) -> ClusterError:
+    return ClusterError(f"the cluster gave up ({in_words(error)[:300]})", hint="index again: it goes on where it stopped")
 
 
 @contextlib.contextmanager
@@ -229,11 +184,29 @@ def connected(cluster: str, notify: Callable[[str], None]) -> Iterator[Cluster]:
         yield found
 
 
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Nothing reaches stderr: Ray's core writes there, past Python, that it was told to write less. What goes wrong is raised."""
+    kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 2)
+    try:
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(nowhere)
+
+
 def _seen(ray: Any) -> Cluster:
-    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+    nodes = _nodes(ray)
     cpus, gpus = (int(sum(node.get(kind, 0) for node in nodes)) for kind in ("CPU", "GPU"))
     most = max((int(node.get("CPU", 0)) for node in nodes), default=1) or 1
     return Cluster(ray, cpus, gpus, most, afar=ray.util.client.ray.is_connected())
+
+
+def _nodes(ray: Any) -> list[dict[str, float]]:
+    """What each machine has that is there."""
+    return [node["Resources"] for node in ray.nodes() if node["Alive"]]
 
 
 def _in_main_thread() -> bool:
@@ -241,11 +214,14 @@ def _in_main_thread() -> bool:
 
 
 def _join_running(ray: Any) -> bool:
-    """A Ray that runs on this machine; False: there is none."""
+    """A Ray that runs on this machine; False: there is none. ClusterError: there is one that does not let us in."""
     try:
-        ray.init(address="auto", log_to_driver=False, logging_level=logging.ERROR)
+        with _quiet():
+            ray.init(address="auto", log_to_driver=False, logging_level=logging.ERROR)
     except ConnectionError:
         return False
+    except Exception as error:
+        raise _unreachable("auto", in_words(error)[:200]) from error
     return True
 
 
@@ -268,7 +244,8 @@ def _join(ray: Any, address: str) -> None:
 
     def join() -> None:
         try:
-            ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
+            with _quiet():
+                ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
         except BaseException as error:
             failed.append(error)
 
@@ -322,16 +299,17 @@ def _start(ray: Any, folder: str) -> None:
         os.environ["RAY_AUTH_TOKEN"] = secrets.token_hex(32)
     for last in (False, True):
         try:
-            ray.init(
-                address="local",
-                num_cpus=available_cpus(),
-                include_dashboard=False,
-                object_store_memory=CLUSTER_STORE_BYTES,
-                log_to_driver=False,
-                logging_level=logging.ERROR,
-                _temp_dir=folder,
-                _node_ip_address="127.0.0.1",
-            )
+            with _quiet():
+                ray.init(
+                    address="local",
+                    num_cpus=available_cpus(),
+                    include_dashboard=False,
+                    object_store_memory=CLUSTER_STORE_BYTES,
+                    log_to_driver=False,
+                    logging_level=logging.ERROR,
+                    _temp_dir=folder,
+                    _node_ip_address="127.0.0.1",
+                )
             return
         except Exception as error:
             ray.shutdown()

@@ -113,8 +113,9 @@ def write_list(home: Place, table: Any, made_with: str, images: int) -> str:
 
 
 def finish(home: Place, list_id: str) -> None:
-    """Every block of the current list is there: what lay before it is no longer needed."""
-    if read_lists(home) != [list_id]:
+    """Every block of the current list is there: what lay before it is no longer needed. If another run has a newer list, that stays."""
+    lists = read_lists(home)
+    if lists[0] == list_id and len(lists) > 1:
         _set_lists(home, [list_id])
 
 

@@ -13,13 +13,14 @@ import functools
 import os
 import queue
 import threading
+import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, astuple
 from typing import Any, Generic, TypeVar
 
 import numpy as np
 
-from ..config import LIBRARY_LIMITS, PREFETCH, Limits
+from ..config import DECODER_PAYS_SECONDS, LIBRARY_LIMITS, PREFETCH, Limits
 from ..errors import DecodeError, SkipReason, UsageError
 from ..types import Decoded, FileStat, Picture, Preprocess, Region, UInt8
 from .cage import Cage, Job, Jobs
@@ -234,13 +235,14 @@ class _Stream(Generic[T]):
         self.done: queue.SimpleQueue[tuple[PictureSource, T | DecodeError] | BaseException | None] = queue.SimpleQueue()
         self.stopped = False
         self.started = 0
+        self.waited = 0.0  # seconds, by whoever takes the results, since the last thread began
 
     def results(self) -> Iterator[tuple[PictureSource, T | DecodeError]]:
         ended = 0
         self._start_one()
         try:
-            while ended < self.started:  # only one that runs can start another
-                item = self.done.get()
+            while ended < self.started:
+                item = self.done.get() if ended else self._next()
                 if item is None:
                     ended += 1
                 elif isinstance(item, BaseException):
@@ -252,6 +254,22 @@ class _Stream(Generic[T]):
             self.stopped = True
             self.room.release(self.workers)  # threads that wait for room look up and leave
 
+    def _next(self) -> tuple[PictureSource, T | DecodeError] | BaseException | None:
+        """The next result, with another thread to help where waiting for it has come to cost as much as a worker does to start.
+
+        So small pictures before a slow model are decoded by one process, and a single picture needs no crowd.
+        """
+        while self.started < self.workers:
+            began = time.monotonic()
+            try:
+                return self.done.get(timeout=max(0.0, DECODER_PAYS_SECONDS - self.waited))
+            except queue.Empty:
+                self._start_one()
+                began, self.waited = time.monotonic(), 0.0
+            finally:
+                self.waited += time.monotonic() - began
+        return self.done.get()
+
     def _start_one(self) -> None:
         self.started += 1
         threading.Thread(target=self._work, name=f"decode-{self.started}", daemon=True).start()
@@ -262,8 +280,6 @@ class _Stream(Generic[T]):
                 self.room.acquire()
                 with self.one_at_a_time:
                     source = None if self.stopped else next(self.sources, None)
-                    if source is not None and self.started < self.workers:
-                        self._start_one()  # who has work lets the next one look for some: a single picture needs no crowd
                 if source is None:
                     break
                 result: T | DecodeError

@@ -39,6 +39,7 @@ PAIRS_NAME = "pairs.sqlite"
 MAP_NAME = "map.places"
 # Of a library without its catalog only these may be left: what it made by itself, and can make again.
 _DERIVED = (CODES_NAME, MAP_NAME, PAIRS_NAME, THUMBNAILS_NAME)
+_PAST = 256  # generations that are remembered: 2 KB
 _CHANCE_BITS = 20  # of a generation: a catalog restored from a backup counts on to other numbers than the one that was lost
 _LOOK_AT = 1000  # entries of a folder in which a library of a similar name is looked for
 LOCAL = "keep the library on a local disk; the images may lie anywhere"
@@ -249,7 +250,10 @@ class Catalog:
                 generation = (before >> _CHANCE_BITS) + 1 << _CHANCE_BITS | secrets.randbits(_CHANCE_BITS)
                 self._connection.execute("UPDATE meta SET value = ? WHERE key = 'generation'", (generation,))
                 yield generation
-                if not self._connection.execute("SELECT 1 FROM files WHERE generation = ?", (generation,)).fetchone():
+                if self._connection.execute("SELECT 1 FROM files WHERE generation = ?", (generation,)).fetchone():
+                    past = (self.meta("past") or b"")[-8 * (_PAST - 1) :]
+                    self.set_meta("past", past + before.to_bytes(8, "little"))
+                else:
                     self._connection.execute("UPDATE meta SET value = ? WHERE key = 'generation'", (before,))
                 self._connection.commit()
                 self.must_be_in_place()  # last: what is said to be done lies where it will be looked for
@@ -264,6 +268,13 @@ class Catalog:
     def generation(self) -> int:
         found: int = self._needed_meta("generation")
         return found
+
+    def had(self, generation: int) -> bool:
+        """Was this a generation of this catalog, or is it? Another history comes to other numbers (see `_CHANCE_BITS`). Of the last ones
+        it is always known, of older ones as long as a row carries it."""
+        known = np.frombuffer(self.meta("past") or b"", "<i8")
+        sql = "SELECT 1 FROM files WHERE generation = ? LIMIT 1"
+        return generation == self.generation or generation in known or self.one(sql, (generation,)) is not None
 
     def meta(self, key: str) -> Any:
         """A fact of the whole library, None if it has none of this name that makes sense."""

@@ -7,25 +7,27 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Sequence
-from typing import Any, NamedTuple
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
+from ..config import REREAD_SHARE
 from ..paths import from_bytes, nfc
 from .annotations import Column, column_of
 from .catalog import Catalog
 from .facts import sensible
 from .schema import State
-from .vectors import Numbers
+from .vectors import Numbers, is_in
 
-__all__ = ["Classes", "Columns", "Moments", "Pictures", "Places"]
+__all__ = ["Changes", "Classes", "Columns", "Moments", "Pictures", "Places"]
 
+T = TypeVar("T")
 Codes = npt.NDArray[np.int32]
 Moments = npt.NDArray[np.datetime64]
 
-_FILES = f"FROM files WHERE state = '{State.PRESENT}' AND content_id IS NOT NULL ORDER BY id"
+_PRESENT = f"WHERE f.state = '{State.PRESENT}' AND f.content_id IS NOT NULL"
 _HALF_HOUR = 1800  # seconds: time zones begin and end their summer on whole ones
 _FIRST, _LAST = -62135596800, 253402300799  # the years 1 and 9999, seconds since 1970
 
@@ -44,11 +46,13 @@ class Classes(NamedTuple):
 
 
 class Places(NamedTuple):
-    """codes: int32 (F,), each file's place in `folders`: absolute, "/" at the end. names: the files' own. NFC, with "/" everywhere."""
+    """codes: int32 (F,), each file's place in `folders`: absolute, "/" at the end. names: the files' own. NFC, with "/" everywhere.
+    keys: of each folder its root's number, and its path below it, as the catalog has it."""
 
     codes: Codes
     folders: list[str]
     names: list[str]
+    keys: list[tuple[int, bytes]]
 
 
 class Pictures(NamedTuple):
@@ -59,7 +63,7 @@ class Pictures(NamedTuple):
         own: bool (F,), the picture says it itself.
         pixels: int64 (F,), width times height.
         codes: int32 (F,), each one's place in `formats`.
-        unread: files whose pictures were not asked yet when they were taken.
+        unread: bool (F,), the picture was not asked yet when it was taken.
     """
 
     taken: Moments
@@ -67,11 +71,35 @@ class Pictures(NamedTuple):
     pixels: Numbers
     codes: Codes
     formats: list[str]
-    unread: int
+    unread: npt.NDArray[np.bool_]
+
+
+class Changes(NamedTuple):
+    """From one moment of a catalog to the next.
+
+    Attributes:
+        since: the generation before.
+        stays: int64 (S,), places of the rows that are as they were.
+        order: int64 (F,), the rows in order of their files' numbers, of those that stay followed by the new ones; None: they are so.
+        some_went: not all rows stay.
+    """
+
+    since: int
+    stays: Numbers
+    order: Numbers | None
+    some_went: bool
+
+    def merged(self, before: npt.NDArray[Any], new: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        rows = np.concatenate([before[self.stays] if self.some_went else before, new])
+        return rows if self.order is None else rows[self.order]
+
+    def merged_texts(self, before: list[str], new: list[str]) -> list[str]:
+        rows = [*([before[row] for row in self.stays.tolist()] if self.some_went else before), *new]
+        return rows if self.order is None else [rows[row] for row in self.order.tolist()]
 
 
 class Columns:
-    """Of one catalog."""
+    """Of one catalog. `before`, `changes`: what was read at an earlier moment, and what has changed since; only that is read then."""
 
     def __init__(self, catalog: Catalog) -> None:
         self._catalog = catalog
@@ -81,47 +109,71 @@ class Columns:
         """Another one means: the columns have changed."""
         return self._catalog.generation, self._catalog.meta("dated") or 0, self._catalog.meta("annotated") or 0
 
-    def classes(self) -> Classes:
-        names = _Codes()
+    def changes(self, since: int, numbers: Numbers) -> Changes | None:
+        """What was written after this generation, whose files had these numbers; None: of another history, or too much."""
+        if not self._catalog.had(since):
+            return None
+        limit = int(REREAD_SHARE * len(numbers)) + 1
+        there = f"state = '{State.PRESENT}' AND content_id IS NOT NULL"
+        sql = f"SELECT id, {there} FROM files WHERE generation > ? ORDER BY id LIMIT ?"
         with sensible(self._catalog.folder):
-            numbers, contents, codes = self._read(f"SELECT id, content_id, name {_FILES}", np.int64, np.int64, names.of)
-            return Classes(numbers, contents, codes, names.texts)
+            found = np.array(self._catalog.rows(sql, (since, limit)), np.int64).reshape(-1, 2)
+        if len(found) == limit:
+            return None
+        stays = np.flatnonzero(~is_in(numbers, found[:, 0]))
+        left, new = numbers[stays], found[found[:, 1] != 0, 0]
+        in_order = not len(new) or not len(left) or new[0] > left[-1]
+        return Changes(since, stays, None if in_order else np.argsort(np.concatenate([left, new])), len(stays) < len(numbers))
 
-    def places(self) -> Places:
+    def classes(self, before: Classes | None = None, changes: Changes | None = None) -> Classes:
+        names = _Codes(before.names if before else ())
+        with sensible(self._catalog.folder):
+            numbers, contents, codes = self._read("f.id, f.content_id, f.name", changes, np.int64, np.int64, names.of)
+            texts = names.texts
+        if before and changes:
+            numbers, contents = changes.merged(before.numbers, numbers), changes.merged(before.contents, contents)
+            codes, texts = _in_use(changes.merged(before.codes, codes), texts, changes)
+        return Classes(numbers, contents, codes, texts)
+
+    def places(self, before: Places | None = None, changes: Changes | None = None) -> Places:
+        known = {key: code for code, key in enumerate(before.keys if before else ())}
+        names: list[str] = []
+        separator = os.sep.encode()
+
+        def folders_of(pairs: Sequence[tuple[int, bytes]]) -> Codes:
+            codes = []
+            for root, path in pairs:
+                folder, _, name = path.rpartition(separator)
+                codes.append(known.setdefault((root, folder), len(known)))
+                names.append(_shown(from_bytes(name)))
+            return np.array(codes, np.int32)
+
         with sensible(self._catalog.folder):
             roots = {number: from_bytes(path) for number, path in self._catalog.rows("SELECT id, path FROM roots")}
-            known: dict[tuple[int, bytes], int] = {}
-            names: list[str] = []
-            separator = os.sep.encode()
-
-            def folders_of(pairs: Sequence[tuple[int, bytes]]) -> Codes:
-                codes = []
-                for root, path in pairs:
-                    folder, _, name = path.rpartition(separator)
-                    codes.append(known.setdefault((root, folder), len(known)))
-                    names.append(_shown(from_bytes(name)))
-                return np.array(codes, np.int32)
-
-            pages = self._catalog.pages(f"SELECT root_id, path {_FILES}")
+            pages = self._pages("f.root_id, f.path", changes)
             codes = np.concatenate([np.empty(0, np.int32), *map(folders_of, pages)])
-            folders = [_shown(os.path.join(roots[root], from_bytes(folder), "")) for root, folder in known]
-        return Places(codes, folders, names)
+            keys = list(known)
+            if before and changes:
+                names = changes.merged_texts(before.names, names)
+                codes, keys = _in_use(changes.merged(before.codes, codes), keys, changes)
+            folders = [_shown(os.path.join(roots[root], from_bytes(folder), "")) for root, folder in keys]
+        return Places(codes, folders, names, keys)
 
-    def pictures(self, contents: Numbers) -> Pictures:
-        """Of the files that have these contents: int64 (F,), as `classes` has them."""
-        formats = _Codes()
+    def pictures(self, before: Pictures | None = None, changes: Changes | None = None) -> Pictures:
+        formats = _Codes(before.formats if before else ())
+        facts = "c.captured, c.captured IS NULL, c.width * c.height, c.format, f.mtime_ns"
+        kinds = (_moments, np.bool_, np.int64, formats.of, np.int64)
         with sensible(self._catalog.folder):
-            facts = "SELECT id, captured, captured IS NULL, width * height, format FROM content"
-            ids, taken, unread, pixels, codes = self._read(facts, np.int64, _moments, np.bool_, np.int64, formats.of)
-            order = np.argsort(ids)
-            rows = order[np.searchsorted(ids[order], contents).clip(max=max(0, len(order) - 1))] if len(order) else order
-            if not np.array_equal(ids[rows], contents):
-                raise ValueError("a file without its content")
-            (modified,) = self._read(f"SELECT mtime_ns {_FILES}", np.int64)
-            mine = taken[rows]
-            own = ~np.isnat(mine)
-            mine[~own] = _on_the_wall(modified[~own] // 10**9)
-            return Pictures(mine, own, pixels[rows], codes[rows], formats.texts, int(unread[rows].sum()))
+            content = " LEFT JOIN content AS c ON c.id = f.content_id"
+            taken, unread, pixels, codes, modified = self._read(facts, changes, *kinds, join=content)
+            texts = formats.texts
+        own = ~np.isnat(taken)
+        taken[~own] = _on_the_wall(modified[~own] // 10**9)
+        if before and changes:
+            taken, own = changes.merged(before.taken, taken), changes.merged(before.own, own)
+            pixels, codes = changes.merged(before.pixels, pixels), changes.merged(before.codes, codes)
+            unread = changes.merged(before.unread, unread)
+        return Pictures(taken, own, pixels, codes, texts, unread)
 
     def annotation(self, name: str, contents: Numbers) -> Column:
         """A column of the user's own table. UsageError: there is none of this name."""
@@ -148,22 +200,38 @@ class Columns:
                 },
             }
 
-    def _read(self, sql: str, *kinds: Any) -> list[Any]:
-        """An array of each column of a statement, by its dtype or by what makes one of a part of it. A page at a time: a million rows kept
+    def _pages(self, facts: str, changes: Changes | None, join: str = "") -> Iterator[list[Any]]:
+        """Facts of the files that can be found, in order of their numbers, a page at a time; of those that changed."""
+        which, values = (f"{_PRESENT} AND f.generation > ?", (changes.since,)) if changes else (_PRESENT, ())
+        return self._catalog.pages(f"SELECT {facts} FROM files AS f{join} {which} ORDER BY f.id", values)
+
+    def _read(self, facts: str, changes: Changes | None, *kinds: Any, join: str = "") -> list[Any]:
+        """An array of each of the facts, by its dtype or by what makes one of a part of it. A page at a time: a million rows kept
         as Python's numbers cost more to keep track of than to read."""
         made = [(lambda values, kind=kind: np.array(values, kind)) if isinstance(kind, type) else kind for kind in kinds]
         parts: list[list[Any]] = [[make(())] for make in made]
-        for page in self._catalog.pages(sql):
+        for page in self._pages(facts, changes, join):
             for part, make, values in zip(parts, made, zip(*page, strict=True), strict=True):
                 part.append(make(values))
         return [np.concatenate(part) for part in parts]
 
 
+def _in_use(codes: Codes, texts: list[T], changes: Changes) -> tuple[Codes, list[T]]:
+    """Without the texts that no row has any more; in order of their first row, as if all had been read at once."""
+    if not changes.some_went and changes.order is None:
+        return codes, texts
+    used, first, codes_of_used = np.unique(codes, return_index=True, return_inverse=True)
+    order = np.argsort(first)
+    place = np.empty(len(order), np.int32)
+    place[order] = np.arange(len(order), dtype=np.int32)
+    return place[codes_of_used], [texts[used[row]] for row in order]
+
+
 class _Codes:
     """Texts that come again and again, as numbers."""
 
-    def __init__(self) -> None:
-        self._known: dict[str, int] = {}
+    def __init__(self, known: Sequence[str] = ()) -> None:
+        self._known: dict[str, int] = {text: code for code, text in enumerate(known)}
 
     def of(self, texts: Sequence[str]) -> Codes:
         known = self._known

@@ -87,6 +87,7 @@ _FACTS: dict[str, Callable[[object], bool]] = {
     "annotated": _whole,
     "dated": _whole,
     "library_id": _text,
+    "past": lambda value: isinstance(value, bytes) and len(value) % 8 == 0,
     "runtime": _text,
     "store": _text,
     "store_generation": _whole,

@@ -14,11 +14,13 @@ from ..models import (
     check_embedder,
     check_runtime,
     choose_auto,
+    drawn_before,
     knowing_words,
     load_model,
     loss_in_int8,
     prove,
     remember,
+    remember_drawn,
     resolve,
     words_are_here,
     words_record,
@@ -115,8 +117,18 @@ class LibraryModel:
                     self._notify(line)
                 self._embedder = load_model(name, runtime=self._runtime, threads=self._threads)
             if proved and self._canonical is None:
-                self._canonical = canonical_vectors(self._embedder)
+                self._canonical = self._drawn(self._embedder)
             return self._embedder
+
+    def _drawn(self, embedder: Embedder) -> Float32:
+        """Its canonical vectors: as it drew them here before, or drawn now."""
+        if embedder is self._given:  # the caller's own: its code may have changed under the same fingerprint
+            return canonical_vectors(embedder)
+        known = drawn_before(embedder)
+        if known is None:
+            known = canonical_vectors(embedder)
+            remember_drawn(embedder, known)
+        return known
 
     def create_library(self) -> Catalog:
         """A new, empty library with this model."""

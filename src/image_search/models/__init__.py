@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from .find import choose_auto, is_available, resolve, words_are_here
 from .load import load_model, loss_in_int8
-from .proof import canonical_vectors, check_embedder, prove, prove_words, remember, words_record
+from .proof import canonical_vectors, check_embedder, drawn_before, prove, prove_words, remember, remember_drawn, words_record
 from .rows import MODELS, ModelRow, full_precision_of, near_identical, words_rows
 from .runtimes import RUNTIMES, Runtime, check_runtime
 from .vectors import canonical_pictures, check_same_vectors
@@ -38,6 +38,7 @@ __all__ = [
     "check_same_vectors",
     "checked_phrase",
     "choose_auto",
+    "drawn_before",
     "full_precision_of",
     "is_available",
     "knowing_words",
@@ -47,6 +48,7 @@ __all__ = [
     "prove",
     "prove_words",
     "remember",
+    "remember_drawn",
     "resolve",
     "vocabulary_of",
     "words_are_here",

@@ -3,7 +3,7 @@
 The same weights and the same runtime are no proof: kernels are chosen by the processor, and a library may be carried to another. So the
 eight canonical pictures are embedded and compared with what the library holds of them, once. What was proved is remembered in the user's
 cache folder by an empty file whose name is a hash of all that matters; if it is lost or cannot be written, the proof is done again
-(.05 s with mini, .8 s with DINO).
+(.05 s with mini, .8 s with DINO). So are the vectors that a model drew of them, for the next library that is made with it here.
 """
 
 from __future__ import annotations
@@ -27,7 +27,9 @@ from .vectors import canonical_pictures, check_same_vectors
 from .vocabulary import VocabularyEmbedder
 from .words import NEUTRAL_PHRASES
 
-__all__ = ["canonical_vectors", "check_embedder", "prove", "prove_words", "remember", "words_record"]
+__all__ = [
+    "canonical_vectors", "check_embedder", "drawn_before", "prove", "prove_words", "remember", "remember_drawn", "words_record",
+]  # fmt: skip
 
 _WAY = 1  # from pixels to vectors, in this program; another number where it changes, and everything is proved again
 _OF_THE_PROCESSOR = ("model name", "flags", "Features", "CPU implementer", "CPU part")  # lines of /proc/cpuinfo, x86 and ARM
@@ -144,8 +146,39 @@ def remember(embedder: Embedder, canonical: Float32) -> None:
         pass
 
 
-def _memory(embedder: Embedder, canonical: Float32) -> Path | None:
-    """The file that says so; None where nothing tells which version of which library computes, or there is no home to keep it in."""
+def drawn_before(embedder: Embedder) -> Float32 | None:
+    """float32 (8, D): what `canonical_vectors` gave for this embedder on this machine, as `remember_drawn` kept it; None: not known."""
+    kept = _memory(embedder, None)
+    try:
+        found = b"" if kept is None else kept.read_bytes()
+    except OSError:
+        return None
+    digest, vectors = found[:32], found[32:]
+    if len(vectors) != 8 * 4 * embedder.fingerprint.dim or hashlib.sha256(vectors).digest() != digest:
+        return None
+    return np.frombuffer(vectors, "<f4").reshape(8, -1).astype(np.float32)
+
+
+def remember_drawn(embedder: Embedder, canonical: Float32) -> None:
+    """For the next library that is made with this embedder here."""
+    kept = _memory(embedder, None)
+    if kept is None:
+        return
+    vectors = np.ascontiguousarray(canonical, dtype="<f4").tobytes()
+    draft = kept.with_suffix(f".{os.getpid()}")
+    try:
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        draft.write_bytes(hashlib.sha256(vectors).digest() + vectors)
+        os.replace(draft, kept)
+    except OSError:
+        draft.unlink(missing_ok=True)
+
+
+def _memory(embedder: Embedder, canonical: Float32 | None) -> Path | None:
+    """The file that says so, or for None the one that keeps the vectors themselves.
+
+    None where nothing tells which version of which library computes, or there is no home to keep it in.
+    """
     packages = next((row.packages for row in RUNTIMES if row.name == embedder.runtime.split(" ")[0]), ())
     versions = [getattr(sys.modules.get(package), "__version__", None) for package in packages]
     if not versions or None in versions:
@@ -155,7 +188,7 @@ def _memory(embedder: Embedder, canonical: Float32) -> Path | None:
     folder = Path(platformdirs.user_cache_dir("image-search", appauthor=False))
     if not folder.is_absolute():
         return None
-    vectors = hashlib.sha256(np.ascontiguousarray(canonical, dtype="<f4").tobytes()).hexdigest()
+    vectors = "drawn" if canonical is None else hashlib.sha256(np.ascontiguousarray(canonical, dtype="<f4").tobytes()).hexdigest()
     facts = [_WAY, embedder.fingerprint.to_json(), vectors, embedder.runtime, versions, _processor(embedder.runtime)]
     return folder / "proofs" / hashlib.sha256(json.dumps(facts).encode()).hexdigest()
 

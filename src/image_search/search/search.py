@@ -134,7 +134,7 @@ class Searcher:
         with self._using, self.reader.snapshot():
             unknown = self._sieve.unknown(filters)
             nothing = not unknown and not len(self._sieve.passing(filters).files)
-            unread = self._sieve.pictures.unread if filters.by_date else 0
+            unread = int(self._sieve.pictures.unread.sum()) if filters.by_date else 0
         lines = [unknown_class(name, near, filters) for name, near in unknown]
         if nothing:
             lines.append(nothing_passes(filters))

@@ -91,7 +91,7 @@ class Sieve:
         """When the files that pass were taken; how many of these say it themselves; of how many in all it is not known yet."""
         mask = self.mask(filters)
         pictures = self.pictures
-        return timeline(pictures.taken[mask]), int(pictures.own[mask].sum()), pictures.unread
+        return timeline(pictures.taken[mask]), int(pictures.own[mask].sum()), int(pictures.unread.sum())
 
     def formats(self, filters: Filters) -> list[tuple[str, int]]:
         """How many of the files that pass are of each format, the most first; kinds of one format are one."""
@@ -108,10 +108,24 @@ class Sieve:
     def classes(self) -> Classes:
         moment = self._columns.moment
         if moment != self._moment or self._classes is None:
-            self._forget()
-            self._moment, self._classes = moment, self._columns.classes()
-            self._known = frozenset(self._classes.names)
+            self._renew(moment)
+        assert self._classes is not None
         return self._classes
+
+    def _renew(self, moment: tuple[int, int, int]) -> None:
+        """Read what changed since; all of it where that is not known, or other things than files have changed."""
+        was, classes, places, pictures = self._moment, self._classes, self._places, self._pictures
+        self._forget()
+        changes = None
+        if was is not None and classes is not None and moment[1:] == was[1:]:
+            changes = self._columns.changes(was[0], classes.numbers)
+        if changes is not None:
+            self._places = places and self._columns.places(places, changes)
+            self._pictures = pictures and self._columns.pictures(pictures, changes)
+            classes = self._columns.classes(classes, changes)
+        else:
+            classes = self._columns.classes()
+        self._moment, self._classes, self._known = moment, classes, frozenset(classes.names)
 
     @property
     def places(self) -> Places:
@@ -122,9 +136,9 @@ class Sieve:
 
     @property
     def pictures(self) -> Pictures:
-        contents = self.classes.contents
+        self.classes  # noqa: B018 - of this moment
         if self._pictures is None:
-            self._pictures = self._columns.pictures(contents)
+            self._pictures = self._columns.pictures()
         return self._pictures
 
     def annotation(self, name: str) -> Column:
@@ -159,7 +173,7 @@ class Sieve:
         before that ends in "/", no other file does."""
         pattern = nfc(pattern).replace(os.sep, "/")
         matches = re.compile(fnmatch.translate(pattern)).match
-        codes, folders, names = self.places
+        codes, folders, names, _ = self.places
         whole = np.array([pattern.endswith("*") and matches(folder) is not None for folder in folders], np.bool_)
         mask: Mask = whole[codes]
         if not pattern.endswith("/*"):

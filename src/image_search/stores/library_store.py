@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from ..advice import Advice, Setting, Verb
-from ..config import DEFAULT_STORE
+from ..config import DEFAULT_STORE, STORE_PAYS_FROM
 from ..errors import LibraryError, MissingExtraError, StoreError
 from ..library.catalog import Catalog
 from ..library.reading import Reader
@@ -36,13 +36,26 @@ class LibraryStore:
     def replica(self, library: Catalog | Reader) -> StoreReplica:
         return StoreReplica(self._folder, dim=library.fingerprint.dim, model=library.fingerprint.short, spec=self.spec(library))
 
+    def needed(self, library: Catalog | Reader) -> bool:
+        """Whether one is kept: it was named, or is there, or the library is so large that it would be asked.
+
+        Below that it would cost .9 CPU s a run (Chroma's import) and a tenth of a first run, and no search would ask it.
+        """
+        if self._asked is not None or library.meta("store") is not None:
+            return True
+        reader = library if isinstance(library, Reader) else Reader(library)
+        return reader.about_how_many() >= STORE_PAYS_FROM or self.replica(library).is_there()
+
     def choose(self, catalog: Catalog) -> None:
         """The one that was named is the library's own from now on."""
         if self._asked is not None:
             catalog.set_meta("store", self._asked)
 
     def follow(self, catalog: Catalog) -> None:
-        """Bring it up to date; where that fails, say so. Raises LibraryError only where the catalog itself is not in its place."""
+        """Bring it up to date, if one is kept; where that fails, say so. Raises LibraryError only where the catalog itself is not in its
+        place."""
+        if not self.needed(catalog):
+            return
         try:
             with self.replica(catalog) as replica:
                 # A library from somebody else may name a server: nothing is sent to one that the user did not name.

@@ -24,6 +24,7 @@ __all__ = ["ReplicaBackend", "StoreReplica"]
 class ReplicaBackend(Protocol):
     """Keeps one library's store. All but `close` raise Unverified where it is not known to be intact or cannot be finished."""
 
+    def is_there(self) -> bool: ...
     def verify(self) -> Manifest: ...
     def open(self, generation: int) -> VectorStore: ...
     def update(self, generation: int, upserts: Iterable[StoreRecords], deletes: Iterable[Sequence[str]]) -> None: ...
@@ -59,6 +60,10 @@ class StoreReplica:
         self.why = ""
         self.needs_rebuild = False
         self._backend = _backend(library, self.spec, dim, model)
+
+    def is_there(self) -> bool:
+        """Whether there is anything of it, in whatever state."""
+        return self._backend is not None and self._backend.is_there()
 
     def verified_generation(self) -> int | None:
         """The catalog's generation of which the store is a copy: every byte is hashed (100,000 images: .2 s). None: see `why`."""

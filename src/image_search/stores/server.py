@@ -42,6 +42,9 @@ class ServerBackend:
         self._reading: ServerStore | None = None
         watch(self)
 
+    def is_there(self) -> bool:
+        return os.path.lexists(self.manifest)
+
     def verify(self) -> Manifest:
         mine = self._mine()
         with contextlib.closing(self._open()) as store:

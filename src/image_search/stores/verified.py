@@ -66,6 +66,9 @@ class FilesBackend:
         self._reading: tuple[FileStore, Path, ProcessLock] | None = None
         watch(self)
 
+    def is_there(self) -> bool:
+        return os.path.lexists(self.store) or os.path.lexists(self.old)
+
     def verify(self) -> Manifest:
         try:
             manifest = self._manifest(own_secret())
