@@ -229,10 +229,10 @@ def test_the_program_annotates(run: Callable[..., Answer], photos: Path, tmp_pat
     assert run("annotate").out == "no columns\n"
     (tmp_path / "facts.csv").write_text(TABLE)
     answer = run("annotate", tmp_path / "facts.csv")
-    assert answer.code == 0 and answer.err == "5 rows about 4 images\n1 rows are about no image of the library: nowhere.png\n"
+    assert answer.code == 0 and answer.err == "5 rows about 4 images\n1 row is about no image of the library: nowhere.png\n"
     assert answer.out.splitlines()[0].split() == ["name", "kind", "images"] and "price" in answer.out
     (tmp_path / "nothing.csv").write_text("path,price\nnowhere.png,n/a\n")
-    assert run("annotate", tmp_path / "nothing.csv").err.startswith("1 rows about 0 images; nothing was changed\n")
+    assert run("annotate", tmp_path / "nothing.csv").err.startswith("1 row about 0 images; nothing was changed\n")
     (tmp_path / "wrong.csv").write_text("path,price\ncircle/0.png,n/a\n")
     wrong = run("annotate", tmp_path / "wrong.csv")
     assert wrong.code == 2 and "'n/a' in row 1" in wrong.err and "--drop price" in wrong.err

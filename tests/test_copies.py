@@ -7,6 +7,7 @@ import os
 import pickle
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -167,6 +168,24 @@ def test_folded_each_picture_comes_once(library: Path) -> None:
         everything = engine.search(library / "photos" / "1.png", 100, fold=True)
         assert sum(1 + len(match.also) for match in everything) == 9
         assert names(engine.search(library / "photos" / "1.png", 4, group=True)) == names(found), "its older name"
+
+
+def test_which_one_was_changed_is_said(tmp_path: Path) -> None:
+    """Whichever comes first."""
+    (tmp_path / "photos").mkdir()
+    whole, part = tmp_path / "photos" / "whole.png", tmp_path / "photos" / "part.png"
+    scene(1).save(whole)
+    CHANGED["bordered"][0](scene(1)).save(part)
+    with quick_engine(tmp_path / "library") as engine:
+        engine.index(tmp_path / "photos", progress=False)
+        found = engine.compare(whole, part)
+        assert (found.changed, found.to_dict()["changed"]) == ("b", "b")
+        assert "changed copy (bordered; the second is the changed one)" in str(found)
+        assert "(bordered; the first is the changed one)" in str(engine.compare(part, whole))
+        assert engine.compare(whole, ImageOps.mirror(scene(1))).changed == ""
+        for first, said in ((whole, "this"), (part, "first")):
+            (match,) = engine.fold([replace(m, variant="asked") for m in engine.search(first, 2)])
+            assert [(also.copy, also.changed) for also in match.also] == [("bordered", said)]
 
 
 def test_how_many_are_asked_for_does_not_change_what_stands_behind_the_first(library: Path) -> None:

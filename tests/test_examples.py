@@ -137,7 +137,7 @@ def test_the_python_page_runs_from_top_to_bottom(user: Path, own_home: Path, in_
     assert re.fullmatch(r"a\.jpg \(256,\)\n.*not an image: notes\.jpg.*\nb\.jpg \(256,\)\n", each)
     assert len(tagged.splitlines()) == 3 and "'tabby'" in tagged, tagged
     assert along == "a.jpg circle\nnotes.jpg not read\nb.jpg circle\n2\n61\n[('price', 'number', 2)]\n1\n", along
-    assert kept == "61\n61\n1\n60\n60\n[]\n"
+    assert kept == "61\n61\n1\n60\n60\nFalse\n[]\n"
     assert (own_home / "Photos" / "private" / "diary.jpg").is_file()  # forgotten, not deleted
     assert len(own.splitlines()) == 4 and "/Photos/" in own
     assert "nowhere.jpg" in errors and "|" in errors and "nowhere.library" in errors

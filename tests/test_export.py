@@ -57,6 +57,25 @@ def test_parquet_holds_what_the_library_holds(filled: ImageSearchEngine, tmp_pat
     assert np.array_equal(vectors[[rows.index(row) for row in readable]], filled.embed([row["uri"] for row in readable]))
 
 
+def test_the_users_own_columns_go_along(filled: ImageSearchEngine, photos: Path, tmp_path: Path) -> None:
+    mine, other = photos / "circle" / "0.png", photos / "square" / "1.png"
+    table = tmp_path / "mine.csv"
+    table.write_text(f"path,price,name,bought\n{mine},7.5,a\tb,2024-05-01\n{other},8,,2024-05-02T10:30:00\n")
+    filled.annotate(table)
+    filled.export(tmp_path / "with.parquet")
+    found = parquet.read_table(tmp_path / "with.parquet")
+    assert [str(found.schema.field(name).type) for name in ("price", "table.name", "bought")] == ["double", "string", "timestamp[us]"]
+    rows = {row["uri"]: row for row in found.to_pylist()}
+    assert [rows[str(mine)][name] for name in ("price", "table.name", "bought", "name")] == [7.5, "a\tb", datetime(2024, 5, 1), "circle"]
+    assert [rows[str(other)][name] for name in ("price", "table.name", "bought")] == [8, None, datetime(2024, 5, 2, 10, 30)]
+    assert rows[str(photos / "stripes" / "0.png")]["price"] is None
+    assert np.array_equal(rows[str(mine)]["vector"], filled.embed(mine)[0])
+    filled.export(tmp_path / "projector", kind="tensorboard")
+    head, *lines = [line.split("\t") for line in (tmp_path / "projector" / "metadata.tsv").read_text().splitlines()]
+    assert head[-3:] == ["bought", "table.name", "price"] and {len(line) for line in lines} == {len(head)}
+    assert [line[-1] for line in lines if line[1] == str(other)] == ["8"]
+
+
 def test_rows_are_written_in_groups(filled: ImageSearchEngine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(image_search.export.parquet, "EXPORT_ROWS", 5)
     seen: list[tuple[int, int, int]] = []

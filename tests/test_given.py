@@ -73,6 +73,7 @@ TAKES: dict[str, dict[str, set[str]]] = {
         "prune": TRUTHS,
         "reread": TRUTHS,
         "any_name": TRUTHS,
+        "tags": TRUTHS,
         "dry_run": TRUTHS,
         "progress": TRUTHS | {"function"},
     },
@@ -132,6 +133,7 @@ TAKES: dict[str, dict[str, set[str]]] = {
     "picture": {"source": {"bytes"}, "max_side": COUNTS},
     "forget": {"paths": set()},
     "relocate": {"old": set(), "new": set()},
+    "reembed": {"leave_unreachable": TRUTHS, "max_megapixels": {"none"} | FLOATS, "progress": TRUTHS | {"function"}},
     "hold_writer_lock": {"what": TEXTS | ODD},
     "plot": {"path": {"none"}},
     "load_model": {"name": set(), "runtime": {"none"}, "threads": {"none"} | COUNTS, "download": TRUTHS},
@@ -180,6 +182,7 @@ IMAGES = {
     ("embed_each", "images"),
     ("search_each", "images"),
     ("tags", "images"),
+    ("tags_each", "images"),
 }
 OF_THE_ENGINE = {"library", "model", "runtime", "store", "max_megapixels", "max_megabytes"}  # given to the engine as they are
 WITHOUT = {"second_library", "close", "status", "verify", "rebuild", "decisions"}  # that take nothing

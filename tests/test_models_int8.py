@@ -158,7 +158,10 @@ def test_a_library_of_the_earlier_rounding_is_refused_with_the_way_out(
         pytest.raises(errors.ModelMismatchError, match=said) as caught,
     ):
         engine.search(as_array(photos))
-    assert caught.value.told(in_shell).endswith("Make another library with it: image-search index FOLDER --model dino-int8 --library OTHER")
+    assert caught.value.told(in_shell).endswith(
+        "Bring the library to this one: image-search reembed --model dino-int8, or make a second library: "
+        "image-search index FOLDER --model dino-int8 --library OTHER"
+    )
 
 
 def test_it_is_never_picked_by_itself_and_runs_on_nothing_else(cache: Path) -> None:

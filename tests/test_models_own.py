@@ -69,7 +69,7 @@ def test_it_is_proved_each_time_and_another_one_of_its_name_is_refused(photos: P
         assert same.calls == 3, "the canonical pictures once, two queries"
     for changes, said in [
         ({}, r"colours on numpy gives other vectors than it should \(cosine .*Use the runtime that made the library"),
-        ({"weights_sha256": "1" * 64}, r"its weights are not those .*\. Make another library with it: .*model='colours'.*OTHER"),
+        ({"weights_sha256": "1" * 64}, r"its weights are not those .*\. Bring the library to this one: .*model='colours'.*reembed.*OTHER"),
         ({"name": "others"}, "made with the model colours, not with others"),
     ]:
         with engine_of(tmp_path, Colours(0.2, **changes)) as engine, pytest.raises(errors.ModelMismatchError, match=said):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import unicodedata
 from collections.abc import Callable
 from pathlib import Path
@@ -10,11 +11,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+from pictures import fill
 
 from image_search import ImageSearchEngine, ModelDamagedError, QueryError, Text
 from image_search.evaluate.words import class_names_found
 from image_search.library.model import WORDS
-from image_search.models import MODELS, Vocabulary, VocabularyEmbedder, centre_of_words, load_model, words_record
+from image_search.models import MODELS, Tag, Vocabulary, VocabularyEmbedder, centre_of_words, load_model, words_record
 from image_search.models.vocabulary import read_vocabulary
 from image_search.search.blend import Part, blend
 
@@ -197,3 +199,57 @@ def test_a_library_of_another_model_is_tagged_by_mini(engine: ImageSearchEngine,
     picture = next(photos.rglob("*.*g"))
     item = engine.search(picture, 1)[0]
     assert engine.tags(item.id) == engine.tags(item.path) and engine.words("cat") == []
+
+
+def test_what_is_new_gets_tags_by_the_vectors_that_it_has(
+    real_engine: ImageSearchEngine, photos: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert real_engine.index(photos, progress=False).tags == {}, "nobody asked"
+    more = photos.parent / "more"
+    fill(more, 1, first=50)
+    shutil.copy(photos / "circle" / "0.png", more / "again.png")
+    embedded: list[int] = []
+    model = real_engine._model.of(real_engine._open().reader.fingerprint, real_engine._open().reader.canonical)
+    assert isinstance(model, VocabularyEmbedder)
+    real = model.embed
+    monkeypatch.setattr(model, "embed", lambda pixels: (embedded.append(len(pixels)), real(pixels))[1])
+    report = real_engine.index([photos, more], tags=True, progress=False)
+    assert (report.added, sum(embedded)) == (4, 3), "a known content and the tags cost nothing"
+    assert sorted(report.tags) == sorted(str(path) for path in more.rglob("*.png"))
+    for path, tags in report.tags.items():
+        assert tags == real_engine.tags(path)[0]
+    assert real_engine.index([photos, more], tags=True, progress=False).tags == {}
+
+
+def test_what_is_new_in_a_library_of_another_model(engine: ImageSearchEngine, photos: Path) -> None:
+    report = engine.index(photos, tags=True, progress=False)
+    assert len(report.tags) == 12
+    path, tags = next(iter(report.tags.items()))
+    assert tags == engine.tags(path)[0]
+
+
+def test_tags_of_an_index_run_in_the_shell(run: Callable[..., Any], photos: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    said = {"circle": [Tag("ball", "\uacf5", 0.9)], "square": [Tag("box", "\uc0c1\uc790", 0.7)], "stripes": []}
+    monkeypatch.setattr(
+        "image_search.engine.ImageSearchEngine._tags_of", lambda self, catalog, new: {path: said[Path(path).parent.name] for path, _ in new}
+    )
+    found = run("index", photos, "--tags")
+    assert "tagged           12  ball 4, box 4; I do not know 4\n" in found.out
+    assert "tags" not in json.loads(run("index", photos, "--json").out)
+    (photos / "circle" / "0.png").rename(photos / "circle" / "moved.png")
+    fill(photos, 1, first=70)
+    rows = json.loads(run("index", photos, "--tags", "--json").out)["tags"]
+    assert len(rows) == 3 and rows[0]["tags"] == [{"name": "ball", "korean": "\uacf5", "probability": 0.9}]
+
+
+def test_many_go_through_the_model_together(engine: ImageSearchEngine, photos: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not one by one: then one core waits for the other."""
+    calls: list[int] = []
+    paths = sorted(map(str, photos.rglob("*.png")))
+    engine.tags(paths[0])
+    real = engine._tagger.embed  # type: ignore[union-attr]
+    monkeypatch.setattr(engine._tagger, "embed", lambda pixels: (calls.append(len(pixels)), real(pixels))[1])
+    monkeypatch.setattr("image_search.embedding.available_cpus", lambda: 4)
+    found = list(engine.tags_each([*paths, "nothing.jpg"]))
+    assert [isinstance(one, QueryError) for one in found] == [False] * 12 + [True]
+    assert found[:12] == engine.tags(paths) and max(calls) > 1

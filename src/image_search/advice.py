@@ -17,8 +17,7 @@ _OF_THE_SHELL = frozenset({"json", "save", "show"})  # in Python the answer itse
 _ENGINE_VERBS = frozenset(
     {
         *("annotate", "check", "compare", "decisions", "duplicates", "embed", "export", "forget", "index", "load", "map", "move"),
-        *("rebuild", "relocate"),
-        *("search", "status", "tags", "verify", "watch"),
+        *("rebuild", "reembed", "relocate", "search", "status", "tags", "verify", "watch"),
     }
 )
 
@@ -97,22 +96,23 @@ TAKEN_BY: dict[str, tuple[str, ...]] = {
     "host": ("serve",),
     "hosts": ("serve",),
     "how": ("search",),
-    "jobs": ("index", "watch", "evaluate", "label", "check", "duplicates"),
+    "jobs": ("index", "watch", "evaluate", "label", "check", "duplicates", "reembed"),
     "json": (
         *("search", "index", "watch", "compare", "status", "annotate", "models", "evaluate", "label", "tags", "check", "map"),
-        *("duplicates", "decisions", "load", "move"),
+        *("duplicates", "decisions", "load", "move", "reembed"),
     ),
+    "leave_unreachable": ("reembed",),
     "library": (
         *("index", "watch", "search", "compare", "serve", "ask", "status", "tags", "duplicates", "decisions", "check", "map", "annotate"),
-        *("export", "load", "forget", "relocate", "rebuild", "salvage", "demo"),
+        *("export", "load", "forget", "relocate", "rebuild", "reembed", "salvage", "demo"),
     ),
     "max_megabytes": ("search", "ask", "compare", "serve"),
-    "max_megapixels": ("index", "watch", "search", "ask", "compare", "serve"),
+    "max_megapixels": ("index", "watch", "search", "ask", "compare", "serve", "reembed"),
     "min_closeness": ("search",),
     "min_pixels": ("search",),
     "min_probability": ("search",),
     "min_similarity": ("search",),
-    "model": ("index", "watch", "search", "compare", "serve", "evaluate", "label", "check"),
+    "model": ("index", "watch", "search", "compare", "serve", "evaluate", "label", "check", "reembed"),
     "n_results": ("search", "ask"),
     "name_from": ("index", "watch"),
     "names": ("search",),
@@ -126,9 +126,10 @@ TAKEN_BY: dict[str, tuple[str, ...]] = {
     "replace": ("export",),
     "reread": ("index",),
     "root_path": ("serve",),
-    "runtime": ("index", "watch", "search", "compare", "serve", "evaluate", "label", "check"),
+    "runtime": ("index", "watch", "search", "compare", "serve", "evaluate", "label", "check", "reembed"),
     "since": ("search", "duplicates"),
-    "store": ("index", "watch", "search", "serve", "rebuild", "status", "load", "move"),
+    "store": ("index", "watch", "search", "serve", "rebuild", "reembed", "status", "load", "move"),
+    "tags": ("index",),
     "to": ("salvage", "export"),
     "until": ("search",),
     "uris": ("index",),

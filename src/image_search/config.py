@@ -202,6 +202,8 @@ MOVED_HASHED_BYTES = 256 * MIB  # ... up to so many bytes together, but one at l
 COMMIT_SECONDS = 1.0  # what a kill may cost at most, and how often the bar moves; a commit costs some 10 ms
 
 
+REEMBED_TURN_SECONDS = 60.0  # that somebody who writes is waited for when all is embedded; then it is said, and nothing is lost
+
 WATCH_QUIET_SECONDS = 2.0  # after the last change: a camera's card is copied before it is looked through
 WATCH_GATHER_SECONDS = 30.0  # after the first one, where it does not become quiet
 WATCH_REST = 4  # times as long as a look took there is none: a folder where something always happens costs a fifth of one core

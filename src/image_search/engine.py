@@ -23,7 +23,7 @@ from .search.matches import Matches
 from .search.query import Query, Source
 from .search.request import Request, as_list, as_region, check_many
 from .search.search import How
-from .search.tags import known_words, tags
+from .search.tags import known_words, tags, tags_each
 from .types import Float32, IndexReport, Match, Region
 
 if TYPE_CHECKING:
@@ -69,6 +69,7 @@ class ImageSearchEngine(LibraryVerbs):
         prune: bool = False,
         reread: bool = False,
         any_name: bool = False,
+        tags: bool = False,
         dry_run: bool = False,
         progress: bool | Progress = True,
     ) -> IndexReport:
@@ -83,6 +84,8 @@ class ImageSearchEngine(LibraryVerbs):
             prune: what is gone or left out by a rule leaves for good, a whole disk, too; not what lies in a root or on a disk below.
             reread: read again what older rules turned into pixels (`report.outdated` counts it).
             any_name: look at files whose names have no ending, too; their content tells what they are.
+            tags: what each picture that is added or updated shows, as `tags` says it (`report.tags`); with another model than mini each is
+                read once more for it.
             dry_run: say what would be done; changes nothing.
             progress: True: a bar on stderr (in a terminal or notebook); a callable gets (done, total, skipped), files; False: none.
 
@@ -92,7 +95,7 @@ class ImageSearchEngine(LibraryVerbs):
         from .library import folders as library_folders
 
         asked = IndexRequest.checked(
-            folders, name_from, exclude, max_megapixels, verify, prune, reread, any_name, dry_run, progress, self.decoders.of_files
+            folders, name_from, exclude, max_megapixels, verify, prune, reread, any_name, dry_run, progress, self.decoders.of_files, tags
         )
         if not self._library.exists:  # else a folder that it knows may be away
             library_folders.need_folder(*asked.folders)
@@ -305,6 +308,12 @@ class ImageSearchEngine(LibraryVerbs):
             raise UsageError("no image was given")
         return tags(*self._tagging(sources))
 
+    def tags_each(self, images: Iterable[Source]) -> Iterator[list[Tag] | QueryError]:
+        """Tags of many images, as it goes: for each, in order, what `tags` says of it, or the QueryError that says why there is nothing.
+        `images` is read as in `embed_each`."""
+        check_many(images)
+        return tags_each(*self._tagging(images))
+
     def words(self, prefix: str = "", n_results: int = 10) -> list[str]:
         """Words that can be searched with and begin like this, of a library whose model knows only some; for others none (any may do)."""
         reader = self._open().reader
@@ -314,6 +323,6 @@ class ImageSearchEngine(LibraryVerbs):
     def query(self, image: Source, *, region: Region | Sequence[int] | None = None) -> Query:
         """A picture read and embedded once, to be searched with as often as you like: `search` takes it wherever it takes an image.
 
-        It stays good as long as the library keeps its model, which is always. Errors as in `search`.
+        It stays good as long as the library keeps its model: until a `reembed`. Errors as in `search`.
         """
         return self._reader(self._open().reader).read(image, region=as_region(region))

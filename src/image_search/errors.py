@@ -67,6 +67,7 @@ __all__ = [
     "UnknownModelError",
     "UsageError",
     "WordsError",
+    "reason_code",
 ]
 
 
@@ -112,6 +113,11 @@ HINTS: dict[SkipReason, str] = {
     SkipReason.SPECIAL: "only regular files are read",
     SkipReason.NO_VECTOR: "please report this picture's size and format",
 }
+
+
+def reason_code(words: str) -> str:
+    """The closed list's own name of a reason, "" if it is none."""
+    return next((reason.name for reason in SkipReason if reason.value == words), "")
 
 
 MAKE_ONE = Advice("make one with: ", Verb("index", ("FOLDER",)))  # where there is no library

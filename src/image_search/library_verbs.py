@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Any, cast
 from . import given
 from .advice import Advice, Verb
 from .answering import AnsweringLibrary
-from .config import MOST_NEIGHBOURS, STORE_PAYS_FROM
+from .config import MOST_NEIGHBOURS, STORE_PAYS_FROM, THUMBNAIL_SIDE
 from .errors import SALVAGE, LibraryDamagedError, UsageError
 from .library.model import WORDS
 from .library.reading import Reader
+from .library.successor import under_way
 from .opened import Folder
 from .present.progress import telling
 from .search import closeness
@@ -22,7 +23,9 @@ from .search import closeness
 if TYPE_CHECKING:
     from .collection.load import Loaded, Source
     from .export.facts import Annotated
+    from .index.reembed import ReembedReport
     from .index.run import Progress
+    from .library.catalog import Catalog
     from .library.decisions import Decision
     from .tidy.duplicates import Duplicates
     from .tidy.labels import LabelCheck
@@ -57,7 +60,49 @@ class LibraryVerbs(AnsweringLibrary):
             "store": self._store.spec(reader),
             "store_ready": ready,
             "store_note": why,
+            "reembedding": self._reembedding(reader),
         }
+
+    def _reembedding(self, reader: Reader) -> dict[str, Any] | None:
+        """How far it is with another model, by whomever; None: nothing of that kind was begun."""
+        found = under_way(self.library)
+        return None if found is None else {"model": found[0], "pictures": found[1], "of": reader.contents()}
+
+    def reembed(
+        self, *, leave_unreachable: bool = False, max_megapixels: float | None = None, progress: bool | Progress = True
+    ) -> ReembedReport:
+        """Bring the library to this engine's model: what `index` with it into a new library would give, with all that the user has said.
+
+        Every picture that the library knows is read and embedded again; until the last one is done whoever asks gets the old model's
+        answers, and then all of them the new one's. Interrupted at any moment, the next run goes on. Without a model of its own the engine
+        takes the one that has the library's name now.
+
+        Args:
+            leave_unreachable: what cannot be read now (its disk is away) stays known without a vector, until an index run that reaches it;
+                False: then the library keeps its model.
+            max_megapixels: larger pictures are skipped; None: the engine's. progress: as for `index`.
+
+        Raises LibraryError: pictures cannot be reached; LibraryBusyError, DiskFullError, ModelError, ... What was done is kept.
+        """
+        from .index.reembed import Reembedding
+        from .index.request import rules_of_reading
+
+        rules, limits = rules_of_reading(self.decoders.of_files, max_megapixels)
+        told = progress if callable(progress) else given.truth(progress, "progress")
+        run = Reembedding(
+            self._library,
+            self._model,
+            rules,
+            make_pool=lambda model: self._make_pool(self.jobs, model.preprocess, limits=limits, thumbnail_side=THUMBNAIL_SIDE),
+            telling=lambda files: telling(told, "reembed", files),
+            notify=self._notify,
+            leave=given.truth(leave_unreachable, "leave_unreachable"),
+        )
+        return run.run(closeness.renew, self._after_reembedding)
+
+    def _after_reembedding(self, catalog: Catalog) -> None:
+        self._store.choose(catalog)
+        self._refresh_store(catalog, forgotten=True)
 
     def export(self, to: Folder, *, kind: str = "parquet", replace: bool = False, progress: bool | Progress = True) -> int:
         """Take the library along: ids, uris, classes, hashes, facts and vectors of every image. Returns how many.

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Self, cast
 from . import given
 from .advice import Advice, Setting
 from .config import MOST_JOBS, THUMBNAIL_SIDE, available_cpus, default_library
-from .errors import UsageError
+from .errors import QueryError, UsageError
 from .forks import Lock
 from .images.pool import DecodePool
 from .library.catalog import Catalog
@@ -21,11 +21,12 @@ from .library.library import Library
 from .library.model import LibraryModel
 from .library.reading import Reader
 from .library.vectors import renew_codes
-from .models import MODELS, Vocabulary, load_model
+from .models import MODELS, Tag, Vocabulary, load_model
+from .paths import shown
 from .search.decoders import Decoders
 from .search.query import QueryReader, Source
 from .search.search import Searcher, Searching
-from .search.tags import as_files, vocabulary
+from .search.tags import as_files, tags_each, tags_of_contents, vocabulary
 from .stores import parse_spec
 from .stores.library_store import LibraryStore
 from .types import Embedder, IndexReport
@@ -38,6 +39,8 @@ if TYPE_CHECKING:
 __all__ = ["Folder", "OpenLibrary"]
 
 log = logging.getLogger("image_search")
+
+_WITH_TAGS = next(row for row in MODELS if row.vocabulary is not None).name  # the model that has a vocabulary
 
 Folder = str | os.PathLike[str]
 
@@ -143,22 +146,39 @@ class OpenLibrary:
         private = self._allow_private_urls
         return QueryReader(reader, decoders=self.decoders, recipe=recipe, embedder=model, notify=self._notify, allow_private_urls=private)
 
-    def _tagging(self, sources: Sequence[Source]) -> tuple[Sequence[Source], QueryReader, Vocabulary]:
+    def _tagging(self, sources: Iterable[Source]) -> tuple[Iterable[Source], QueryReader, Vocabulary]:
         """What is tagged, what makes its vectors, and the words: the library's model's if it has a vocabulary, else the built-in one's."""
-        named = next(row for row in MODELS if row.vocabulary is not None).name
         reader = self._open().reader if self._library.exists else None
-        if reader is not None and reader.fingerprint.name == named:
+        if reader is not None and reader.fingerprint.name == _WITH_TAGS:
             return sources, self._reader(reader), vocabulary(self._model.of(reader.fingerprint, reader.canonical))
+        return as_files(sources, reader), *self._built_in_tagging()
+
+    def _built_in_tagging(self) -> tuple[QueryReader, Vocabulary]:
         with self._opening:
             if self._tagger is None:
-                self._tagger = load_model(named, threads=self.jobs)
+                self._tagger = load_model(_WITH_TAGS, threads=self.jobs)
             model = self._tagger
         private = self._allow_private_urls
         pictures = QueryReader(
             None, decoders=self.decoders, recipe=model.fingerprint.preprocess, embedder=lambda: model, notify=self._notify,
             allow_private_urls=private,
         )  # fmt: skip
-        return as_files(sources, reader), pictures, vocabulary(model)
+        return pictures, vocabulary(model)
+
+    def _tags_of(self, catalog: Catalog, new: Sequence[tuple[str, bytes]]) -> dict[str, list[Tag]]:
+        """Of files that were just taken in, path and sha256: by the vectors that they got, or, where these are another model's, by the
+        built-in one's: each is read once more."""
+        if not new:
+            return {}
+        if catalog.fingerprint.name == _WITH_TAGS:
+            words = vocabulary(self._model.of(catalog.fingerprint, catalog.canonical))
+            found = tags_of_contents([sha256 for _, sha256 in new], Reader(catalog), words)
+            return {shown(path): tags for (path, _), tags in zip(new, found, strict=True)}
+        each = zip(new, tags_each([path for path, _ in new], *self._built_in_tagging()), strict=True)
+        read = {shown(path): tags for (path, _), tags in each if not isinstance(tags, QueryError)}
+        if len(read) < len(new):
+            self._notify(f"{len(new) - len(read):,} pictures could not be read once more, so they have no tags.")
+        return read
 
     def _say(self, lines: Iterable[str]) -> None:
         for line in lines:
@@ -200,7 +220,8 @@ class OpenLibrary:
                 tools = stack.enter_context(pool), self._model.of(catalog.fingerprint, catalog.canonical)
             thumbnails = stack.enter_context(contextlib.closing(Thumbnails(self.library, write=True)))
             progress = stack.enter_context(telling(asked.progress, "index", plan.todo))
-            report, lines = run(catalog, plan, asked.rules, thumbnails, tools=tools, progress=progress)
+            new: list[tuple[str, bytes]] | None = [] if asked.tags else None
+            report, lines = run(catalog, plan, asked.rules, thumbnails, tools=tools, progress=progress, new=new)
         if undated := plan.work.undated():  # of a library that an older version made
             with (
                 self._make_pool(self.jobs, catalog.fingerprint.preprocess, limits=asked.limits) as pool,
@@ -208,6 +229,7 @@ class OpenLibrary:
             ):
                 report.dated = read_dates(catalog, plan.work, pool, progress)
         self._say(lines)
+        report.tags = self._tags_of(catalog, new or ())
         return report
 
     def _dry_run(self, asked: IndexRequest) -> IndexReport:

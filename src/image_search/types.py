@@ -286,6 +286,7 @@ class Match:
         modified: the file's own time when it was indexed, in the same words, here and now with the time zone; "" if that is not known.
         variant: which changed copy of the query it is nearest to, where these were asked for ("mirrored"); "": the query itself.
         copy: how it is a copy of the match behind which it stands ("same bytes", "same picture", "mirrored"); "" elsewhere.
+        changed: which of the two was made of the other by the change that `copy` names: "this", or the "first"; "": that is not told.
         also: matches that show the same picture, where they were folded; nearest first, each with the rank that it would have had.
     """
 
@@ -309,6 +310,7 @@ class Match:
     modified: str = ""
     variant: str = ""
     copy: str = ""
+    changed: str = ""
     also: tuple[Match, ...] = ()
 
     @property
@@ -374,6 +376,7 @@ class IndexReport:
         notes: "cut off", ... -> pictures of this run of which that is to be said.
         outdated: format -> pictures that older pixel rules made and that `reread` would renew.
         skipped: each file that is there and cannot be searched. passed: files that nobody looked at, by rule, the most first.
+        tags: path of each file that was added or updated -> its `models.Tag`s, none where it cannot be told; only if they were asked for.
     """
 
     added: int = 0
@@ -391,4 +394,5 @@ class IndexReport:
     outdated: dict[str, int] = field(default_factory=dict)
     skipped: list[Skipped] = field(default_factory=list)
     passed: list[Passed] = field(default_factory=list)
+    tags: dict[str, list[Any]] = field(default_factory=dict)
     seconds: float = 0.0

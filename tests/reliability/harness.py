@@ -12,7 +12,7 @@ import sys
 import time
 import uuid
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -24,6 +24,7 @@ from image_search.images.pool import DecodePool
 from image_search.library.catalog import Catalog
 from image_search.paths import from_bytes
 from image_search.testing import QuickModel
+from image_search.types import Float32, UInt8
 
 HERE = Path(__file__).resolve().parent
 MARK = "IMAGE_SEARCH_TEST_RUN"  # in the environment of every process of one run
@@ -41,6 +42,24 @@ def use_plain_model(commit_seconds: float = 0.01) -> None:
     embedding.MAX_BATCH = 3
 
 
+class OtherModel(QuickModel):
+    """Of the same dimension; says something else."""
+
+    runtime = "other"
+    fingerprint = replace(QuickModel.fingerprint, name="other", weights_sha256="1" * 64)
+
+    def embed(self, pixels: UInt8) -> Float32:
+        return np.ascontiguousarray(super().embed(pixels)[:, ::-1])
+
+
+def use_other_model() -> None:
+    """In this process there are both, by their names."""
+    from image_search.library import model
+
+    model.load_model = lambda name, **_: OtherModel() if name == "other" else QuickModel()  # type: ignore[assignment]
+    model.resolve = lambda name: (OtherModel if name == "other" else QuickModel).fingerprint  # type: ignore[assignment,return-value]
+
+
 def draw(folder: Path, first: int, last: int) -> None:
     """Small pictures, each different: <folder>/<n // 10>/<n>.png."""
     for number in range(first, last):
@@ -50,9 +69,9 @@ def draw(folder: Path, first: int, last: int) -> None:
         Image.fromarray(rng.integers(0, 256, (4, 4, 3), dtype=np.uint8)).resize((40, 32), Image.Resampling.BICUBIC).save(path)
 
 
-def true_vectors(photos: Path) -> dict[str, bytes]:
+def true_vectors(photos: Path, model: QuickModel | None = None) -> dict[str, bytes]:
     """path -> the vector that it must have, bit by bit; decoded and embedded here, one by one."""
-    model = QuickModel()
+    model = model or QuickModel()
     with DecodePool(1, model.fingerprint.preprocess) as pool:
         return {str(p): model.embed(pool.decode(str(p)).pixels[None])[0].tobytes() for p in sorted(photos.rglob("*.png"))}
 
@@ -193,7 +212,7 @@ NO_FILTERS = _no_filters()
 
 def leftovers(library: Path) -> list[str]:
     """What lies in a library that nobody uses and should not."""
-    fine = {"catalog.sqlite", "codes.bin", "thumbnails.sqlite", "store", "store.lock", "writer.lock"}
+    fine = {"catalog.sqlite", "codes.bin", "thumbnails.sqlite", "store", "store.lock", "turn.lock", "writer.lock"}
     return sorted({entry.name for entry in library.iterdir()} - fine)
 
 

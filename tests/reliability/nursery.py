@@ -13,7 +13,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 import chromadb  # noqa: F401 - once, for all runs
 import sabotage
-from harness import MARK, use_plain_model
+from harness import MARK, use_other_model, use_plain_model
 
 from image_search import ImageSearchEngine
 from image_search.library.catalog import Catalog
@@ -35,6 +35,11 @@ def index(order: dict[str, object]) -> None:
         os.write(said, b"done %d\n" % done)
 
     store = str(order.get("store", "exact"))
+    if order.get("reembed"):
+        use_other_model()
+        with ImageSearchEngine(str(order["library"]), model="other", jobs=1, notify=print) as engine:
+            os.write(said, b"embedded %d\n" % engine.reembed(progress=acknowledge).embedded)
+        return
     with ImageSearchEngine(str(order["library"]), store=store, jobs=1, notify=print) as engine:
         report = engine.index(str(order["photos"]), progress=acknowledge)
     os.write(said, b"embedded %d\n" % report.embedded)

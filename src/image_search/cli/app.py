@@ -44,6 +44,7 @@ COMMANDS = (  # what is needed first comes first in the help
     "forget",
     "relocate",
     "rebuild",
+    "reembed",
     "salvage",
     "demo",
 )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -23,6 +23,9 @@ from .options import (
     store_option,
 )
 
+if TYPE_CHECKING:
+    from ..types import IndexReport
+
 
 @click.command()
 @click.argument("folders", metavar="FOLDER...", nargs=-1, help="Folders with images; sub-folders are included. With --out also buckets.")
@@ -36,6 +39,7 @@ from .options import (
 @click.option("--prune", is_flag=True, help="Remove for good what is gone from these folders, even a whole disk, or left out.")
 @click.option("--reread", is_flag=True, help="Read again those pictures that older rules turned into pixels; index counts them.")
 @any_name_option
+@click.option("--tags", is_flag=True, help="Say what each new picture shows, in the built-in vocabulary; all of it in --json.")
 @click.option("--strict", is_flag=True, help="Exit with 1 if any file was skipped.")
 @click.option("--dry-run", is_flag=True, help="Say what would be done; change nothing.")
 @runtime_option
@@ -84,10 +88,10 @@ def index(  # long: a command's options
             raise click.UsageError(f"--{option} needs --out, the place of the data set")
     if not folders:
         raise click.MissingParameter(param=context.command.params[0], ctx=context)
-    with open_engine(given) as engine:
+    with open_engine(given, long_lived=given["tags"]) as engine:
         report = engine.index(folders, dry_run=dry_run, **given)
         if json_output:
-            print_json(asdict(report))
+            print_json(_as_dict(report, tags=given["tags"]))
         else:
             print(report_table(report, say=say))
             if dry_run:
@@ -97,7 +101,7 @@ def index(  # long: a command's options
 
 
 # What a data set does not have: it has no library, and every run looks at every object's size and version.
-_OF_LIBRARIES = ("library", "store", "verify", "reread", "dry_run")
+_OF_LIBRARIES = ("library", "store", "verify", "reread", "dry_run", "tags")
 
 
 def _into_dataset(context: click.Context, folders: tuple[str, ...], shown: dict[str, bool], given: dict[str, Any]) -> None:
@@ -115,3 +119,10 @@ def _into_dataset(context: click.Context, folders: tuple[str, ...], shown: dict[
         print(dataset_table(report))
     if shown["strict"] and report.refused:
         context.exit(1)
+
+
+def _as_dict(report: IndexReport, *, tags: bool) -> dict[str, Any]:
+    """Tags as the command `tags` prints them, where they were asked for."""
+    found = asdict(report)
+    of_each = found.pop("tags")
+    return {**found, "tags": [{"image": image, "tags": one} for image, one in of_each.items()]} if tags else found

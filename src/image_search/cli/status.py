@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from ..advice import Advice, Verb
+from ..advice import Advice, Setting, Verb
 from ..errors import SALVAGE, LibraryDamagedError
 from ..paths import shown
 from .console import note, print_json, say, words
@@ -57,6 +57,15 @@ def _print(facts: dict[str, Any]) -> None:
     for word in ("missing", "excluded", "forgotten", "skipped"):
         if facts[word]:
             print(f"{word:<12}{facts[word]:,}")
+    if facts["unembedded"]:
+        again = Verb("index", ("FOLDER",))
+        print(
+            words(
+                Advice(
+                    f"waiting     {facts['unembedded']:,} could not be read when the library got its model; they get a vector with: ", again
+                )
+            )
+        )
     for reason, files in facts["reasons"].items():
         print(f"  {files:,} {reason}")
     for said, pictures in facts["notes"].items():
@@ -66,6 +75,10 @@ def _print(facts: dict[str, Any]) -> None:
     if facts["outdated"]:
         print(outdated_line(facts["outdated"], say))
     print(f"model       {shown(facts['model'])} ({facts['dimensions']} dimensions{', knows words' if facts['words'] else ''})")
+    if (begun := facts["reembedding"]) is not None:
+        again = Verb("reembed", (Setting("model", begun["model"]),))
+        done = f"re-embedded {begun['pictures']:,} of {begun['of']:,} pictures with the model {shown(begun['model'])}"
+        print(words(Advice(f"{done}; until all are, {shown(facts['model'])} answers. It goes on with: ", again)))
     print(f"store       {_store(facts)}")
     for root in facts["roots"]:
         print(f"folder      {shown(root['path'])}: {root['images']:,} images{', offline' if root['offline'] else ''}")

@@ -14,7 +14,6 @@ from .console import note, print_json, words
 from .options import debug_option, json_option, library_option, open_engine, private_urls_option
 
 if TYPE_CHECKING:
-    from ..engine import ImageSearchEngine
     from ..models import Tag
 
 
@@ -37,21 +36,13 @@ def tags(context: click.Context, /, *, images: tuple[str, ...], json_output: boo
       image-search tags photo.jpg
     """
     with open_engine(given, long_lived=len(images) > 1) as engine:
-        found = [_tagged(engine, image) for image in images]
+        found = list(engine.tags_each(images))
     if json_output:
         print_json([_as_dict(image, one) for image, one in zip(images, found, strict=True)])
     else:
         for image, one in zip(images, found, strict=True):
             _say(image, one)
     context.exit(any(isinstance(one, QueryError) for one in found))
-
-
-def _tagged(engine: ImageSearchEngine, image: str) -> list[Tag] | QueryError:
-    """One that cannot be used keeps nothing from the others."""
-    try:
-        return engine.tags([image])[0]
-    except QueryError as error:
-        return error
 
 
 def _as_dict(image: str, one: list[Tag] | QueryError) -> dict[str, Any]:
@@ -64,5 +55,6 @@ def _say(image: str, one: list[Tag] | QueryError) -> None:
     if isinstance(one, QueryError):
         note(Advice("error: ", one.line))
         return
-    said = ", ".join(f"{tag.name} ({tag.korean}) {tag.probability:.0%}" for tag in one)
-    print(f"{shown(image)}: {said or 'I do not know'}")
+    from ..present.table import tags_words
+
+    print(f"{shown(image)}: {tags_words(one)}")

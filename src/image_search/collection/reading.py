@@ -115,7 +115,9 @@ class CollectionReader(Reader):
 
     def counts(self) -> Counts:
         rows = self.images()
-        return Counts(images=rows, contents=rows, classes=len(self.known_classes()), missing=0, skipped=0, excluded=0, forgotten=0)
+        return Counts(
+            images=rows, contents=rows, classes=len(self.known_classes()), missing=0, skipped=0, excluded=0, forgotten=0, unembedded=0
+        )
 
     def facts(self) -> dict[str, Any]:
         """As of a library, and what the index says of itself: "index" (its kind), "pending" (rows that it does not have yet)."""

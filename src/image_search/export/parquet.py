@@ -13,7 +13,7 @@ from ..config import EXPORT_ROWS
 from ..dataset.arrow import arrow
 from ..errors import UsageError, in_words
 from ..library.reading import Reader
-from ..library.rows import Row, each_row
+from ..library.rows import Row, Told, each_row, told_columns, told_values
 from .aside import written_aside
 
 __all__ = ["ENDING", "read_parquet", "write_parquet"]
@@ -25,7 +25,8 @@ def write_parquet(reader: Reader, path: str, progress: Callable[[int, int, int],
     """One row an image, in order of the ids; returns how many. Memory is that of EXPORT_ROWS rows, however many there are.
 
     Columns: those of `library.rows.Row`; `captured` is a timestamp without a time zone (the camera's own clock), null where the picture
-    says none, and `vector` a fixed-size list of D float32. The schema's metadata names the model.
+    says none, and `vector` a fixed-size list of D float32; then those of the user's own tables (`annotate`): numbers as float64, dates as
+    timestamps, null where there is no value. The schema's metadata names the model.
 
     Raises UsageError (the name), MissingExtraError (pyarrow), DiskFullError, ImageSearchError.
     """
@@ -35,7 +36,8 @@ def write_parquet(reader: Reader, path: str, progress: Callable[[int, int, int],
     folder, name = os.path.split(os.path.abspath(os.path.expanduser(path)))
     if not os.path.isdir(folder):
         raise UsageError("there is no such folder", path=folder, hint="create it first")
-    schema = _schema(pa, reader)
+    told = told_columns(reader)
+    schema = _schema(pa, reader, told)
     total, done = reader.images(), 0
     progress(0, total, 0)
     with written_aside(folder, [name], replace=replace) as (draft,):
@@ -48,7 +50,9 @@ def write_parquet(reader: Reader, path: str, progress: Callable[[int, int, int],
         }
         with pa.parquet.ParquetWriter(draft, schema, **options) as writer:
             for rows in each_row(reader, EXPORT_ROWS):
-                writer.write_batch(_batch(pa, schema, rows))
+                writer.write_batch(
+                    _batch(pa, schema, rows, [_typed(c, v) for c, v in zip(told, told_values(reader, told, rows), strict=True)])
+                )
                 progress(done := done + len(rows), total, 0)
     return done
 
@@ -63,7 +67,8 @@ def read_parquet(path: str) -> dict[str, list[Any]]:
         raise UsageError(f"the table cannot be read ({in_words(error)[:200]})", path=path) from error
 
 
-def _schema(pa: Any, reader: Reader) -> Any:
+def _schema(pa: Any, reader: Reader, told: Sequence[Told]) -> Any:
+    kinds = {"number": pa.float64(), "date": pa.timestamp("us"), "text": pa.string()}
     model = reader.fingerprint
     columns = [
         *((name, pa.string()) for name in ("id", "uri", "name", "sha256")),
@@ -74,16 +79,26 @@ def _schema(pa: Any, reader: Reader) -> Any:
         ("vector", pa.list_(pa.field("element", pa.float32(), nullable=False), model.dim)),
     ]
     facts = {"image_search.model": model.name, "image_search.weights_sha256": model.weights_sha256, "image_search.similarity": "cosine"}
-    return pa.schema([pa.field(name, kind, nullable=name == "captured") for name, kind in columns], metadata=facts)
+    fields = [pa.field(name, kind, nullable=name == "captured") for name, kind in columns]
+    return pa.schema([*fields, *(pa.field(name, kinds[kind]) for name, kind, _ in told)], metadata=facts)
 
 
-def _batch(pa: Any, schema: Any, rows: Sequence[Row]) -> Any:
+def _batch(pa: Any, schema: Any, rows: Sequence[Row], told: Sequence[Sequence[Any]]) -> Any:
     *facts, vectors = zip(*rows, strict=True)
     columns = dict(zip(Row._fields, facts, strict=False))
     columns["captured"] = tuple(map(_time, columns["captured"]))
-    arrays = [pa.array(columns[field.name], field.type) for field in schema if field.name != "vector"]
+    of_row = [schema.field(name) for name in Row._fields]
+    arrays = [pa.array(columns[field.name], field.type) for field in of_row[:-1]]
     flat = pa.array(np.concatenate(vectors), pa.float32())  # (rows * D,)
-    return pa.RecordBatch.from_arrays([*arrays, pa.FixedSizeListArray.from_arrays(flat, type=schema.field("vector").type)], schema=schema)
+    arrays.append(pa.FixedSizeListArray.from_arrays(flat, type=schema.field("vector").type))
+    arrays += [pa.array(values, schema.field(place).type) for place, values in enumerate(told, len(of_row))]
+    return pa.RecordBatch.from_arrays(arrays, schema=schema)
+
+
+def _typed(column: Told, values: Sequence[str | None]) -> list[Any]:
+    makes: dict[str, Callable[[str], Any]] = {"number": float, "date": datetime.fromisoformat}
+    make = makes.get(column.kind, str)
+    return [None if value is None else make(value) for value in values]
 
 
 def _time(captured: str) -> datetime | None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import IO, TYPE_CHECKING
 
 import numpy as np
@@ -18,7 +18,7 @@ from ..config import EXPORT_ROWS, SPRITE_IMAGES, SPRITE_PIXELS, SPRITE_SIDE
 from ..errors import DecodeError, UsageError
 from ..images.pool import DecodePool
 from ..library.reading import Reader
-from ..library.rows import Row, each_row
+from ..library.rows import Row, each_row, told_columns, told_values
 from ..library.thumbnails import Thumbnails
 from ..paths import shown
 from .aside import written_aside
@@ -68,11 +68,13 @@ def write_tensorboard(
 def _write_rows(reader: Reader, vectors: str, facts: str, sprite: _Sprite | None, progress: Callable[[int], object]) -> int:
     done = 0
     with open(vectors, "w", encoding="ascii") as numbers, open(facts, "w", encoding="utf-8") as cells:
-        cells.write("\t".join(_COLUMNS) + "\n")
+        told = told_columns(reader)  # of the user's own tables
+        cells.write("\t".join([*_COLUMNS, *(shown(one.name) for one in told)]) + "\n")
         progress(0)
         for rows in each_row(reader, EXPORT_ROWS // 10):
-            for row in rows:
-                _write_row(row, numbers, cells)
+            values = told_values(reader, told, rows)
+            for place, row in enumerate(rows):
+                _write_row(row, [column[place] or "" for column in values], numbers, cells)
                 if sprite is not None:
                     sprite.add(bytes.fromhex(row.sha256))
                 done += 1
@@ -80,9 +82,10 @@ def _write_rows(reader: Reader, vectors: str, facts: str, sprite: _Sprite | None
     return done
 
 
-def _write_row(row: Row, numbers: IO[str], cells: IO[str]) -> None:
+def _write_row(row: Row, told: Sequence[str], numbers: IO[str], cells: IO[str]) -> None:
     numbers.write("\t".join([f"{number:.7g}" for number in row.vector.tolist()]) + "\n")
-    cells.write("\t".join(shown(str(getattr(row, column))) for column in _COLUMNS) + "\n")  # no tab and no line end is left in them
+    facts = [str(getattr(row, column)) for column in _COLUMNS]
+    cells.write("\t".join(map(shown, [*facts, *told])) + "\n")  # no tab and no line end is left in them
 
 
 def _config(sprite: _Sprite | None) -> str:

@@ -14,18 +14,20 @@ from ..images.scan import Excluder
 from .plan import Rules
 from .run import Progress
 
-__all__ = ["Request"]
+__all__ = ["Request", "rules_of_reading"]
 
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """One run: folders, how their files are looked at, what one may cost, whether it is a trial, who is told how far it is."""
+    """One run: folders, how their files are looked at, what one may cost, whether it is a trial, who is told how far it is, whether what is
+    new gets tags."""
 
     folders: list[str]
     rules: Rules
     limits: Limits
     dry_run: bool
     progress: bool | Progress
+    tags: bool = False
 
     @classmethod
     def checked(
@@ -41,13 +43,13 @@ class Request:
         dry_run: bool,
         progress: bool | Progress,
         limits: Limits,
+        tags: bool = False,
     ) -> Request:
         """Arguments as for `ImageSearchEngine.index`, in its order, and the engine's limits; UsageError for what makes no sense."""
         chosen = given.paths(folders, "the folder")
         if not chosen:
             raise UsageError("no folder was given")
-        if max_megapixels is not None:
-            limits = replace(limits, megapixels=given.number(max_megapixels, "max_megapixels"))
+        limits = _limits(limits, max_megapixels)
         rules = Rules(
             Excluder(given.texts(exclude, "exclude")),
             decoder_name(limits.megapixels),
@@ -58,4 +60,14 @@ class Request:
             any_name=given.truth(any_name, "any_name"),
         )
         told = progress if callable(progress) else given.truth(progress, "progress")
-        return cls(chosen, rules, limits, given.truth(dry_run, "dry_run"), told)
+        return cls(chosen, rules, limits, given.truth(dry_run, "dry_run"), told, given.truth(tags, "tags"))
+
+
+def rules_of_reading(limits: Limits, max_megapixels: float | None) -> tuple[Rules, Limits]:
+    """Where no folder is looked through: how pictures are read, and what one may cost. UsageError for what makes no sense."""
+    limits = _limits(limits, max_megapixels)
+    return Rules(Excluder(()), decoder_name(limits.megapixels)), limits
+
+
+def _limits(limits: Limits, max_megapixels: float | None) -> Limits:
+    return limits if max_megapixels is None else replace(limits, megapixels=given.number(max_megapixels, "max_megapixels"))

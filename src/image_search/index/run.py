@@ -24,7 +24,7 @@ from ..types import Embedder, Float32, IndexReport
 from .missing import mark_missing
 from .plan import Plan, Rules, skipped
 
-__all__ = ["Progress", "plan_only", "run"]
+__all__ = ["OF_THE_MOMENT", "Progress", "plan_only", "run", "work_off"]
 
 # (done, total, skipped so far), files
 Progress = Callable[[int, int, int], None]
@@ -98,6 +98,7 @@ class _Run:
         self.waiting: dict[bytes, list[tuple[Todo, Embedded]]] = {}  # copies of contents that are in work
         self.committed_at = time.monotonic()
         self.done = 0
+        self.new: list[tuple[str, bytes]] | None = None  # path and content of each file that was added or updated; None: nobody asks
 
     def work(self, pool: DecodePool, embedder: Embedder) -> None:
         """Everything in the plan. On an interrupt, what came out so far is committed before the exception goes on; of one call of the
@@ -175,7 +176,10 @@ class _Run:
         stat = decoded.stat or item.stat
         if result.vector is None and item.source.seen is not None:
             self.plan.work.ask_when(item.root_id, item.relative, item.source.seen[0], stat, self.claims.content(decoded.sha256))
-        match writing.place(self.catalog, self.plan.work, item, decoded.sha256, stat, generation):
+        placed = writing.place(self.catalog, self.plan.work, item, decoded.sha256, stat, generation)
+        if self.new is not None and placed in ("added", "updated"):
+            self.new.append((item.path, decoded.sha256))
+        match placed:
             case "added":
                 self.report.added += 1
             case "updated":
@@ -214,21 +218,33 @@ def run(
     *,
     tools: tuple[DecodePool, Embedder] | None,
     progress: Progress,
+    new: list[tuple[str, bytes]] | None = None,
 ) -> tuple[IndexReport, list[str]]:
     """Do what the plan says.
 
     Args:
         tools: decoder and model; a plan without work needs neither.
+        new: gets path and sha256 of each file that is added or updated.
 
     Returns the report, and one line for each folder that is offline.
     """
     work = _Run(catalog, plan, thumbnails, rules, progress)
+    work.new = new
     if tools is not None:
         work.work(*tools)
     with catalog.transaction() as generation:
         lines = [*plan.lines, *mark_missing(catalog, plan, rules, work.report, generation)]
     work.report.outdated = Reader(catalog).outdated()
     return work.report, lines
+
+
+def work_off(
+    catalog: Catalog, plan: Plan, rules: Rules, thumbnails: Thumbnails, tools: tuple[DecodePool, Embedder], progress: Progress
+) -> IndexReport:
+    """The plan's files alone; nothing is said of others. Arguments as for `run`."""
+    work = _Run(catalog, plan, thumbnails, rules, progress)
+    work.work(*tools)
+    return work.report
 
 
 def plan_only(catalog: Catalog, plan: Plan, rules: Rules) -> tuple[IndexReport, list[str]]:

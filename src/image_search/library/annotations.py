@@ -14,9 +14,10 @@ from ..paths import nfc, whole_path
 from .catalog import Catalog
 from .facts import sensible
 from .schema import ANNOTATION_KINDS, FILES_IN_ROOTS
+from .sqlite import in_parts, marks
 from .vectors import Numbers
 
-__all__ = ["Column", "annotate", "column_of", "columns_of", "drop", "hashes_by_path", "holders", "known_hashes", "said_of"]
+__all__ = ["Column", "annotate", "column_of", "columns_of", "drop", "hashes_by_path", "holders", "known_hashes", "said_of", "values_of"]
 
 
 class Column(NamedTuple):
@@ -102,6 +103,16 @@ def column_of(catalog: Catalog, name: str, contents: Numbers) -> Column:
             codes[there] = mine[order][where[there]]
         values: list[Any] = [float(value) for value in places] if kind == "number" else list(places)
     return Column(name, kind, values, codes)
+
+
+def values_of(catalog: Catalog, contents: Sequence[bytes]) -> dict[bytes, dict[str, str]]:
+    """sha256 -> column -> value, of those of these contents of which a table says something."""
+    found: dict[bytes, dict[str, str]] = {}
+    for part in in_parts(contents):
+        sql = f"SELECT sha256, name, value FROM annotations WHERE sha256 IN ({marks(part)})"
+        for sha256, name, value in catalog.rows(sql, part, types=(bytes, str, str)):
+            found.setdefault(sha256, {})[name] = value
+    return found
 
 
 def said_of(catalog: Catalog, sha256: bytes) -> list[tuple[str, str]]:

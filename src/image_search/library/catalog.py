@@ -31,12 +31,13 @@ from .handle import Handle, check_not_inherited
 from .schema import PAGE_BYTES, SCHEMA, SCHEMA_VERSION, check_schema, schema_version
 from .sqlite import FileId, connect, connect_to_read, files_of, identity, translated
 
-__all__ = ["CATALOG_NAME", "MAP_NAME", "PAIRS_NAME", "THUMBNAILS_NAME", "Catalog", "item_id", "item_number"]
+__all__ = ["CATALOG_NAME", "MAP_NAME", "NEXT_NAME", "PAIRS_NAME", "THUMBNAILS_NAME", "Catalog", "item_id", "item_number"]
 
 CATALOG_NAME = "catalog.sqlite"
 THUMBNAILS_NAME = "thumbnails.sqlite"
 PAIRS_NAME = "pairs.sqlite"
 MAP_NAME = "map.places"
+NEXT_NAME = "reembed"  # a folder: the catalog of another model, in the making
 # Of a library without its catalog only these may be left: what it made by itself, and can make again.
 _DERIVED = (CODES_NAME, MAP_NAME, PAIRS_NAME, THUMBNAILS_NAME)
 _PAST = 256  # generations that are remembered: 2 KB
@@ -107,7 +108,7 @@ class Catalog:
         """LibraryError if a new library would lie among other things, such as the user's pictures."""
         names = (CATALOG_NAME, f"{CATALOG_NAME}.new", *_DERIVED)
         ours = {path.name for name in names for path in files_of(folder / name)}
-        if folder.is_dir() and any(not (p.name.endswith(".lock") or p.name in ours) for p in folder.iterdir()):
+        if folder.is_dir() and any(not (p.name.endswith(".lock") or p.name in {*ours, NEXT_NAME}) for p in folder.iterdir()):
             hint = Advice("give ", Setting("library"), " a new folder")
             raise LibraryError("this folder is not empty and holds no library", path=folder, hint=hint)
 
@@ -161,12 +162,25 @@ class Catalog:
         Raises:
             LibraryNotFoundError, LibraryVersionError, LibraryDamagedError, LibraryBusyError, LibraryReadOnlyError.
         """
+        while True:
+            opened = identity(folder / CATALOG_NAME)  # before it is opened: whatever takes its place from here on is another
+            try:
+                catalog = cls._open(folder, opened, write)
+            except LibraryError:
+                if identity(folder / CATALOG_NAME) == opened:
+                    raise
+                continue  # it was replaced while it was opened: what went wrong may be of two files beside each other
+            if not catalog.replaced_by_another:
+                return catalog
+            catalog.close()
+
+    @classmethod
+    def _open(cls, folder: Path, opened: FileId, write: bool) -> Catalog:
         file = folder / CATALOG_NAME
         if not file.is_file() or file.is_symlink():
             # A link could make a stranger's library read files outside it.
             raise no_library(folder)
         scratch = None
-        opened = identity(file)  # before it is opened: whatever takes its place from here on is another
         check_not_inherited(opened, folder)
         with translated(folder):
             if write:
@@ -209,16 +223,20 @@ class Catalog:
     @property
     def replaced(self) -> bool:
         """Has another file, or none, taken the place of the one that is open, or has the file become one of a newer format?"""
-        if identity(self.folder / CATALOG_NAME) != self._file:
+        if self.replaced_by_another:
             return True
         if self._version == SCHEMA_VERSION:
             return False
         with self._lock, translated(self.folder):
             return schema_version(self._connection) != self._version
 
+    @property
+    def replaced_by_another(self) -> bool:
+        return identity(self.folder / CATALOG_NAME) != self._file
+
     def must_be_in_place(self) -> None:
         """LibraryError if the file that is written is no longer the one at the library's path: nobody would find what goes into it."""
-        if identity(self.folder / CATALOG_NAME) != self._file:
+        if self.replaced_by_another:
             raise LibraryError(
                 "the library was removed or replaced while it was written to",
                 path=self.folder,
@@ -261,6 +279,16 @@ class Catalog:
                 with contextlib.suppress(sqlite3.Error):  # after a full disk SQLite has rolled back by itself
                     self._connection.rollback()
                 raise
+
+    @contextlib.contextmanager
+    def standing_still(self) -> Iterator[None]:
+        """Nobody commits anything meanwhile, whatever locks of ours he holds or does not know. Nothing is written here."""
+        with self._lock, translated(self.folder):
+            self._connection.execute("BEGIN IMMEDIATE")
+            try:
+                yield
+            finally:
+                self._connection.rollback()
 
     # --- facts of the whole library -------------------------------------------------------------------------------------------
 

@@ -10,7 +10,8 @@ from pathlib import Path
 import numpy as np
 
 from .. import forks
-from ..errors import LibraryNotFoundError
+from ..config import BUSY_SECONDS
+from ..errors import LibraryBusyError, LibraryNotFoundError
 from ..types import Fingerprint, Preprocess
 from .catalog import Catalog, making, no_library
 from .lock import ProcessLock
@@ -33,6 +34,10 @@ class Library:
         self._thumbnails: Thumbnails | None = None
         self._retired: list[Catalog | Thumbnails] = []  # of libraries that were replaced while open; another thread may still read them
         self._held: ProcessLock | None = None
+        self._turn: ProcessLock | None = None
+        self._turns = 0  # writers of this process that share it
+        self._alone_in_turn = False
+        self._taking = forks.Lock()
         self._opening = forks.Lock()  # two first questions at once open one library
         forks.watch(self)
 
@@ -61,20 +66,25 @@ class Library:
                 self._thumbnails = Thumbnails(self.folder, write=write)
             return self._thumbnails
 
-    def close(self) -> None:
-        """Give back everything; it can be used again afterwards."""
+    def close_readers(self) -> None:
+        """Let go of what is open to read; it is opened again when it is asked for."""
         with self._opening:
             opened = [*self._retired, *([self._reader.catalog] if self._reader else []), *([self._thumbnails] if self._thumbnails else [])]
             self._reader, self._thumbnails, self._retired = None, None, []
-            held, self._held = self._held, None
         for one in opened:
             one.close()
+
+    def close(self) -> None:
+        """Give back everything; it can be used again afterwards."""
+        self.close_readers()
+        held, self._held = self._held, None
         if held is not None:
             held.release()
 
     def after_fork(self, in_child: bool) -> None:
         if in_child:
-            self._held = None  # it stays the parent's
+            self._held = self._turn = None  # they stay the parent's
+            self._turns = 0
 
     # --- writing --------------------------------------------------------------------------------------------------------------
 
@@ -138,7 +148,8 @@ class Library:
     def _alone(self, *, make: bool = False) -> Iterator[None]:
         """With nobody else writing. `make`: the folder, if a first run that found nothing has just taken it away again."""
         if self._held:
-            yield
+            with self.turn("index"):
+                yield
             return
         lock = ProcessLock(self.folder / "writer.lock", what="index")
         try:
@@ -149,15 +160,40 @@ class Library:
             self._make_folder()
             lock.acquire()
         try:
-            yield
+            with self.turn("index"):
+                yield
         finally:
             lock.release()
+
+    @contextlib.contextmanager
+    def turn(self, what: str, *, alone: bool = False, wait: float = BUSY_SECONDS) -> Iterator[None]:
+        """While somebody writes, nobody puts another catalog in its place, and the other way round.
+
+        The writer's lock does not say that: the page holds it from its start to its end, and writes now and then. Threads of one process
+        may write beside each other, but not beside one that is `alone`. LibraryBusyError after `wait` seconds.
+        """
+        with self._taking:
+            if self._turn is None:
+                lock = ProcessLock(self.folder / "turn.lock", what=what)
+                lock.acquire(wait)
+                self._turn, self._alone_in_turn = lock, alone
+            elif alone or self._alone_in_turn:
+                raise LibraryBusyError("the library is in use by another thread", path=self.folder, hint="wait until it is done")
+            self._turns += 1
+        try:
+            yield
+        finally:
+            with self._taking:
+                self._turns -= 1
+                if self._turns <= 0 and self._turn is not None:
+                    self._turn.release()
+                    self._turn, self._turns = None, 0
 
     def _remove_folder(self) -> None:
         """Ours, and nothing but locks in it. Under the lock: whoever opened it just now finds that it is no longer here, and looks anew.
         Where an open file cannot be removed (Windows), the folder stays."""
         with contextlib.suppress(OSError):
-            if {path.name for path in self.folder.iterdir()} <= {"writer.lock", "store.lock"}:
+            if {path.name for path in self.folder.iterdir()} <= {"writer.lock", "store.lock", "turn.lock"}:
                 for path in self.folder.iterdir():
                     path.unlink()
                 self.folder.rmdir()

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from .. import forks
-from ..advice import Advice, Setting, Verb
+from ..advice import Advice, Setting
 from ..errors import ModelError, ModelMismatchError, ModelMissingError, UnknownModelError, UsageError
 from ..models import (
     MODELS,
@@ -15,6 +15,7 @@ from ..models import (
     check_runtime,
     choose_auto,
     drawn_before,
+    draws_the_same,
     knowing_words,
     load_model,
     loss_in_int8,
@@ -22,6 +23,7 @@ from ..models import (
     remember,
     remember_drawn,
     resolve,
+    ways_out,
     words_are_here,
     words_record,
 )
@@ -120,6 +122,21 @@ class LibraryModel:
                 self._canonical = self._drawn(self._embedder)
             return self._embedder
 
+    def for_another(self, theirs: Fingerprint) -> Embedder:
+        """The one to which a library is to be brought: that which was asked for, or of the library's own name the one that is here.
+        Raises ModelError."""
+        with self._loading:
+            embedder = self._given if self._embedder is None else self._embedder
+            if embedder is None:
+                embedder = self._load(self._name or theirs.name)
+            self._embedder, self._canonical, self._proved_for = embedder, self._drawn(embedder), None
+            return embedder
+
+    def is_that_of(self, catalog: Catalog) -> bool:
+        """Were this catalog's vectors made by the model that `for_another` gave?"""
+        assert self._embedder is not None and self._canonical is not None
+        return draws_the_same(self._embedder, self._canonical, catalog.fingerprint, catalog.canonical)
+
     def _drawn(self, embedder: Embedder) -> Float32:
         """Its canonical vectors: as it drew them here before, or drawn now."""
         if embedder is self._given:  # the caller's own: its code may have changed under the same fingerprint
@@ -130,12 +147,12 @@ class LibraryModel:
             remember_drawn(embedder, known)
         return known
 
-    def create_library(self) -> Catalog:
-        """A new, empty library with this model."""
+    def create_library(self, folder: Path | None = None) -> Catalog:
+        """A new, empty library with this model; `folder`: elsewhere than in its own."""
         model = self.for_a_new_library(proved=True)
         assert self._canonical is not None
         canonical = self._canonical
-        catalog = Catalog.create(Path(self._folder), model.fingerprint, canonical)
+        catalog = Catalog.create(folder or Path(self._folder), model.fingerprint, canonical)
         catalog.set_meta("runtime", model.runtime)  # of the one that made it, for people who look
         self._proved_for = catalog.fingerprint
         self._record(model, catalog)
@@ -183,8 +200,8 @@ class LibraryModel:
             embedder = self._given if self._embedder is None else self._embedder
             if embedder is None or self._proved_for != theirs:  # it may have been loaded before there was a library
                 self.check(theirs)
-                if embedder is None or embedder.fingerprint.name != theirs.name:
-                    embedder = self._load(theirs.name)
+                if embedder is None or (embedder is not self._given and not _are_one(embedder.fingerprint, theirs)):
+                    embedder = self._load(theirs.name)  # also where the library was brought to new weights of the same name
                 mine = embedder.fingerprint
                 if (mine.dim, mine.output, mine.preprocess) != (theirs.dim, theirs.output, theirs.preprocess):
                     raise self._mismatch(mine.name, theirs)
@@ -203,10 +220,14 @@ class LibraryModel:
             ) from error
 
     def _mismatch(self, asked: str, library: Fingerprint) -> ModelMismatchError:
-        model = Setting("model", asked if self._given is None else "MODEL")  # a caller's object has no name to give
-        other = Verb("index", ("FOLDER", model, Setting("library", "OTHER")))
+        model = "MODEL" if self._given is not None else asked  # a caller's object has no name to give
+        if asked == library.name:
+            return ModelMismatchError(f"the library was made with another {asked}", path=self._folder, hint=ways_out(model))
         return ModelMismatchError(
-            f"the library was made with the model {library.name}, not with {asked}",
-            path=self._folder,
-            hint=Advice(f"for {asked}, make a second library: ", other),
+            f"the library was made with the model {library.name}, not with {asked}", path=self._folder, hint=ways_out(model)
         )
+
+
+def _are_one(mine: Fingerprint, theirs: Fingerprint) -> bool:
+    """Same name, same weights: nothing else on the disk is to be looked for."""
+    return (mine.name, mine.weights_sha256) == (theirs.name, theirs.weights_sha256)

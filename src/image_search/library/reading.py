@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..errors import HINTS, SALVAGE, LibraryDamagedError, SkipReason
+from ..errors import HINTS, SALVAGE, LibraryDamagedError
 from ..images.captured import is_captured
 from ..images.formats import rules_of
 from ..images.opening import Elsewhere, FileInRoot
@@ -25,7 +25,7 @@ from .columns import Columns
 from .decisions import told_apart
 from .disks import Disks
 from .facts import check_vector, no_sense
-from .schema import FILES_IN_ROOTS, State, part_of
+from .schema import FILES_IN_ROOTS, UNEMBEDDED, State, part_of
 from .sqlite import in_parts, marks
 from .vectors import Vectors
 
@@ -126,7 +126,7 @@ _UNUSABLE = (
 @dataclass(frozen=True, slots=True)
 class Counts:
     """Files of each kind. `contents`: different ones among the images; `excluded`: with a vector, left out by a rule at the last look;
-    `forgotten`: paths that were taken out."""
+    `forgotten`: paths that were taken out; `unembedded`: out of reach when the library got its model, so without a vector."""
 
     images: int
     contents: int
@@ -135,6 +135,7 @@ class Counts:
     skipped: int
     excluded: int
     forgotten: int
+    unembedded: int
 
 
 class Reader:
@@ -190,6 +191,7 @@ class Reader:
             skipped=self.catalog.value(f"SELECT count(*) FROM ({_UNUSABLE})"),
             excluded=self._kept(State.EXCLUDED),
             forgotten=self.catalog.value("SELECT count(*) FROM forgotten"),
+            unembedded=self.catalog.value(f"SELECT count(*) FROM files WHERE reason = '{UNEMBEDDED}'"),
         )
 
     def _kept(self, state: State) -> int:
@@ -211,6 +213,14 @@ class Reader:
 
     def images(self) -> int:
         return int(self.catalog.value(f"SELECT count(*) FROM files WHERE state = '{State.PRESENT}'"))
+
+    def contents(self) -> int:
+        """Different pictures that have a vector, also those without a file that can be found."""
+        return int(self.catalog.value("SELECT count(*) FROM content"))
+
+    def rows_of_files(self) -> int:
+        """Of all states."""
+        return int(self.catalog.value("SELECT count(*) FROM files"))
 
     def about_how_many(self) -> int:
         """Contents, at once and not exactly: some may have gone."""
@@ -388,8 +398,3 @@ class Reader:
             if count := self.catalog.value(sql, (format, rules)):
                 found[format] = found.get(format, 0) + count
         return found
-
-
-def reason_code(words: str) -> str:
-    """The closed list's own name of a reason, "" if it is none."""
-    return next((reason.name for reason in SkipReason if reason.value == words), "")

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
 
 from ..paths import as_text, uri_of, whole_path
 from ..types import Float32
+from .annotations import columns_of, values_of
 from .catalog import item_id
 from .facts import check_types, check_vector
 from .reading import Reader
 from .schema import FILES_IN_ROOTS, State
 
-__all__ = ["Row", "each_row"]
+__all__ = ["Row", "Told", "each_row", "told_columns", "told_values"]
 
 
 class Row(NamedTuple):
@@ -38,6 +39,32 @@ class Row(NamedTuple):
     bytes: int
     captured: str
     vector: Float32
+
+
+class Told(NamedTuple):
+    """A column of the user's own tables, as it leaves the library.
+
+    Attributes:
+        name: as in the table; "table.name" where a column of `Row` is called so.
+        kind: see `annotations.Column`.
+        column: as the library calls it.
+    """
+
+    name: str
+    kind: str
+    column: str
+
+
+def told_columns(reader: Reader) -> list[Told]:
+    """By name."""
+    return [Told(f"table.{name}" if name in Row._fields else name, kind, name) for name, kind, _ in columns_of(reader.catalog)]
+
+
+def told_values(reader: Reader, columns: Sequence[Told], rows: Sequence[Row]) -> list[list[str | None]]:
+    """Of each column its value for each of these images, as the library keeps it; None: missing."""
+    found = values_of(reader.catalog, [bytes.fromhex(row.sha256) for row in rows]) if columns else {}
+    of_rows = [found.get(bytes.fromhex(row.sha256), {}) for row in rows]
+    return [[values.get(column) for values in of_rows] for _, _, column in columns]
 
 
 _ROWS = (

@@ -35,6 +35,7 @@ __all__ = [
     "PAGE_BYTES",
     "SCHEMA",
     "SCHEMA_VERSION",
+    "UNEMBEDDED",
     "UPGRADES",
     "State",
     "check_schema",
@@ -55,6 +56,11 @@ class State(StrEnum):
     SKIPPED = "skipped"  # it is there and cannot be searched; `reason` says why
     EXCLUDED = "excluded"  # a rule leaves it out, so nobody looked; its vector is kept until --prune
     FORGOTTEN = "forgotten"  # the user took it out; the empty row keeps its id from being used again
+
+
+# `reason` of a missing file without content: out of reach when the library was brought to another model. The next look that finds it embeds
+# it; one that finds it gone takes the word away.
+UNEMBEDDED = "not embedded yet"
 
 
 SCHEMA = """

@@ -21,11 +21,13 @@ from .catalog import Catalog
 from .disks import Disks
 from .folders import Target
 from .reading import outdated_rules
-from .schema import FILES_IN_ROOTS, State, part_of
+from .schema import FILES_IN_ROOTS, UNEMBEDDED, State, part_of
 
 __all__ = ["Gone", "KnownFile", "Todo", "Undated", "Worklist"]
 
 _PAGE = 1000  # rows read at once
+# Of a file as an index run judges whether it is gone: one that waits for its vector was there.
+_STATE = f"CASE WHEN reason = '{UNEMBEDDED}' THEN '{State.PRESENT}' ELSE state END"
 _STRETCH = 200  # known files read at once while one walks: one by one they were a third of looking at an unchanged folder
 
 
@@ -128,7 +130,7 @@ class Worklist:
 
     def _present(self, part: tuple[str, tuple[object, ...]]) -> int:
         where, values = part
-        return int(self._catalog.value(f"SELECT count(*) FROM files WHERE state = '{State.PRESENT}' AND {where}", values))
+        return int(self._catalog.value(f"SELECT count(*) FROM files WHERE {_STATE} = '{State.PRESENT}' AND {where}", values))
 
     def _note_disks(self, target: Target) -> None:
         """Of each disk that begins below the target: the images on it, without those on disks that begin further below."""
@@ -241,7 +243,7 @@ class Worklist:
     def _below(self, target: Target, more: str) -> list[Gone]:
         where, values = target.where
         states = f"'{State.PRESENT}', '{State.SKIPPED}', '{State.EXCLUDED}'"
-        sql = f"SELECT id, path, state FROM files WHERE state IN ({states}) AND {where}{more}"
+        sql = f"SELECT id, path, {_STATE} FROM files WHERE {_STATE} IN ({states}) AND {where}{more}"
         return [Gone(*row) for row in self._catalog.rows(sql, values, types=(int, bytes, str))]
 
     def moved_from(self, content: int) -> int | None:

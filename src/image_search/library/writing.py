@@ -15,7 +15,7 @@ from ..types import Decoded, FileStat, Float32
 from .catalog import Catalog
 from .facts import checksum
 from .folders import Target, drop_unused_contents
-from .schema import State, part_of
+from .schema import UNEMBEDDED, State, part_of
 from .worklist import Gone, Todo, Worklist
 
 __all__ = [
@@ -139,9 +139,10 @@ def known_failure(catalog: Catalog, sha256: bytes, decoder: str) -> SkipReason |
 
 
 def set_state(catalog: Catalog, files: Iterable[Gone], state: Literal[State.MISSING, State.EXCLUDED], generation: int) -> None:
-    """They are gone, or left out by a rule; their vectors are kept."""
+    """They are gone, or left out by a rule; their vectors are kept, and none is made of those that wait for it."""
     catalog.execute_many(
-        f"UPDATE files SET state = ?, generation = ? WHERE id = ? AND state IS NOT '{state}'",
+        f"UPDATE files SET state = ?, reason = replace(reason, '{UNEMBEDDED}', ''), generation = ?"
+        f" WHERE id = ? AND (state IS NOT '{state}' OR reason = '{UNEMBEDDED}')",
         [(state.value, generation, file.file_id) for file in files],
     )
 

@@ -12,7 +12,18 @@ from __future__ import annotations
 
 from .find import choose_auto, is_available, resolve, words_are_here
 from .load import load_model, loss_in_int8
-from .proof import canonical_vectors, check_embedder, drawn_before, prove, prove_words, remember, remember_drawn, words_record
+from .proof import (
+    canonical_vectors,
+    check_embedder,
+    drawn_before,
+    draws_the_same,
+    prove,
+    prove_words,
+    remember,
+    remember_drawn,
+    ways_out,
+    words_record,
+)
 from .rows import MODELS, ModelRow, full_precision_of, near_identical, words_rows
 from .runtimes import RUNTIMES, Runtime, check_runtime
 from .vectors import canonical_pictures, check_same_vectors
@@ -39,6 +50,7 @@ __all__ = [
     "checked_phrase",
     "choose_auto",
     "drawn_before",
+    "draws_the_same",
     "full_precision_of",
     "is_available",
     "knowing_words",
@@ -51,6 +63,7 @@ __all__ = [
     "remember_drawn",
     "resolve",
     "vocabulary_of",
+    "ways_out",
     "words_are_here",
     "words_record",
     "words_rows",

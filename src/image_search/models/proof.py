@@ -28,8 +28,17 @@ from .vocabulary import VocabularyEmbedder
 from .words import NEUTRAL_PHRASES
 
 __all__ = [
-    "canonical_vectors", "check_embedder", "drawn_before", "prove", "prove_words", "remember", "remember_drawn", "words_record",
-]  # fmt: skip
+    "canonical_vectors",
+    "check_embedder",
+    "drawn_before",
+    "draws_the_same",
+    "prove",
+    "prove_words",
+    "remember",
+    "remember_drawn",
+    "ways_out",
+    "words_record",
+]
 
 _WAY = 1  # from pixels to vectors, in this program; another number where it changes, and everything is proved again
 _OF_THE_PROCESSOR = ("model name", "flags", "Features", "CPU implementer", "CPU part")  # lines of /proc/cpuinfo, x86 and ARM
@@ -98,12 +107,28 @@ def prove(embedder: Embedder, canonical: Float32, made_with: Fingerprint, *, fro
         name = embedder.fingerprint.name
         if embedder.fingerprint.weights_sha256 == made_with.weights_sha256:
             raise
-        raise ModelMismatchError(
-            f"{error.what}: its weights are not those that the library was made with",
-            hint=Advice("make another library with it: ", Verb("index", ("FOLDER", Setting("model", name), Setting("library", "OTHER")))),
-        ) from error
+        raise ModelMismatchError(f"{error.what}: its weights are not those that the library was made with", hint=ways_out(name)) from error
     if from_memory:
         remember(embedder, canonical)
+
+
+def draws_the_same(embedder: Embedder, found: Float32, theirs: Fingerprint, canonical: Float32) -> bool:
+    """Whether a library's vectors are this model's: by its name and recipe, and by the canonical pictures.
+
+    Args:
+        found, canonical: float32 (8, D) each, what the model gives for them, and what the library holds.
+    """
+    mine = embedder.fingerprint
+    if (mine.name, mine.dim, mine.output, mine.preprocess) != (theirs.name, theirs.dim, theirs.output, theirs.preprocess):
+        return False
+    return bool(np.sum(found * canonical, axis=1).min() >= SAME_COSINE)
+
+
+def ways_out(model: str) -> Advice:
+    """For a library of another model than this."""
+    asked = Setting("model", model)
+    other = Verb("index", ("FOLDER", asked, Setting("library", "OTHER")))
+    return Advice("bring the library to this one: ", Verb("reembed", (asked,)), ", or make a second library: ", other)
 
 
 def words_record(embedder: TextEmbedder) -> bytes | None:

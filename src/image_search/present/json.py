@@ -45,6 +45,10 @@ _MATCH: dict[str, Any] = {
     "modified": {"type": "string", "description": "the file's own time when it was indexed, ISO 8601 with the time zone here"},
 }
 _COPY: dict[str, Any] = {"type": "string", "description": "how it is a copy: 'same bytes', 'same picture', 'mirrored', 'cropped', ..."}
+_CHANGED: dict[str, Any] = {
+    "enum": ["", "this", "first"],
+    "description": "which was made of the other by that change, this one or the match that it stands behind; empty: not told",
+}
 _VARIANT: dict[str, Any] = {
     "type": "string",
     "description": "the changed copy of the query that it is nearest to; only if asked for",
@@ -55,8 +59,8 @@ _ALSO: dict[str, Any] = {
     "items": {
         "type": "object",
         "additionalProperties": False,
-        "required": [*_MATCH, "copy"],
-        "properties": {**_MATCH, "variant": _VARIANT, "copy": _COPY},
+        "required": [*_MATCH, "copy", "changed"],
+        "properties": {**_MATCH, "variant": _VARIANT, "copy": _COPY, "changed": _CHANGED},
     },
 }
 
@@ -150,7 +154,7 @@ def _match_json(match: Match) -> dict[str, Any]:
     closeness = None if match.closeness is None or math.isnan(match.closeness) else float(match.closeness)
     more: dict[str, Any] = {"variant": match.variant} if match.variant else {}
     if match.copy:
-        more["copy"] = match.copy
+        more |= {"copy": match.copy, "changed": match.changed}
     if match.also:
         more["also"] = [_match_json(one) for one in match.also]
     return {

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from ..advice import Advice, Named, Setting, in_python, told
+from ..advice import Advice, Named, Setting, Verb, in_python, told
 from ..config import SKIPPED_EXAMPLES
 from ..images.formats import extra_for, unread_extensions
 from ..paths import nfc, shown
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
     from ..cluster.embed import DatasetReport
     from ..evaluate.run import Evaluation
     from ..evaluate.words import WordFigures
+    from ..index.reembed import ReembedReport
+    from ..models import Tag
 
 __all__ = [
     "changes_line",
@@ -28,10 +31,13 @@ __all__ = [
     "measures",
     "outdated_line",
     "passed_lines",
+    "reembed_table",
     "report_table",
+    "tags_words",
 ]
 
 NONE = "-"
+_MOST_TAGS = 8  # that the summary of an index run names
 GAP = "  "
 NARROWEST_NAME, NARROWEST_URI = 8, 16  # cells
 LEFT = {"kind", "name", "note", "uri", "model", "other", "neighbours say", "rest goes to"}
@@ -183,6 +189,8 @@ def report_table(report: IndexReport, *, say: Callable[[Named], str] = in_python
     lines += passed_lines(report.passed)
     if report.outdated:
         lines.append(outdated_line(report.outdated, say))
+    if report.tags:
+        lines.append(_tags_line(report.tags))
     return "\n".join([*lines, f"{'took':<10}{report.seconds:>9,.1f} s"])
 
 
@@ -197,6 +205,34 @@ def dataset_table(report: DatasetReport) -> str:
     lines += [f"{getattr(report, name):,} {words}" for name, words in said.items() if getattr(report, name)]
     lines += [f"cannot be read: {shown(folder)}" for folder in report.unread]
     return "\n".join([*lines, f"{'took':<10}{report.seconds:>9,.1f} s"])
+
+
+def tags_words(tags: Sequence[Tag]) -> str:
+    """What a picture shows: "tabby cat (얼룩 고양이) 87%, ...", or that it cannot be told."""
+    return ", ".join(f"{tag.name} ({tag.korean}) {tag.probability:.0%}" for tag in tags) or "I do not know"
+
+
+def _tags_line(found: Mapping[str, Sequence[Tag]]) -> str:
+    """What most pictures show: each counts with what is said of it first."""
+    first = Counter(tags[0].name for tags in found.values() if tags)
+    most = ", ".join(f"{name} {pictures:,}" for name, pictures in first.most_common(_MOST_TAGS))
+    unsure = len(found) - first.total()
+    more = [*([most + (", ..." if len(first) > _MOST_TAGS else "")] if most else []), *([f"I do not know {unsure:,}"] if unsure else [])]
+    return f"{'tagged':<10}{len(found):>9,}  {'; '.join(more)}"
+
+
+def reembed_table(report: ReembedReport, *, say: Callable[[Named], str] = in_python) -> str:
+    """The summary of a `reembed` run, as `report_table` has that of an `index` run."""
+    counts = ("images", "pictures", "embedded", "updated", "gone", "unreachable", "without")
+    was = f"was {shown(report.before)}" if report.before != report.model else "as it is now"
+    lines = [f"model {shown(report.model)}, {was}"]
+    lines += [f"{word:<11}{getattr(report, word):>8,}" for word in counts if getattr(report, word)]
+    if report.unreachable:
+        lines.append(f"  without a vector until they can be read: {say(Verb('index', ('FOLDER',)))}")
+    if report.skipped:
+        lines.append(f"{'skipped':<11}{len(report.skipped):>8,}")
+        lines += _skipped_lines(report.skipped, say)
+    return "\n".join([*lines, f"{'took':<11}{report.seconds:>8,.1f} s"])
 
 
 def changes_line(report: IndexReport) -> str:

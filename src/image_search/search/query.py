@@ -60,6 +60,7 @@ class Query:
         words: the label is words, and the vector theirs.
         weight: above 0; how much it counts beside the others.
         read: of words whose end the model does not read: how many tokens it does.
+        model: short name of the fingerprint of the model that made the vector; "": whoever made it knows.
     """
 
     label: str
@@ -70,6 +71,7 @@ class Query:
     words: bool = False
     weight: float = 1.0
     read: int | None = None
+    model: str = ""
 
 
 class _Opened(NamedTuple):
@@ -179,14 +181,19 @@ class QueryReader:
             if content is None:
                 return QueryError("this picture has just left the library", path=one.label, hint="search again")
             vector = self._reader.vector(content)
-        return Query(one.label, vector, Depiction(one.picture, region), sha256 if region is None else None)
+        shown = Depiction(one.picture, region)
+        return Query(one.label, vector, shown, sha256 if region is None else None, model=self._model)
+
+    @property
+    def _model(self) -> str:
+        return "" if self._reader is None else self._reader.fingerprint.short
 
     def _of_words(self, text: Text) -> Query:
         phrase = checked_phrase(text.words)
         model = self.words()
         if (read := model.cuts(phrase)) is not None:
             self._notify(f"Only the first {read} pieces of these words are read by model {model.fingerprint.name}: {phrase[:60]}…")
-        return Query(phrase, model.embed_text([phrase])[0], words=True, read=read)
+        return Query(phrase, model.embed_text([phrase])[0], words=True, read=read, model=self._model)
 
     def words(self) -> TextEmbedder:
         """The model, proved to have the words that the library knows, if an index run told it any. ModelError: it knows none, or others."""
@@ -212,6 +219,10 @@ class QueryReader:
     def _open(self, source: Any, *, whole: bool = True) -> _Opened | Query:
         """A picture to be decoded, or a query at once: one that was read before, or (`whole`) an image whose vector the library has."""
         if isinstance(source, Query):
+            if source.model not in ("", self._model) and self._reader is not None:
+                raise QueryError(
+                    "this query was read before the library was brought to another model", path=source.label, hint="read it again"
+                )
             return _usable(source, None if self._reader is None else self._reader.fingerprint.dim)
         if isinstance(source, Text):
             return self._of_words(source)
@@ -233,7 +244,7 @@ class QueryReader:
             assert self._reader is not None
             if not whole:
                 return _Opened(item.path, item.source, trusted=True)
-            return Query(item.path, self._reader.vector(item.content), Depiction(item.source), item.sha256)
+            return Query(item.path, self._reader.vector(item.content), Depiction(item.source), item.sha256, model=self._model)
         if is_address(text):
             return _Opened(
                 text, fetch(text, allow_private=self._allow_private_urls, max_bytes=self._decoders.of_sent.file_bytes), trusted=False

@@ -27,6 +27,7 @@ class Comparison:
         closeness: its percentile in the library; None without one, or in a small one.
         kind: "same bytes", "same picture", "changed copy"; None: two pictures. Told by bytes and pixels, not by the model.
         change: how a changed copy differs, from a to b: "mirrored", "turned 90", "cropped", ...; else "".
+        changed: "a" or "b", the one that was made of the other by that change; "": that cannot be told, as of mirrored ones.
         same: they count as the same: there is a kind, or, where a threshold was given, they are at least as similar.
         model: the name of the model that made the vectors.
         decided: "not the same" where the user decided otherwise than the pixels say (see `decide`); else "".
@@ -41,6 +42,7 @@ class Comparison:
     same: bool
     model: str
     decided: str = ""
+    changed: str = ""
 
     def __bool__(self) -> bool:
         return self.same
@@ -51,7 +53,8 @@ class Comparison:
         words = self.kind.value if self.kind is not None else "two pictures"
         closeness = "" if self.closeness is None else f", closeness {number(self.closeness, 2)}"
         decided = f"\ndecided otherwise: {self.decided}" if self.decided else ""
-        return f"{words}{f' ({self.change})' if self.change else ''}: similarity {number(self.similarity)}{closeness}{decided}"
+        which = {"a": "; the first is the changed one", "b": "; the second is the changed one"}.get(self.changed, "")
+        return f"{words}{f' ({self.change}{which})' if self.change else ''}: similarity {number(self.similarity)}{closeness}{decided}"
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data, as `image-search compare --json` prints it."""
@@ -62,6 +65,7 @@ class Comparison:
             "closeness": self.closeness,
             "kind": None if self.kind is None else self.kind.value,
             "change": self.change,
+            "changed": self.changed,
             "same": self.same,
             "model": self.model,
             "decided": self.decided,
@@ -88,6 +92,7 @@ def compared(a: Query, b: Query, reader: Reader | None, looks: Looks, *, thresho
         same=verdict.kind is not None if threshold is None else similarity >= threshold,
         model=model,
         decided=_decided(a, b, reader) if verdict.kind is not None else "",
+        changed={1: "b", -1: "a"}.get(verdict.changed, ""),
     )
 
 

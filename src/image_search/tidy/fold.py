@@ -121,8 +121,13 @@ def fold(reader: Reader, looks: Looks, matches: Sequence[Match], firsts: int | N
     behind: dict[int, list[Match]] = {}
     for match, repeat in zip(here, found, strict=True):
         if repeat is not None:
-            behind.setdefault(repeat.first, []).append(replace(match, copy=_words(repeat.verdict)))
+            behind.setdefault(repeat.first, []).append(
+                replace(match, copy=_words(repeat.verdict), changed=_CHANGED[repeat.verdict.changed])
+            )
     return [replace(match, also=tuple(behind.get(k, ()))) for k, match in enumerate(here) if found[k] is None]
+
+
+_CHANGED = {1: "this", -1: "first", 0: ""}
 
 
 def _words(verdict: Verdict) -> str:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 from datetime import UTC, datetime
 
+from ..errors import reason_code
 from ..images.formats import rules_of
 from ..library.annotations import said_of
 from ..library.catalog import item_id
 from ..library.disks import Disks
-from ..library.reading import Item, Reader, reason_code
+from ..library.reading import Item, Reader
 from ..paths import as_text, is_address, shown, uri_of
 from .opened import OpenLibrary
 from .problems import plain

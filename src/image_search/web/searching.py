@@ -163,7 +163,7 @@ class Searching:
             source, content, label, view = upload.data, -len(upload.data), "", upload_address(upload)
             width, height = upload.width, upload.height
             if upload.original and region is None and (known := self._library.reader.content_of(bytes.fromhex(upload.original))):
-                source, content = Query(part.id, self._library.reader.vector(known), sha256=bytes.fromhex(upload.original)), known
+                source, content = self._known(part.id, known, bytes.fromhex(upload.original)), known
             region = None if region is None else upload.on_data(region)
         else:
             item = self._library.item(part.id)
@@ -176,6 +176,11 @@ class Searching:
             query = replace(query, show=None, label=part.id)  # the vector is kept, 20 MB of picture are not
             self._queries.put(key, query)
         return query, QueryShown(id=part.id, text="", read=None, label=shown(label), less=part.less, width=width, height=height, view=view)
+
+    def _known(self, label: str, content: int, sha256: bytes) -> Query:
+        """A picture whose vector the library has."""
+        reader = self._library.reader
+        return Query(label, reader.vector(content), sha256=sha256, model=reader.fingerprint.short)
 
     def _words(self, part: QueryPart) -> tuple[Query, QueryShown]:
         phrase = str(part.text).strip()
