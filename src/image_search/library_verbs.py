@@ -87,6 +87,7 @@ class LibraryVerbs(AnsweringLibrary):
         from .index.reembed import Reembedding
         from .index.request import rules_of_reading
 
+        self._library.must_be_a_folder()
         rules, limits = rules_of_reading(self.decoders.of_files, max_megapixels)
         told = progress if callable(progress) else given.truth(progress, "progress")
         run = Reembedding(

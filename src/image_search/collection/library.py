@@ -92,6 +92,9 @@ class CollectionLibrary(Library):
         raise self._filled_by_load()
         yield
 
+    def must_be_a_folder(self) -> None:
+        raise self._filled_by_load()
+
     def _filled_by_load(self) -> UsageError:
         return UsageError(
             f"{self.spec} is a collection, which nothing but `load` and `move` fill",

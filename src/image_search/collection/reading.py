@@ -248,6 +248,7 @@ def status_of(reader: CollectionReader, words: bool) -> dict[str, Any]:
         "model": reader.fingerprint.name,
         "dimensions": reader.fingerprint.dim,
         "words": words,
+        "reembedding": None,
         "store": reader.name,
         "store_ready": not facts["pending"],
         "store_note": f"still indexing, {facts['pending']:,} rows to go" if facts["pending"] else "",

@@ -1,11 +1,10 @@
 """Milvus, on a server or in a file (Milvus Lite): what this program asks of a table of vectors there, and where its errors become ours.
 
 What is known of it (pymilvus 3.0, Lite 3.2, server 2.3.5) and provided for here: pymilvus reads a `.env` file when it is imported (not
-here) and prints every error with its trace (silenced); an index is built long after it is called "Finished" (`settle` waits until no row
-is pending); until then, and after an index was exchanged, another one answers, so the table is released and loaded again; the default
-consistency lets a reader miss what it has just written ("Session" does not); NaN and zero vectors are taken (refused before they get here);
-Lite compares with every row whatever index it was asked for, and its file belongs to one process; a server that went away is asked again
-for minutes unless every call has a limit.
+here) and prints every error with its trace (silenced); an index is built long after it is called "Finished" (`settle` waits for it), and
+until then another one answers; by default a reader may miss what it has just written ("Session" does not); NaN and zero vectors are
+taken (refused before they get here); Lite compares with every row whatever index it was asked for, and its file belongs to one process; a
+server that went away is asked again for minutes unless every call has a limit.
 """
 
 from __future__ import annotations
