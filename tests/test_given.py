@@ -111,6 +111,8 @@ TAKES: dict[str, dict[str, set[str]]] = {
     },
     "annotate": {"table": {"none"}, "key": {"none"}, "drop": {"none"}},
     "export": {"to": set(), "kind": set(), "replace": TRUTHS, "progress": TRUTHS | {"function"}},
+    "load": {"dataset": set(), "progress": TRUTHS | {"function"}},
+    "move": {"to": PATHS, "progress": TRUTHS | {"function"}},
     "decide": {"word": set(), "pictures": set()},
     "undo_decision": {"number": COUNTS | {"huge"}},
     "duplicates": {
@@ -183,7 +185,7 @@ IMAGES = {
     ("tags_each", "images"),
 }
 OF_THE_ENGINE = {"library", "model", "runtime", "store", "max_megapixels", "max_megabytes"}  # given to the engine as they are
-WITHOUT = {"close", "status", "verify", "rebuild", "decisions"}  # that take nothing
+WITHOUT = {"second_library", "close", "status", "verify", "rebuild", "decisions"}  # that take nothing
 
 
 @pytest.fixture(scope="module")
@@ -207,6 +209,8 @@ def call(what: str, engine: ImageSearchEngine, place: Path) -> tuple[Callable[..
         "watch": {"folders": photos},
         "search_each": {"images": []},
         "export": {"to": place / "a.parquet", "replace": True},
+        "load": {"dataset": place / "no data set"},
+        "move": {"to": place / "moved.library"},
     }
     calls: dict[str, tuple[Callable[..., object], dict[str, Any]]] = {
         "ImageSearchEngine": (ImageSearchEngine, {"library": place}),

@@ -91,6 +91,8 @@ def file_of(module: Path) -> Path | None:
         ("torch", "models/torch"),
         ("chromadb", "stores/chroma.py"),
         ("openTSNE", "tidy/layout.py"),
+        ("pymilvus", "stores/milvus"),
+        ("milvus_lite", "stores/milvus"),
         ("tqdm", "present/progress.py"),
         ("simsimd", "library/codes.py"),
         ("tokenizers", "models/tokenizer.py"),

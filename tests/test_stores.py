@@ -19,6 +19,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 import toystores
+from milvusserver import milvus_server as real_milvus
 
 from image_search import stores
 from image_search.errors import MissingExtraError, StoreError, UsageError
@@ -30,6 +31,7 @@ from image_search.types import Float32, VectorStore
 
 DIM = 16
 TOYS = {row.name: row for row in (toystores.FILES, toystores.SERVER)}
+LITE = StoreRow("lite", "Milvus Lite", "toystores:LiteStore", ("server",))  # Milvus' store in a file: the same calls, without a server
 
 
 def unit(rng: np.random.Generator, n: int, dim: int = DIM) -> Float32:
@@ -80,10 +82,29 @@ def toyserver_server(monkeypatch: pytest.MonkeyPatch) -> str:
     return "http://toys:1"
 
 
+@pytest.fixture
+def lite_server(tmp_path: Path) -> str:
+    pytest.importorskip("pymilvus", reason="pymilvus is not here: pip install 'ai-image-search-engine[milvus]'")
+    pytest.importorskip("milvus_lite", reason="Milvus Lite is not here: pip install 'ai-image-search-engine[milvus]'")
+    toystores.LiteStore.folder = tmp_path
+    return "http://lite:1"
+
+
+@pytest.fixture(scope="module")
+def milvus_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    with real_milvus(tmp_path_factory.mktemp("milvus")) as address:
+        yield address
+
+
 def every(*places: Place) -> list[Any]:
-    """Each row of the table in each of these places, the two toys included."""
-    rows = {**STORES, **TOYS}.values()
-    return [pytest.param((row, place), id=f"{row.name} {place}") for row in rows for place in row.places if place in places]
+    """Each row of the table in each of these places, the two toys included; a real Milvus takes seconds to start, and for each answer."""
+    rows = {**STORES, **TOYS, LITE.name: LITE}.values()
+    return [
+        pytest.param((row, place), id=f"{row.name} {place}", marks=[pytest.mark.slow] if row.name == "milvus" else [])
+        for row in rows
+        for place in row.places
+        if place in places
+    ]
 
 
 @pytest.fixture(params=every("memory", "files", "server"))
@@ -365,10 +386,11 @@ def test_an_unknown_store_is_told_what_there_is(tmp_path: Path) -> None:
     assert isinstance(open_store("exact", folder=tmp_path, dim=3, model="m"), ExactStore)
     bad = ["", "milvus", "chroma:", "chroma:localhost:8000", "chroma:http://localhost", "chroma:ftp://localhost:1", "exact:1"]
     bad += ["chroma:http://u:p@localhost:8000", "chroma:http://localhost:8000/x", "chroma:http://localhost:99999", "chroma:file:///etc:1"]
+    known = "chroma, chroma:http://HOST:PORT, exact, milvus:http://HOST:PORT or milvus:http://HOST:PORT/COLLECTION"
     for spec in bad:
         with pytest.raises(UsageError) as caught:
             open_store(spec, folder=tmp_path, dim=3, model="m")
-        assert str(caught.value) == f"there is no store {spec!r}. Use chroma, chroma:http://HOST:PORT or exact"
+        assert str(caught.value) == f"there is no store {spec!r}. Use {known}"
     assert list(tmp_path.iterdir()) == []
 
 

@@ -16,8 +16,8 @@ _OF_THE_ENGINE = frozenset({"allow_private_urls", "jobs", "library", "max_megaby
 _OF_THE_SHELL = frozenset({"json", "save", "show"})  # in Python the answer itself
 _ENGINE_VERBS = frozenset(
     {
-        *("annotate", "check", "compare", "decisions", "duplicates", "embed", "export", "forget", "index", "map", "rebuild", "relocate"),
-        *("reembed", "search", "status", "tags", "verify", "watch"),
+        *("annotate", "check", "compare", "decisions", "duplicates", "embed", "export", "forget", "index", "load", "map", "move"),
+        *("rebuild", "reembed", "relocate", "search", "status", "tags", "verify", "watch"),
     }
 )
 
@@ -99,12 +99,12 @@ TAKEN_BY: dict[str, tuple[str, ...]] = {
     "jobs": ("index", "watch", "evaluate", "label", "check", "duplicates", "reembed"),
     "json": (
         *("search", "index", "watch", "compare", "status", "annotate", "models", "evaluate", "label", "tags", "check", "map"),
-        *("duplicates", "decisions", "reembed"),
+        *("duplicates", "decisions", "load", "move", "reembed"),
     ),
     "leave_unreachable": ("reembed",),
     "library": (
         *("index", "watch", "search", "compare", "serve", "ask", "status", "tags", "duplicates", "decisions", "check", "map", "annotate"),
-        *("export", "forget", "relocate", "rebuild", "reembed", "salvage", "demo"),
+        *("export", "load", "forget", "relocate", "rebuild", "reembed", "salvage", "demo"),
     ),
     "max_megabytes": ("search", "ask", "compare", "serve"),
     "max_megapixels": ("index", "watch", "search", "ask", "compare", "serve", "reembed"),
@@ -128,7 +128,7 @@ TAKEN_BY: dict[str, tuple[str, ...]] = {
     "root_path": ("serve",),
     "runtime": ("index", "watch", "search", "compare", "serve", "evaluate", "label", "check", "reembed"),
     "since": ("search", "duplicates"),
-    "store": ("index", "watch", "search", "serve", "rebuild", "reembed"),
+    "store": ("index", "watch", "search", "serve", "rebuild", "reembed", "status", "load", "move"),
     "tags": ("index",),
     "to": ("salvage", "export"),
     "until": ("search",),

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from . import given
 from .config import MOST_SIDE
 from .errors import UsageError
-from .images.opening import FileInRoot
+from .images.opening import Elsewhere, FileInRoot
 from .images.pool import PictureSource
 from .opened import OpenLibrary
 from .search.blend import blended
@@ -50,7 +50,9 @@ class AnsweringLibrary(OpenLibrary):
         self._say(searcher.unfulfillable(filters) if filters.by_file else ())
         self._say(undated_line(found) if filters.by_date else ())
         model, narrowed = searcher.reader.fingerprint.name, asked.filters.by_file
-        return Matches(found, queries=queries, model=model, exact=exact, library=self.library, narrowed=narrowed)
+        return Matches(
+            found, queries=queries, model=model, exact=exact, library=self.library, narrowed=narrowed, opened=self.second_library
+        )
 
     def _folded(self, search: Callable[[int], tuple[list[Match], bool]], n: int) -> tuple[list[Match], bool]:
         """Each picture once; see `tidy.fold.folded_search`."""
@@ -75,9 +77,9 @@ class AnsweringLibrary(OpenLibrary):
         """
         recipe = self._open().reader.fingerprint.preprocess
         side = given.whole(max_side, "max_side", most=MOST_SIDE)
-        if not isinstance(source, (bytes, FileInRoot)):
+        if not isinstance(source, (bytes, FileInRoot, Elsewhere)):
             source = given.path(source, "the picture")
-        return self.decoders.pool(recipe, sent=isinstance(source, bytes)).picture(source, max_side=side)
+        return self.decoders.pool(recipe, sent=isinstance(source, (bytes, Elsewhere))).picture(source, max_side=side)
 
     @functools.cached_property
     def looks(self) -> Looks:
@@ -88,4 +90,4 @@ class AnsweringLibrary(OpenLibrary):
 
     def _small(self, source: PictureSource, side: int) -> Picture:
         recipe = (self._open().reader if self._library.exists else self._model.for_a_new_library()).fingerprint.preprocess
-        return self.decoders.pool(recipe, sent=isinstance(source, bytes)).picture(source, max_side=side)
+        return self.decoders.pool(recipe, sent=isinstance(source, (bytes, Elsewhere))).picture(source, max_side=side)

@@ -155,6 +155,19 @@ STORE_ANSWER_SECONDS = 60.0  # for one answer of a server: Chroma's own client w
 
 # --- search -----------------------------------------------------------------------------------------------------------------
 
+MILVUS_BATCH = 1000  # rows a call: 8 MB at 2,048 dimensions, and a call may have 64
+MILVUS_TOP = 16_384  # neighbours that it gives at most
+MILVUS_EXACT_ROWS = 1_000_000  # that pass a filter are compared one by one; of more the index is asked
+MILVUS_PIECES = 20  # of a filtered search: its HNSW compares one by one where less than 7 % of a segment's rows are left
+COLLECTION_CLASSES = 300  # whose pictures are counted for people, the most frequent: 2 ms of a server each
+COLLECTION_WALL = 5000  # rows of a collection that stands alone which the page shows at a time
+COLLECTION_KEPT_BYTES = 256 * MIB  # of pictures that were fetched for showing
+LOAD_BATCH = 1000  # pictures on their way into a collection
+COLLECTION_SAMPLED = 100_000  # pictures up to which the sample of closeness is the exact one: they are read once
+MILVUS_LOOK_SECONDS = 1.0  # between two looks whether the index is ready
+MILVUS_DELETED_SECONDS = 60.0  # after a deletion every question waits until the server has seen it (.2 s)
+MILVUS_QUIET_LOOKS = 3  # at which no row is pending, until the index is believed to be ready
+MILVUS_BUILD_SECONDS = 3600.0  # an index that makes no step for so long is given up: a segment of 600,000 vectors is one step
 STORE_PAYS_FROM = 100_000  # images: an exact search takes 2.7 CPU ms there, Chroma 2.5 and 290 MB more; below it none is kept unless named
 STORE_ASK_AGAIN_SECONDS = 10.0  # after a store said no: verifying it reads all of it (.2 s at 100,000 images)
 EACH_BATCH = 64  # queries that are compared with the library at once: 26 MB of scores at 100,000 images

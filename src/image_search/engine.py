@@ -45,7 +45,8 @@ class ImageSearchEngine(LibraryVerbs):
             new library the best that is on this machine. A library keeps its model for life. Or a model of your own, loaded: an
             object that keeps `types.Embedder`. Its fingerprint names it; whoever made it closes it, `close()` does not.
         runtime: "onnx", "openvino" or "torch" (see `models.load_model`); None: what suits the model.
-        store: "chroma", "chroma:http://host:port" or "exact"; None: the one it had last, else Chroma from 100,000 images on.
+        store: "chroma", "chroma:http://host:port" or "exact"; None: the one it had last, else Chroma from 100,000 images on. Of a
+            collection that stands alone ("milvus:http://host:port/NAME", "milvus:FILE.db") its name; then there is no `library`.
         jobs: decode workers and model threads; None: one for each CPU.
         allow_private_urls: queries may be fetched from this machine and local networks.
         max_megapixels, max_megabytes: what is larger is refused; None: 200 megapixels; of bytes and addresses 50, and 20 megabytes.
@@ -261,7 +262,9 @@ class ImageSearchEngine(LibraryVerbs):
         self._say(searcher.unfulfillable(asked.filters) if asked.filters.by_file else ())
         reader = self._reader(searcher.reader)
         folded = functools.partial(folded_search, reader=searcher.reader, looks=self.looks, n=asked.n)
-        return Each(searcher, asked, self.library, self._notify, reader.words, folded).answers(reader.read_each(images))
+        return Each(searcher, asked, self.library, self._notify, reader.words, folded, self.second_library).answers(
+            reader.read_each(images)
+        )
 
     def embed(self, images: Source | Sequence[Source]) -> Float32:
         """Vectors of images, float32 (N, D), each of unit length; with the library's model, or without a library the engine's.

@@ -41,7 +41,7 @@ from typing import TYPE_CHECKING
 from .advice import Advice, Named, Setting, Verb, capitalised, told
 
 if TYPE_CHECKING:
-    from .images.opening import FileInRoot
+    from .images.opening import Elsewhere, FileInRoot
 
 __all__ = [
     "ClusterError",
@@ -67,6 +67,7 @@ __all__ = [
     "UnknownModelError",
     "UsageError",
     "WordsError",
+    "reason_code",
 ]
 
 
@@ -114,6 +115,11 @@ HINTS: dict[SkipReason, str] = {
 }
 
 
+def reason_code(words: str) -> str:
+    """The closed list's own name of a reason, "" if it is none."""
+    return next((reason.name for reason in SkipReason if reason.value == words), "")
+
+
 MAKE_ONE = Advice("make one with: ", Verb("index", ("FOLDER",)))  # where there is no library
 IDS = Advice("a match tells its id: ", Verb("search", ("IMAGE", Setting("json", "True"))))  # where an id is none
 SALVAGE = Advice("save what is still good with: ", Verb("salvage"))  # the way out of a damaged catalog
@@ -156,7 +162,7 @@ class DecodeError(ImageSearchError):
     path, a file of an indexed folder or the encoded bytes; set where one of many failed.
     """
 
-    source: str | bytes | FileInRoot | None = None
+    source: str | bytes | FileInRoot | Elsewhere | None = None
 
     def __init__(
         self,

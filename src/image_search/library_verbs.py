@@ -6,7 +6,7 @@ import contextlib
 import functools
 import os
 from collections.abc import Callable, Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from . import given
 from .advice import Advice, Verb
@@ -21,6 +21,7 @@ from .present.progress import telling
 from .search import closeness
 
 if TYPE_CHECKING:
+    from .collection.load import Loaded, Source
     from .export.facts import Annotated
     from .index.reembed import ReembedReport
     from .index.run import Progress
@@ -41,6 +42,10 @@ class LibraryVerbs(AnsweringLibrary):
     def status(self) -> dict[str, Any]:
         """What the library holds: counts, model, store, roots. Plain data."""
         reader = self._open().reader
+        if type(reader) is not Reader:
+            from .collection.reading import status_of
+
+            return status_of(cast(Any, reader), self._model.knows_words(reader.fingerprint, recorded=reader.meta(WORDS) is not None))
         with self._store.replica(reader) as replica:
             ready = replica.verified_generation() == reader.generation
             why = "" if ready else replica.why or "the library has changed since"
@@ -82,6 +87,7 @@ class LibraryVerbs(AnsweringLibrary):
         from .index.reembed import Reembedding
         from .index.request import rules_of_reading
 
+        self._library.must_be_a_folder()
         rules, limits = rules_of_reading(self.decoders.of_files, max_megapixels)
         told = progress if callable(progress) else given.truth(progress, "progress")
         run = Reembedding(
@@ -121,6 +127,41 @@ class LibraryVerbs(AnsweringLibrary):
                 return write_parquet(reader, path, told, replace=replace)
             pool = self.decoders.pool(reader.fingerprint.preprocess, sent=True)
             return write_tensorboard(reader, path, self._library.thumbnails(), pool, told, replace=replace)
+
+    def load(self, dataset: Folder, *, progress: bool | Progress = True) -> Loaded:
+        """Bring the vectors of a Parquet data set into this collection (`store="milvus:..."`), or into the library's folder.
+
+        Only what is not there yet goes in, so a load that was interrupted is finished by the next. Into a folder only pictures that are
+        files of this machine; a later index run knows them, and embeds none of them again.
+
+        Args:
+            dataset: its address: a folder, or s3://bucket/prefix, gs://, abfs://. progress: as for `index`.
+
+        Raises DatasetError, ModelMismatchError (the vectors of another model), StoreError, UsageError. What was loaded before it stays.
+        """
+        from .collection.load import of_dataset
+        from .dataset.dataset import open_dataset
+
+        address, told = given.path(dataset, "the data set"), progress if callable(progress) else given.truth(progress, "progress")
+        return self._filled(of_dataset(open_dataset(address)), told)
+
+    def move(self, to: Folder, *, progress: bool | Progress = True) -> Loaded:
+        """All images with their vectors into a collection ("milvus:http://host:19530/photos", "milvus:photos.db") or a library's folder.
+
+        Nothing is embedded, and nothing is taken away here. Arguments and errors are those of `load`.
+        """
+        from .collection.verbs import engine_of, source_of
+
+        target, told = given.path(to, "the new place"), progress if callable(progress) else given.truth(progress, "progress")
+        with engine_of(type(self), target, self._notify) as other:
+            return other._filled(source_of(self._open().reader), told)
+
+    def _filled(self, source: Source, progress: bool | Progress) -> Loaded:
+        from .collection.verbs import filled
+
+        self.close()  # what is open shows what was there before
+        with telling(progress, "load", source.images) as told:
+            return filled(self._library, source, self._notify, told, self._refresh_store)
 
     def annotate(self, table: Folder | None = None, *, key: str | None = None, drop: str | Sequence[str] = ()) -> Annotated:
         """Bring in a table of your own, CSV or Parquet: its columns become filters (`where`), kept by content, so that they survive moves.

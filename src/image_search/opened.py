@@ -8,11 +8,12 @@ import logging
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from types import TracebackType
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self, cast
 
 from . import given
+from .advice import Advice, Setting
 from .config import MOST_JOBS, THUMBNAIL_SIDE, available_cpus, default_library
-from .errors import QueryError
+from .errors import QueryError, UsageError
 from .forks import Lock
 from .images.pool import DecodePool
 from .library.catalog import Catalog
@@ -24,13 +25,14 @@ from .models import MODELS, Tag, Vocabulary, load_model
 from .paths import shown
 from .search.decoders import Decoders
 from .search.query import QueryReader, Source
-from .search.search import Searcher
+from .search.search import Searcher, Searching
 from .search.tags import as_files, tags_each, tags_of_contents, vocabulary
 from .stores import parse_spec
 from .stores.library_store import LibraryStore
 from .types import Embedder, IndexReport
 
 if TYPE_CHECKING:
+    from .collection.library import CollectionLibrary
     from .index.plan import Plan
     from .index.request import Request as IndexRequest
 
@@ -60,17 +62,18 @@ class OpenLibrary:
         long_lived: bool = True,
         notify: Callable[[str], None] | None = None,
     ) -> None:
-        if store is not None:
-            parse_spec(store)  # a name that is none must not get into the catalog
-        self.library = default_library(None if library is None else given.path(library, "library"))
+        alone = self._alone(library, store)
+        self._library = alone or Library(default_library(None if library is None else given.path(library, "library")))
+        self.library = self._library.folder
         self.jobs = available_cpus() if jobs is None else given.whole(jobs, "jobs", most=MOST_JOBS)
         self._notify = log.warning if notify is None else given.function(notify, "notify")
-        self._model = LibraryModel(self.library, model, runtime=runtime, threads=self.jobs, notify=self._notify)
-        self._library = Library(self.library)
-        self._store = LibraryStore(self.library, store, self._notify)
+        self._model = LibraryModel(
+            self.library if alone is None else str(alone.spec), model, runtime=runtime, threads=self.jobs, notify=self._notify
+        )
+        self._store = LibraryStore(self.library, store if alone is None else None, self._notify)
         self._long_lived = given.truth(long_lived, "long_lived")
         self._allow_private_urls = given.truth(allow_private_urls, "allow_private_urls")
-        self._searcher: Searcher | None = None
+        self._searcher: Searching | None = None
         self._tagger: Embedder | None = None  # the built-in model, where the library's has no vocabulary
         self._make_pool: Callable[..., DecodePool] = DecodePool  # `image_search.testing` has another
         self.decoders = Decoders(
@@ -80,6 +83,22 @@ class OpenLibrary:
             max_megabytes=None if max_megabytes is None else given.number(max_megabytes, "max_megabytes", least=1),
         )
         self._opening = Lock()  # two first questions at once open one library
+
+    def _alone(self, library: Folder | None, store: str | None) -> CollectionLibrary | None:
+        """The collection that stands alone, where the store is one. A name that is no store must not get into the catalog."""
+        spec = None if store is None else parse_spec(store)
+        if spec is None or spec.place != "collection":
+            return None
+        if library is not None:
+            hint = Advice("leave out ", Setting("library"), ", or the collection's name")
+            raise UsageError(f"{store} is a collection that stands alone, and no store of a library", hint=hint)
+        from .collection.library import CollectionLibrary
+
+        return CollectionLibrary(spec, lambda: self.decoders.of_sent.file_bytes)
+
+    def second_library(self) -> Library:
+        """The library opened once more, for who looks things up beside a search, and closes it."""
+        return Library(self.library) if type(self._library) is Library else self._library
 
     def __enter__(self) -> Self:
         return self
@@ -102,7 +121,7 @@ class OpenLibrary:
         """Be the library's only writer until `close()`; others are told `what` holds it. LibraryBusyError if another process is."""
         self._library.hold_writer_lock(given.text(what, "what"))
 
-    def _open(self) -> Searcher:
+    def _open(self) -> Searching:
         """The library as it is now, to be asked; opened at the first question, and again where it was replaced."""
         with self._opening:
             reader = self._library.reader()
@@ -110,8 +129,15 @@ class OpenLibrary:
                 self._model.check(reader.fingerprint)
                 if self._searcher is not None:
                     self._searcher.close()
-                self._searcher = Searcher(reader, self._store.replica(reader), long_lived=self._long_lived)
+                self._searcher = self._searching(reader)
             return self._searcher
+
+    def _searching(self, reader: Reader) -> Searching:
+        if type(reader) is Reader:
+            return Searcher(reader, self._store.replica(reader), long_lived=self._long_lived)
+        from .collection.search import CollectionSearcher
+
+        return CollectionSearcher(cast(Any, reader))
 
     def _reader(self, reader: Reader | None) -> QueryReader:
         """What makes vectors of pictures and words; with the library's model, or without a library (None) the engine's."""

@@ -16,6 +16,7 @@ __all__ = [
     "disk_top",
     "from_bytes",
     "inside",
+    "is_address",
     "local_path",
     "modified",
     "named_place",
@@ -126,6 +127,11 @@ def _unicode(raw: str) -> str | None:
         except UnicodeError:
             return None
     return raw
+
+
+def is_address(text: str) -> bool:
+    """Of a bucket or the like ("s3://..."), and no path of this machine, which begins with "/", a drive or "file://"."""
+    return "://" in text[:16] and text[:7].lower() != "file://"
 
 
 def local_path(text: str) -> str:

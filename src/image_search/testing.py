@@ -92,7 +92,7 @@ class _Here:
 
 
 def quick_engine(
-    library: str | os.PathLike[str],
+    library: str | os.PathLike[str] | None = None,
     *,
     store: str | None = "exact",
     jobs: int | None = 1,

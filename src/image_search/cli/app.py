@@ -39,6 +39,8 @@ COMMANDS = (  # what is needed first comes first in the help
     "map",
     "annotate",
     "export",
+    "load",
+    "move",
     "forget",
     "relocate",
     "rebuild",

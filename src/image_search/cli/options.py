@@ -43,7 +43,10 @@ __all__ = [
 FILE = click.Path(path_type=Path)
 
 RUNTIMES = "onnx, torch, or openvino (about twice as fast where processor and model allow bf16)"
-STORES = "chroma, chroma:http://HOST:PORT, or exact (no store: searches compare with every image)"
+STORES = (
+    "chroma, chroma:http://HOST:PORT, milvus:http://HOST:PORT, or exact (no store: searches compare with every image)"
+    "; instead of a library a collection: milvus:http://HOST:PORT/NAME, milvus:FILE.db"
+)
 
 
 def _debug(_context: click.Context, _option: click.Parameter, wanted: bool) -> None:

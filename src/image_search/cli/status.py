@@ -11,11 +11,12 @@ from ..advice import Advice, Setting, Verb
 from ..errors import SALVAGE, LibraryDamagedError
 from ..paths import shown
 from .console import note, print_json, say, words
-from .options import debug_option, json_option, library_option, open_engine
+from .options import debug_option, json_option, library_option, open_engine, store_option
 
 
 @click.command()
 @library_option
+@store_option
 @click.option("--verify", is_flag=True, help="Read the whole catalog and say what is damaged in it.")
 @json_option
 @debug_option
@@ -101,6 +102,8 @@ def _of_pictures(facts: dict[str, Any]) -> Iterator[str]:
 
 
 def _store(facts: dict[str, Any]) -> str:
+    if "index" in facts:  # a collection that stands alone
+        return f"{facts['images']:,} rows, index {facts['index']}: {words(facts['store_note']) or 'ready'}"
     if facts["store"] == "exact":
         return "exact: none is kept, every search compares with every image"
     ready = "ready" if facts["store_ready"] else f"exact search answers ({words(facts['store_note'])})"

@@ -10,18 +10,20 @@ Both give a handle and what the system says of it, and raise Refused.
 from __future__ import annotations
 
 import errno
+import io
 import os
 import stat
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from ..errors import SkipReason
+from ..errors import DecodeError, SkipReason
 from .formats import Refused
 
 if TYPE_CHECKING:
     from ..types import FileStat
 
-__all__ = ["FileInRoot", "open_below", "open_regular", "refused"]
+__all__ = ["Elsewhere", "FileInRoot", "open_below", "open_regular", "opened", "refused"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,12 +49,35 @@ class FileInRoot:
         return os.path.join(self.root, self.relative)
 
 
+@dataclass(frozen=True, slots=True)
+class Elsewhere:
+    """A picture that lies behind an address: its bytes are fetched when it is its turn, and are judged like those that somebody sent.
+
+    Attributes:
+        path: the address. read: fetches the bytes; DecodeError says why there are none.
+    """
+
+    path: str
+    read: Callable[[], bytes]
+
+
 _FILE = os.O_RDONLY
 for _name in ("O_NOFOLLOW", "O_NONBLOCK", "O_NOCTTY", "O_CLOEXEC", "O_BINARY"):  # O_NONBLOCK: a FIFO does not stop us
     _FILE |= getattr(os, _name, 0)
 # O_PATH, where there is one (Linux), needs no more than the right to pass through, as a whole path would.
 _FOLDER = getattr(os, "O_DIRECTORY", 0) | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_PATH", 0)
 _WALKS = os.open in os.supports_dir_fd and os.stat in os.supports_dir_fd and hasattr(os, "O_NOFOLLOW") and hasattr(os, "O_DIRECTORY")
+
+
+def opened(source: FileInRoot | Elsewhere) -> tuple[io.BufferedReader | io.BytesIO, os.stat_result | None]:
+    """A picture of the library's, to read from its beginning, and what the system says of its file, where it is one. Raises Refused."""
+    if isinstance(source, FileInRoot):
+        handle, stat = open_below(os.fsencode(source.root), os.fsencode(source.relative))
+        return open(handle, "rb"), stat
+    try:
+        return io.BytesIO(source.read()), None
+    except DecodeError as error:
+        raise Refused(error.reason, error.detail) from error
 
 
 def open_regular(path: bytes, *, folder: int | None = None) -> tuple[int, os.stat_result]:

@@ -25,13 +25,14 @@ from ..errors import DecodeError, SkipReason, UsageError
 from ..types import Decoded, FileStat, Picture, Preprocess, Region, UInt8
 from .cage import Cage, Job, Jobs
 from .formats import rules
-from .opening import FileInRoot
+from .opening import Elsewhere, FileInRoot
 from .worker import Reply
 
 __all__ = ["DecodePool", "PictureSource", "decoder_name"]
 
 T = TypeVar("T")
-PictureSource = str | bytes | FileInRoot  # a path that somebody named, an encoded picture, a file of an indexed folder
+# a path that somebody named, an encoded picture, a file of an indexed folder, one that has to be fetched first
+PictureSource = str | bytes | FileInRoot | Elsewhere
 
 
 @functools.cache
@@ -167,6 +168,8 @@ class DecodePool:
         *,
         header: bool = False,
     ) -> Reply:
+        if isinstance(source, Elsewhere):
+            source = source.read()
         path, payload = self._payload(source)
         seen = source.seen if isinstance(source, FileInRoot) else None
         job = {
@@ -191,7 +194,7 @@ class DecodePool:
             raise DecodeError(SkipReason[reply["error"]], path=path, detail=reply["detail"], sha256=digest, hint=reply["hint"])
         return reply, body
 
-    def _payload(self, source: PictureSource) -> tuple[str | None, bytes]:
+    def _payload(self, source: str | bytes | FileInRoot) -> tuple[str | None, bytes]:
         """(path or None, what the worker gets)."""
         if isinstance(source, FileInRoot):
             return source.path, b"\0".join(_without_nul(part, source.path) for part in (source.root, source.relative))

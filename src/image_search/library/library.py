@@ -86,6 +86,9 @@ class Library:
             self._held = self._turn = None  # they stay the parent's
             self._turns = 0
 
+    def must_be_a_folder(self) -> None:
+        """Nothing to say here; of what stands in a folder's place a UsageError."""
+
     # --- writing --------------------------------------------------------------------------------------------------------------
 
     def hold_writer_lock(self, what: str) -> None:

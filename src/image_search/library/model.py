@@ -39,7 +39,7 @@ class LibraryModel:
     """One model, loaded when it is first needed; safe to share between threads.
 
     Args:
-        folder: the library's.
+        folder: the library's, or the name of a collection that stands alone.
         asked: a name as for `models.load_model`, an object that keeps `types.Embedder`, or None or "auto": the library's own, for a new
             one the best that is here.
         runtime: as for `models.load_model`. threads: pictures at once.
@@ -50,7 +50,7 @@ class LibraryModel:
     """
 
     def __init__(
-        self, folder: Path, asked: str | Embedder | None, *, runtime: str | None, threads: int, notify: Callable[[str], None]
+        self, folder: Path | str, asked: str | Embedder | None, *, runtime: str | None, threads: int, notify: Callable[[str], None]
     ) -> None:
         if runtime is not None:
             check_runtime(runtime)
@@ -152,7 +152,7 @@ class LibraryModel:
         model = self.for_a_new_library(proved=True)
         assert self._canonical is not None
         canonical = self._canonical
-        catalog = Catalog.create(folder or self._folder, model.fingerprint, canonical)
+        catalog = Catalog.create(folder or Path(self._folder), model.fingerprint, canonical)
         catalog.set_meta("runtime", model.runtime)  # of the one that made it, for people who look
         self._proved_for = catalog.fingerprint
         self._record(model, catalog)

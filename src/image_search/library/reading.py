@@ -14,14 +14,15 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..errors import HINTS, SALVAGE, LibraryDamagedError, SkipReason
+from ..errors import HINTS, SALVAGE, LibraryDamagedError
 from ..images.captured import is_captured
 from ..images.formats import rules_of
-from ..images.opening import FileInRoot
+from ..images.opening import Elsewhere, FileInRoot
 from ..paths import from_bytes, whole_path
 from ..types import Fingerprint, Float32, Passed, Skipped
 from .catalog import Catalog
 from .columns import Columns
+from .decisions import told_apart
 from .disks import Disks
 from .facts import check_vector, no_sense
 from .schema import FILES_IN_ROOTS, UNEMBEDDED, State, part_of
@@ -84,7 +85,7 @@ class Item:
     captured: str
 
     @property
-    def source(self) -> FileInRoot:
+    def source(self) -> FileInRoot | Elsewhere:
         """To open it by."""
         return FileInRoot.of(self.root, self.path)
 
@@ -248,6 +249,10 @@ class Reader:
         """Why a file may not be there, as of now."""
         return Disks(self.catalog)
 
+    def told_apart(self) -> dict[bytes, set[int]]:
+        """Of which pictures it was decided that they are not the same, see `decisions.told_apart`."""
+        return told_apart(self.catalog)
+
     def classes(self) -> list[tuple[str, int]]:
         """(class, number of images), by name; the images without a class are under ""."""
         return self.catalog.rows(
@@ -393,8 +398,3 @@ class Reader:
             if count := self.catalog.value(sql, (format, rules)):
                 found[format] = found.get(format, 0) + count
         return found
-
-
-def reason_code(words: str) -> str:
-    """The closed list's own name of a reason, "" if it is none."""
-    return next((reason.name for reason in SkipReason if reason.value == words), "")

@@ -12,7 +12,7 @@ from ..errors import UsageError
 from ..models import centre_of_words
 from ..types import Float32
 from .query import Query, QueryReader
-from .search import Searcher
+from .search import Searching
 
 __all__ = ["Part", "blend", "blended"]
 
@@ -55,7 +55,7 @@ def blend(parts: Sequence[Part], centres: Callable[[], tuple[Float32, Float32]])
     return np.asarray(wanted / length, np.float32)
 
 
-def blended(queries: Sequence[Query], searcher: Searcher, reader: QueryReader) -> Float32:
+def blended(queries: Sequence[Query], searcher: Searching, reader: QueryReader) -> Float32:
     """`blend` for queries of one library."""
 
     def centres() -> tuple[Float32, Float32]:

@@ -14,10 +14,10 @@ from typing import BinaryIO
 from ..config import COPY_BLOCK_BYTES
 from ..errors import HINTS, ImageSearchError, UsageError, translated_os_errors
 from ..images.formats import Refused
-from ..images.opening import FileInRoot, open_below, open_regular, refused
+from ..images.opening import FileInRoot, open_regular, opened, refused
 from ..library.catalog import item_number
 from ..library.reading import Reader
-from ..paths import inside, nfc, place_behind, to_bytes
+from ..paths import inside, is_address, nfc, place_behind, to_bytes
 from ..types import Match, Skipped
 
 __all__ = ["Copies", "checked_folder", "copy_files"]
@@ -108,7 +108,7 @@ def _unread(match: Match, error: Refused) -> Skipped:
 def _copy(match: Match, target: str, reader: Reader, done: dict[tuple[str, bytes], str], result: Copies) -> None:
     draft = os.path.join(target, f".{secrets.token_hex(8)}.part")
     try:
-        digest = _written(match, draft)
+        digest = _written(match, draft, reader)
         name = os.path.basename(match.path)
         key = nfc(name), digest
         if key in done:  # from two folders
@@ -125,11 +125,10 @@ def _copy(match: Match, target: str, reader: Reader, done: dict[tuple[str, bytes
             os.unlink(draft)
 
 
-def _written(match: Match, draft: str) -> bytes:
+def _written(match: Match, draft: str, reader: Reader) -> bytes:
     """Its bytes under another name, on the disk and proved; their sha256. Refused: the file itself cannot be read."""
-    source = FileInRoot.of(match.root, match.path)
-    opened = open_below(to_bytes(source.root), to_bytes(source.relative)) if match.root else open_regular(to_bytes(match.path))
-    with open(opened[0], "rb") as file, open(draft, "xb+") as copy:
+    file, stat = _opened(match, reader)
+    with file, open(draft, "xb+") as copy:
         digest = hashlib.sha256()
         while block := _read(file):
             digest.update(block)
@@ -139,10 +138,20 @@ def _written(match: Match, draft: str) -> bytes:
         copy.seek(0)
         if hashlib.file_digest(copy, "sha256").digest() != digest.digest():
             raise OSError(errno.EIO, "what was written reads otherwise")
-        written = opened[1]
-    with contextlib.suppress(OSError):  # a file system that keeps no times
-        os.utime(draft, ns=(written.st_atime_ns, written.st_mtime_ns))
+    if stat is not None:
+        with contextlib.suppress(OSError):  # a file system that keeps no times
+            os.utime(draft, ns=(stat.st_atime_ns, stat.st_mtime_ns))
     return digest.digest()
+
+
+def _opened(match: Match, reader: Reader) -> tuple[BinaryIO, os.stat_result | None]:
+    """The file, and what the system says of it, where it lies on this machine."""
+    if match.root:
+        return opened(FileInRoot.of(match.root, match.path))
+    if is_address(match.path) and (item := reader.item(item_number(match.id) or 0)) is not None:
+        return opened(item.source)
+    handle, stat = open_regular(to_bytes(match.path))
+    return open(handle, "rb"), stat
 
 
 def _read(file: BinaryIO) -> bytes:

@@ -11,13 +11,14 @@ import numpy as np
 
 from ..config import EACH_BATCH, EACH_SECONDS
 from ..errors import QueryError
+from ..library.library import Library
 from ..types import Match, TextEmbedder
 from .matches import Matches
 from .meaning import meaning_of
 from .own_folders import own_folders
 from .query import Query
 from .request import Request
-from .search import Searcher
+from .search import How, Searching
 
 __all__ = ["Each", "Search"]
 
@@ -31,15 +32,16 @@ class Each:
     Attributes:
         asked: what holds for all of them. library: its folder.
         notify: gets a line for people. words: the library's model, if it knows words.
-        folded: a search -> its answer with each picture once.
+        folded: a search -> its answer with each picture once. opened: opens the library to look at.
     """
 
-    searcher: Searcher
+    searcher: Searching
     asked: Request
     library: Path
     notify: Callable[[str], None]
     words: Callable[[], TextEmbedder]
     folded: Callable[[Search], tuple[list[Match], bool]]
+    opened: Callable[[], Library] | None = None
 
     def answers(self, queries: Iterable[Query | QueryError]) -> Iterator[Matches | QueryError]:
         """For each query its matches, in order; an error stays in its place.
@@ -60,11 +62,14 @@ class Each:
     def _answered(self, waiting: Sequence[Query | QueryError]) -> Iterator[Matches | QueryError]:
         found = iter(self._found([one for one in waiting if isinstance(one, Query)]))
         model, narrowed = self.searcher.reader.fingerprint.name, self.asked.filters.by_file
+        exact = self.searcher.compares_all
         for one in waiting:
             if isinstance(one, QueryError):
                 yield one
             else:
-                yield Matches(next(found), queries=[one], model=model, exact=True, library=self.library, narrowed=narrowed)
+                yield Matches(
+                    next(found), queries=[one], model=model, exact=exact, library=self.library, narrowed=narrowed, opened=self.opened
+                )
 
     def _found(self, queries: Sequence[Query]) -> list[list[Match]]:
         asked, searcher = self.asked, self.searcher
@@ -86,6 +91,7 @@ class Each:
         )
 
         def search(n: int) -> tuple[list[Match], bool]:
-            return searcher.search(query.vector, n, filters, "exact", mine, meaning)
+            how: How = "exact" if searcher.compares_all else "auto"
+            return searcher.search(query.vector, n, filters, how, mine, meaning)
 
         return (self.folded(search) if asked.fold else search(asked.n))[0]

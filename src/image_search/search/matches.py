@@ -17,6 +17,7 @@ from ..errors import DecodeError
 from ..images.opening import FileInRoot
 from ..library.catalog import item_number
 from ..library.library import Library
+from ..paths import is_address
 from ..types import Match, Preprocess, Region, UInt8, Vote
 from .copying import Copies, checked_folder, copy_files
 from .query import Query
@@ -42,7 +43,15 @@ class Matches(Sequence[Match]):
     """
 
     def __init__(
-        self, matches: Sequence[Match], *, queries: Sequence[Query], model: str, exact: bool, library: Path, narrowed: bool = False
+        self,
+        matches: Sequence[Match],
+        *,
+        queries: Sequence[Query],
+        model: str,
+        exact: bool,
+        library: Path,
+        narrowed: bool = False,
+        opened: Callable[[], Library] | None = None,  # opens it to look at; None: the folder
     ) -> None:
         self._matches = list(matches)
         self.queries = list(queries)
@@ -50,6 +59,7 @@ class Matches(Sequence[Match]):
         self.exact = exact
         self.library = library
         self.narrowed = narrowed
+        self._opened = opened or (lambda: Library(library))
 
     def __len__(self) -> int:
         return len(self._matches)
@@ -104,14 +114,14 @@ class Matches(Sequence[Match]):
 
         Raises UsageError (no folder, or one of the library's or of its images), DiskFullError, ImageSearchError (it cannot be written).
         """
-        with contextlib.closing(Library(self.library)) as library:
+        with contextlib.closing(self._opened()) as library:
             place = given.path(folder, "the folder of the copies")
             tell = (lambda done, total: None) if progress is None else given.function(progress, "progress")
             return copy_files(self._matches, place, library.reader(), tell)
 
     def check_copy_to(self, folder: str | os.PathLike[str]) -> None:
         """Raises what `copy_to` would raise of this folder before it copies anything: UsageError. Nothing is made."""
-        with contextlib.closing(Library(self.library)) as library:
+        with contextlib.closing(self._opened()) as library:
             checked_folder(given.path(folder, "the folder of the copies"), library.reader())
 
     def figure(self) -> Figure:
@@ -123,11 +133,11 @@ class Matches(Sequence[Match]):
         with (
             DecodePool(min(2, available_cpus()), Preprocess(size=(1, 1))) as pool,
             ThreadPoolExecutor(2) as threads,
-            contextlib.closing(Library(self.library)) as library,  # opened only if a picture is away
+            contextlib.closing(self._opened()) as library,  # opened only if a picture is away
         ):
             panels = [
                 *threads.map(lambda query: _query_panel(pool, query), self.queries),
-                *threads.map(lambda match: _match_panel(pool, match, lambda m: thumbnail_of(library, m)), self._matches),
+                *threads.map(lambda match: _match_panel(pool, match, library), self._matches),
             ]
         return draw_comparison(panels)
 
@@ -158,13 +168,20 @@ def _query_panel(pool: DecodePool, query: Query) -> Panel:
     return Panel(pixels, title, badge=LESS_LIKE if query.less else "", query=True, reason=reason)
 
 
-def _match_panel(pool: DecodePool, match: Match, small: Callable[[Match], bytes | None]) -> Panel:
+def _match_panel(pool: DecodePool, match: Match, library: Library) -> Panel:
     from ..present.figure import match_panel
 
-    pixels, reason = _picture(pool, FileInRoot.of(match.root, match.path) if match.root else match.path)
-    if pixels is None and (thumbnail := small(match)) is not None:
+    pixels, reason = _picture(pool, _source(match, library))
+    if pixels is None and (thumbnail := thumbnail_of(library, match)) is not None:
         pixels, reason = _picture(pool, thumbnail)
     return match_panel(match, pixels, reason)
+
+
+def _source(match: Match, library: Library) -> PictureSource:
+    if match.root:
+        return FileInRoot.of(match.root, match.path)
+    item = library.reader().item(item_number(match.id) or 0) if is_address(match.path) else None
+    return match.path if item is None else item.source
 
 
 def _picture(pool: DecodePool, source: PictureSource, region: Region | None = None) -> tuple[UInt8 | None, str]:

@@ -5,17 +5,20 @@ from __future__ import annotations
 import os
 from typing import Any, NamedTuple
 
+from ..advice import Advice, Setting
+from ..config import MIN_CLOSENESS_IMAGES
+from ..errors import UsageError
 from ..library.catalog import item_id
 from ..library.disks import Disks
 from ..library.reading import File, Item, Reader
 from ..models import chances
-from ..paths import modified, uri_of
+from ..paths import is_address, modified, uri_of
 from ..types import Float32, Match
 from . import closeness
 from .filters import Filters
 from .meaning import Meaning
 
-__all__ = ["Found", "matches_of", "near_enough", "nearest"]
+__all__ = ["Found", "matches_of", "near_enough", "nearest", "scale_of"]
 
 Found = tuple[File, float]  # and its similarity
 
@@ -27,6 +30,17 @@ def nearest(found: list[Found], n: int, same: set[int]) -> list[Found]:
     """The n most similar; of equal ones first the identical, then by id. From here on what is sorted, filtered and shown is one number."""
     rows = [(file, 1.0 if file.content in same and cosine > _SAME else cosine) for file, cosine in found]
     return sorted(rows, key=lambda row: (-row[1], row[0].content not in same, row[0].number))[:n]
+
+
+def scale_of(reader: Reader, filters: Filters, meaning: Meaning) -> Float32 | None:
+    """The library's closeness sample; UsageError where there is none and a filter asks for it."""
+    scale = closeness.load(reader) if meaning.closeness else None
+    if filters.min_closeness is not None and scale is None:
+        raise UsageError(
+            f"there is no closeness here: it needs {MIN_CLOSENESS_IMAGES} images, and an `index` that came to its end",
+            hint=Advice("use ", Setting("min_similarity"), ", or index again"),
+        )
+    return scale
 
 
 class _Numbered(NamedTuple):
@@ -57,7 +71,7 @@ def matches_of(found: list[_Numbered], same: set[int], items: dict[int, Item], r
     matches: list[Match] = []
     disks: Disks | None = None
     for rank, (file, similarity, close, fits) in enumerate(found, 1):
-        absent = not os.path.lexists(file.path)
+        absent = not is_address(file.path) and not os.path.lexists(file.path)
         if absent and disks is None:
             disks = reader.disks()
         away = absent and disks is not None and disks.away(file.path)
@@ -79,7 +93,7 @@ def matches_of(found: list[_Numbered], same: set[int], items: dict[int, Item], r
             format=item.format,
             bytes=item.size,
             captured=item.captured,
-            modified=modified(item.mtime_ns),
+            modified=modified(item.mtime_ns) if item.mtime_ns else "",
             probability=fits,
         )
         matches.append(match)

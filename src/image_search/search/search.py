@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Callable, Iterable, Sequence
-from typing import Literal, TypeVar
+from typing import Literal, Protocol, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -17,7 +17,6 @@ from ..config import (
     CODES_FROM,
     CODES_LOOK_AT,
     CODES_LOOK_AT_SHARE,
-    MIN_CLOSENESS_IMAGES,
     STORE_ASK_AGAIN_SECONDS,
     STORE_PAYS_FROM,
 )
@@ -29,16 +28,41 @@ from ..library.vectors import Numbers
 from ..stores.exact import top_k, top_k_by_codes
 from ..stores.replica import StoreReplica
 from ..types import Float32, Match, VectorStore
-from . import closeness
 from .filters import Filters
 from .meaning import OF_PICTURES, Meaning
-from .rank import Found, matches_of, near_enough, nearest
+from .rank import Found, matches_of, near_enough, nearest, scale_of
 from .sieve import Passing, Sieve
 
-__all__ = ["How", "Searcher"]
+__all__ = ["How", "Searcher", "Searching", "nothing_passes", "unknown_class"]
 
 How = Literal["auto", "exact", "store"]
 T = TypeVar("T")
+
+
+class Searching(Protocol):
+    """What is asked for matches: a `Searcher` of a library, or of a collection that stands alone (`collection.search`)."""
+
+    @property
+    def reader(self) -> Reader: ...
+
+    @property
+    def compares_all(self) -> bool:
+        """`search_many` compares with every image."""
+        ...
+
+    def search(
+        self, query: Float32, n: int, filters: Filters, how: How, same: frozenset[bytes], meaning: Meaning = OF_PICTURES
+    ) -> tuple[list[Match], bool]: ...
+
+    def search_many(
+        self, queries: Float32, n: int, filters: Filters, same: Sequence[frozenset[bytes]], *, exclude_self: bool = False
+    ) -> list[list[Match]]: ...
+
+    def centre(self) -> Float32: ...
+
+    def unfulfillable(self, filters: Filters) -> list[Advice]: ...
+
+    def close(self) -> None: ...
 
 
 class Searcher:
@@ -62,6 +86,10 @@ class Searcher:
         self._using = forks.Lock()  # a store that answers is not closed under the question
         forks.watch(self)
 
+    @property
+    def compares_all(self) -> bool:
+        return True
+
     def search(
         self, query: Float32, n: int, filters: Filters, how: How, same: frozenset[bytes], meaning: Meaning = OF_PICTURES
     ) -> tuple[list[Match], bool]:
@@ -80,7 +108,7 @@ class Searcher:
             UsageError: closeness asked for in a small library. StoreError: the store was demanded and cannot answer.
         """
         with self._using, self.reader.snapshot():
-            scale = self._scale(filters, meaning)
+            scale = scale_of(self.reader, filters, meaning)
             same_contents = self._contents_of(same)
             left_out = self._contents_of(filters.leave_out)
             store = self._ready_store(how, filters)
@@ -91,16 +119,6 @@ class Searcher:
             enough = near_enough(nearest(found, n, same_contents), filters, scale, meaning)
             items = self.reader.items([numbered.file.number for numbered in enough])
         return matches_of(enough, same_contents, items, self.reader), exact
-
-    def _scale(self, filters: Filters, meaning: Meaning = OF_PICTURES) -> Float32 | None:
-        """The library's closeness sample; UsageError where there is none and a filter asks for it."""
-        scale = closeness.load(self.reader) if meaning.closeness else None
-        if filters.min_closeness is not None and scale is None:
-            raise UsageError(
-                f"there is no closeness here: it needs {MIN_CLOSENESS_IMAGES} images, and an `index` that came to its end",
-                hint=Advice("use ", Setting("min_similarity"), ", or index again"),
-            )
-        return scale
 
     def centre(self) -> Float32:
         """float32 (D,): the mean of the vectors of up to 1,000 images from all over the library."""
@@ -117,13 +135,9 @@ class Searcher:
             unknown = self._sieve.unknown(filters)
             nothing = not unknown and not len(self._sieve.passing(filters).files)
             unread = int(self._sieve.pictures.unread.sum()) if filters.by_date else 0
-        lines = []
-        for name, near in unknown:
-            whole = (" (", Setting("names") if name in filters.names else Setting("not_names"), ": the whole name)")
-            more = whole if near is None else (f". Did you mean {near}?",)
-            lines.append(Advice(f"No image in the library has the class {name}", *more))
+        lines = [unknown_class(name, near, filters) for name, near in unknown]
         if nothing:
-            lines.append(_nothing_passes(filters))
+            lines.append(nothing_passes(filters))
         if unread:
             lines.append(Advice(f"{unread:,} images were not asked yet when they were taken, so their files' dates count: ", _AGAIN))
         return lines
@@ -159,7 +173,7 @@ class Searcher:
     def _compared_many(
         self, queries: Float32, n: int, filters: Filters, same: Sequence[frozenset[bytes]], exclude_self: bool
     ) -> list[list[Match]]:
-        scale = self._scale(filters)
+        scale = scale_of(self.reader, filters, OF_PICTURES)
         self._vectors.load_rows()  # for many questions that is less work than the codes are
         mask, passing = self._passing(filters)
         identical = [self._contents_of(hashes) for hashes in same]
@@ -303,7 +317,13 @@ _UNFILTERED = Advice("search in another way, or without ", Setting("names"), ", 
 _AGAIN = Advice("index again with ", Verb("index", ("FOLDER",)))
 
 
-def _nothing_passes(filters: Filters) -> Advice:
+def unknown_class(name: str, near: str | None, filters: Filters) -> Advice:
+    """Of a class that was asked for and is none; `near`: the one that was likely meant."""
+    whole = (" (", Setting("names") if name in filters.names else Setting("not_names"), ": the whole name)")
+    return Advice(f"No image in the library has the class {name}", *(whole if near is None else (f". Did you mean {near}?",)))
+
+
+def nothing_passes(filters: Filters) -> Advice:
     on = [name for name in filters.of_files if name != "other_than"]
     if "path" in on and set(on) <= {"names", "path"}:
         which = "this class and path" if filters.names else "this path"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import os
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -15,11 +16,23 @@ from urllib.parse import urlsplit
 from .. import given
 from ..errors import MissingExtraError, StoreError, UsageError
 from ..types import VectorStore
+from .collections import Collection
 from .protocols import FileStore, ServerStore
 
-__all__ = ["STORES", "Place", "StoreRow", "StoreSpec", "name_on_server", "open_files", "open_server", "open_store", "parse_spec"]
+__all__ = [
+    "STORES",
+    "Place",
+    "StoreRow",
+    "StoreSpec",
+    "name_on_server",
+    "open_collection",
+    "open_files",
+    "open_server",
+    "open_store",
+    "parse_spec",
+]
 
-Place = Literal["memory", "files", "server"]
+Place = Literal["memory", "files", "server", "collection"]
 _UNNAMED = "chroma"
 
 
@@ -32,9 +45,11 @@ class StoreRow:
         title: its own name, for messages.
         opened_by: "module:Class", imported when a store is opened. The class keeps `protocols.FileStore` where it has files,
             `protocols.ServerStore` where it is on a server; one in memory is a `types.VectorStore`, made as Class(dim).
-        places: where it can be: "memory" (nothing is kept) or "files" (in the library), which is what its name alone means, and
-            "server", which is what its name with an address means.
+        places: where it can be: "memory" (nothing is kept) or "files" (in the library), which is what its name alone means,
+            "server", which is what its name with a server's address means, and "collection" (no store of a library: it stands alone),
+            which is what an address with a collection's name means.
         package: the distribution that it needs, "" for none. extra: the extra of ours that installs it; "": every installation has it.
+        collections: "module:Class" of a `collections.Collection`. file: how the name of a file ends that is a whole server of collections.
     """
 
     name: str
@@ -43,10 +58,18 @@ class StoreRow:
     places: tuple[Place, ...]
     package: str = ""
     extra: str = ""
+    collections: str = ""
+    file: str = ""
 
     def load(self) -> Any:
         """The class."""
-        module, _, name = self.opened_by.partition(":")
+        return self._loaded(self.opened_by)
+
+    def load_collections(self) -> Any:
+        return self._loaded(self.collections)
+
+    def _loaded(self, opened_by: str) -> Any:
+        module, _, name = opened_by.partition(":")
         with self.needed():
             return getattr(importlib.import_module(module), name)
 
@@ -83,20 +106,39 @@ STORES: dict[str, StoreRow] = {
     for row in (
         StoreRow("chroma", "Chroma", "image_search.stores.chroma:ChromaStore", ("files", "server"), package="chromadb"),
         StoreRow("exact", "exact search", "image_search.stores.exact:ExactStore", ("memory",)),
+        StoreRow(
+            "milvus",
+            "Milvus",
+            "image_search.stores.milvus:MilvusStore",
+            ("server", "collection"),
+            package="pymilvus",
+            extra="milvus",
+            collections="image_search.stores.milvus:MilvusCollection",
+            file=".db",
+        ),
     )
 }
-_ADDRESS: Mapping[Place, str] = MappingProxyType({"memory": "", "files": "", "server": ":http://HOST:PORT"})
+_ADDRESS: Mapping[Place, str] = MappingProxyType(
+    {"memory": "", "files": "", "server": ":http://HOST:PORT", "collection": ":http://HOST:PORT/COLLECTION"}
+)
+_WITH_ADDRESS: tuple[Place, ...] = ("server", "collection")
+_ONLY = "images"  # the collection of a file where none is named
+_COLLECTION = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,199}")  # what Milvus takes for a name
 
 
 @dataclass(frozen=True, slots=True)
 class StoreSpec:
-    """A store as people name it, `kind` or `kind:address`: "chroma", "exact", "chroma:http://localhost:8000"."""
+    """A store as people name it, `kind` or `kind:address`: "chroma", "exact", "chroma:http://localhost:8000". With a collection, which
+    stands alone: "milvus:http://localhost:19530/photos", "milvus:photos.db", "milvus:photos.db/cats"."""
 
     kind: str
     address: str | None = None
+    collection: str = ""
 
     def __str__(self) -> str:
-        return self.kind if self.address is None else f"{self.kind}:{self.address}"
+        address = "" if self.address is None else f":{self.address}"
+        named = "" if self.collection in ("", _ONLY) and "://" not in address else f"/{self.collection}" if self.collection else ""
+        return f"{self.kind}{address}{named}"
 
     @property
     def row(self) -> StoreRow:
@@ -104,7 +146,9 @@ class StoreSpec:
 
     @property
     def place(self) -> Place:
-        return "server" if self.address is not None else next(place for place in self.row.places if place != "server")
+        if self.collection:
+            return "collection"
+        return "server" if self.address is not None else next(place for place in self.row.places if place not in _WITH_ADDRESS)
 
 
 def parse_spec(spec: str) -> StoreSpec:
@@ -113,10 +157,24 @@ def parse_spec(spec: str) -> StoreSpec:
     places = STORES[kind].places if kind in STORES else ()
     if colon and "server" in places and _is_server(address):
         return StoreSpec(kind, address)
-    if not colon and set(places) - {"server"}:
+    if not colon and set(places) - set(_WITH_ADDRESS):
         return StoreSpec(kind)
+    if colon and "collection" in places and (found := _collection_in(address, STORES[kind].file)) is not None:
+        return StoreSpec(kind, *found)
     *others, last = (f"{row.name}{_ADDRESS[place]}" for row in STORES.values() for place in row.places)
     raise UsageError(f"there is no store {spec!r}", hint=f"use {', '.join(others)} or {last}")
+
+
+def _collection_in(address: str, ending: str) -> tuple[str, str] | None:
+    """(server or file, the collection's name); None: it names none."""
+    if _COLLECTION.fullmatch(name := address.rpartition("/")[2]) and _is_server(address.removesuffix(f"/{name}")):
+        return address.removesuffix(f"/{name}"), name
+    if "://" in address or not ending:
+        return None
+    file, slash, name = address.rpartition(f"{ending}/")
+    if slash and file and _COLLECTION.fullmatch(name):
+        return file + ending, name
+    return (address, _ONLY) if address.endswith(ending) and len(address) > len(ending) else None
 
 
 def _is_server(address: str) -> bool:
@@ -139,10 +197,12 @@ def open_store(spec: str, *, folder: Path, dim: int, model: str) -> VectorStore:
         model: short name of the model's fingerprint; a store of another model is refused.
 
     Raises:
-        UsageError: no such kind of store. StoreError: it cannot be opened, or holds vectors of another model or dimension.
+        UsageError: no such kind of store, or a collection. StoreError: it cannot be opened, or holds vectors of another model or dimension.
         MissingExtraError: what it needs is not installed.
     """
     named = parse_spec(spec)
+    if named.place == "collection":
+        raise UsageError(f"{spec!r} is a collection that stands alone, and no store of a library", hint="leave out its name")
     if named.address is not None:
         return open_server(named, name=name_on_server(folder), dim=dim, model=model, make=True)
     if named.place == "files":
@@ -162,6 +222,17 @@ def open_server(spec: StoreSpec, *, name: str, dim: int, model: str, make: bool 
     """A store on a server; see `ServerStore.open_server`."""
     with spec.row.needed():
         opened: ServerStore = spec.row.load().open_server(spec.address, name=name, dim=dim, model=model, make=make, fresh=fresh)
+        return opened
+
+
+def open_collection(spec: StoreSpec, *, make: Mapping[str, str] | None = None, dim: int | None = None) -> Collection:
+    """A collection that stands alone.
+
+    Args:
+        make: its facts, where there is none yet; it then takes vectors of `dim` numbers. None: that there is none is a StoreError.
+    """
+    with spec.row.needed():
+        opened: Collection = spec.row.load_collections().open_collection(spec.address, name=spec.collection, make=make, dim=dim)
         return opened
 
 

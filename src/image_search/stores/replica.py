@@ -55,6 +55,8 @@ class StoreReplica:
             self.spec = parse_spec(spec)
         except UsageError as error:
             self.spec, self.unknown = StoreSpec("exact"), [error.line]
+        if self.spec.place == "collection":  # as a library from a stranger may say
+            self.spec, self.unknown = StoreSpec("exact"), [f"{spec!r} is a collection that stands alone, and no store of a library"]
         self.why = ""
         self.needs_rebuild = False
         self._backend = _backend(library, self.spec, dim, model)

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 
 from ..config import PAGE_ZIP_BLOCK_BYTES
 from ..images.formats import Refused
-from ..images.opening import open_below
+from ..images.opening import opened
 from ..library.reading import Item
 from ..paths import shown
 from .browsing import Whereabouts
@@ -73,12 +73,12 @@ def zipped(items: Sequence[Item], where: Whereabouts) -> Iterator[bytes]:
 
 
 def _copied(archive: zipfile.ZipFile, name: str, item: Item) -> Iterator[None]:
-    handle, status = open_below(os.fsencode(item.source.root), os.fsencode(item.source.relative))
-    with open(handle, "rb") as file:
-        written = time.localtime(max(0, status.st_mtime))[:6]
+    file, status = opened(item.source)
+    with file:
+        written = time.localtime(time.time() if status is None else max(0, status.st_mtime))[:6]
         info = zipfile.ZipInfo(name, min(max(written, (1980, 1, 1, 0, 0, 0)), (2107, 12, 31, 23, 59, 58)))  # what a zip can say
         info.external_attr = 0o644 << 16
-        with archive.open(info, "w", force_zip64=status.st_size > 2**31 - 1) as entry:
+        with archive.open(info, "w", force_zip64=status is not None and status.st_size > 2**31 - 1) as entry:
             while block := file.read(PAGE_ZIP_BLOCK_BYTES):
                 entry.write(block)
                 yield

@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 from datetime import UTC, datetime
 
+from ..errors import reason_code
 from ..images.formats import rules_of
 from ..library.annotations import said_of
 from ..library.catalog import item_id
 from ..library.disks import Disks
-from ..library.reading import Item, Reader, reason_code
-from ..paths import as_text, shown, uri_of
+from ..library.reading import Item, Reader
+from ..paths import as_text, is_address, shown, uri_of
 from .opened import OpenLibrary
 from .problems import plain
 from .schemas import ClassCount, Classes, Facts, ItemRow, Page, SkippedFile, SkippedFiles, SkippedReason, Where
@@ -39,17 +40,19 @@ class Whereabouts:
         self._disks: Disks | None = None
 
     def of(self, item: Item) -> Where:
+        if is_address(item.path):  # whether it is there is seen when it is fetched
+            return "here"
         try:
             seen = os.lstat(item.path)
         except OSError:
             if self._disks is None:
                 self._disks = self._reader.disks()
             return "away" if self._disks.away(item.path) else "gone"
-        return "here" if (seen.st_size, seen.st_mtime_ns) == (item.size, item.mtime_ns) else "changed"
+        return "here" if (seen.st_size, item.mtime_ns and seen.st_mtime_ns) == (item.size, item.mtime_ns) else "changed"
 
 
 def classes(library: OpenLibrary) -> Classes:
-    rows = library.now("classes", Reader.classes)
+    rows = library.now("classes", lambda reader: reader.classes())
     return Classes(classes=[ClassCount(name=as_text(name), images=images) for name, images in rows])
 
 
@@ -79,7 +82,9 @@ def facts(library: OpenLibrary, id: str) -> Facts:
     item = library.item(id)
     known = row(item, Whereabouts(library.reader))
     return Facts(
-        annotations={shown(name): shown(value) for name, value in said_of(library.reader.catalog, item.sha256)},
+        annotations={
+            shown(name): shown(value) for name, value in (said_of(library.reader.catalog, item.sha256) if library.alone is None else ())
+        },
         **known.model_dump(),
         copies=library.reader.copies(item),
         offline=known.state == "away",
@@ -134,6 +139,9 @@ def row(item: Item, where: Whereabouts) -> ItemRow:
 
 
 def utc(ns: int) -> str:
+    """ "" for 0: it is not known."""
+    if not ns:
+        return ""
     try:
         return datetime.fromtimestamp(ns / 1e9, UTC).isoformat(timespec="seconds")
     except (OverflowError, ValueError, OSError):

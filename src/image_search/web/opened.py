@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, TypeVar
 
+from ..collection.reading import CollectionReader
 from ..config import PAGE_MOMENTS
 from ..engine import ImageSearchEngine
 from ..errors import LibraryNotFoundError
 from ..library.catalog import item_number
-from ..library.library import Library
 from ..library.reading import Item, Reader
 from ..library.thumbnails import Thumbnails
 from .jobs import Jobs
@@ -27,7 +27,7 @@ class OpenLibrary:
     def __init__(self, engine: ImageSearchEngine, jobs: Jobs) -> None:
         self.engine = engine
         self._jobs = jobs
-        self._library = Library(engine.library)
+        self._library = engine.second_library()
         self._at_moment: Recent[str, tuple[tuple[int, bool], Any]] = Recent(PAGE_MOMENTS)
 
     def close(self) -> None:
@@ -46,6 +46,12 @@ class OpenLibrary:
     def reader(self) -> Reader:
         self.must_exist()
         return self._library.reader()
+
+    @property
+    def alone(self) -> CollectionReader | None:
+        """The reader, where it is a collection that stands alone: nothing of it can be held in memory to be counted."""
+        reader = self.reader
+        return reader if isinstance(reader, CollectionReader) else None
 
     @property
     def thumbnails(self) -> Thumbnails:

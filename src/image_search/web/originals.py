@@ -7,6 +7,7 @@ so no link, no change of folders and no later content under an old name leads an
 from __future__ import annotations
 
 import hashlib
+import io
 import os
 import shutil
 import subprocess
@@ -20,7 +21,7 @@ from ..advice import Advice, Verb
 from ..config import PAGE_OPEN_SECONDS, PAGE_ZIP_BLOCK_BYTES
 from ..errors import QueryError, SkipReason
 from ..images.formats import Refused
-from ..images.opening import open_below
+from ..images.opening import opened
 from ..library.reading import Item
 from ..paths import shown
 from .opened import OpenLibrary
@@ -44,7 +45,9 @@ def original(library: OpenLibrary, id: str) -> Original:
     """The file of an image. QueryError: it is gone, has changed since it was indexed, or is no file of its folder any more."""
     item = library.item(id)
     file = _proved(item)
-    return Original(_name(item), os.fstat(file.fileno()).st_size, _blocks(file))
+    size = file.seek(0, os.SEEK_END)
+    file.seek(0)
+    return Original(_name(item), size, _blocks(file))
 
 
 def attachment(name: str) -> str:
@@ -68,11 +71,10 @@ def _name(item: Item) -> str:
     return f"{cut(stem, _NAME_BYTES)}{ending[:10]}" or "image"
 
 
-def _proved(item: Item) -> BinaryIO:
+def _proved(item: Item) -> io.BufferedReader | io.BytesIO:
     """The opened file, at its beginning."""
     try:
-        handle, _ = open_below(os.fsencode(item.source.root), os.fsencode(item.source.relative))
-        file = open(handle, "rb")  # noqa: SIM115 - its reader closes it
+        file, _ = opened(item.source)  # its reader closes it
     except Refused as error:
         if error.reason == SkipReason.LINK:
             raise QueryError("this image now leads out of its folder and is not given out", hint="index the folder it points to") from error

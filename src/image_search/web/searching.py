@@ -11,6 +11,7 @@ from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
+from ..collection.search import class_counts
 from ..config import PAGE_COMPARED, PAGE_QUERIES, PAGE_RESULTS
 from ..library.annotations import columns_of
 from ..library.catalog import item_number
@@ -90,10 +91,11 @@ class Searching:
         )
         found = self._found(matches)
         where = Whereabouts(self._library.reader)
+        full = request.full if self._library.alone is None else len(found)  # its numbers are longer than JavaScript's
         return SearchAnswer(
             queries=[shown_query for _, _, shown_query in read],
-            matches=[_hit(one, where) for one in found[: request.full]],
-            rest=_columns(found[request.full :]) if len(found) > request.full else None,
+            matches=[_hit(one, where) for one in found[:full]],
+            rest=_columns(found[full:]) if len(found) > full else None,
             model=shown(matches.model),
             exact=matches.exact,
             vote=None if (vote := matches.vote()) is None else VoteShown(name=as_text(vote.name), votes=vote.votes, of=vote.of),
@@ -122,13 +124,18 @@ class Searching:
                 likes = [replace(query, less=part.less) for part, query in read]
                 filters = replace(filters, other_than=own_folders(likes, self._library.reader, lambda _: None))
             reader = self._library.reader
-            counts = self._sifted(lambda sieve: sieve.counts(filters)) if filters.by_file else dict(reader.classes())
+            if (alone := self._library.alone) is not None:
+                counts = class_counts(alone, filters)
+            else:
+                counts = self._sifted(lambda sieve: sieve.counts(filters)) if filters.by_file else dict(reader.classes())
         return Classes(classes=[ClassCount(name=as_text(name), images=images) for name, images in sorted(counts.items())])
 
     def facets(self, request: FacetsRequest) -> Facets:
         """When the images were taken, and of which formats they are, that pass the other filters."""
         self._library.must_exist()
         filters = Filters.checked(names=request.names, **request.given())
+        if self._library.alone is not None:  # its dates and formats are not counted
+            return Facets(dates=Dates(unit="year", first="", images=[], by_file=0, unread=0), formats=[], columns=[])
         line, own, unread = self._sifted(lambda sieve: sieve.dates(replace(filters, since=None, until=None)))
         formats = self._sifted(lambda sieve: sieve.formats(replace(filters, formats=())))
         return Facets(

@@ -1,0 +1,51 @@
+"""image-search load"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from .. import signals
+from ..errors import UsageError
+from .console import note, print_json
+from .options import debug_option, json_option, library_option, open_engine
+
+
+@click.command()
+@click.argument("dataset", metavar="DATASET", help="A Parquet data set: a folder, or s3://bucket/prefix, gs://, abfs://.")
+@click.option("--store", metavar="NAME", help="The collection: milvus:http://HOST:PORT/NAME or milvus:FILE.db. Made if it is not there.")
+@library_option
+@json_option
+@debug_option
+def load(*, dataset: str, store: str | None, library: str | None, json_output: bool) -> None:
+    """Bring the vectors of a data set into a collection, or into a library's folder.
+
+    What is there already is passed by, so a load that was interrupted is finished by the next. A folder takes only pictures that are
+    files of this machine; `index` knows them then and embeds none of them again.
+
+    \b
+    Examples:
+      image-search load s3://bucket/vectors --store milvus:http://milvus:19530/photos
+      image-search load vectors/ --store milvus:photos.db
+      image-search load vectors/ --library photos.library
+    """
+    if store is None and library is None:
+        raise UsageError("where to is not said", hint="give --store, for example milvus:photos.db, or --library FOLDER")
+    signals.say_at_the_end()
+    with open_engine({"store": store, "library": library}) as engine:
+        tell(engine.load(dataset), store or str(library), json_output)
+
+
+def tell(loaded: Any, where: str, as_json: bool) -> None:
+    """What a load or a move did."""
+    if as_json:
+        names = ("loaded", "unchanged", "refused", "left_out", "images")
+        print_json({name: getattr(loaded, name) for name in names})
+        return
+    already = f", {loaded.unchanged:,} were there already" if loaded.unchanged else ""
+    print(f"{loaded.loaded:,} images loaded{already}: {loaded.images:,} in {where}")
+    if loaded.refused:
+        note(f"{loaded.refused:,} pictures of the data set have no vector; its manifest says why")
+    if loaded.left_out:
+        note(f"{loaded.left_out:,} addresses were left out: too long, or their number is another one's")

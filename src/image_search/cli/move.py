@@ -1,0 +1,34 @@
+"""image-search move"""
+
+from __future__ import annotations
+
+import click
+
+from .. import signals
+from ..errors import UsageError
+from .load import tell
+from .options import debug_option, json_option, open_engine
+
+
+@click.command()
+@click.argument("source", metavar="FROM", help="A library's folder, or a collection.")
+@click.argument("target", metavar="[TO]", required=False, help="A collection, or a library's folder; either is made if it is not there.")
+@click.option("--store", metavar="NAME", help="TO, as other commands name it: milvus:http://HOST:PORT/NAME or milvus:FILE.db.")
+@json_option
+@debug_option
+def move(*, source: str, target: str | None, store: str | None, json_output: bool) -> None:
+    """Take a library to a collection, or back into a folder, without embedding again. What was there before stays there, too.
+
+    \b
+    Examples:
+      image-search move photos.library --store milvus:http://milvus:19530/photos
+      image-search move milvus:photos.db NEW.library
+    """
+    if (target is None) == (store is None):
+        raise UsageError("say once where to", hint="for example --store milvus:photos.db, or the folder of a new library")
+    from ..collection.verbs import names_store
+
+    signals.say_at_the_end()
+    where = str(target or store)
+    with open_engine({"store": source} if names_store(source) else {"library": source}) as engine:
+        tell(engine.move(where), where, json_output)

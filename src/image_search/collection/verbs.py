@@ -1,0 +1,61 @@
+"""What `load` and `move` have in common: from where, to where."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from ..errors import UsageError
+from ..library.catalog import Catalog
+from ..library.library import Library
+from ..library.reading import Reader
+from ..search import closeness
+from ..stores import STORES, parse_spec
+from .folder import create, folder_of, take_in
+from .library import CollectionLibrary
+from .load import Loaded, Source, fill, of_collection, of_library
+from .reading import CollectionReader
+
+__all__ = ["engine_of", "filled", "source_of"]
+
+E = TypeVar("E")
+
+
+def source_of(reader: Reader) -> Source:
+    """A library or a collection, to be taken elsewhere."""
+    if isinstance(reader, CollectionReader):
+        return of_collection(reader.collection, reader.description)
+    return of_library(reader)
+
+
+def names_store(text: str) -> bool:
+    """Whether it names a store, and no folder."""
+    return text.partition(":")[0] in STORES and ":" in text
+
+
+def engine_of(engine: Callable[..., E], place: str, notify: Callable[[str], None]) -> E:
+    """An engine for a collection or a library's folder."""
+    if not names_store(place):
+        return engine(place, notify=notify)
+    if parse_spec(place).place != "collection":
+        raise UsageError("this names a store, and no collection", path=place, hint="add a name: milvus:http://HOST:PORT/NAME")
+    return engine(store=place, notify=notify)
+
+
+def filled(
+    library: Library,
+    source: Source,
+    say: Callable[[str], None],
+    progress: Callable[[int, int, int], object],
+    follow: Callable[[Catalog], Any],
+) -> Loaded:
+    """Bring the source into a collection or a folder; `follow`: what is derived from a catalog follows it."""
+    if isinstance(library, CollectionLibrary):
+        return fill(library.spec, source, say, progress)
+    folder = folder_of(source)
+    with library.writing(lambda: create(library.folder, source)) as catalog:
+        loaded = take_in(catalog, folder, source, progress)
+        closeness.renew(catalog)
+        follow(catalog)
+        loaded.images = Reader(catalog).images()
+    return loaded
