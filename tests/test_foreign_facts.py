@@ -162,14 +162,14 @@ def test_odd_values_are_our_errors_and_damage(made: Path, tmp_path: Path, cases:
 
 
 def test_a_store_that_nobody_knows_does_not_keep_from_searching(made: Path, tmp_path: Path) -> None:
-    library, lines = changed(made, tmp_path / "library", fact("store", "milvus:http://far.example:1")), list[str]()
+    library, lines = changed(made, tmp_path / "library", fact("store", "weaver:http://far.example:1")), list[str]()
     with quick_engine(library, store=None, notify=lines.append) as engine:
         assert len(engine.search("id:1", 3)) == 3
         facts = engine.status()
-        assert not facts["store_ready"] and facts["store_note"].startswith("there is no store 'milvus:http://far.example:1'")
-        with pytest.raises(StoreError, match="there is no store 'milvus"):
+        assert not facts["store_ready"] and facts["store_note"].startswith("there is no store 'weaver:http://far.example:1'")
+        with pytest.raises(StoreError, match="there is no store 'weaver"):
             engine.search("id:1", 3, how="store")
-        assert [line for line in engine.verify() if "there is no store 'milvus" in line]
+        assert [line for line in engine.verify() if "there is no store 'weaver" in line]
         assert engine.index(made / "photos").unchanged == 51
         assert len(lines) == 1 and "can be searched (exactly)" in lines[0] and "Use chroma" in lines[0]
         with pytest.raises(StoreError, match="there is no store"):

@@ -29,7 +29,8 @@ def index(order: dict[str, object]) -> None:
     if order.get("sabotage"):
         getattr(sabotage, str(order["sabotage"]))()
     if order.get("step"):
-        die_at(int(order["step"]), str(order["library"]), said)  # type: ignore[call-overload]
+        renames = int(order.get("renames", 0))  # type: ignore[call-overload]
+        die_at(int(order["step"]), str(order["library"]), said, renames)  # type: ignore[call-overload]
 
     def acknowledge(done: int, total: int, skipped: int) -> None:
         os.write(said, b"done %d\n" % done)
@@ -45,15 +46,17 @@ def index(order: dict[str, object]) -> None:
     os.write(said, b"embedded %d\n" % report.embedded)
 
 
-def die_at(step: int, library: str, said: int) -> None:
+def die_at(step: int, library: str, said: int, renames: int) -> None:
     """Kill -9 at the n-th thing that is done to the library: a file opened, renamed or removed, a statement, a commit, a call into
-    Chroma. Step -1 counts them instead, and says so at the end."""
+    Chroma. Step -1 counts them instead, and says so at the end. Counted from so many renames on, the last of them being 1."""
     seen = 0
+    left = renames
 
     def hook(event: str, arguments: tuple[object, ...]) -> None:
-        nonlocal seen
+        nonlocal seen, left
         if event == "step" or (event in WATCHED and library in str(arguments[0])):
-            seen += 1
+            left -= event == "os.rename"
+            seen += left <= 0
             if seen == step:
                 os.kill(os.getpid(), signal.SIGKILL)
             if step < 0:
