@@ -49,6 +49,7 @@ _SAID = (
         "the server cannot be reached",
         "check the network and the endpoint (AWS_ENDPOINT_URL), then run it again: it goes on",
     ),
+    (("No space left on device",), "the disk is full", "make room and run it again: it goes on"),
 )
 
 
