@@ -34,6 +34,7 @@ from image_search.dataset.dataset import read_plan
 from image_search.dataset.filesystems import place
 from image_search.dataset.growing import write_list
 from image_search.dataset.work import Order, Worker
+from image_search.present.table import dataset_table
 from image_search.testing import InProcessPool, QuickModel, quick_engine
 
 pa = pytest.importorskip("pyarrow")
@@ -193,9 +194,11 @@ def test_a_second_attempt_is_another_file(embed: Embed, photos: Path, whole: Cal
 
 def test_a_list_with_nulls_and_repetitions(embed: Embed, photos: Path, tmp_path: Path) -> None:
     uris = [str(path) for path in sorted(photos.rglob("*.png"))]
-    parquet.write_table(pa.table({"URI": [None, *uris, uris[0], ""], "size": [None] * 15}), tmp_path / "list.parquet")
+    strange = ["https://example.org/a.jpg", "ftp://example.org/a.jpg"]  # never read, so they have not vanished either
+    parquet.write_table(pa.table({"URI": [None, *uris, uris[0], "", *strange], "size": [None] * 17}), tmp_path / "list.parquet")
     report = embed(uris=tmp_path / "list.parquet")
-    assert (report.images, report.vectors, report.nameless, report.repeated) == (12, 12, 2, 1)
+    assert (report.images, report.vectors, report.nameless, report.foreign, report.repeated) == (12, 12, 2, 2, 1)
+    assert "left out          2  of a kind of address that is not known" in dataset_table(report)
 
 
 def test_a_file_that_is_too_large_is_not_read(embed: Embed, photos: Path) -> None:
@@ -328,12 +331,18 @@ def test_slips_are_told(embed: Embed, photos: Path, tmp_path: Path) -> None:
     (tmp_path / "list.csv").write_text("address\nx\n")
     (tmp_path / "nothing.csv").write_text("uri\n\n")
     (tmp_path / "list.parquet").write_bytes(b"PAR1 no")
+    (tmp_path / "far.csv").write_text("uri\nhttps://example.org/a.jpg\n")
+    parquet.write_table(pa.table({"uri": [1, 2]}), tmp_path / "numbers.parquet")
     tries: list[tuple[type[ImageSearchError], dict[str, Any], str]] = [
         (UsageError, {}, "give folders"),
         (UsageError, {"sources": photos, "uris": "x.csv"}, "give folders"),
         (UsageError, {"sources": tmp_path / "nowhere"}, "no such folder"),
         (UsageError, {"sources": "ftp://x/y"}, "not known"),
         (UsageError, {"sources": "s3:///x"}, "names no bucket"),
+        (UsageError, {"sources": photos, "out": "s3:/x"}, "not known"),
+        (UsageError, {"sources": photos, "out": photos}, r"holds something else \(circle\)"),
+        (UsageError, {"uris": tmp_path / "numbers.parquet"}, "holds no text"),
+        (DatasetError, {"uris": tmp_path / "far.csv"}, "no addresses"),
         (DatasetError, {"sources": tmp_path / "empty"}, "no pictures here"),
         (UsageError, {"uris": tmp_path / "list.csv"}, "no column uri"),
         (DatasetError, {"uris": tmp_path / "nothing.csv"}, "no addresses"),
@@ -359,6 +368,7 @@ def test_from_the_command_line(run: Callable[..., Answer], photos: Path, tmp_pat
     for slip in (("--cluster", "auto"), ("--uris", "x.csv"), ("--out", "x", "--store", "exact"), ("--out", "x", "--dry-run")):
         assert run("index", photos, *slip).code == 2
     assert run("index").code == 2
+    assert "data set: --out" in (bucket := run("index", "s3://bucket/photos")).err and bucket.code == 2
 
 
 def test_a_worker_with_other_weights_is_refused(embed: Embed, photos: Path, tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import bisect
 import hashlib
 import json
+import os
 import zlib
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -18,17 +19,32 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from ..config import DATASET_LISTERS, LIST_BLOCKS
-from ..errors import DatasetError, ModelMismatchError, SkipReason
+from ..errors import DatasetError, ModelMismatchError, SkipReason, UsageError
+from ..paths import shown
 from ..types import Fingerprint, Float32
 from .arrow import arrow
 from .blocks import Item, attempts, block_name, file_name, read_block
 from .dataset import DAMAGED, GONE, PlannedBlock, facts_as_json, read_facts, read_lists, read_plan, read_table
 from .filesystems import Place
 
-__all__ = ["PASSING", "Held", "Job", "Work", "ensure", "finish", "held_by", "make_work", "prune", "write_list", "write_manifest"]
+__all__ = [
+    "PASSING",
+    "Held",
+    "Job",
+    "Work",
+    "ensure",
+    "finish",
+    "held_by",
+    "make_work",
+    "must_be_free",
+    "prune",
+    "write_list",
+    "write_manifest",
+]
 
 # What may be different at the next look: such pictures are tried again by each run.
 PASSING = frozenset({SkipReason.CHANGED.value, SkipReason.VANISHED.value, SkipReason.UNREADABLE.value})
+_OURS = ("dataset.json", "current.json", "list", "plan", "blocks", "manifest", "_tmp", "lost+found")
 _HELD = ("file", "images", "vectors", "bytes", "reasons")
 
 
@@ -73,6 +89,16 @@ class Work:
     @property
     def images(self) -> int:
         return sum(job.images for job in self.jobs)
+
+
+def must_be_free(home: Place) -> None:
+    """UsageError where a folder of this machine holds something else: pictures, a library. Of a bucket's prefix anyone may have a part."""
+    here = os.listdir(home.path) if home.local and os.path.isdir(home.path) else []
+    other = sorted(name for name in here if name not in _OURS and not name.startswith("."))
+    if other and "dataset.json" not in here:
+        raise UsageError(
+            f"this folder holds something else ({shown(other[0])})", path=home.address, hint="name a new folder, or an empty one"
+        )
 
 
 def ensure(home: Place, fingerprint: Fingerprint, canonical: Float32) -> None:
