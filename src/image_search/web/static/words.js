@@ -459,7 +459,6 @@ const KO = {
   e_Words: "이 말로는 찾을 수 없습니다",
   e_NoWords: "이 라이브러리의 모델은 말을 모릅니다",
   e_Usage: "그렇게는 할 수 없습니다",
-  e_command: "터미널에서 이렇게 할 수 있습니다: {command}",
   e_LibraryNotFound: "라이브러리가 없습니다",
   e_LibraryDamaged: "라이브러리가 손상되었습니다. 터미널에서 image-search salvage로 온전한 것을 옮길 수 있습니다",
   e_LibraryReadOnly: "라이브러리에 쓸 수 없습니다. 권한을 확인하세요",
@@ -655,9 +654,8 @@ export function problemText({ code, message, hint, reason }) {
   if (code === "TooLarge" && / MB /.test(message)) return t("e_TooLarge", { n: Number(/\d+/.exec(message)?.[0]) });
   const own = WORDS[`e_${code}`];
   if (own && reason) return `${own}: ${reasonText(reason, reason)}`;
-  const command = /image-search [^;]+$/.exec(hint ?? "")?.[0]; // the way out needs no translation
-  const wayOut = command ? `. ${t("e_command", { command })}` : "";
-  if (own && WITH_CAUSE.has(code) && message) return `${own} (${message}${code === "Words" && hint ? `: ${hint}` : ""})${code === "Words" ? "" : wayOut}`;
+  const more = code === "Words" ? hint : /image-search .*/.exec(hint)?.[0];
+  if (own && WITH_CAUSE.has(code) && message) return `${own} (${message}${more ? `: ${more}` : ""})`;
   if (own) return own;
   const line = message ? message[0].toUpperCase() + message.slice(1) : code;
   return hint ? `${line}. ${hint[0].toUpperCase()}${hint.slice(1)}.` : `${line}.`;
