@@ -278,6 +278,9 @@ def test_what_it_has_nothing_for_is_said_in_one_line(library: Path, photos: Path
     assert (status["images"], status["classes"], status["model"], status["store"], status["store_ready"]) == (12, 3, "quick", spec, True)
     with pytest.raises(UsageError, match="stands alone, and no store of a library"):
         ImageSearchEngine(library, store=spec)
+    with ImageSearchEngine(store=spec, model="mini") as engine, pytest.raises(ModelMismatchError) as caught:
+        engine.search(photos / "circle" / "1.png")
+    assert "reembed" not in str(caught.value) and "not with mini" in str(caught.value)  # which it could not obey
 
 
 def test_a_store_of_a_library_is_no_collection(library: Path, tmp_path: Path) -> None:

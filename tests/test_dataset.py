@@ -34,6 +34,7 @@ from image_search.dataset.dataset import read_plan
 from image_search.dataset.filesystems import place
 from image_search.dataset.growing import write_list
 from image_search.dataset.work import Order, Worker
+from image_search.present.table import dataset_table
 from image_search.testing import InProcessPool, QuickModel, quick_engine
 
 pa = pytest.importorskip("pyarrow")
@@ -193,9 +194,11 @@ def test_a_second_attempt_is_another_file(embed: Embed, photos: Path, whole: Cal
 
 def test_a_list_with_nulls_and_repetitions(embed: Embed, photos: Path, tmp_path: Path) -> None:
     uris = [str(path) for path in sorted(photos.rglob("*.png"))]
-    parquet.write_table(pa.table({"URI": [None, *uris, uris[0], ""], "size": [None] * 15}), tmp_path / "list.parquet")
+    strange = ["https://example.org/a.jpg", "ftp://example.org/a.jpg"]  # never read, so they have not vanished either
+    parquet.write_table(pa.table({"URI": [None, *uris, uris[0], "", *strange], "size": [None] * 17}), tmp_path / "list.parquet")
     report = embed(uris=tmp_path / "list.parquet")
-    assert (report.images, report.vectors, report.nameless, report.repeated) == (12, 12, 2, 1)
+    assert (report.images, report.vectors, report.nameless, report.foreign, report.repeated) == (12, 12, 2, 2, 1)
+    assert "left out          2  of a kind of address that is not known" in dataset_table(report)
 
 
 def test_a_file_that_is_too_large_is_not_read(embed: Embed, photos: Path) -> None:
@@ -237,6 +240,40 @@ def test_a_block_that_is_damaged_is_made_again(embed: Embed, photos: Path, whole
         rows_of(whole())
     assert embed(photos).made == 1
     assert rows_of(whole()) == rows
+
+
+def test_a_list_that_was_lost_is_written_again(embed: Embed, photos: Path, whole: Callable[[], Dataset], tmp_path: Path) -> None:
+    """Nothing is embedded for it; what cannot be mended by the next run says what to delete, and that is enough."""
+    embed(photos)
+    rows = rows_of(whole())
+    for name in ("plan", "list"):
+        for change in (Path.unlink, lambda file: file.write_bytes(file.read_bytes()[:50])):
+            for file in (tmp_path / "out" / name).iterdir():
+                change(file)
+            assert embed(photos).embedded == 0
+            assert rows_of(whole()) == rows
+    for name in ("current.json", "dataset.json"):
+        (tmp_path / "out" / name).write_text("{")
+        with pytest.raises(DatasetError, match=r"damaged.* Delete it and index again"):
+            embed(photos)
+        (tmp_path / "out" / name).unlink()
+        assert embed(photos).embedded == 0
+        assert rows_of(whole()) == rows
+
+
+def test_what_was_embedded_is_found_without_the_list_before(
+    embed: Embed, photos: Path, whole: Callable[[], Dataset], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A run that was killed leaves two lists; the older one is only there to save work."""
+    embed(photos)
+    old = list((tmp_path / "out" / "plan").iterdir())
+    fill(photos, 1, first=4)
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(Worker, "make", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt()))
+        embed(photos)
+    for file in old:
+        file.write_bytes(b"no plan")
+    assert embed(photos).vectors == 15 and whole().missing == 0
 
 
 def test_what_a_stranger_wrote_is_looked_at(embed: Embed, photos: Path, whole: Callable[[], Dataset], tmp_path: Path) -> None:
@@ -285,7 +322,7 @@ def test_a_disk_that_refuses_is_one_line(embed: Embed, photos: Path, monkeypatch
     monkeypatch.setattr(os, "replace", full)
     with pytest.raises(DatasetError) as caught:
         embed(photos)
-    assert "No space left on device" in str(caught.value)
+    assert str(caught.value).startswith("the disk is full: ") and "make room" in str(caught.value).lower()
     monkeypatch.undo()
 
 
@@ -294,12 +331,18 @@ def test_slips_are_told(embed: Embed, photos: Path, tmp_path: Path) -> None:
     (tmp_path / "list.csv").write_text("address\nx\n")
     (tmp_path / "nothing.csv").write_text("uri\n\n")
     (tmp_path / "list.parquet").write_bytes(b"PAR1 no")
+    (tmp_path / "far.csv").write_text("uri\nhttps://example.org/a.jpg\n")
+    parquet.write_table(pa.table({"uri": [1, 2]}), tmp_path / "numbers.parquet")
     tries: list[tuple[type[ImageSearchError], dict[str, Any], str]] = [
         (UsageError, {}, "give folders"),
         (UsageError, {"sources": photos, "uris": "x.csv"}, "give folders"),
         (UsageError, {"sources": tmp_path / "nowhere"}, "no such folder"),
         (UsageError, {"sources": "ftp://x/y"}, "not known"),
         (UsageError, {"sources": "s3:///x"}, "names no bucket"),
+        (UsageError, {"sources": photos, "out": "s3:/x"}, "not known"),
+        (UsageError, {"sources": photos, "out": photos}, r"holds something else \(circle\)"),
+        (UsageError, {"uris": tmp_path / "numbers.parquet"}, "holds no text"),
+        (DatasetError, {"uris": tmp_path / "far.csv"}, "no addresses"),
         (DatasetError, {"sources": tmp_path / "empty"}, "no pictures here"),
         (UsageError, {"uris": tmp_path / "list.csv"}, "no column uri"),
         (DatasetError, {"uris": tmp_path / "nothing.csv"}, "no addresses"),
@@ -325,6 +368,7 @@ def test_from_the_command_line(run: Callable[..., Answer], photos: Path, tmp_pat
     for slip in (("--cluster", "auto"), ("--uris", "x.csv"), ("--out", "x", "--store", "exact"), ("--out", "x", "--dry-run")):
         assert run("index", photos, *slip).code == 2
     assert run("index").code == 2
+    assert "data set: --out" in (bucket := run("index", "s3://bucket/photos")).err and bucket.code == 2
 
 
 def test_a_worker_with_other_weights_is_refused(embed: Embed, photos: Path, tmp_path: Path) -> None:

@@ -237,6 +237,20 @@ def test_a_store_that_nobody_named_is_kept_where_it_would_be_asked(tmp_path: Pat
         assert engine.status()["store_ready"], "it is there: it follows"
 
 
+def test_without_a_store_the_way_to_one_is_told(tmp_path: Path) -> None:
+    """`rebuild` alone makes none where it is said that none is kept."""
+    fill(tmp_path / "photos", 3)
+    picture = next((tmp_path / "photos").rglob("*.png"))
+    with quick_engine(tmp_path / "library", store="exact") as engine:
+        engine.index(tmp_path / "photos", progress=False)
+        with pytest.raises(StoreError) as caught:
+            engine.search(picture, how="store")
+    assert told(caught.value.line, in_shell).endswith("Make one with: image-search rebuild --store chroma")
+    with quick_engine(tmp_path / "library", store="chroma") as engine:
+        engine.rebuild()
+        assert engine.search(picture, how="store")
+
+
 def test_rebuild_makes_one_of_any_size(tmp_path: Path) -> None:
     fill(tmp_path / "photos", 1)
     with quick_engine(tmp_path / "library", store=None) as engine:

@@ -386,7 +386,7 @@ def test_an_unknown_store_is_told_what_there_is(tmp_path: Path) -> None:
     assert isinstance(open_store("exact", folder=tmp_path, dim=3, model="m"), ExactStore)
     bad = ["", "milvus", "chroma:", "chroma:localhost:8000", "chroma:http://localhost", "chroma:ftp://localhost:1", "exact:1"]
     bad += ["chroma:http://u:p@localhost:8000", "chroma:http://localhost:8000/x", "chroma:http://localhost:99999", "chroma:file:///etc:1"]
-    known = "chroma, chroma:http://HOST:PORT, exact, milvus:http://HOST:PORT or milvus:http://HOST:PORT/COLLECTION"
+    known = "chroma, chroma:http://HOST:PORT, exact, milvus:http://HOST:PORT, milvus:http://HOST:PORT/COLLECTION or milvus:FILE.db"
     for spec in bad:
         with pytest.raises(UsageError) as caught:
             open_store(spec, folder=tmp_path, dim=3, model="m")

@@ -86,6 +86,8 @@ def index(  # long: a command's options
     for option, value in (("uris", uris), ("cluster", cluster)):
         if value is not None:
             raise click.UsageError(f"--{option} needs --out, the place of the data set")
+    if buckets := [folder for folder in folders if "://" in folder and not folder.lower().startswith("file://")]:
+        raise click.UsageError(f"{buckets[0]} is no folder; pictures of a bucket go into a data set: --out ADDRESS")
     if not folders:
         raise click.MissingParameter(param=context.command.params[0], ctx=context)
     with open_engine(given, long_lived=given["tags"]) as engine:

@@ -46,6 +46,6 @@ def tell(loaded: Any, where: str, as_json: bool) -> None:
     already = f", {loaded.unchanged:,} were there already" if loaded.unchanged else ""
     print(f"{loaded.loaded:,} images loaded{already}: {loaded.images:,} in {where}")
     if loaded.refused:
-        note(f"{loaded.refused:,} pictures of the data set have no vector; its manifest says why")
+        note(f"left out, since they have no vector: {loaded.refused:,}; the data set's `reason` says why")
     if loaded.left_out:
         note(f"{loaded.left_out:,} addresses were left out: too long, or their number is another one's")

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 __all__ = [
     "FILE",
     "any_name_option",
+    "asked_store_option",
     "debug_option",
     "exclude_option",
     "filter_options",
@@ -43,10 +44,8 @@ __all__ = [
 FILE = click.Path(path_type=Path)
 
 RUNTIMES = "onnx, torch, or openvino (about twice as fast where processor and model allow bf16)"
-STORES = (
-    "chroma, chroma:http://HOST:PORT, milvus:http://HOST:PORT, or exact (no store: searches compare with every image)"
-    "; instead of a library a collection: milvus:http://HOST:PORT/NAME, milvus:FILE.db"
-)
+STORES = "chroma, chroma:http://HOST:PORT, milvus:http://HOST:PORT, or exact (no store: searches compare with every image)"
+COLLECTIONS = "instead of a library a collection: milvus:http://HOST:PORT/NAME, milvus:FILE.db"
 
 
 def _debug(_context: click.Context, _option: click.Parameter, wanted: bool) -> None:
@@ -80,8 +79,11 @@ model_option = click.option(
     help="A name from `image-search models`, a Hugging Face id or a folder; auto: the library's own, at first the best one here.",
 )
 runtime_option = click.option("--runtime", metavar="NAME", help=f"What runs the model: {RUNTIMES}. Default: what suits the model.")
-store_option = click.option(
+store_option = click.option(  # of what writes a library
     "--store", metavar="NAME", help=f"The vector store: {STORES}. Default: as before; else chroma from 100,000 images on."
+)
+asked_store_option = click.option(  # of what asks
+    "--store", metavar="NAME", help=f"The vector store: {STORES}; {COLLECTIONS}. Default: as before; else chroma from 100,000 images on."
 )
 jobs_option = click.option(
     "--jobs",

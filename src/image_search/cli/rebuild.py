@@ -21,4 +21,4 @@ def rebuild(**given: Any) -> None:
     with open_engine(given) as engine:
         count = engine.rebuild()
         kept = engine.status()["store"] != "exact"
-    print(f"the store holds {count:,} images" if kept else "this library keeps no store (exact)")
+    print(f"the store holds {count:,} images" if kept else "this library keeps no store (exact); --store chroma makes one")

@@ -19,6 +19,7 @@ from . import console
 from .console import note, print_json, print_matches
 from .options import (
     FILE,
+    asked_store_option,
     debug_option,
     filter_options,
     json_option,
@@ -30,7 +31,6 @@ from .options import (
     open_engine,
     private_urls_option,
     runtime_option,
-    store_option,
 )
 
 if TYPE_CHECKING:
@@ -130,7 +130,7 @@ def _search_each(images: tuple[str, ...], as_csv: bool, as_json: bool, given: di
 @library_option
 @model_option
 @runtime_option
-@store_option
+@asked_store_option
 @private_urls_option
 @max_megapixels_option
 @max_megabytes_option

@@ -8,7 +8,7 @@ import click
 
 from ..config import MIB, OWN_MEGABYTES, OWN_MEGAPIXELS, UPLOAD_LIMITS
 from . import console
-from .options import FILE, debug_option, library_option, model_option, no_browser_option, runtime_option, store_option
+from .options import FILE, asked_store_option, debug_option, library_option, model_option, no_browser_option, runtime_option
 
 
 @click.command()
@@ -55,7 +55,7 @@ from .options import FILE, debug_option, library_option, model_option, no_browse
 )
 @model_option
 @runtime_option
-@store_option
+@asked_store_option
 @debug_option
 def serve(*, no_browser: bool, **given: Any) -> None:
     """Start the page: drop an image on it and see what is similar.

@@ -11,12 +11,12 @@ from ..advice import Advice, Setting, Verb
 from ..errors import SALVAGE, LibraryDamagedError
 from ..paths import shown
 from .console import note, print_json, say, words
-from .options import debug_option, json_option, library_option, open_engine, store_option
+from .options import asked_store_option, debug_option, json_option, library_option, open_engine
 
 
 @click.command()
 @library_option
-@store_option
+@asked_store_option
 @click.option("--verify", is_flag=True, help="Read the whole catalog and say what is damaged in it.")
 @json_option
 @debug_option

@@ -15,7 +15,7 @@ from ..advice import Advice, Setting
 from ..config import BLOCK_IMAGES, LIBRARY_LIMITS, MANIFEST_BLOCKS, MIB, MOST_JOBS, Limits, available_cpus
 from ..dataset.dataset import read_facts
 from ..dataset.filesystems import Place, place
-from ..dataset.growing import Held, Job, Work, ensure, finish, make_work, write_list, write_manifest
+from ..dataset.growing import Held, Job, Work, ensure, finish, make_work, must_be_free, write_list, write_manifest
 from ..dataset.growing import prune as prune_dataset
 from ..dataset.listing import Listing, list_places, read_list
 from ..dataset.work import Made, Order, Worker
@@ -41,8 +41,8 @@ class DatasetReport:
         images: in the list. vectors: of them, that have one now. refused: reason -> pictures that have none.
         embedded: that went through the model in this run; the others were there.
         blocks: of the list. made: of them, that this run wrote. pruned: old ones that left for good.
-        passed: files that are no pictures by their names, or were left out. nameless, repeated: rows of a list without an address, or
-            with one that came before. unread: folders that could not be read.
+        passed: files that are no pictures by their names, or were left out. nameless, foreign, repeated: rows of a list without an
+            address, with one of a kind that is not read, or with one that came before. unread: folders that could not be read.
     """
 
     images: int = 0
@@ -54,6 +54,7 @@ class DatasetReport:
     pruned: int = 0
     passed: int = 0
     nameless: int = 0
+    foreign: int = 0
     repeated: int = 0
     unread: list[str] = field(default_factory=list)
     seconds: float = 0.0
@@ -102,12 +103,13 @@ def embed_dataset(  # long: a parameter a line
     say = log.warning if notify is None else given.function(notify, "notify")
     chosen = [os.fspath(one) for one in ([sources] if isinstance(sources, (str, os.PathLike)) else sources)]
     if bool(chosen) == (uris is not None):
-        raise UsageError("give folders or buckets, or a list of addresses", hint=Advice("a list: ", Setting("uris", "LIST.parquet")))
+        raise UsageError("give folders or buckets, or else a list of addresses", hint=Advice("a list: ", Setting("uris", "LIST.parquet")))
     names = name_from is None or given.one_of(name_from, "name_from", ("folder", "none")) == "folder"
     threads = 0 if jobs is None else given.whole(jobs, "jobs", most=MOST_JOBS)
     block = given.whole(block_images, "block_images", least=1, most=100_000)
     limits = _limits(max_megapixels, max_megabytes)
     home = place(os.fspath(out))
+    must_be_free(home)
     listing = _listed(chosen, uris, Excluder(given.texts(exclude, "exclude")), names, given.truth(any_name, "any_name"), progress)
     embedder, own = _model_of(home, model, runtime, threads or available_cpus(), say)
     try:
@@ -287,6 +289,7 @@ def _report(run: _Run, listing: Listing, list_id: str, started: float, *, prune:
         pruned=prune_dataset(run.home, list_id) if prune else 0,
         passed=listing.passed,
         nameless=listing.nameless,
+        foreign=listing.foreign,
         repeated=listing.repeated,
         unread=listing.unread,
         seconds=time.monotonic() - started,

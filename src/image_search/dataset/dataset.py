@@ -31,6 +31,8 @@ __all__ = ["Dataset", "PlannedBlock", "open_dataset", "read_facts", "read_plan",
 
 FORMAT = 1
 DAMAGED = "this file of the data set is damaged"
+GONE = "a file of the data set is gone"
+_ANEW = "delete it and index again: vectors that are there are not made anew"
 _PLAN = ("name", "file", "row_group", "images", "first", "last")
 
 
@@ -142,7 +144,7 @@ def read_facts(home: Place) -> tuple[Fingerprint, Float32] | None:
         fingerprint = read_fingerprint(json.dumps(facts["fingerprint"]))
         canonical = read_canonical(base64.b64decode(facts["canonical"], validate=True), fingerprint.dim)
     except (KeyError, TypeError, ValueError) as error:
-        raise DatasetError(f"{DAMAGED} ({in_words(error)[:100]})", path=here.address) from error
+        raise DatasetError(f"{DAMAGED} ({in_words(error)[:100]})", path=here.address, hint=_ANEW) from error
     return fingerprint, canonical
 
 
@@ -151,7 +153,7 @@ def read_lists(home: Place) -> list[str]:
     here = home.below("current.json")
     found = (_json(here) or {"lists": []}).get("lists")
     if not isinstance(found, list) or not all(isinstance(one, str) and one.isalnum() for one in found):
-        raise DatasetError(DAMAGED, path=here.address, hint="delete it and index again")
+        raise DatasetError(DAMAGED, path=here.address, hint=_ANEW)
     return found
 
 
@@ -169,12 +171,12 @@ def read_table(here: Place, columns: tuple[str, ...], row_group: int | None = No
         if row_group is None:
             data = here.read()
             if data is None:
-                raise DatasetError("a file of the data set is gone", path=here.address, hint="index again")
+                raise DatasetError(GONE, path=here.address, hint="index again")
             return pa.parquet.read_table(pa.BufferReader(data)).select(list(columns))
         with pa.parquet.ParquetFile(here.path, filesystem=here.files) as file:
             return file.read_row_group(row_group, columns=list(columns))
     except (pa.ArrowException, OSError, KeyError) as error:
-        raise DatasetError(DAMAGED, path=here.address, hint="delete it and index again") from error
+        raise DatasetError(DAMAGED, path=here.address, hint=_ANEW) from error
 
 
 def _json(here: Place) -> dict[str, Any] | None:
@@ -184,7 +186,7 @@ def _json(here: Place) -> dict[str, Any] | None:
     try:
         found = json.loads(data)
     except ValueError as error:
-        raise DatasetError(DAMAGED, path=here.address) from error
+        raise DatasetError(DAMAGED, path=here.address, hint=_ANEW) from error
     if not isinstance(found, dict):
-        raise DatasetError(DAMAGED, path=here.address)
+        raise DatasetError(DAMAGED, path=here.address, hint=_ANEW)
     return found

@@ -19,9 +19,10 @@ from ..errors import DatasetError, DecodeError, SkipReason, UsageError, in_words
 from ..paths import local_path
 from .arrow import arrow
 
-__all__ = ["Place", "is_remote", "place"]
+__all__ = ["KNOWN", "Place", "is_known", "is_remote", "place"]
 
 SCHEMES = ("s3", "gs", "gcs", "abfs", "abfss")
+KNOWN = f"known are {', '.join(f'{scheme}://' for scheme in SCHEMES)}, file:// and plain paths"
 _DRAFTS = "_tmp"
 
 # What a cloud's words come to: (parts of its text, what we say, what to do)
@@ -49,12 +50,20 @@ _SAID = (
         "the server cannot be reached",
         "check the network and the endpoint (AWS_ENDPOINT_URL), then run it again: it goes on",
     ),
+    (("No space left on device",), "the disk is full", "make room and run it again: it goes on"),
 )
 
 
 def is_remote(address: str) -> bool:
     """Does it name a bucket, and no path of this machine?"""
     return address.partition("://")[0].lower() in SCHEMES and "://" in address
+
+
+def is_known(address: str) -> bool:
+    """Can it be read at all: a bucket, a file or a path? "s3:/bucket" is a slip, and no folder that is called "s3:"."""
+    scheme, colon, rest = address.partition(":")
+    slip = colon and scheme.lower() in SCHEMES and rest.startswith("/")
+    return is_remote(address) or address.lower().startswith("file://") or not ("://" in address or slip)
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,9 +179,8 @@ def place(address: str, purpose: str = "Reading and writing data sets") -> Place
     """
     pa = arrow(purpose)
     if not is_remote(address):
-        if "://" in address and not address.lower().startswith("file://"):
-            known = ", ".join(f"{scheme}://" for scheme in SCHEMES)
-            raise UsageError("this kind of address is not known", path=address, hint=f"known are {known}, file:// and plain paths")
+        if not is_known(address):
+            raise UsageError("this kind of address is not known", path=address, hint=KNOWN)
         path = os.path.abspath(os.path.expanduser(local_path(address)))
         return Place(path, path, True, pa.fs.LocalFileSystem())
     scheme, _, rest = address.partition("://")

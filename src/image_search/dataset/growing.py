@@ -10,6 +10,7 @@ from __future__ import annotations
 import bisect
 import hashlib
 import json
+import os
 import zlib
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -18,17 +19,32 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from ..config import DATASET_LISTERS, LIST_BLOCKS
-from ..errors import DatasetError, ModelMismatchError, SkipReason
+from ..errors import DatasetError, ModelMismatchError, SkipReason, UsageError
+from ..paths import shown
 from ..types import Fingerprint, Float32
 from .arrow import arrow
 from .blocks import Item, attempts, block_name, file_name, read_block
-from .dataset import PlannedBlock, facts_as_json, read_facts, read_lists, read_plan, read_table
+from .dataset import DAMAGED, GONE, PlannedBlock, facts_as_json, read_facts, read_lists, read_plan, read_table
 from .filesystems import Place
 
-__all__ = ["PASSING", "Held", "Job", "Work", "ensure", "finish", "held_by", "make_work", "prune", "write_list", "write_manifest"]
+__all__ = [
+    "PASSING",
+    "Held",
+    "Job",
+    "Work",
+    "ensure",
+    "finish",
+    "held_by",
+    "make_work",
+    "must_be_free",
+    "prune",
+    "write_list",
+    "write_manifest",
+]
 
 # What may be different at the next look: such pictures are tried again by each run.
 PASSING = frozenset({SkipReason.CHANGED.value, SkipReason.VANISHED.value, SkipReason.UNREADABLE.value})
+_OURS = ("dataset.json", "current.json", "list", "plan", "blocks", "manifest", "_tmp", "lost+found")
 _HELD = ("file", "images", "vectors", "bytes", "reasons")
 
 
@@ -75,6 +91,16 @@ class Work:
         return sum(job.images for job in self.jobs)
 
 
+def must_be_free(home: Place) -> None:
+    """UsageError where a folder of this machine holds something else: pictures, a library. Of a bucket's prefix anyone may have a part."""
+    here = os.listdir(home.path) if home.local and os.path.isdir(home.path) else []
+    other = sorted(name for name in here if name not in _OURS and not name.startswith("."))
+    if other and "dataset.json" not in here:
+        raise UsageError(
+            f"this folder holds something else ({shown(other[0])})", path=home.address, hint="name a new folder, or an empty one"
+        )
+
+
 def ensure(home: Place, fingerprint: Fingerprint, canonical: Float32) -> None:
     """A data set of this model lies here from now on. ModelMismatchError: there is one of another."""
     import image_search
@@ -101,7 +127,7 @@ def write_list(home: Place, table: Any, made_with: str, images: int) -> str:
     blocks = list(_cut(table, made_with, images))
     list_id = hashlib.sha256(json.dumps([name for name, _, _ in blocks]).encode()).hexdigest()[:32]
     lists = read_lists(home)
-    if lists[:1] == [list_id]:
+    if lists[:1] == [list_id] and _lies_here(home, list_id):
         return list_id
     plan: list[PlannedBlock] = []
     for number, start in enumerate(range(0, len(blocks), LIST_BLOCKS)):
@@ -110,6 +136,23 @@ def write_list(home: Place, table: Any, made_with: str, images: int) -> str:
     _write(home.below("plan", f"{list_id}.parquet"), home, list(PlannedBlock._fields), plan)
     _set_lists(home, [list_id, *(one for one in lists if one != list_id)])
     return list_id
+
+
+def _lies_here(home: Place, list_id: str) -> bool:
+    """Are the files of this list there? Those that somebody deleted, or a disk lost, are written again."""
+    plan = _plan_or_none(home, list_id)
+    files = home.below("list").names()
+    return plan is not None and all(block.file in files for block in plan)
+
+
+def _plan_or_none(home: Place, list_id: str) -> list[PlannedBlock] | None:
+    """None: it is gone or damaged."""
+    try:
+        return read_plan(home, list_id)
+    except DatasetError as error:
+        if error.what in (DAMAGED, GONE):
+            return None
+        raise
 
 
 def finish(home: Place, list_id: str) -> None:
@@ -126,7 +169,8 @@ def make_work(home: Place, list_id: str, listers: int = DATASET_LISTERS) -> Work
     done = attempts(sizes)
     said = _manifests(home)
     plan = read_plan(home, list_id)
-    olds = [(_Old(read_plan(home, one)), one) for one in read_lists(home) if one != list_id]
+    plans = [_plan_or_none(home, one) for one in read_lists(home) if one != list_id]
+    olds = [_Old(old) for old in plans if old is not None]  # without an old list its pictures are embedded again
     work = Work()
 
     def held(block: PlannedBlock) -> Held | None:
@@ -145,7 +189,7 @@ def make_work(home: Place, list_id: str, listers: int = DATASET_LISTERS) -> Work
             if found is None:
                 if block.name in done:
                     blocks.below(name).delete()
-                old = tuple(part for index, _ in olds for part in index.under(block, done))
+                old = tuple(part for index in olds for part in index.under(block, done))
                 work.jobs.append(Job(block.name, done.get(block.name, 0), block.file, block.row_group, block.images, old))
                 continue
             work.held[block.name] = found

@@ -19,7 +19,7 @@ from ..images.scan import Excluder, ImageFile, NotIndexed, scan
 from ..paths import as_text, local_path, real_path, uri_of
 from .arrow import arrow
 from .blocks import Item
-from .filesystems import Place, is_remote, place
+from .filesystems import KNOWN, Place, is_known, is_remote, place
 
 __all__ = ["Listing", "list_places", "read_list"]
 
@@ -34,13 +34,14 @@ class Listing:
     Attributes:
         table: a pyarrow table of `Item`s, in order of their uris, each uri once.
         passed: files that are no pictures by their names, or were left out by a rule.
-        nameless: rows of a table without an address. repeated: rows whose address came before.
+        nameless: rows of a table without an address. foreign: with one of a kind that is not read. repeated: with one that came before.
         unread: folders that could not be read: what lies in them is not in the list.
     """
 
     table: Any
     passed: int = 0
     nameless: int = 0
+    foreign: int = 0
     repeated: int = 0
     unread: list[str] = field(default_factory=list)
 
@@ -68,6 +69,8 @@ def list_places(sources: Sequence[str], *, excluder: Excluder, names: bool, any_
         for batch in _batches(items):
             batches.append(batch)
             progress(total := total + len(batch))
+    if not total and found.unread:
+        raise DatasetError("this folder cannot be read", path=found.unread[0], hint="check its permissions")
     if not total:
         others = f"; {found.passed:,} other files" if found.passed else ""
         raise DatasetError(f"there are no pictures here{others}", path=sources[0], hint="check the address")
@@ -83,13 +86,15 @@ def read_list(address: str, progress: Callable[[int], object]) -> Listing:
     batches, total = [], 0
     for part in _parts_of(address):
         rows, complete = _items_of(part, address)
-        good = [row._replace(uri=_whole(row.uri)) for row in rows if row.uri]
-        found.nameless += len(rows) - len(good)
+        named = [row for row in rows if row.uri]
+        good = [row._replace(uri=_whole(row.uri)) for row in named if is_known(row.uri)]
+        found.nameless += len(rows) - len(named)
+        found.foreign += len(named) - len(good)
         if good:
             batches.append(_as_table(good if complete else _asked(good)))
             progress(total := total + len(good))
     if not total:
-        raise DatasetError("there are no addresses in this list", path=address)
+        raise DatasetError("there are no addresses in this list that are read", path=address, hint=KNOWN)
     return _in_order(batches, found)
 
 
@@ -170,6 +175,10 @@ def _items_of(part: Any, address: str) -> tuple[list[Item], bool]:
     names = {name.lower(): name for name in reversed(part.schema.names)}
     if "uri" not in names:
         raise UsageError("the list has no column uri", path=address, hint=f"it has {', '.join(part.schema.names)[:200] or 'none'}")
+
+    kind = part.schema.field(names["uri"]).type
+    if not any(is_a(kind) for is_a in (pa.types.is_string, pa.types.is_large_string, pa.types.is_dictionary, pa.types.is_null)):
+        raise UsageError(f"the list's column uri holds no text, but {kind}", path=address)
 
     def column(called: tuple[str, ...], kind: Any, missing: object) -> list[Any]:
         name = next((names[one] for one in called if one in names), None)

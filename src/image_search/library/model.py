@@ -221,11 +221,12 @@ class LibraryModel:
 
     def _mismatch(self, asked: str, library: Fingerprint) -> ModelMismatchError:
         model = "MODEL" if self._given is not None else asked  # a caller's object has no name to give
+        alone = isinstance(self._folder, str)  # a collection: nothing brings it to another model
+        hint = Advice("take that model, or another collection") if alone else ways_out(model)
+        made = "the collection was made" if alone else "the library was made"
         if asked == library.name:
-            return ModelMismatchError(f"the library was made with another {asked}", path=self._folder, hint=ways_out(model))
-        return ModelMismatchError(
-            f"the library was made with the model {library.name}, not with {asked}", path=self._folder, hint=ways_out(model)
-        )
+            return ModelMismatchError(f"{made} with another {asked}", path=self._folder, hint=hint)
+        return ModelMismatchError(f"{made} with the model {library.name}, not with {asked}", path=self._folder, hint=hint)
 
 
 def _are_one(mine: Fingerprint, theirs: Fingerprint) -> bool:

@@ -201,8 +201,9 @@ def dataset_table(report: DatasetReport) -> str:
     if report.refused:
         lines.append(f"{'refused':<10}{sum(report.refused.values()):>9,}")
         lines += [f"  {count:,} {reason}" for reason, count in report.refused.items()]
-    said = {"passed": "other files passed by", "nameless": "rows without an address", "repeated": "rows whose address came before"}
-    lines += [f"{getattr(report, name):,} {words}" for name, words in said.items() if getattr(report, name)]
+    lines += [f"{report.passed:,} other files passed by"] if report.passed else []
+    left_out = {"nameless": "without an address", "foreign": "of a kind of address that is not known", "repeated": "named before"}
+    lines += [f"{'left out':<10}{number:>9,}  {words}" for name, words in left_out.items() if (number := getattr(report, name))]
     lines += [f"cannot be read: {shown(folder)}" for folder in report.unread]
     return "\n".join([*lines, f"{'took':<10}{report.seconds:>9,.1f} s"])
 

@@ -17,6 +17,7 @@ from ..config import (
     CODES_FROM,
     CODES_LOOK_AT,
     CODES_LOOK_AT_SHARE,
+    DEFAULT_STORE,
     STORE_ASK_AGAIN_SECONDS,
     STORE_PAYS_FROM,
 )
@@ -281,11 +282,13 @@ class Searcher:
             self._store_generation = generation
             self._ask_again = time.monotonic() + STORE_ASK_AGAIN_SECONDS
         if self._store is None and how == "store":
-            raise StoreError(
-                Advice("the store cannot answer: ", self._replica.why),
-                path=self.reader.folder,
-                hint=Advice("rebuild it with: ", Verb("rebuild")),
+            none = self._replica.spec.place == "memory"  # `rebuild` would make none either
+            hint = (
+                Advice("make one with: ", Verb("rebuild", (Setting("store", DEFAULT_STORE),)))
+                if none
+                else Advice("rebuild it with: ", Verb("rebuild"))
             )
+            raise StoreError(Advice("the store cannot answer: ", self._replica.why), path=self.reader.folder, hint=hint)
         return self._store
 
     def _from_store_or_none(

@@ -161,7 +161,8 @@ def parse_spec(spec: str) -> StoreSpec:
         return StoreSpec(kind)
     if colon and "collection" in places and (found := _collection_in(address, STORES[kind].file)) is not None:
         return StoreSpec(kind, *found)
-    *others, last = (f"{row.name}{_ADDRESS[place]}" for row in STORES.values() for place in row.places)
+    known = [f"{row.name}{_ADDRESS[place]}" for row in STORES.values() for place in row.places]
+    *others, last = [*known, *(f"{row.name}:FILE{row.file}" for row in STORES.values() if row.file)]
     raise UsageError(f"there is no store {spec!r}", hint=f"use {', '.join(others)} or {last}")
 
 

@@ -16,7 +16,7 @@ from typing import Any, Literal, NamedTuple, Protocol
 
 import numpy as np
 
-from ..advice import Advice, Verb
+from ..advice import Advice, Setting, Verb
 from ..errors import ModelMismatchError, StoreError
 from ..types import Fingerprint, Float32
 from .exact import check_records
@@ -232,7 +232,9 @@ def first_after(collection: Collection, after: int, limit: int, wanted: Sequence
 
 
 def no_collection(where: str) -> StoreError:
-    return StoreError("there is no collection", path=where, hint=Advice("make it with: ", Verb("load", ("DATASET",))))
+    return StoreError(
+        "there is no collection", path=where, hint=Advice("make it with: ", Verb("load", ("DATASET", Setting("store", "NAME"))))
+    )
 
 
 def as_json(value: Any) -> str:

@@ -125,8 +125,8 @@ def _lite(client: Any, address: str) -> Any:
     except ImportError:
         raise
     except Exception as error:
-        hint = "end the other program, or use a Milvus server"
-        raise StoreError("Milvus Lite cannot open this file; another program may have it open", path=path, hint=hint) from error
+        what = "Milvus Lite cannot open this; another program may have it open, or you have no right to write here"
+        raise StoreError(what, path=path, hint="end the other program, or use a Milvus server") from error
 
 
 def _quietly_imported() -> Any:

@@ -654,7 +654,8 @@ export function problemText({ code, message, hint, reason }) {
   if (code === "TooLarge" && / MB /.test(message)) return t("e_TooLarge", { n: Number(/\d+/.exec(message)?.[0]) });
   const own = WORDS[`e_${code}`];
   if (own && reason) return `${own}: ${reasonText(reason, reason)}`;
-  if (own && WITH_CAUSE.has(code) && message) return `${own} (${message}${code === "Words" && hint ? `: ${hint}` : ""})`;
+  const more = code === "Words" ? hint : /image-search .*/.exec(hint)?.[0];
+  if (own && WITH_CAUSE.has(code) && message) return `${own} (${message}${more ? `: ${more}` : ""})`;
   if (own) return own;
   const line = message ? message[0].toUpperCase() + message.slice(1) : code;
   return hint ? `${line}. ${hint[0].toUpperCase()}${hint.slice(1)}.` : `${line}.`;
