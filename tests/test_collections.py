@@ -449,6 +449,10 @@ def test_the_commands(
     assert answer.out == f"12 images loaded: 12 in {spec}\n", answer.err
     assert '"unchanged": 12' in run("move", library, spec, "--json").out
     assert "store       12 rows, index" in run("status", "--store", spec).out
+    picture = photos / "circle" / "1.png"
+    assert run("compare", picture, picture, "--store", spec).out.startswith("same bytes: ")
+    asked = run("ask", "--store", spec, stdin=f"{picture}\n\n".encode())
+    assert f"12 images in {spec}." in asked.err and "identical" in asked.out
     assert run("move", library).err.startswith("error: say once where to")
     assert run("load", "vectors").err.startswith("error: where to is not said")
     assert run("index", photos, "--store", spec).err.startswith(f"error: {spec} is a collection")
