@@ -12,7 +12,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from ..config import STORE_PROBE_SECONDS
-from ..errors import DiskFullError, ImageSearchError, StoreError, in_words
+from ..errors import DiskFullError, ImageSearchError, StoreError, UsageError, in_words
 from ..forks import loaded_before_fork
 
 __all__ = ["as_literal", "connect", "exists", "is_file", "milvus_errors"]
@@ -25,7 +25,7 @@ _NOT_READY = ("unrecoverable error", "node not found", "node not match", "not re
 
 @contextmanager
 def milvus_errors(where: str) -> Iterator[None]:
-    """Around every call into Milvus: whatever it raises becomes one StoreError, or DiskFullError."""
+    """Around every call into Milvus: whatever it raises becomes one of our errors."""
     try:
         yield
     except (KeyboardInterrupt, SystemExit, GeneratorExit, ImageSearchError):
@@ -38,6 +38,9 @@ def milvus_errors(where: str) -> Iterator[None]:
             raise DiskFullError("the disk is full", path=where, hint="make room") from error
         if _is_away(error, said):
             raise StoreError("Milvus does not answer", path=where, hint="start it, and do it again: what was loaded stays") from error
+        if "only prefix pattern match" in said:  # before 2.4
+            hint = "for example 's3://bucket/2024/*'; servers from 2.4 on also know '*/cats/*'"
+            raise UsageError("this Milvus server knows '*' only at the end of a path", path=where, hint=hint) from error
         if any(word in said.lower() for word in _NOT_READY):
             hint = "where it has just been started, wait a minute and do it again: what was loaded stays"
             raise StoreError(f"Milvus is not ready ({said})", path=where, hint=hint) from error
