@@ -23,6 +23,7 @@ server.set_base_dir(sys.argv[1])
 if int(sys.argv[2]):
     server.listen_port = int(sys.argv[2])
 server.config.set("common.session.ttl", int(sys.argv[3]))
+server.config.set("common.session.retryTimes", 1000)  # to take its place again; else a slow machine's server stands still for ever
 server.start()
 print(server.listen_port, server.server_proc.pid, flush=True)
 sys.stdin.read()
