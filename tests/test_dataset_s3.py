@@ -14,7 +14,6 @@ from typing import Any
 import clouds
 import numpy as np
 import pytest
-from conftest import SHARED
 from pictures import picture
 
 import image_search.cluster.embed
@@ -27,6 +26,7 @@ from image_search.testing import InProcessPool, QuickModel
 pa = pytest.importorskip("pyarrow")
 pytestmark = pytest.mark.slow
 
+SHARED = Path(__file__).resolve().parents[2] / "shared"
 Embed = Callable[..., DatasetReport]
 
 

@@ -25,12 +25,11 @@ pytestmark = pytest.mark.slow
 
 WORDS = "눈 속의 빨간 원피스"
 FIRST = 20
+SHARED = Path(__file__).resolve().parents[2] / "shared"
 
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    from conftest import SHARED
-
     if not (SHARED / "eval" / "clothing").is_dir():
         pytest.skip("needs ../shared/eval, which is not here")
     place = tmp_path_factory.mktemp("everywhere")
