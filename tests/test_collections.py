@@ -10,6 +10,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -30,6 +31,8 @@ from image_search.search.query import Query
 from image_search.stores import STORES, open_collection, parse_spec
 from image_search.stores.collections import Condition, Description, Record, first_after, number_of
 from image_search.stores.exact import top_k
+from image_search.stores.milvus_client import Field, Table
+from image_search.stores.milvus_connection import milvus_errors
 from image_search.testing import InProcessPool, QuickModel, quick_engine
 from image_search.types import Fingerprint, Float32
 
@@ -452,6 +455,10 @@ def test_the_commands(
     assert answer.out == f"12 images loaded: 12 in {spec}\n", answer.err
     assert '"unchanged": 12' in run("move", library, spec, "--json").out
     assert "store       12 rows, index" in run("status", "--store", spec).out
+    picture = photos / "circle" / "1.png"
+    assert run("compare", picture, picture, "--store", spec).out.startswith("same bytes: ")
+    asked = run("ask", "--store", spec, stdin=f"{picture}\n\n".encode())
+    assert f"12 images in {spec}." in asked.err and "identical" in asked.out
     assert run("move", library).err.startswith("error: say once where to")
     assert run("load", "vectors").err.startswith("error: where to is not said")
     assert run("index", photos, "--store", spec).err.startswith(f"error: {spec} is a collection")
@@ -590,6 +597,41 @@ def test_a_server_that_is_not_there_is_one_line(tmp_path: Path) -> None:
         with engine_on(f"milvus:{address}/photos") as engine, pytest.raises(StoreError) as caught:
             engine.status()
     assert str(caught.value).startswith("Milvus does not answer (") and "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("said", "told"),
+    [
+        ("unrecoverable error", "Milvus is not ready (unrecoverable error): here. Where it has just been started"),
+        ("[query] Retry timeout: 60s, <_MultiThreadedRendezvous: StatusCode.UNAVAILABLE>", "Milvus does not answer: here. Start it"),
+        ("no such field", "Milvus failed (no such field): here"),
+        (
+            'cannot parse expression: uri like "%/cats/%", error: unsupported pattern: %/cats/%, only prefix pattern match like ab%',
+            "this Milvus server knows '*' only at the end of a path: here. For example 's3://bucket/2024/*'",
+        ),
+    ],
+)
+def test_what_milvus_says_is_told_in_our_words(said: str, told: str) -> None:
+    with pytest.raises((StoreError, UsageError)) as caught, milvus_errors("here"):
+        raise RuntimeError(said)
+    assert str(caught.value).startswith(told)
+
+
+def test_a_collection_that_does_not_come_into_memory_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Loading:
+        asked = 0
+
+        def load_collection(self, *_: Any, **how: Any) -> None:
+            assert how["timeout"] <= 60
+
+        def get_load_state(self, *_: Any, **how: Any) -> dict[str, Any]:
+            self.asked += 1
+            return {"state": SimpleNamespace(name="Loaded" if self.asked > 3 else "Loading"), "progress": 40}
+
+    monkeypatch.setattr(image_search.stores.milvus_client, "MILVUS_STEP_SECONDS", 0)
+    Table(Loading(), "photos", "http://here:1", Field("id", "INT64")).load()
+    with pytest.raises(StoreError, match="still bringing the collection into its memory"):
+        Table(Loading(), "photos", "http://here:1", Field("id", "INT64")).load(-1)
 
 
 def test_without_its_package_it_says_how_to_install_it(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from image_search.stores import StoreRow
 from image_search.stores.collections import Condition, Near, Record, check_rows, no_collection, seconds_of
 from image_search.stores.exact import ExactStore, top_k
 from image_search.stores.milvus import MilvusStore
-from image_search.stores.milvus_client import connect
+from image_search.stores.milvus_connection import connect
 from image_search.types import Float32
 
 FILES = StoreRow("toy", "Toy", "toystores:ToyFiles", ("files",))

@@ -128,7 +128,7 @@ TAKEN_BY: dict[str, tuple[str, ...]] = {
     "root_path": ("serve",),
     "runtime": ("index", "watch", "search", "compare", "serve", "evaluate", "label", "check", "reembed"),
     "since": ("search", "duplicates"),
-    "store": ("index", "watch", "search", "serve", "rebuild", "reembed", "status", "load", "move"),
+    "store": ("index", "watch", "search", "ask", "compare", "serve", "rebuild", "reembed", "status", "load", "move"),
     "tags": ("index",),
     "to": ("salvage", "export"),
     "until": ("search",),

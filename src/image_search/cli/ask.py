@@ -20,6 +20,7 @@ from .options import (
     n_option,
     open_engine,
     private_urls_option,
+    store_option,
 )
 
 if TYPE_CHECKING:
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 @private_urls_option
 @max_megapixels_option
 @max_megabytes_option
+@store_option
 @debug_option
 def ask(*, n_results: int, **given: Any) -> None:
     """Ask for an image, show what is similar, and ask again.
@@ -42,7 +44,7 @@ def ask(*, n_results: int, **given: Any) -> None:
     with open_engine(given, long_lived=True) as engine:
         facts = engine.status()
         wanted = "an image (a path or an http address)" + (", or words for what it shows" if facts["words"] else "")
-        note(f"{facts['images']:,} images in {engine.library}. Give {wanted}; an empty line ends.")
+        note(f"{facts['images']:,} images in {facts['library']}. Give {wanted}; an empty line ends.")
         while True:
             try:
                 text = input("image> ") if sys.stdin.isatty() else input()

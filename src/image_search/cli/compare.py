@@ -20,6 +20,7 @@ from .options import (
     open_engine,
     private_urls_option,
     runtime_option,
+    store_option,
 )
 
 CODES = """\b
@@ -41,6 +42,7 @@ Exit code
 @private_urls_option
 @max_megapixels_option
 @max_megabytes_option
+@store_option
 @json_option
 @debug_option
 def compare(*, a: str, b: str, threshold: float | None, json_output: bool, **given: Any) -> None:

@@ -16,7 +16,8 @@ from ..paths import as_text, nfc
 from ..types import Float32
 from .collections import Condition, Near, Record, check_rows, no_collection, seconds_of
 from .exact import check_queries, check_records
-from .milvus_client import VECTOR, Field, Hit, Table, as_literal, connect, exists, is_file
+from .milvus_client import VECTOR, Field, Hit, Table
+from .milvus_connection import as_literal, connect, exists, is_file
 
 __all__ = ["MilvusCollection", "MilvusStore"]
 

@@ -9,35 +9,30 @@ server that went away is asked again for minutes unless every call has a limit.
 
 from __future__ import annotations
 
-import logging
 import math
-import os
-import socket
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from pathlib import Path
 from typing import Any, NamedTuple
-from urllib.parse import urlsplit
 
 from ..config import (
     MILVUS_BUILD_SECONDS,
     MILVUS_DELETED_SECONDS,
+    MILVUS_FLUSH_SECONDS,
     MILVUS_LOOK_SECONDS,
     MILVUS_QUIET_LOOKS,
+    MILVUS_READY_SECONDS,
+    MILVUS_STEP_SECONDS,
     STORE_ANSWER_SECONDS,
-    STORE_PROBE_SECONDS,
 )
-from ..errors import DiskFullError, ImageSearchError, StoreError, in_words
-from ..forks import loaded_before_fork
+from ..errors import StoreError
 from ..types import Float32
+from .milvus_connection import as_literal, is_file, milvus_errors
 from .milvus_index import INDEXES, Index, index_for
 
-__all__ = ["VECTOR", "Field", "Hit", "Table", "as_literal", "connect", "milvus_errors"]
+__all__ = ["VECTOR", "Field", "Hit", "Table"]
 
 VECTOR = "vector"
 _PROPERTY = "image_search."  # before the names of our facts among a collection's properties
-_QUIET = ("pymilvus", "milvus_lite", "grpc", "faiss")
 _PAGE = 8000  # rows of one answer; Milvus gives 16,384 at most, and 64 MB
 
 
@@ -55,102 +50,6 @@ class Hit(NamedTuple):
 
     key: Any
     similarity: float
-
-
-@contextmanager
-def milvus_errors(where: str) -> Iterator[None]:
-    """Around every call into Milvus: whatever it raises becomes one StoreError, or DiskFullError."""
-    try:
-        yield
-    except (KeyboardInterrupt, SystemExit, GeneratorExit, ImageSearchError):
-        raise
-    except ImportError:
-        raise
-    except Exception as error:
-        said = (getattr(error, "message", "") or in_words(error)).splitlines()[0][:200] if str(error) else type(error).__name__
-        if "No space left" in said or "disk is full" in said:
-            raise DiskFullError("the disk is full", path=where, hint="make room") from error
-        if _is_away(error, said):
-            raise StoreError("Milvus does not answer", path=where, hint="start it, and do it again: what was loaded stays") from error
-        raise StoreError(f"Milvus failed ({said})", path=where) from error
-
-
-def _is_away(error: Exception, said: str) -> bool:
-    kind = type(error).__name__
-    return kind in ("MilvusUnavailableException", "ConnectionNotExistException") or any(
-        word in said.lower() for word in ("unavailable", "failed to connect", "fail connecting", "deadline exceeded", "connection refused")
-    )
-
-
-def connect(address: str) -> Any:
-    """A client of a server ("http://host:port"; the environment variable MILVUS_TOKEN may hold its user and password) or of a Lite file.
-
-    Raises: StoreError if nothing answers there, or another process has the file; ImportError.
-    """
-    if loaded_before_fork("grpc._cython.cygrpc"):
-        raise StoreError("Milvus was in use when this process was forked, and would wait for ever", path=address)
-    client = _quietly_imported()
-    if is_file(address):
-        return _lite(client, address)
-    parts = urlsplit(address)
-    try:
-        socket.create_connection((str(parts.hostname), int(parts.port or 19530)), STORE_PROBE_SECONDS).close()
-    except OSError as error:
-        said = in_words(error).lower()
-        raise StoreError(f"Milvus does not answer ({said})", path=address, hint="start it, or check the address") from error
-    with milvus_errors(address):
-        return client(uri=address, token=os.environ.get("MILVUS_TOKEN", ""), timeout=2 * STORE_PROBE_SECONDS)
-
-
-def is_file(address: str) -> bool:
-    """Of Milvus Lite, and no server."""
-    return "://" not in address
-
-
-def exists(file: str) -> bool:
-    return os.path.lexists(_path(file))
-
-
-def _path(file: str) -> Path:
-    return Path(os.path.expanduser(file)).absolute()
-
-
-def _lite(client: Any, address: str) -> Any:
-    path = _path(address)
-    if not path.parent.is_dir():
-        raise StoreError("there is no such folder", path=path.parent, hint="create it first")
-    try:
-        __import__("milvus_lite")
-        return client(str(path))
-    except ImportError:
-        raise
-    except Exception as error:
-        what = "Milvus Lite cannot open this; another program may have it open, or you have no right to write here"
-        raise StoreError(what, path=path, hint="end the other program, or use a Milvus server") from error
-
-
-def _quietly_imported() -> Any:
-    os.environ.setdefault("GRPC_VERBOSITY", "NONE")  # else "too_many_pings" and the like on a user's terminal
-    before = os.environ.get("PYTHON_DOTENV_DISABLED")
-    os.environ["PYTHON_DOTENV_DISABLED"] = "1"  # a .env file that lies about is none of ours
-    try:
-        from pymilvus import MilvusClient
-    finally:
-        if before is None:
-            del os.environ["PYTHON_DOTENV_DISABLED"]
-    for name in [*logging.root.manager.loggerDict, *_QUIET]:
-        if name.split(".")[0] in _QUIET:
-            logging.getLogger(name).setLevel(logging.CRITICAL + 1)
-    return MilvusClient
-
-
-def as_literal(value: str | int) -> str:
-    """A value as Milvus' filters need it."""
-    if isinstance(value, int):
-        return str(value)
-    for plain, written in (("\\", "\\\\"), ('"', '\\"'), ("\n", "\\n"), ("\r", "\\r"), ("\t", "\\t")):
-        value = value.replace(plain, written)
-    return f'"{value}"'
 
 
 def _now_and_then(say: Callable[[str], object]) -> Callable[[str], None]:
@@ -207,22 +106,34 @@ class Table:
 
     def _is_new(self) -> bool:
         """Servers before 2.4 know no inverted index; what they choose by themselves is asked for by no name."""
-        version = str(self.client.get_server_version()).lstrip("v").split(".")
+        version = str(self.client.get_server_version(timeout=STORE_ANSWER_SECONDS)).lstrip("v").split(".")
         return version[:2] >= ["2", "4"]
 
-    def load(self) -> None:
+    def load(self, seconds: float = MILVUS_READY_SECONDS) -> None:
+        """Into the server's memory, where it is searched; one that has just been started takes its time for it.
+
+        Raises: StoreError, also where it is not there after so many seconds.
+        """
+        until = time.monotonic() + seconds
         with milvus_errors(self.where):
-            self.client.load_collection(self.name, timeout=MILVUS_BUILD_SECONDS)
+            self.client.load_collection(
+                self.name, timeout=STORE_ANSWER_SECONDS, _async=True
+            )  # it would ask a dead server as long as it may
+            while self.client.get_load_state(self.name, timeout=STORE_ANSWER_SECONDS)["state"].name != "Loaded":
+                if time.monotonic() > until:
+                    hint = "wait a little, and do it again"
+                    raise StoreError("Milvus is still bringing the collection into its memory", path=self.where, hint=hint)
+                time.sleep(MILVUS_STEP_SECONDS)
 
     def drop(self) -> None:
         with milvus_errors(self.where):
-            if self.client.has_collection(self.name):
-                self.client.drop_collection(self.name)
+            if self.client.has_collection(self.name, timeout=STORE_ANSWER_SECONDS):
+                self.client.drop_collection(self.name, timeout=STORE_ANSWER_SECONDS)
         self._kind = None
 
     def rename(self, name: str) -> None:
         with milvus_errors(self.where):
-            self.client.rename_collection(self.name, name)
+            self.client.rename_collection(self.name, name, timeout=STORE_ANSWER_SECONDS)
         self.name = name
 
     # --- facts --------------------------------------------------------------------------------------------------------------
@@ -230,14 +141,14 @@ class Table:
     def dim(self) -> int | None:
         """None: it has no vectors under our name."""
         with milvus_errors(self.where):
-            for field in self.client.describe_collection(self.name)["fields"]:
+            for field in self.client.describe_collection(self.name, timeout=STORE_ANSWER_SECONDS)["fields"]:
                 if field["name"] == VECTOR:
                     return int(field["params"]["dim"])
         return None
 
     def facts(self) -> dict[str, str]:
         with milvus_errors(self.where):
-            held = self.client.describe_collection(self.name).get("properties") or {}
+            held = self.client.describe_collection(self.name, timeout=STORE_ANSWER_SECONDS).get("properties") or {}
         return {
             name.removeprefix(_PROPERTY): str(value) for name, value in dict(held).items() if name.startswith(_PROPERTY) and value != ""
         }
@@ -245,7 +156,9 @@ class Table:
     def mark(self, facts: Mapping[str, str]) -> None:
         """An empty text takes a fact away: the servers in use cannot remove a property."""
         with milvus_errors(self.where):
-            self.client.alter_collection_properties(self.name, {_PROPERTY + name: value for name, value in facts.items()})
+            self.client.alter_collection_properties(
+                self.name, {_PROPERTY + name: value for name, value in facts.items()}, timeout=STORE_ANSWER_SECONDS
+            )
 
     # --- rows ---------------------------------------------------------------------------------------------------------------
 
@@ -280,7 +193,9 @@ class Table:
     def pages(self, columns: Sequence[str], batch: int) -> Iterator[list[dict[str, Any]]]:
         """All rows, a page at a time, in order of their keys, which are whole numbers from 0 on."""
         with milvus_errors(self.where):
-            pages = self.client.query_iterator(self.name, batch_size=batch, filter=f"{self.key.name} >= 0", output_fields=list(columns))
+            pages = self.client.query_iterator(
+                self.name, batch_size=batch, filter=f"{self.key.name} >= 0", output_fields=list(columns), timeout=STORE_ANSWER_SECONDS
+            )
         try:
             while True:
                 with milvus_errors(self.where):
@@ -331,29 +246,29 @@ class Table:
         Raises: StoreError, also where the index makes no step for MILVUS_BUILD_SECONDS.
         """
         with milvus_errors(self.where):
-            self.client.flush(self.name, timeout=MILVUS_BUILD_SECONDS)
+            self.client.flush(self.name, timeout=MILVUS_FLUSH_SECONDS)
         wanted, kind = index_for(self.count()), self.state()[0]
         if kind == wanted.kind and (self.lite or wanted.compares_all):
             return
         if kind != wanted.kind:
             with milvus_errors(self.where):
-                self.client.release_collection(self.name)
+                self.client.release_collection(self.name, timeout=STORE_ANSWER_SECONDS)
                 if kind:
-                    self.client.drop_index(self.name, VECTOR)
+                    self.client.drop_index(self.name, VECTOR, timeout=STORE_ANSWER_SECONDS)
             self._build(wanted)
         if not (self.lite or wanted.compares_all):
             told = _now_and_then(say)
             self._compact(told)
             self._wait(told)
         with milvus_errors(self.where):
-            self.client.release_collection(self.name)
-        self.load()
+            self.client.release_collection(self.name, timeout=STORE_ANSWER_SECONDS)
+        self.load(MILVUS_BUILD_SECONDS)
 
     def _compact(self, say: Callable[[str], object]) -> None:
         with milvus_errors(self.where):
             job = self.client.compact(self.name, timeout=STORE_ANSWER_SECONDS)
             until = time.monotonic() + MILVUS_BUILD_SECONDS
-            while time.monotonic() < until and self.client.get_compaction_state(job) != "Completed":
+            while time.monotonic() < until and self.client.get_compaction_state(job, timeout=STORE_ANSWER_SECONDS) != "Completed":
                 say("Still putting rows together")
                 time.sleep(MILVUS_LOOK_SECONDS)
 
@@ -369,7 +284,7 @@ class Table:
 
     def _described(self) -> Mapping[str, Any]:
         with milvus_errors(self.where):
-            return dict(self.client.describe_index(self.name, VECTOR) or {})
+            return dict(self.client.describe_index(self.name, VECTOR, timeout=STORE_ANSWER_SECONDS) or {})
 
     def _wait(self, say: Callable[[str], object]) -> None:
         """Until no row is pending, and none is at the next looks: a segment that has just come has not been counted yet."""
@@ -395,6 +310,6 @@ class Table:
         try:
             return self.state()[1]
         except StoreError as error:
-            if "DeadlineExceeded" not in str(error.__cause__):
+            if "deadline" not in str(error.__cause__).lower():
                 raise
             return 1
