@@ -11,9 +11,10 @@ import subprocess
 import sys
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any, TypeVar
 
 import numpy as np
 import pytest
@@ -27,6 +28,7 @@ from image_search.testing import QuickModel
 from image_search.types import Float32, UInt8
 
 HERE = Path(__file__).resolve().parent
+G = TypeVar("G", bound=Any)
 MARK = "IMAGE_SEARCH_TEST_RUN"  # in the environment of every process of one run
 
 
@@ -90,6 +92,15 @@ class Ended:
     @property
     def killed(self) -> bool:
         return os.waitstatus_to_exitcode(self.status) == -signal.SIGKILL
+
+
+def with_its_secret(work: Path, make: Callable[[Path], G]) -> Iterator[G]:
+    """For a fixture: what the tests of a file begin with, made once, with a secret of its own; its `nursery` is closed at the end."""
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        monkeypatch.setenv("IMAGE_SEARCH_SECRET_FILE", str(work / "secret"))
+        ground = make(work)
+        yield ground
+        ground.nursery.close()
 
 
 class Nursery:

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from harness import Nursery, Run, draw, judge, leftovers, true_vectors
+from harness import Nursery, Run, draw, judge, leftovers, true_vectors, with_its_secret
 
 from image_search import LibraryDamagedError
 
@@ -21,12 +21,7 @@ HALF, WHOLE = 30, 60  # pictures
 
 @pytest.fixture(scope="module")
 def ground(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ground]:
-    with pytest.MonkeyPatch.context() as monkeypatch:
-        work = tmp_path_factory.mktemp("kills")
-        monkeypatch.setenv("IMAGE_SEARCH_SECRET_FILE", str(work / "secret"))
-        ground = Ground(work)
-        yield ground
-        ground.nursery.close()
+    yield from with_its_secret(tmp_path_factory.mktemp("kills"), Ground)
 
 
 class Ground:

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from harness import Nursery, OtherModel, draw, judge, leftovers, true_vectors, use_other_model
+from harness import Nursery, OtherModel, draw, judge, leftovers, true_vectors, use_other_model, with_its_secret
 
 from image_search import ImageSearchEngine
 from image_search.library.catalog import Catalog
@@ -56,12 +56,7 @@ class Ground:
 
 @pytest.fixture(scope="module")
 def ground(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ground]:
-    with pytest.MonkeyPatch.context() as monkeypatch:
-        work = tmp_path_factory.mktemp("reembed")
-        monkeypatch.setenv("IMAGE_SEARCH_SECRET_FILE", str(work / "secret"))
-        ground = Ground(work)
-        yield ground
-        ground.nursery.close()
+    yield from with_its_secret(tmp_path_factory.mktemp("reembed"), Ground)
 
 
 @pytest.fixture(autouse=True)

@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from ..present.text_fit import many
 from .console import note, print_json
 from .options import debug_option, json_option, library_option, open_engine
 
@@ -44,15 +45,10 @@ def annotate(*, table: str | None, json_output: bool, **given: Any) -> None:
         print_json(asdict(came))
         return
     if table is not None:
-        about = f"{_many(came.rows, 'row')} about {_many(came.images, 'image')}"
+        about = f"{many(came.rows, 'row')} about {many(came.images, 'image')}"
         note(f"{about}{'' if came.images else '; nothing was changed'}")
         if came.unmatched:
             some = ", ".join(shown(key) for key in came.unmatched[:_NAMED])
-            about = f"{_many(len(came.unmatched), 'row')} {'is' if len(came.unmatched) == 1 else 'are'} about no image of the library"
+            about = f"{many(len(came.unmatched), 'row')} {'is' if len(came.unmatched) == 1 else 'are'} about no image of the library"
             note(f"{about}: {some}{', ...' if len(came.unmatched) > _NAMED else ''}")
     print(columns_table(came.columns))
-
-
-def _many(count: int, what: str) -> str:
-    """1 row, 2 rows."""
-    return f"{count:,} {what}{'' if count == 1 else 's'}"

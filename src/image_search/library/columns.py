@@ -13,13 +13,12 @@ from typing import Any, NamedTuple, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from ..config import REREAD_SHARE
 from ..paths import from_bytes, nfc
 from .annotations import Column, column_of
 from .catalog import Catalog
 from .facts import sensible
 from .schema import State
-from .vectors import Numbers, is_in
+from .vectors import Numbers, changed_since, is_in
 
 __all__ = ["Changes", "Classes", "Columns", "Moments", "Pictures", "Places"]
 
@@ -111,17 +110,12 @@ class Columns:
 
     def changes(self, since: int, numbers: Numbers) -> Changes | None:
         """What was written after this generation, whose files had these numbers; None: of another history, or too much."""
-        if not self._catalog.had(since):
+        changed = changed_since(self._catalog, since, len(numbers))
+        if changed is None:
             return None
-        limit = int(REREAD_SHARE * len(numbers)) + 1
-        there = f"state = '{State.PRESENT}' AND content_id IS NOT NULL"
-        sql = f"SELECT id, {there} FROM files WHERE generation > ? ORDER BY id LIMIT ?"
-        with sensible(self._catalog.folder):
-            found = np.array(self._catalog.rows(sql, (since, limit)), np.int64).reshape(-1, 2)
-        if len(found) == limit:
-            return None
-        stays = np.flatnonzero(~is_in(numbers, found[:, 0]))
-        left, new = numbers[stays], found[found[:, 1] != 0, 0]
+        files, contents = changed
+        stays = np.flatnonzero(~is_in(numbers, files))
+        left, new = numbers[stays], files[contents >= 0]
         in_order = not len(new) or not len(left) or new[0] > left[-1]
         return Changes(since, stays, None if in_order else np.argsort(np.concatenate([left, new])), len(stays) < len(numbers))
 

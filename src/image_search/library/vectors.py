@@ -20,7 +20,7 @@ from .facts import are_units, check_vector, checksum, no_sense, sensible
 from .schema import FILES_IN_ROOTS, State
 from .sqlite import in_parts, marks
 
-__all__ = ["Numbers", "Vectors", "changed_count", "gone", "hashes", "is_in", "records", "renew_codes"]
+__all__ = ["Numbers", "Vectors", "changed_count", "changed_since", "gone", "hashes", "is_in", "records", "renew_codes"]
 
 Numbers = npt.NDArray[np.int64]
 
@@ -67,7 +67,7 @@ class Vectors:
             return
         if self._generation < 0 and self._from_file:
             self._take(codes_file.read(self._catalog.folder, self._catalog.dim, spare=VECTORS_SPARE))
-        changed = self._changed()
+        changed = changed_since(self._catalog, self._generation, len(self._files))
         self._generation = -1  # an error below leaves it unknown: everything is read again
         if changed is None:
             self._read()
@@ -114,19 +114,6 @@ class Vectors:
             self._generation, self.contents, self._codes, self._rows = kept.generation, kept.contents, kept.codes, None
             self._files, self._contents_of_files = kept.files, kept.contents_of_files
 
-    def _changed(self) -> tuple[Numbers, Numbers] | None:
-        """Files written since, and their contents, -1 for those that are gone; None: unknown, or too many to be worth it.
-
-        A catalog that never had our generation is not the one we read, but a backup put in its place since.
-        """
-        if not self._catalog.had(self._generation):
-            return None
-        sql = f"SELECT id, CASE state WHEN '{State.PRESENT}' THEN content_id ELSE -1 END FROM files WHERE generation > ? LIMIT ?"
-        limit = int(REREAD_SHARE * len(self._files)) + 1
-        with sensible(self._catalog.folder):
-            found = np.array(self._catalog.rows(sql, (self._generation, limit)), np.int64).reshape(-1, 2)
-        return None if len(found) == limit else (found[:, 0], found[:, 1])
-
     def _read(self) -> None:
         self._rows = self._codes = None  # let go of first: two of them may be more than there is
         self._files, self._contents_of_files = _present(self._catalog)
@@ -166,6 +153,28 @@ class Vectors:
             numbers = _changed_room(old.numbers, holes, last, count, new.numbers)
             scale, slack = (_changed_room(a, holes, last, count, b) for a, b in ((old.scale, new.scale), (old.slack, new.slack)))
             self._codes = Codes(numbers, scale, slack)
+
+
+def changed_since(catalog: Catalog, generation: int, known: int) -> tuple[Numbers, Numbers] | None:
+    """Files written after this generation, in order of their numbers, and their contents, -1 for those that are gone: int64 (C,) each.
+
+    Args:
+        known: how many files were there then.
+
+    Returns None: too much has changed to be worth it; or the catalog never had that generation, and is not the one that was read, but a
+    backup put in its place since.
+    """
+    if not catalog.had(generation):
+        return None
+    contents = f"CASE state WHEN '{State.PRESENT}' THEN content_id ELSE -1 END"
+    limit = int(REREAD_SHARE * known) + 1
+    with sensible(catalog.folder):
+        rows = catalog.rows(f"SELECT id, {contents} FROM files WHERE generation > ? LIMIT ?", (generation, limit))
+        found = np.array(rows, np.int64).reshape(-1, 2)
+    if len(found) == limit:
+        return None
+    found = found[np.argsort(found[:, 0])]  # not by SQLite, which would go through all files in their order
+    return found[:, 0], found[:, 1]
 
 
 def is_in(numbers: Numbers, some: Numbers) -> npt.NDArray[np.bool_]:

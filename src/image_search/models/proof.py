@@ -20,6 +20,7 @@ import numpy as np
 from ..advice import Advice, Setting, Verb
 from ..config import SAME_COSINE
 from ..errors import ModelError, ModelMismatchError, UsageError
+from ..private import write_private
 from ..types import Embedder, Fingerprint, Float32, TextEmbedder
 from .recipe import check_fingerprint
 from .runtimes import RUNTIMES
@@ -190,13 +191,11 @@ def remember_drawn(embedder: Embedder, canonical: Float32) -> None:
     if kept is None:
         return
     vectors = np.ascontiguousarray(canonical, dtype="<f4").tobytes()
-    draft = kept.with_suffix(f".{os.getpid()}")
     try:
         kept.parent.mkdir(parents=True, exist_ok=True)
-        draft.write_bytes(hashlib.sha256(vectors).digest() + vectors)
-        os.replace(draft, kept)
-    except OSError:
-        draft.unlink(missing_ok=True)
+        write_private(kept, hashlib.sha256(vectors).digest() + vectors, durable=False)
+    except OSError:  # as in `remember`
+        pass
 
 
 def _memory(embedder: Embedder, canonical: Float32 | None) -> Path | None:

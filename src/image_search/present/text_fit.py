@@ -5,7 +5,7 @@ from __future__ import annotations
 import unicodedata
 from collections.abc import Callable
 
-__all__ = ["cells", "flow", "number", "shorten", "wrap"]
+__all__ = ["cells", "flow", "many", "number", "shorten", "wrap"]
 
 Measure = Callable[[str], float]
 
@@ -18,6 +18,11 @@ def number(value: float, digits: int = 3) -> str:
     and only 1 is 1.000. The same in the table, in the picture and on the page."""
     text = f"{value + 0.0:.{digits}f}"  # never "-0.000"
     return text if float(text) <= value else f"{float(text) - 10**-digits:.{digits}f}"
+
+
+def many(count: int, what: str) -> str:
+    """1 row, 2,000 rows."""
+    return f"{count:,} {what}{'' if count == 1 else 's'}"
 
 
 def cells(text: str) -> int:

@@ -28,9 +28,7 @@ def milvus_errors(where: str) -> Iterator[None]:
     """Around every call into Milvus: whatever it raises becomes one of our errors."""
     try:
         yield
-    except (KeyboardInterrupt, SystemExit, GeneratorExit, ImageSearchError):
-        raise
-    except ImportError:
+    except (ImageSearchError, ImportError):
         raise
     except Exception as error:
         said = (getattr(error, "message", "") or in_words(error)).splitlines()[0][:200] if str(error) else type(error).__name__

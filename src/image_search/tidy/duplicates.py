@@ -17,6 +17,7 @@ from ..library.decisions import Decision, Word, decisions
 from ..library.reading import Item, Reader
 from ..library.thumbnails import Thumbnails
 from ..paths import from_bytes, inside, nfc, place_of, to_bytes, uri_of
+from ..present.text_fit import many
 from .copies import Kind
 from .found import Copies, Pair, Progress, copies_of
 from .groups import Group, Member, Order, Why, beside, by_date, date_of, generations, stars, untested
@@ -118,9 +119,9 @@ class Duplicates(Sequence[Group]):
         lines: list[str] = []
         if self.absent:
             again = Advice(" (", Verb("index", ("FOLDER",)), " brings the library up to date)")
-            lines.append(Advice(f"{_many(self.absent, 'file')} left out: gone, or changed since indexed", again))
+            lines.append(Advice(f"{many(self.absent, 'file')} left out: gone, or changed since indexed", again))
         if self.unread:
-            lines.append(f"{_many(self.unread, 'picture')} could not be read, so copies of them may be missing here")
+            lines.append(f"{many(self.unread, 'picture')} could not be read, so copies of them may be missing here")
         if not self.remembers:
             lines.append("what was found is not remembered: the library cannot be written, or another run is at it")
         return lines
@@ -173,10 +174,6 @@ def _as_dict(member: Member) -> dict[str, Any]:
         "captured": bool(item.captured),
         "offline": member.offline,
     }
-
-
-def _many(count: int, what: str) -> str:
-    return f"1 {what}" if count == 1 else f"{count:,} {what}s"
 
 
 def find(
