@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import inspect
 import os
 import socket
 import subprocess
@@ -23,8 +24,9 @@ import image_search.cluster.embed
 import image_search.collection.load
 import image_search.stores.collections
 from image_search import ImageSearchEngine, embed_dataset
+from image_search.collection.library import CANNOT
 from image_search.collection.load import Batch, Source
-from image_search.errors import DecodeError, MissingExtraError, ModelMismatchError, SkipReason, StoreError, UsageError
+from image_search.errors import DecodeError, MissingExtraError, ModelMismatchError, NeedsFolderError, SkipReason, StoreError, UsageError
 from image_search.library.library import Library
 from image_search.models import canonical_vectors
 from image_search.search.query import Query
@@ -260,7 +262,6 @@ def test_what_it_has_nothing_for_is_said_in_one_line(library: Path, photos: Path
             lambda: engine.forget(photos),
             lambda: engine.rebuild(),
             lambda: engine.reembed(progress=False),
-            lambda: engine.annotate(drop="a"),
         ):
             with pytest.raises(UsageError, match="is a collection, which nothing but `load` and `move` fill"):
                 refused()
@@ -284,6 +285,51 @@ def test_what_it_has_nothing_for_is_said_in_one_line(library: Path, photos: Path
     with ImageSearchEngine(store=spec, model="mini") as engine, pytest.raises(ModelMismatchError) as caught:
         engine.search(photos / "circle" / "1.png")
     assert "reembed" not in str(caught.value) and "not with mini" in str(caught.value)  # which it could not obey
+
+
+@pytest.fixture
+def toys(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """For what no kind of collection has a hand in."""
+    return named("toys", request, tmp_path, monkeypatch)
+
+
+def test_each_verb_is_done_or_refused(library: Path, photos: Path, toys: str, tmp_path: Path) -> None:
+    """What is in the table is a verb, and says so at once; whatever is not there, a collection does."""
+    spec = toys
+    moved(library, spec)
+    picture = photos / "circle" / "1.png"
+    table = [verb for verbs in CANNOT.values() for verb in verbs]
+    done: dict[str, Callable[[ImageSearchEngine], Any] | None] = {
+        "close": lambda engine: engine.close(),
+        "compare": lambda engine: engine.compare(picture, picture).same or pytest.fail(),
+        "embed": lambda engine: engine.embed(picture),
+        "embed_each": lambda engine: list(engine.embed_each([picture])),
+        "fold": lambda engine: engine.fold(engine.search(picture, 12)),
+        "hold_writer_lock": lambda engine: engine.hold_writer_lock("test"),
+        "load": None,  # in tests of their own
+        "move": lambda engine: engine.move(tmp_path / "back.library", progress=False),
+        "picture": lambda engine: engine.picture(picture, max_side=20),
+        "query": lambda engine: engine.query(picture),
+        "search": lambda engine: engine.search(picture),
+        "search_each": lambda engine: list(engine.search_each([picture])),
+        "second_library": lambda engine: engine.second_library().close(),
+        "status": lambda engine: engine.status(),
+        "tags": lambda engine: engine.tags(picture),
+        "tags_each": lambda engine: list(engine.tags_each([picture])),
+        "words": lambda engine: engine.words(),
+        "embed_text": None,  # a model's matter
+    }
+    verbs = {name for name, kind in inspect.getmembers(ImageSearchEngine, inspect.isfunction) if not name.startswith("_")}
+    assert sorted(verbs) == sorted([*table, *done])
+    with engine_on(spec) as engine:
+        for verb in table:
+            with pytest.raises(UsageError, match=r"is a collection"):
+                getattr(engine, verb)()
+        for call in done.values():
+            if call is not None:
+                call(engine)
+    with engine_on(spec) as engine, pytest.raises(NeedsFolderError):
+        engine.annotate("table.csv", key="path")
 
 
 def test_a_store_of_a_library_is_no_collection(library: Path, tmp_path: Path) -> None:

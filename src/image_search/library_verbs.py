@@ -6,12 +6,12 @@ import contextlib
 import functools
 import os
 from collections.abc import Callable, Iterator, Sequence
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 from . import given
 from .advice import Advice, Verb
 from .answering import AnsweringLibrary
-from .config import MOST_NEIGHBOURS, STORE_PAYS_FROM, THUMBNAIL_SIDE
+from .config import MOST_NEIGHBOURS, THUMBNAIL_SIDE
 from .errors import SALVAGE, LibraryDamagedError, UsageError
 from .library.model import WORDS
 from .library.reading import Reader
@@ -42,24 +42,13 @@ class LibraryVerbs(AnsweringLibrary):
     def status(self) -> dict[str, Any]:
         """What the library holds: counts, model, store, roots. Plain data."""
         reader = self._open().reader
-        if type(reader) is not Reader:
-            from .collection.reading import status_of
-
-            return status_of(cast(Any, reader), self._model.knows_words(reader.fingerprint, recorded=reader.meta(WORDS) is not None))
-        with self._store.replica(reader) as replica:
-            ready = replica.verified_generation() == reader.generation
-            why = "" if ready else replica.why or "the library has changed since"
-        if not self._store.needed(reader):
-            why = f"a store is kept from {STORE_PAYS_FROM:,} images on, or where you name one"
         return {
-            "library": str(self.library),
+            "library": self._library.name,
             **reader.facts(),
             "model": reader.fingerprint.name,
             "dimensions": reader.fingerprint.dim,
             "words": self._model.knows_words(reader.fingerprint, recorded=reader.meta(WORDS) is not None),
-            "store": self._store.spec(reader),
-            "store_ready": ready,
-            "store_note": why,
+            **self._about_store(reader),
             "reembedding": self._reembedding(reader),
         }
 
@@ -87,7 +76,6 @@ class LibraryVerbs(AnsweringLibrary):
         from .index.reembed import Reembedding
         from .index.request import rules_of_reading
 
-        self._library.must_be_a_folder()
         rules, limits = rules_of_reading(self.decoders.of_files, max_megapixels)
         told = progress if callable(progress) else given.truth(progress, "progress")
         run = Reembedding(
