@@ -19,6 +19,7 @@ import pytest
 import toystores
 from inprocess import Answer, Quick
 from milvusserver import milvus_server
+from test_stores import chroma_server  # noqa: F401 - the fixture
 
 import image_search.cluster.embed
 import image_search.collection.load
@@ -116,7 +117,7 @@ def test_rows_come_back_as_they_were_given(spec: str) -> None:
     assert sorted(seen, key=lambda row: row.number) == sorted(rows, key=lambda row: row.number)
     held = collection.facts()
     assert (held["generation"], held["classes"]) == ("7", '["사진"]')
-    description = Description.of(held, DIM, "here")
+    description = Description.of(held, "here")
     assert description.fingerprint == FINGERPRINT
     assert description.canonical.tobytes() == canonical_vectors(QuickModel()).tobytes()
     assert collection.state()["pending"] == 0
@@ -184,9 +185,7 @@ def test_a_collection_of_somebody_else_is_refused() -> None:
         (facts() | {"fingerprint": "{}"}, "makes no sense"),
     ):
         with pytest.raises(StoreError, match=said):
-            Description.of(held, DIM, "here")
-    with pytest.raises(StoreError, match="makes no sense"):
-        Description.of(facts(), DIM + 1, "here")
+            Description.of(held, "here")
 
 
 def test_numbers_are_those_of_their_addresses() -> None:
@@ -421,6 +420,10 @@ def test_a_load_that_was_cut_off_is_finished_by_the_next(
         monkeypatch.setattr(kind, "put", cut_off)
         with pytest.raises(StoreError, match="does not answer"):
             engine.load(dataset, progress=False)
+        half = engine.status()
+        assert half["loading"] == {"from": dataset, "images": 13}
+        assert (half["images"], half["store_ready"], half["store_note"]) == (sum(puts), False, "not all is loaded")
+        assert 0 < half["classes"] <= 3
         monkeypatch.setattr(kind, "put", whole)
         told: list[tuple[int, int, int]] = []
         report = engine.load(dataset, progress=lambda *at: told.append(at))
@@ -429,7 +432,7 @@ def test_a_load_that_was_cut_off_is_finished_by_the_next(
         again = engine.load(dataset, progress=False)
         assert (again.loaded, again.unchanged) == (0, 12)
         assert len(engine.search(photos / "circle" / "1.png", 20)) == 12
-        assert engine.status()["classes"] == 3
+        assert [engine.status()[name] for name in ("classes", "loading", "store_ready")] == [3, None, True]
     with quick_engine(tmp_path / "library") as plain:
         plain.index(photos, progress=False)
         wanted = [match.path for match in plain.search(photos / "circle" / "1.png", 20)]
@@ -472,6 +475,55 @@ def test_a_data_set_becomes_a_library_that_index_knows(dataset: str, photos: Pat
         assert engine.verify() == []
 
 
+def test_a_library_is_filled_and_its_store_named_in_one_go(
+    dataset: str, photos: Path, run: Callable[..., Answer], toys: str, tmp_path: Path
+) -> None:
+    server = "chroma:http://127.0.0.1:8000"
+    wrong: list[tuple[list[str | Path], str]] = [
+        (["load", dataset, "--store", server], "name the library's folder beside --store chroma:http://127.0.0.1:8000"),
+        (["load", dataset, "--store", f"{server}/photos"], "name the library's folder beside --store chroma:http://127.0.0.1:8000"),
+        (["load", dataset, "--store", "exact"], "name the library's folder beside --store exact"),
+        (["move", toys, "--store", server], "name the library's folder beside --store chroma:http://127.0.0.1:8000"),
+        (["move", toys, toys, "--store", "exact"], "leave out --store"),
+    ]
+    moved_in = run("load", dataset, "--store", toys)
+    assert moved_in.code == 0, moved_in.err
+    for words, hint in wrong:
+        answer = run(*words)
+        assert (answer.code, answer.err.count("\n")) == (2, 1) and hint in answer.err.replace(". Name", ". name").replace(
+            ". Leave", ". leave"
+        ), answer.err
+    for words in (["load", dataset, "--library", tmp_path / "one.library"], ["move", toys, tmp_path / "two.library"]):
+        answer = run(*words, "--store", "exact")
+        assert answer.out.endswith(f": 12 in {words[-1]}\n"), answer.err
+        assert "store       exact" in run("status", "--library", words[-1]).out
+
+
+@pytest.mark.slow
+def test_a_library_is_filled_with_a_store_on_a_server(dataset: str, photos: Path, chroma_server: str, tmp_path: Path) -> None:  # noqa: F811
+    store = f"chroma:{chroma_server}"
+    lines: list[str] = []
+    with quick_engine(tmp_path / "one.library", store=store, notify=lines.append) as engine:
+        assert engine.load(dataset, progress=False).loaded == 12
+        assert engine.load(dataset, progress=False).unchanged == 12
+        assert (engine.status()["store"], engine.status()["store_ready"]) == (store, True)
+        exact = engine.search(photos / "circle" / "1.png", 5, how="exact")
+        assert [one.path for one in engine.search(photos / "circle" / "1.png", 5, how="store")] == [one.path for one in exact]
+        assert engine.move(tmp_path / "two.library", store=store, progress=False).images == 12
+    with quick_engine(tmp_path / "two.library", store=None) as engine:  # it remembers its store
+        assert (engine.status()["store"], engine.status()["store_ready"]) == (store, True)
+    assert lines == []
+
+
+def test_a_data_set_in_the_place_of_a_library(dataset: str, photos: Path, run: Callable[..., Answer]) -> None:
+    before = sorted(os.listdir(dataset))
+    for words in (["status"], ["search", photos / "circle" / "1.png"], ["serve", "--no-browser"], ["index", photos]):
+        answer = run(*words, "--library", dataset)
+        way = f"image-search load {dataset} --library NEW.library"
+        assert (answer.code, answer.err) == (1, f"error: this is a data set, and no library: {dataset}. Bring it into one with: {way}\n")
+    assert sorted(os.listdir(dataset)) == before
+
+
 def test_pictures_behind_addresses_make_no_library(tmp_path: Path) -> None:
     x = unit(np.random.default_rng(6), 1)
     for row, said in ((record("s3://b/1.jpg"), "these lie elsewhere"), (record("/nowhere/at/all/1.jpg"), "do not lie on this machine")):
@@ -501,11 +553,16 @@ def test_the_commands(
     assert answer.out == f"12 images loaded: 12 in {spec}\n", answer.err
     assert '"unchanged": 12' in run("move", library, spec, "--json").out
     assert "store       12 rows, index" in run("status", "--store", spec).out
+    collection = opened(spec, make=False)
+    collection.mark({"loading": '{"from": "s3://b/vectors", "images": 1300}'})
+    collection.close()
+    half = run("status", "--store", spec).out
+    assert ": not all is loaded\nloading     about 1,300 pictures of s3://b/vectors are being loaded, or that was cut off; " in half
     picture = photos / "circle" / "1.png"
     assert run("compare", picture, picture, "--store", spec).out.startswith("same bytes: ")
     asked = run("ask", "--store", spec, stdin=f"{picture}\n\n".encode())
     assert f"12 images in {spec}." in asked.err and "identical" in asked.out
-    assert run("move", library).err.startswith("error: say once where to")
+    assert run("move", library).err.startswith("error: where to is not said")
     assert run("load", "vectors").err.startswith("error: where to is not said")
     assert run("index", photos, "--store", spec).err.startswith(f"error: {spec} is a collection")
 

@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from .export.facts import Annotated
     from .index.reembed import ReembedReport
     from .index.run import Progress
-    from .library.catalog import Catalog
     from .library.decisions import Decision
     from .tidy.duplicates import Duplicates
     from .tidy.labels import LabelCheck
@@ -87,11 +86,7 @@ class LibraryVerbs(AnsweringLibrary):
             notify=self._notify,
             leave=given.truth(leave_unreachable, "leave_unreachable"),
         )
-        return run.run(closeness.renew, self._after_reembedding)
-
-    def _after_reembedding(self, catalog: Catalog) -> None:
-        self._store.choose(catalog)
-        self._refresh_store(catalog, forgotten=True)
+        return run.run(closeness.renew, functools.partial(self._bring_store, forgotten=True))
 
     def export(self, to: Folder, *, kind: str = "parquet", replace: bool = False, progress: bool | Progress = True) -> int:
         """Take the library along: ids, uris, classes, hashes, facts and vectors of every image. Returns how many.
@@ -117,7 +112,7 @@ class LibraryVerbs(AnsweringLibrary):
             return write_tensorboard(reader, path, self._library.thumbnails(), pool, told, replace=replace)
 
     def load(self, dataset: Folder, *, progress: bool | Progress = True) -> Loaded:
-        """Bring the vectors of a Parquet data set into this collection (`store="milvus:..."`), or into the library's folder.
+        """Bring the vectors of a Parquet data set into this collection (`store="milvus:..."`), or into the library's folder and its store.
 
         Only what is not there yet goes in, so a load that was interrupted is finished by the next. Into a folder only pictures that are
         files of this machine; a later index run knows them, and embeds none of them again.
@@ -133,15 +128,15 @@ class LibraryVerbs(AnsweringLibrary):
         address, told = given.path(dataset, "the data set"), progress if callable(progress) else given.truth(progress, "progress")
         return self._filled(of_dataset(open_dataset(address)), told)
 
-    def move(self, to: Folder, *, progress: bool | Progress = True) -> Loaded:
+    def move(self, to: Folder, *, store: str | None = None, progress: bool | Progress = True) -> Loaded:
         """All images with their vectors into a collection ("milvus:http://host:19530/photos", "milvus:photos.db") or a library's folder.
 
-        Nothing is embedded, and nothing is taken away here. Arguments and errors are those of `load`.
+        Nothing is embedded, and nothing is taken away here. `store`: of that folder, as for an engine. Else as `load`.
         """
         from .collection.verbs import engine_of, source_of
 
         target, told = given.path(to, "the new place"), progress if callable(progress) else given.truth(progress, "progress")
-        with engine_of(type(self), target, self._notify) as other:
+        with engine_of(type(self), target, store, self._notify) as other:
             return other._filled(source_of(self._open().reader), told)
 
     def _filled(self, source: Source, progress: bool | Progress) -> Loaded:
@@ -149,7 +144,7 @@ class LibraryVerbs(AnsweringLibrary):
 
         self.close()  # what is open shows what was there before
         with telling(progress, "load", source.images) as told:
-            return filled(self._library, source, self._notify, told, self._refresh_store)
+            return filled(self._library, source, self._notify, told, self._bring_store)
 
     def annotate(self, table: Folder | None = None, *, key: str | None = None, drop: str | Sequence[str] = ()) -> Annotated:
         """Bring in a table of your own, CSV or Parquet: its columns become filters (`where`), kept by content, so that they survive moves.

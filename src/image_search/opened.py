@@ -185,6 +185,11 @@ class OpenLibrary:
                 self._store.choose(catalog)
             yield catalog
 
+    def _bring_store(self, catalog: Catalog, *, forgotten: bool = False) -> None:
+        """The one that was named is the library's from now on, and follows."""
+        self._store.choose(catalog)
+        self._refresh_store(catalog, forgotten=forgotten)
+
     def _refresh_store(self, catalog: Catalog, *, forgotten: bool = False) -> None:
         """What is derived from the catalog follows it: the codes, the store. `forgotten`: something shall leave them for good."""
         if self._searcher is not None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import hashlib
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NoReturn
@@ -88,10 +89,12 @@ class CollectionLibrary(Library):
         return CollectionSearcher(self.reader())
 
     def store_facts(self, _: Reader) -> dict[str, Any]:
-        """As `LibraryStore.facts`, and "index" (its kind), "pending" (rows that it does not have yet)."""
-        state = self.reader().collection.state()
-        note = f"still indexing, {state['pending']:,} rows to go" if state["pending"] else ""
-        return {"store": self.name, "store_ready": not note, "store_note": note, **state}
+        """As `LibraryStore.facts`, and "index" (its kind), "pending" (rows that it does not have yet), "loading": None, or of a load that
+        is under way or was cut off, "from" where, and about how many "images"."""
+        collection = self.reader().collection
+        state, loading = collection.state(), _loading(collection.facts().get("loading", ""))
+        note = f"still indexing, {state['pending']:,} rows to go" if state["pending"] else "not all is loaded" if loading else ""
+        return {"store": self.name, "store_ready": not note, "store_note": note, **state, "loading": loading}
 
     def refuse_on(self, engine: object) -> None:
         """What it cannot do is refused by this engine, whoever asks for it."""
@@ -125,3 +128,11 @@ class CollectionLibrary(Library):
 
     def hold_writer_lock(self, what: str) -> None:
         """Nobody writes here."""
+
+
+def _loading(text: str) -> dict[str, Any] | None:
+    """What a load said of itself when it began; None: none is under way."""
+    with contextlib.suppress(ValueError, KeyError, TypeError):
+        found = json.loads(text)
+        return {"from": str(found["from"]), "images": int(found["images"])}
+    return None

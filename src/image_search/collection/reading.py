@@ -65,9 +65,7 @@ class CollectionReader(Reader):
         self.collection = collection
         self._place = place
         self._fetch = fetch
-        facts = collection.facts()
-        dim = None if not facts else _dim(facts)
-        self.description = Description.of(facts, dim, collection.where)
+        self.description = Description.of(collection.facts(), collection.where)
         self._classes: tuple[int, list[tuple[str, int]]] | None = None
 
     # --- the whole ------------------------------------------------------------------------------------------------------------
@@ -229,9 +227,3 @@ class CollectionReader(Reader):
 
 def _bytes(hashes: Iterable[bytes]) -> Condition:
     return Condition("sha256", "in", [one.hex() for one in hashes])
-
-
-def _dim(facts: dict[str, str]) -> int | None:
-    with contextlib.suppress(ValueError, KeyError, TypeError):
-        return int(json.loads(facts["fingerprint"])["dim"])
-    return None

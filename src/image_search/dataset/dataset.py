@@ -21,7 +21,7 @@ import numpy as np
 
 from ..advice import Advice, Setting
 from ..errors import DatasetError, in_words
-from ..library.facts import read_canonical, read_fingerprint
+from ..library.facts import DATASET_NAME, read_canonical, read_fingerprint
 from ..types import Fingerprint, Float32
 from .arrow import arrow
 from .blocks import Rows, attempts, file_name, read_block
@@ -134,7 +134,7 @@ def facts_as_json(fingerprint: Fingerprint, canonical: Float32, program: str) ->
 
 def read_facts(home: Place) -> tuple[Fingerprint, Float32] | None:
     """(fingerprint, canonical vectors) of the data set that lies here; None: there is none. DatasetError: it makes no sense."""
-    here = home.below("dataset.json")
+    here = home.below(DATASET_NAME)
     facts = _json(here)
     if facts is None:
         return None

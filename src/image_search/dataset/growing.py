@@ -20,6 +20,7 @@ from typing import Any, NamedTuple
 
 from ..config import DATASET_LISTERS, LIST_BLOCKS
 from ..errors import DatasetError, ModelMismatchError, SkipReason, UsageError
+from ..library.facts import DATASET_NAME
 from ..paths import shown
 from ..types import Fingerprint, Float32
 from .arrow import arrow
@@ -44,7 +45,7 @@ __all__ = [
 
 # What may be different at the next look: such pictures are tried again by each run.
 PASSING = frozenset({SkipReason.CHANGED.value, SkipReason.VANISHED.value, SkipReason.UNREADABLE.value})
-_OURS = ("dataset.json", "current.json", "list", "plan", "blocks", "manifest", "_tmp", "lost+found")
+_OURS = (DATASET_NAME, "current.json", "list", "plan", "blocks", "manifest", "_tmp", "lost+found")
 _HELD = ("file", "images", "vectors", "bytes", "reasons")
 
 
@@ -95,7 +96,7 @@ def must_be_free(home: Place) -> None:
     """UsageError where a folder of this machine holds something else: pictures, a library. Of a bucket's prefix anyone may have a part."""
     here = os.listdir(home.path) if home.local and os.path.isdir(home.path) else []
     other = sorted(name for name in here if name not in _OURS and not name.startswith("."))
-    if other and "dataset.json" not in here:
+    if other and DATASET_NAME not in here:
         raise UsageError(
             f"this folder holds something else ({shown(other[0])})", path=home.address, hint="name a new folder, or an empty one"
         )
@@ -107,7 +108,7 @@ def ensure(home: Place, fingerprint: Fingerprint, canonical: Float32) -> None:
 
     found = read_facts(home)
     if found is None:
-        home.below("dataset.json").write(facts_as_json(fingerprint, canonical, image_search.__version__), drafts=home.below("_tmp"))
+        home.below(DATASET_NAME).write(facts_as_json(fingerprint, canonical, image_search.__version__), drafts=home.below("_tmp"))
         found = read_facts(home)  # two may have begun at once: what lies there counts
     assert found is not None
     if found[0] != fingerprint:

@@ -96,6 +96,8 @@ class Library:
     def hold_writer_lock(self, what: str) -> None:
         """Be the only writer until `close`; others are told `what` holds it. LibraryBusyError if another process is."""
         if self._held is None:
+            if not self.exists:
+                Catalog.check_place(self.folder)
             self._make_folder()
             lock = ProcessLock(self.folder / "writer.lock", what=what)
             lock.acquire()
