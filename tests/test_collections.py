@@ -416,6 +416,7 @@ def test_a_load_that_was_cut_off_is_finished_by_the_next(
         puts.append(len(records))
         whole(self, records, vectors)
 
+    lines: list[str] = []
     with engine_on(spec) as engine:
         monkeypatch.setattr(kind, "put", cut_off)
         with pytest.raises(StoreError, match="does not answer"):
@@ -424,6 +425,9 @@ def test_a_load_that_was_cut_off_is_finished_by_the_next(
         assert half["loading"] == {"from": dataset, "images": 13}
         assert (half["images"], half["store_ready"], half["store_note"]) == (sum(puts), False, "not all is loaded")
         assert 0 < half["classes"] <= 3
+        with engine_on(spec, lines) as other:
+            assert other.move(tmp_path / "half.library", progress=False).images == sum(puts)
+        assert [line[:46] for line in lines] == ["Something is being loaded into the collection,"]
         monkeypatch.setattr(kind, "put", whole)
         told: list[tuple[int, int, int]] = []
         report = engine.load(dataset, progress=lambda *at: told.append(at))
@@ -756,6 +760,7 @@ def test_the_page_asks_a_collection(library: Path, photos: Path, tmp_path: Path,
     from image_search.web.originals import original
     from image_search.web.schemas import CountsRequest, QueryPart, SearchRequest
     from image_search.web.service import Service, Shared
+    from image_search.web.tidy_schemas import LookRequest
 
     monkeypatch.setitem(STORES, "toys", toystores.ALONE)
     monkeypatch.setattr(toystores.ToyCollection, "held", {})
@@ -779,5 +784,11 @@ def test_the_page_asks_a_collection(library: Path, photos: Path, tmp_path: Path,
         assert (service.walls.shown(None).images, service.walls.shown("circle").images) == (12, 4)
         assert len(browsing.page(service.library, None, 0, 5).items) == 5
         assert browsing.skipped(service.library).files == []
+        for what in ("groups", "check", "map"):  # the page says it in its own language
+            service.tidying.begin(LookRequest(what=what))
+            service.tidying._looks._thread.join()
+            problem = service.tidying.state().problem
+            assert (problem.code, problem.hint.partition(": ")[2]) == ("NeedsFolder", f"image-search move {spec} NEW.library")
+        assert service.tidying.decisions().items == []
     finally:
         service.close()

@@ -137,7 +137,7 @@ class LibraryVerbs(AnsweringLibrary):
 
         target, told = given.path(to, "the new place"), progress if callable(progress) else given.truth(progress, "progress")
         with engine_of(type(self), target, store, self._notify) as other:
-            return other._filled(source_of(self._open().reader), told)
+            return other._filled(source_of(self._open().reader, self._notify), told)
 
     def _filled(self, source: Source, progress: bool | Progress) -> Loaded:
         from .collection.verbs import filled

@@ -5,14 +5,13 @@ from __future__ import annotations
 import base64
 import json
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from ..config import CLOSENESS_SAMPLE, COLLECTION_CLASSES, COLLECTION_SAMPLED, LOAD_BATCH
-from ..dataset.blocks import Rows
 from ..dataset.dataset import Dataset
 from ..library.model import WORDS
 from ..library.reading import Reader
@@ -79,38 +78,22 @@ class Loaded:
 
 def of_dataset(dataset: Dataset) -> Source:
     """The rows of the current list that have a vector."""
-    refused = 0
+    there, good = dataset.images - dataset.missing, 0
 
     def batches() -> Iterator[Batch]:
-        nonlocal refused
-        refused = 0
-        for block in dataset.blocks():
-            good = [at for at, reason in enumerate(block.reason) if reason is None]
-            refused += len(block) - len(good)
-            for start in range(0, len(good), LOAD_BATCH):
-                part = block.part(good[start : start + LOAD_BATCH])
-                yield Batch(list(map(_record, _facts(part))), part.vectors)
+        nonlocal good
+        good = 0
+        for part in dataset.rows(LOAD_BATCH):
+            good += len(part)
+            yield Batch(list(map(_record, part.each())), part.vectors)
 
-    return Source(dataset.fingerprint, dataset.canonical, dataset.images - dataset.missing, batches, lambda: refused, dataset.place.address)
+    return Source(dataset.fingerprint, dataset.canonical, there, batches, lambda: there - good, dataset.place.address)
 
 
-def _facts(rows: Rows) -> Iterable[tuple[object, ...]]:
-    return zip(rows.uri, rows.name, rows.sha256, rows.width, rows.height, rows.bytes, rows.format, rows.captured, strict=True)
-
-
-def _record(facts: Sequence[object]) -> Record:
-    uri, name, sha256, width, height, size, format, captured = facts
-    return Record(
-        number_of(str(uri)),
-        str(uri),
-        nfc(str(name)),
-        bytes.fromhex(str(sha256)),
-        int(str(width)),
-        int(str(height)),
-        int(str(size)),
-        str(format),
-        str(captured or ""),
-    )
+def _record(row: Any) -> Record:
+    """Of a data set's row, or a library's: they have these names in common."""
+    facts = (bytes.fromhex(row.sha256), row.width, row.height, row.bytes, row.format, row.captured or "")
+    return Record(number_of(row.uri), row.uri, nfc(row.name), *facts)
 
 
 def of_library(reader: Reader) -> Source:
@@ -118,8 +101,7 @@ def of_library(reader: Reader) -> Source:
 
     def batches() -> Iterator[Batch]:
         for rows in each_row(reader, LOAD_BATCH):
-            facts = [(row.uri, row.name, row.sha256, row.width, row.height, row.bytes, row.format, row.captured) for row in rows]
-            yield Batch(list(map(_record, facts)), np.array([row.vector for row in rows], np.float32))
+            yield Batch(list(map(_record, rows)), np.array([row.vector for row in rows], np.float32))
 
     return Source(reader.fingerprint, reader.canonical, reader.images(), batches, lambda: 0, str(reader.folder), reader.meta(WORDS))
 

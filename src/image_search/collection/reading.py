@@ -125,9 +125,6 @@ class CollectionReader(Reader):
     def decisions(self) -> list[Decision]:
         return []
 
-    def told_apart(self) -> dict[bytes, set[int]]:
-        return {}
-
     def known_classes(self) -> list[str]:
         """The classes, as the last load found them; of very many the most frequent."""
         found = json.loads(self.collection.facts().get("classes", "[]"))

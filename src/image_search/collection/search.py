@@ -13,14 +13,13 @@ from ..advice import Advice, Setting
 from ..config import CLOSENESS_SAMPLE
 from ..errors import UsageError
 from ..given import guess
-from ..library.reading import File
 from ..paths import as_text, nfc
 from ..search.filters import Filters
 from ..search.meaning import OF_PICTURES, Meaning
 from ..search.rank import Found, matches_of, near_enough, nearest, scale_of
 from ..search.search import How, nothing_passes, unknown_class
 from ..stores.collections import UNKNOWN_TIME, Condition, Near, first_after
-from ..stores.exact import top_k
+from ..stores.exact import cosine_of, top_k
 from ..types import Float32, Match
 from .reading import CollectionReader
 
@@ -70,11 +69,8 @@ class CollectionSearcher:
         numbers = np.array(list(vectors), np.int64)  # (k,)
         (rows,), (cosines,) = top_k(np.array(list(vectors.values()), np.float32), query[None, :], n, ties=True)
         kept = {int(numbers[row]): float(cosine) for row, cosine in zip(rows, cosines, strict=True)}
-        kept |= {number: _cosine(vectors[number], query) for number in same if number in vectors and number not in kept}
-        return [(file, kept[file.number]) for file in self._named(list(kept))]
-
-    def _named(self, numbers: list[int]) -> list[File]:
-        return self.reader.files(numbers)
+        kept |= {number: cosine_of(vectors[number], query) for number in same if number in vectors and number not in kept}
+        return [(file, kept[file.number]) for file in self.reader.files(list(kept))]
 
     def search_many(
         self, queries: Float32, n: int, filters: Filters, same: Sequence[frozenset[bytes]], *, exclude_self: bool = False
@@ -123,12 +119,6 @@ def class_counts(reader: CollectionReader, filters: Filters) -> dict[str, int]:
 
 def _without(filters: Filters, hashes: frozenset[bytes]) -> Filters:
     return replace(filters, leave_out=filters.leave_out | hashes)
-
-
-def _cosine(vector: Float32, query: Float32) -> float:
-    """As exact search computes it."""
-    _, (cosines,) = top_k(vector[None, :], query[None, :], 1)
-    return float(cosines[0])
 
 
 def _name(name: str) -> str:

@@ -17,14 +17,16 @@ from .library import CollectionLibrary
 from .load import Loaded, Source, fill, of_collection, of_library
 from .reading import CollectionReader
 
-__all__ = ["engine_of", "filled", "source_of"]
+__all__ = ["engine_of", "filled", "must_stand_alone", "names_store", "source_of"]
 
 E = TypeVar("E")
 
 
-def source_of(reader: Reader) -> Source:
+def source_of(reader: Reader, say: Callable[[str], None]) -> Source:
     """A library or a collection, to be taken elsewhere."""
     if isinstance(reader, CollectionReader):
+        if reader.collection.facts().get("loading"):
+            say("Something is being loaded into the collection, or that was cut off; what is there now is taken along.")
         return of_collection(reader.collection, reader.description)
     return of_library(reader)
 

@@ -24,13 +24,12 @@ from ..errors import DatasetError, in_words
 from ..library.facts import DATASET_NAME, read_canonical, read_fingerprint
 from ..types import Fingerprint, Float32
 from .arrow import arrow
-from .blocks import Rows, attempts, file_name, read_block
+from .blocks import DAMAGED, Item, Rows, attempts, file_name, read_block
 from .filesystems import Place, place
 
-__all__ = ["Dataset", "PlannedBlock", "open_dataset", "read_facts", "read_plan", "read_table"]
+__all__ = ["Dataset", "PlannedBlock", "open_dataset", "read_facts", "read_items", "read_plan", "read_table"]
 
 FORMAT = 1
-DAMAGED = "this file of the data set is damaged"
 GONE = "a file of the data set is gone"
 _ANEW = "delete it and index again: vectors that are there are not made anew"
 _PLAN = ("name", "file", "row_group", "images", "first", "last")
@@ -162,6 +161,12 @@ def read_plan(home: Place, list_id: str) -> list[PlannedBlock]:
     here = home.below("plan", f"{list_id}.parquet")
     table = read_table(here, _PLAN)
     return [PlannedBlock(*row) for row in zip(*(table.column(name).to_pylist() for name in _PLAN), strict=True)]
+
+
+def read_items(home: Place, file: str, row_group: int) -> list[Item]:
+    """The rows of a block as its list has them."""
+    table = read_table(home.below("list", file), Item._fields, row_group)
+    return list(map(Item._make, zip(*(table.column(name).to_pylist() for name in Item._fields), strict=True)))
 
 
 def read_table(here: Place, columns: tuple[str, ...], row_group: int | None = None) -> Any:
