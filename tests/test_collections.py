@@ -331,6 +331,19 @@ def test_each_verb_is_done_or_refused(library: Path, photos: Path, toys: str, tm
         engine.annotate("table.csv", key="path")
 
 
+def test_a_search_asks_for_its_rows_once(library: Path, photos: Path, toys: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A server is a round trip away: rows that have the query's bytes, then the matches."""
+    moved(library, toys)
+    asked: list[int] = []
+    records = toystores.ToyCollection.records
+    monkeypatch.setattr(toystores.ToyCollection, "records", lambda self, *given, **more: asked.append(1) or records(self, *given, **more))
+    with engine_on(toys) as engine:
+        query = engine.query(photos / "circle" / "1.png")
+        asked.clear()
+        assert len(engine.search(query, 5)) == 5
+    assert len(asked) == 2
+
+
 def test_a_store_of_a_library_is_no_collection(library: Path, tmp_path: Path) -> None:
     with quick_engine(library) as engine:
         for place in ("chroma:http://127.0.0.1:1", "milvus:http://127.0.0.1:1", "milvus:x"):

@@ -23,7 +23,7 @@ from ..stores.collections import Collection, Condition, Description, Record, fir
 from ..types import Fingerprint, Float32, Passed, Skipped
 from .pictures import Fetch
 
-__all__ = ["CollectionReader"]
+__all__ = ["CollectionReader", "file_of"]
 
 _MOST = 1000  # rows of the same bytes that are looked at
 
@@ -179,12 +179,12 @@ class CollectionReader(Reader):
     # --- files and contents -----------------------------------------------------------------------------------------------------
 
     def files(self, numbers: Sequence[int]) -> list[File]:
-        return [File(item.number, item.content, item.name, item.path, "") for item in self.items(numbers).values()]
+        return list(map(file_of, self.items(numbers).values()))
 
     def files_with(self, contents: Sequence[int]) -> list[File]:
         """Every row that has the bytes of one of these."""
         hashes = {item.sha256 for item in self.items(contents).values()}
-        return [File(row.number, row.number, row.name, row.uri, "") for row in self.with_bytes(hashes)]
+        return [file_of(self._item(row)) for row in self.with_bytes(hashes)]
 
     def with_bytes(self, hashes: Iterable[bytes], also: Sequence[Condition] = ()) -> list[Record]:
         """The rows of these bytes (sha256) that are `also` what is asked."""
@@ -220,6 +220,11 @@ class CollectionReader(Reader):
 
     def outdated(self) -> dict[str, int]:
         return {}
+
+
+def file_of(item: Item) -> File:
+    """Of an image that lies in no indexed folder."""
+    return File(item.number, item.content, item.name, item.path, "")
 
 
 def _bytes(hashes: Iterable[bytes]) -> Condition:

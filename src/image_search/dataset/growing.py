@@ -173,7 +173,7 @@ def finish(home: Place, list_id: str) -> None:
         _set_lists(home, [list_id])
 
 
-def make_work(home: Place, list_id: str, listers: int = DATASET_LISTERS) -> Work:
+def make_work(home: Place, list_id: str) -> Work:
     """What is missing, by the names of the files that are there."""
     blocks = home.below("blocks")
     sizes = blocks.names()
@@ -194,7 +194,7 @@ def make_work(home: Place, list_id: str, listers: int = DATASET_LISTERS) -> Work
             return known if known.bytes == sizes[name] else None
         return _look_into(home, name)
 
-    with ThreadPoolExecutor(listers, "look") as threads:
+    with ThreadPoolExecutor(DATASET_LISTERS, "look") as threads:
         for block, found in zip(plan, threads.map(held, plan), strict=True):
             name = file_name(block.name, done.get(block.name, 0))
             if found is None:
