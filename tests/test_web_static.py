@@ -52,7 +52,7 @@ def test_every_reason_and_error_has_korean_words() -> None:
         "Library",
         "MissingExtra",
         "UnknownModel",
-    }  # not met, or told in other words
+    }  # told otherwise
     assert {f"e_{kind}" for kind in kinds - elsewhere} <= set(korean)
 
 
