@@ -457,6 +457,16 @@ def test_a_load_that_was_cut_off_is_finished_by_the_next(
         assert [match.path for match in engine.search(photos / "circle" / "1.png", 20)] == wanted
 
 
+def test_a_data_set_that_is_not_done_is_told(dataset: str, toys: str) -> None:
+    sorted(Path(dataset, "blocks").iterdir())[0].unlink()
+    lines: list[str] = []
+    with engine_on(toys, lines) as engine:
+        report = engine.load(dataset, progress=False)
+    missing = 13 - report.images - report.refused
+    assert missing > 0
+    assert [line.partition(":")[0] for line in lines] == [f"{missing} of the data set's 13 pictures were not embedded yet"]
+
+
 def test_vectors_of_another_model_are_refused(library: Path, spec: str, tmp_path: Path) -> None:
     moved(library, spec)
     other = Source(

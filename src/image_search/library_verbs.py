@@ -126,7 +126,11 @@ class LibraryVerbs(AnsweringLibrary):
         from .dataset.dataset import open_dataset
 
         address, told = given.path(dataset, "the data set"), progress if callable(progress) else given.truth(progress, "progress")
-        return self._filled(of_dataset(open_dataset(address)), told)
+        found = open_dataset(address)
+        if found.missing:
+            first = f"{found.missing:,} of the data set's {found.images:,} pictures were not embedded yet"
+            self._notify(f"{first}: index them to the end, then load again; that goes on.")
+        return self._filled(of_dataset(found), told)
 
     def move(self, to: Folder, *, store: str | None = None, progress: bool | Progress = True) -> Loaded:
         """All images with their vectors into a collection ("milvus:http://host:19530/photos", "milvus:photos.db") or a library's folder.
