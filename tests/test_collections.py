@@ -508,7 +508,10 @@ def test_a_library_is_filled_and_its_store_named_in_one_go(
     server = "chroma:http://127.0.0.1:8000"
     wrong: list[tuple[list[str | Path], str]] = [
         (["load", dataset, "--store", server], "name the library's folder beside --store chroma:http://127.0.0.1:8000"),
-        (["load", dataset, "--store", f"{server}/photos"], "name the library's folder beside --store chroma:http://127.0.0.1:8000"),
+        (
+            ["load", dataset, "--store", f"{server}/photos"],
+            "name the library's folder, and its store as --store chroma:http://127.0.0.1:8000",
+        ),
         (["load", dataset, "--store", "exact"], "name the library's folder beside --store exact"),
         (["move", toys, "--store", server], "name the library's folder beside --store chroma:http://127.0.0.1:8000"),
         (["move", toys, toys, "--store", "exact"], "leave out --store"),

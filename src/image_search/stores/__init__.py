@@ -164,7 +164,7 @@ def parse_spec(spec: str) -> StoreSpec:
         return StoreSpec(kind, *found)
     bare, _, name = address.rpartition("/")
     if "server" in places and "collection" not in places and name and _is_server(bare):
-        hint = Advice("name the library's folder beside ", Setting("store", f"{kind}:{bare}"))
+        hint = Advice("name the library's folder, and its store as ", Setting("store", f"{kind}:{bare}"))
         raise UsageError(f"{STORES[kind].title} keeps the store of a library, and no collection with a name", path=spec, hint=hint)
     known = [f"{row.name}{_ADDRESS[place]}" for row in STORES.values() for place in row.places]
     *others, last = [*known, *(f"{row.name}:FILE{row.file}" for row in STORES.values() if row.file)]
