@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import base64
 import json
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
@@ -96,15 +97,15 @@ class Dataset:
         return [self.place.below("blocks", name).address for name in self.files]
 
 
-def open_dataset(address: str) -> Dataset:
+def open_dataset(address: str | os.PathLike[str]) -> Dataset:
     """A data set that is there, to read.
 
     Raises UsageError, MissingExtraError; DatasetError: there is none, it cannot be read, it is damaged or of a newer version.
     """
-    home = place(address)
+    home = place(os.fspath(address))
     facts = read_facts(home)
     if facts is None:
-        hint = Advice("check the address, or make one with ", Setting("out", address))
+        hint = Advice("check the address, or make one with ", Setting("out", home.address))
         raise DatasetError("there is no data set here", path=home.address, hint=hint)
     fingerprint, canonical = facts
     lists = read_lists(home)

@@ -151,7 +151,7 @@ def _walk(here: Place) -> Iterator[list[tuple[str, int, str]]]:
     at once, then each whole."""
     with ThreadPoolExecutor(DATASET_LISTERS, "list") as threads:
         level = [here]
-        for _ in range(4):
+        for _ in range(4 if here.shows_folders else 0):
             if len(level) >= DATASET_LISTERS:
                 break
             deeper: list[Place] = []
