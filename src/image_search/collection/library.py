@@ -6,13 +6,14 @@ import contextlib
 import functools
 import hashlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NoReturn
 
 from .. import forks
 from ..advice import Advice, Verb
 from ..errors import NeedsFolderError, UsageError
+from ..library.catalog import Catalog
 from ..library.library import Library
 from ..library.reading import Reader
 from ..library.thumbnails import Thumbnails
@@ -128,6 +129,12 @@ class CollectionLibrary(Library):
 
     def hold_writer_lock(self, what: str) -> None:
         """Nobody writes here."""
+
+    @contextlib.contextmanager
+    def writing(self, create: Callable[[], Catalog] | None = None) -> Iterator[Catalog]:
+        """Whoever comes here by another way than the engine's verbs makes no catalog among what is kept of it."""
+        raise _filled_by_load(self.name)
+        yield
 
 
 def _loading(text: str) -> dict[str, Any] | None:
