@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, replace
 from .. import given
 from ..advice import Advice, Setting
 from ..config import BLOCK_IMAGES, LIBRARY_LIMITS, MANIFEST_BLOCKS, MIB, MOST_JOBS, Limits, available_cpus
+from ..dataset.arrow import give_back_memory
 from ..dataset.dataset import read_facts
 from ..dataset.filesystems import Place, place
 from ..dataset.growing import Held, Job, Work, ensure, finish, make_work, must_be_free, write_list, write_manifest
@@ -115,6 +116,8 @@ def embed_dataset(  # long: a parameter a line
     try:
         made_with = f"{embedder.fingerprint.to_json()} {limits.megapixels:g} {limits.file_bytes}"
         list_id = write_list(home, listing.table, made_with, block)
+        listing.table = None  # it lies in the data set now, and may be larger than all that follows
+        give_back_memory()
         work = make_work(home, list_id)
         order = Order(home.address, embedder.fingerprint.name if own else embedder, runtime, threads, limits)
         run = _Run(home, work, embedder, progress)
@@ -280,7 +283,7 @@ def _report(run: _Run, listing: Listing, list_id: str, started: float, *, prune:
     for one in held:
         refused.update(one.reasons)
     return DatasetReport(
-        images=len(listing.table),
+        images=sum(one.images for one in held),  # every picture of the list is a row
         vectors=sum(one.vectors for one in held),
         refused=dict(refused.most_common()),
         embedded=run.embedded,

@@ -23,11 +23,9 @@ __all__ = ["program_version", "wave", "wave_from_afar"]
 
 def wave(ray: Any, order: Order, jobs: Sequence[Job], cpus: int, gpus: int, most: int) -> Iterator[Made]:
     """Some blocks by Ray Data: each is a row of its own, so that its end is told when it ends."""
-    context = ray.data.DataContext.get_current()
-    context.enable_progress_bars = False  # ours shows pictures
-    context.print_on_execution_start = False
     logging.getLogger("ray.data").setLevel(logging.ERROR)
-    rows = ray.data.from_items([{"job": pickle.dumps(job)} for job in jobs], override_num_blocks=len(jobs))
+    with ray.data.DataContext.current(_context(ray)):  # a data set keeps the one that it was made in
+        rows = ray.data.from_items([{"job": pickle.dumps(job)} for job in jobs], override_num_blocks=len(jobs))
     made = rows.map_batches(
         _Actor,
         fn_constructor_args=(pickle.dumps(order),),
@@ -38,6 +36,14 @@ def wave(ray: Any, order: Order, jobs: Sequence[Job], cpus: int, gpus: int, most
     )
     for row in made.iter_rows():
         yield pickle.loads(row["made"])
+
+
+def _context(ray: Any) -> Any:
+    """Ray Data's settings for our rows alone; the caller's own data sets keep theirs."""
+    context = ray.data.DataContext.get_current().copy()
+    context.enable_progress_bars = False  # ours shows pictures
+    context.print_on_execution_start = False
+    return context
 
 
 def wave_from_afar(ray: Any, order: Order, jobs: Sequence[Job], *sizes: int) -> Iterator[Made]:
