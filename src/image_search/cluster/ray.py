@@ -42,15 +42,15 @@ __all__ = ["Cluster", "connected"]
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 _FOLDER = "is-ray-"
-# Of a Ray that is started here, and of no other; what is set already stays. In thousandths of a core, whatever is done, and in CPU
-# seconds of the start (Ray 2.60, two cores shared with others). What is left is Ray's own: three actors of Ray Data's with some 7 each,
-# 5 of which look a hundred times a second for signals, and the driver with 24, 13 of which are Ray Data's loop, ten times a second.
+# Of a Ray that is started here, and of no other; what is set already stays. Figures: thousandths of a core, all the time, Ray 2.60. Of
+# the 61 that are left the driver takes 24 (13 of them Ray Data's loop, ten times a second) and three actors of Ray Data's 7 each (5 of
+# them to look for signals, a hundred times a second): no setting changes these.
 _FRUGAL = {
-    # Counts and states of all tasks for a dashboard, and there is none: gcs_server 6.3 to 3.5, raylet 6.2 to 5.5, actors 8.3 to 7.1.
+    # Counts and states of all tasks for a dashboard, and there is none: gcs_server 6.3 to 3.5, raylet 6.2 to 5.6, actors 8.1 to 7.3.
     "RAY_enable_metrics_collection": "0",
     "RAY_event_stats": "0",
     "RAY_task_events_report_interval_ms": "0",
-    # New log files are looked for every five seconds, not ten times a second, and nobody reads them: log_monitor 6.3 to 2.9.
+    # New log files are looked for every five seconds, not ten times a second, and nobody reads them: log_monitor 6.3 to 3.0.
     "RAY_LOG_MONITOR_MANY_FILES_THRESHOLD": "0",
     "LOG_NAME_UPDATE_INTERVAL_S": "5",
 }
