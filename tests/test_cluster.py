@@ -208,6 +208,25 @@ def test_no_cluster_is_told(pictures: Path, tmp_path: Path, monkeypatch: pytest.
         embed(pictures, tmp_path / "out", cluster=address)
 
 
+def test_a_door_behind_which_nobody_answers_is_told(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> None:
+    """Ray may stay in there for ever; what is said meanwhile reaches the terminal."""
+    monkeypatch.setattr(room, "CLUSTER_SECONDS", 0.5)
+    never = threading.Event()
+
+    class Slow:
+        @staticmethod
+        def init(**_: Any) -> None:
+            os.write(2, b"noise")
+            never.wait(20)
+
+    door = socket.create_server(("127.0.0.1", 0))
+    with contextlib.closing(door), pytest.raises(ClusterError, match="answers, but not as Ray does"):
+        room._join(Slow(), f"ray://127.0.0.1:{door.getsockname()[1]}")
+    os.write(2, b"told")
+    never.set()
+    assert capfd.readouterr().err == "told"
+
+
 def test_settings_of_a_ray_of_ours_are_not_left_behind(monkeypatch: pytest.MonkeyPatch) -> None:
     """A user's own stay, and a Ray that this process starts later has none of ours."""
     monkeypatch.setenv("LOG_NAME_UPDATE_INTERVAL_S", "1")

@@ -268,14 +268,14 @@ def _join(ray: Any, address: str) -> None:
 
     def join() -> None:
         try:
-            with _quiet():
-                ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
+            ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
         except BaseException as error:
             failed.append(error)
 
     thread = threading.Thread(target=join, daemon=True)
-    thread.start()
-    thread.join(CLUSTER_SECONDS / 2)
+    with _quiet():  # not in the thread, which may never end: then what is told below would go nowhere, too
+        thread.start()
+        thread.join(CLUSTER_SECONDS / 2)
     if thread.is_alive() or failed:
         raise _unreachable(address, in_words(failed[0])[:200] if failed else "it answers, but not as Ray does") from next(
             iter(failed), None
