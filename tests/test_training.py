@@ -224,6 +224,16 @@ def test_stages_follow_each_other() -> None:
     assert found.steps == 15 and found.at(0)[0].batch == 8
 
 
+def test_stages_share_a_cooldown() -> None:
+    found = Plan("x", {}, (Stage(10, {}), Stage(5, {"side": 80}, cooldown=True), Stage(3, {"side": 96}, cooldown=True)))
+    assert [(found.at(step)[0].side, found.at(step)[1]) for step in (9, 10, 15, 17)] == [
+        (64, None),
+        (80, (10, 8)),
+        (96, (10, 8)),
+        (96, (10, 8)),
+    ]
+
+
 def test_unknown_setting_is_refused() -> None:
     with pytest.raises(SystemExit, match="sides"):
         changed(Config(), {"sides": 3})

@@ -125,7 +125,7 @@ def test_labels_are_walked_through_by_keyboard(browser: Any, server: PageServer,
     page.keyboard.press("Enter")  # beside the nearest of what its neighbours say
     page.wait_for_selector("dialog.compare[open]")
     page.keyboard.press("Escape")
-    tab.until("!document.querySelector('dialog.compare[open]')")
+    tab.until("!document.querySelector('dialog.compare[open]') && !location.search.includes('open=')")  # closing is a step of its own
     page.go_back()
     page.go_back()
     tab.until("location.search.includes('view=check')")

@@ -7,8 +7,8 @@ A run's file (TOML):
     held_out = [...]      sources that the run never sees: what settings are chosen by
     [settings]            fields of Config for the whole run
     [sources]             how much more or less often than its size says a source is drawn
-    [[stage]]             in order; each for `steps` steps, with further fields of Config; the last one may have
-    cooldown = true       the rate falls to nearly nothing within the stage
+    [[stage]]             in order; each for `steps` steps, with further fields of Config; the last ones may have
+    cooldown = true       the rate falls to nearly nothing by the end
 """
 
 from __future__ import annotations
@@ -99,15 +99,14 @@ class Plan:
 
     def at(self, step: int) -> tuple[Config, tuple[int, int] | None]:
         """The configuration of a step (counted from the run's start), and (first step, steps) of the cooldown that it is in."""
-        first = 0
+        end = cooling = 0  # of the stage that the step is in; where a cooldown began, which several stages in a row may share
         for stage in self.stages:
-            if step < first + stage.steps:
+            cooling = cooling if stage.cooldown else end + stage.steps
+            end += stage.steps
+            if step < end:
                 break
-            first += stage.steps
-        else:
-            first -= stage.steps  # after the end: as in the last stage
         config = changed(Config(), self.settings | stage.settings)
-        return config, (first, stage.steps) if stage.cooldown else None
+        return config, (cooling, self.steps - cooling) if stage.cooldown else None
 
     @property
     def steps(self) -> int:

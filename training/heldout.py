@@ -46,6 +46,10 @@ class HeldOut:
         return self.k1(self.features["v2"].astype(np.float32))
 
     def of_model(self, file: Path, side: int) -> dict[str, float]:
+        return self.k1(self.vectors(file, side))
+
+    def vectors(self, file: Path, side: int) -> Float32:
+        """(N, D), of the pictures in `rows`; zeros elsewhere."""
         embed = open_model(file, side)
         vectors = np.zeros((len(self.pictures), 1), np.float32)
         for rows in self.rows.values():
@@ -53,7 +57,7 @@ class HeldOut:
             if vectors.shape[1] != found.shape[1]:
                 vectors = np.zeros((len(vectors), found.shape[1]), np.float32)
             vectors[rows] = found
-        return self.k1(vectors)
+        return vectors
 
 
 def line(name: str, figures: dict[str, float], reference: dict[str, float]) -> str:
