@@ -8,6 +8,7 @@ AWS_DEFAULT_REGION, GOOGLE_APPLICATION_CREDENTIALS, AZURE_STORAGE_KEY, ...), by 
 from __future__ import annotations
 
 import contextlib
+import errno
 import functools
 import os
 import secrets
@@ -52,6 +53,14 @@ _SAID = (
     ),
     (("No space left on device",), "the disk is full", "make room and run it again: it goes on"),
 )
+
+_PLAIN = {
+    errno.EROFS: "this disk can only be read",
+    errno.ENOTDIR: "there is a file where a folder should be",
+    errno.EISDIR: "there is a folder where a file should be",
+    errno.ENAMETOOLONG: "the name is too long",
+    errno.EIO: "the disk cannot be read or written",
+}
 
 
 def is_remote(address: str) -> bool:
@@ -129,7 +138,10 @@ class Place:
                 return
             draft = drafts.below(f"{secrets.token_hex(8)}.part")
             for folder in (drafts.path, os.path.dirname(self.path)):
-                os.makedirs(folder, exist_ok=True)
+                try:
+                    os.makedirs(folder, exist_ok=True)
+                except FileNotFoundError as error:  # of what is no disk, such as /proc
+                    raise DatasetError("no folder can be made here", path=folder, hint="name another place") from error
             try:
                 with open(draft.path, "xb") as file:
                     file.write(memoryview(data))
@@ -238,4 +250,6 @@ def _in_our_words(error: Exception, address: str) -> DatasetError:
     for parts, what, hint in _SAID:
         if any(part in words for part in parts):
             return DatasetError(what, path=address, hint=hint)
+    if isinstance(error, OSError) and error.errno in _PLAIN:
+        return DatasetError(_PLAIN[error.errno], path=address, hint="name another place, or check the disk")
     return DatasetError(f"this cannot be read or written ({words[:300]})", path=address)
