@@ -19,7 +19,7 @@ if not (ROOT / "benchmarks").is_dir():
 sys.path.insert(0, str(ROOT))
 
 from benchmarks import __main__ as command  # noqa: E402
-from benchmarks import clock, drive, library, stages  # noqa: E402
+from benchmarks import clock, cluster, drive, library, stages  # noqa: E402
 from benchmarks.report import Row, Table, as_json, markdown, read, verdict  # noqa: E402
 
 from image_search import ImageSearchEngine  # noqa: E402
@@ -129,3 +129,21 @@ def test_the_paths_that_are_timed_are_the_programs(tmp_path: Path) -> None:
         parts = found["stages"]
         assert isinstance(parts, dict) and min(parts.values()) >= -1e-3
         assert sum(parts.values()) == pytest.approx(found["cpu"], rel=0.1)
+
+
+def test_rates_of_a_cluster_are_steady_ones_and_the_start_is_told_apart() -> None:
+    """One process makes 100 pictures a second; two workers of 90 each, beside which Ray takes a tenth of a core."""
+
+    def looks(start: float, wall: float, beside: float) -> list[dict[str, object]]:
+        def at(done: int) -> dict[str, object]:
+            seconds = done * wall
+            memory = {"driver": (100.0 + done / 100, 0.0), "worker": (0.0, 0.0)}
+            return {"done": done, "wall": start + seconds, "own": 2 + done * 0.01, "beside": beside * seconds, **memory}
+
+        return [at(250), at(1000)]
+
+    _, plain = cluster.row("one process", looks(1, 0.01, 0), [])
+    _, single = cluster.row("Ray, 1 worker", looks(5, 1 / 90, 0.1), [plain])
+    cells, _ = cluster.row("Ray, 2 workers", looks(5, 1 / 180, 0.1), [plain, single])
+    assert cells == ["Ray, 2 workers", "180.0", "1.80", "2.00", "10.00", "0.56", "1.06", "0.100", "5.0", "2.0", "102 → 110", ""]
+    assert len(cells) == len(cluster.HEAD)

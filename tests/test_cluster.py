@@ -208,6 +208,35 @@ def test_no_cluster_is_told(pictures: Path, tmp_path: Path, monkeypatch: pytest.
         embed(pictures, tmp_path / "out", cluster=address)
 
 
+def test_a_door_behind_which_nobody_answers_is_told(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> None:
+    """Ray may stay in there for ever; what is said meanwhile reaches the terminal."""
+    monkeypatch.setattr(room, "CLUSTER_SECONDS", 0.5)
+    never = threading.Event()
+
+    class Slow:
+        @staticmethod
+        def init(**_: Any) -> None:
+            os.write(2, b"noise")
+            never.wait(20)
+
+    door = socket.create_server(("127.0.0.1", 0))
+    with contextlib.closing(door), pytest.raises(ClusterError, match="answers, but not as Ray does"):
+        room._join(Slow(), f"ray://127.0.0.1:{door.getsockname()[1]}")
+    os.write(2, b"told")
+    never.set()
+    assert capfd.readouterr().err == "told"
+
+
+def test_settings_of_a_ray_of_ours_are_not_left_behind(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A user's own stay, and a Ray that this process starts later has none of ours."""
+    monkeypatch.setenv("LOG_NAME_UPDATE_INTERVAL_S", "1")
+    before = dict(os.environ)
+    with pytest.raises(ConnectionError), room._environment(room._FRUGAL):
+        assert os.environ.items() >= (room._FRUGAL | {"LOG_NAME_UPDATE_INTERVAL_S": "1"}).items()
+        raise ConnectionError
+    assert dict(os.environ) == before
+
+
 PROGRAM = """
 import sys
 from slowmodel import SlowModel
@@ -246,6 +275,7 @@ def test_two_nodes_make_what_one_process_makes(cluster: Any, pictures: Path, und
     assert (report.images, report.embedded, report.refused, report.blocks) == (181, 180, {"not an image": 1}, report.made)
     assert len(seen) == report.blocks and seen[-1] == (181, 181, 1)
     assert embed(pictures, tmp_path / "out").made == 0
+    assert ray.data.DataContext.get_current().enable_progress_bars, "the caller's own data sets keep their settings"
     assert cluster.watched.foreign == set()
     assert not [path for path in home.rglob("*") if path.is_file() and path.suffix != ".pyc"], "nothing is written into the home"
 

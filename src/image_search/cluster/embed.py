@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, replace
 from .. import given
 from ..advice import Advice, Setting
 from ..config import BLOCK_IMAGES, LIBRARY_LIMITS, MANIFEST_BLOCKS, MIB, MOST_JOBS, Limits, available_cpus
+from ..dataset.arrow import give_back_memory
 from ..dataset.dataset import read_facts
 from ..dataset.filesystems import Place, place
 from ..dataset.growing import Held, Job, Work, ensure, finish, foresee, make_work, must_be_free, write_list, write_manifest
@@ -121,6 +122,8 @@ def embed_dataset(  # long: a parameter a line
     embedder, own = _model_of(home, facts, model, name, runtime, threads or available_cpus(), say)
     try:
         list_id = write_list(home, listing.table, _made_with(embedder.fingerprint, limits), block)
+        listing.table = None  # it lies in the data set now, and may be larger than all that follows
+        give_back_memory()
         work = make_work(home, list_id)
         order = Order(home.address, embedder.fingerprint.name if own else embedder, runtime, threads, limits)
         run = _Run(home, work, embedder, progress)
@@ -295,13 +298,13 @@ class _Run:
 
 def _foreseen(home: Place, listing: Listing, made_with: str, block: int, started: float) -> DatasetReport:
     blocks, made, embedded = foresee(home, listing.table, made_with, block)
-    return replace(_listed_in(listing, started), blocks=blocks, made=made, embedded=embedded)
+    return replace(_listed_in(listing, len(listing.table), started), blocks=blocks, made=made, embedded=embedded)
 
 
-def _listed_in(listing: Listing, started: float) -> DatasetReport:
+def _listed_in(listing: Listing, images: int, started: float) -> DatasetReport:
     """What the list says."""
     return DatasetReport(
-        images=len(listing.table),
+        images=images,
         passed=listing.passed,
         nameless=listing.nameless,
         foreign=listing.foreign,
@@ -320,7 +323,7 @@ def _report(run: _Run, listing: Listing, list_id: str, started: float, *, prune:
     for one in held:
         refused.update(one.reasons)
     return replace(
-        _listed_in(listing, started),
+        _listed_in(listing, sum(one.images for one in held), started),  # every picture of the list is a row
         vectors=sum(one.vectors for one in held),
         refused=dict(refused.most_common()),
         embedded=run.embedded,

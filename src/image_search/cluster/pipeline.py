@@ -7,6 +7,7 @@ counts; lists and vectors are read and written by the actors themselves.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import pickle
 import queue
@@ -23,11 +24,9 @@ __all__ = ["program_version", "wave", "wave_from_afar"]
 
 def wave(ray: Any, order: Order, jobs: Sequence[Job], cpus: int, gpus: int, most: int) -> Iterator[Made]:
     """Some blocks by Ray Data: each is a row of its own, so that its end is told when it ends."""
-    context = ray.data.DataContext.get_current()
-    context.enable_progress_bars = False  # ours shows pictures
-    context.print_on_execution_start = False
     logging.getLogger("ray.data").setLevel(logging.ERROR)
-    rows = ray.data.from_items([{"job": pickle.dumps(job)} for job in jobs], override_num_blocks=len(jobs))
+    with _settings(ray):  # a data set keeps those that it was made with
+        rows = ray.data.from_items([{"job": pickle.dumps(job)} for job in jobs], override_num_blocks=len(jobs))
     made = rows.map_batches(
         _Actor,
         fn_constructor_args=(pickle.dumps(order),),
@@ -38,6 +37,21 @@ def wave(ray: Any, order: Order, jobs: Sequence[Job], cpus: int, gpus: int, most
     )
     for row in made.iter_rows():
         yield pickle.loads(row["made"])
+
+
+@contextlib.contextmanager
+def _settings(ray: Any) -> Iterator[None]:
+    """Ray Data's, for our rows alone: the caller's own data sets keep theirs."""
+    context = ray.data.DataContext.get_current()
+    quiet = ("enable_progress_bars", "print_on_execution_start")  # ours shows pictures
+    before = [getattr(context, name) for name in quiet]
+    for name in quiet:
+        setattr(context, name, False)
+    try:
+        yield
+    finally:
+        for name, value in zip(quiet, before, strict=True):
+            setattr(context, name, value)
 
 
 def wave_from_afar(ray: Any, order: Order, jobs: Sequence[Job], *sizes: int) -> Iterator[Made]:

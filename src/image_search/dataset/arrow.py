@@ -6,7 +6,7 @@ from typing import Any
 
 from ..errors import MissingExtraError
 
-__all__ = ["arrow"]
+__all__ = ["arrow", "give_back_memory"]
 
 
 def arrow(purpose: str) -> Any:
@@ -26,3 +26,8 @@ def arrow(purpose: str) -> Any:
     except ImportError as error:
         raise MissingExtraError("pyarrow", "parquet", purpose) from error
     return pyarrow
+
+
+def give_back_memory() -> None:
+    """What Arrow no longer needs goes to the system; else it keeps it: 15 MB after a list of 100,000 pictures."""
+    arrow("Data sets").default_memory_pool().release_unused()
