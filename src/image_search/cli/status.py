@@ -22,7 +22,7 @@ from .options import asked_store_option, debug_option, json_option, library_opti
 @debug_option
 @click.pass_context
 def status(context: click.Context, /, *, verify: bool, json_output: bool, **given: Any) -> None:
-    """Say what the library holds: images, folders, model, store."""
+    """Show what the library holds: images, folders, model, store."""
     with open_engine(given) as engine:
         facts = engine.status()
         if verify:
