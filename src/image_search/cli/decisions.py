@@ -19,7 +19,9 @@ if TYPE_CHECKING:
 @click.command()
 @click.argument("pictures", metavar="[PICTURE...]", nargs=-1, help="Paths or ids.")
 @click.option("--not-the-same", is_flag=True, help="These are not copies of one another, whatever they look like.")
-@click.option("--leave", is_flag=True, help="Leave these as they are: copies, and meant to be. Of a single one: its copies of the same bytes.")
+@click.option(
+    "--leave", is_flag=True, help="Leave these as they are: copies, and meant to be. Of a single one: its copies of the same bytes."
+)
 @click.option("--undo", type=int, metavar="NUMBER", help="Take a decision back.")
 @library_option
 @json_option

@@ -31,7 +31,9 @@ KINDS = {"bytes": "same bytes", "picture": "same picture", "changed": "changed c
 @click.command(epilog=WORDS)
 @click.argument("folders", metavar="[FOLDER...]", nargs=-1, help="Only files in these folders. Default: all of the library.")
 @click.option("--across", metavar="KEPT OTHER", nargs=2, help="Two folders: only files of the second that are copies of one in the first.")
-@click.option("--prefer", metavar="FOLDER", multiple=True, help="Its files are the better copies; may be repeated, the most preferred first.")
+@click.option(
+    "--prefer", metavar="FOLDER", multiple=True, help="Its files are the better copies; may be repeated, the most preferred first."
+)
 @click.option("--since", metavar="DATE", help="Only groups with a picture taken from then on: 2024, 2024-05, 2024-05-01.")
 @click.option("--kind", "kinds", type=click.Choice(list(KINDS)), multiple=True, help="Only these copies; may be repeated. Default: all.")
 @click.option("--list-rest", is_flag=True, help="Print the paths of all but the best, one per line, for scripts.")

@@ -21,8 +21,9 @@ from .options import FILE, debug_option, library_option, open_engine
 def export(*, folder: Path | None, to: str, replace: bool, **given: Any) -> None:
     """Export the library, with every image's facts and vector.
 
-    Of every image: id, uri, class, hash, facts, vector, and the columns of your own tables (annotate). Parquet is read by DuckDB, pandas, Polars and Spark; it needs the extra [parquet]. TensorBoard's projector gets vectors.tsv,
-    metadata.tsv and, for up to 10,000 images, a sprite of their thumbnails.
+    Of every image: id, uri, class, hash, facts, vector, and the columns of your own tables (annotate). Parquet is read by DuckDB, pandas,
+    Polars and Spark; it needs the extra [parquet]. TensorBoard's projector gets vectors.tsv, metadata.tsv and, for up to 10,000 images, a
+    sprite of their thumbnails.
 
     \b
     Examples:

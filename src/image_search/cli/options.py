@@ -76,7 +76,7 @@ model_option = click.option(
     metavar="NAME",
     default="auto",
     show_default=True,
-    help="A name from `image-search models`, a Hugging Face id or a folder; auto: the library's own; for a new one the best on this machine.",
+    help="A name from `image-search models`, a Hugging Face id or a folder; auto: the library's own; for a new one the best that is here.",
 )
 runtime_option = click.option("--runtime", metavar="NAME", help=f"What runs the model: {RUNTIMES}. Default: what suits the model.")
 store_option = click.option(  # of what writes a library

@@ -105,7 +105,9 @@ def _search_each(images: tuple[str, ...], as_csv: bool, as_json: bool, given: di
     help="A path, an http(s) address, the id of a library item, or - for stdin. Several are searched for by their mean (see --each).",
 )
 @click.option("--less", metavar="IMAGE", multiple=True, help="Less like this image; may be repeated.")
-@click.option("--text", "texts", metavar="WORDS", multiple=True, help="What the picture shows, in words; for models that know words; may be repeated.")
+@click.option(
+    "--text", "texts", metavar="WORDS", multiple=True, help="What the picture shows, in words; for models that know words; may be repeated."
+)
 @click.option("--less-text", "less_texts", metavar="WORDS", multiple=True, help="Less like these words; may be repeated.")
 @click.option("--text-weight", type=float, metavar="N", default=1.0, show_default=True, help="How much words count beside an image's 1.")
 @n_option

@@ -96,9 +96,7 @@ def _of_pictures(facts: dict[str, Any]) -> Iterator[str]:
     if told["pictures"]:
         yield f"taken       {told['first'][:10]} to {told['last'][:10]}, as {told['pictures']:,} of {facts['contents']:,} pictures say"
     if told["not_asked"]:
-        yield words(
-            Advice(f"dates       {told['not_asked']:,} pictures were not asked yet when they were taken: ", Verb("index", ("FOLDER",)))
-        )
+        yield words(Advice(f"dates       not read yet for {told['not_asked']:,} pictures; to read them: ", Verb("index", ("FOLDER",))))
 
 
 def _store(facts: dict[str, Any]) -> str:
