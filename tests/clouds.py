@@ -1,15 +1,20 @@
-"""A bucket without a cloud: moto's S3 on this machine alone, in the tests' own process."""
+"""Buckets without a cloud: moto's S3, and a server that speaks as Google's, on this machine alone."""
 
 from __future__ import annotations
 
 import contextlib
 import logging
 import os
+import socket
+import subprocess
+import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from image_search.dataset import filesystems
 from image_search.dataset.filesystems import place
 
 
@@ -56,3 +61,27 @@ def upload(folder: Path, address: str) -> list[str]:
             made.append(f"{address}/{path.relative_to(folder).as_posix()}")
             put(made[-1], path.read_bytes())
     return made
+
+
+@contextlib.contextmanager
+def gs_server(patch: pytest.MonkeyPatch, bucket: str) -> Iterator[str]:
+    """One that speaks as Google's, with an empty bucket; the variable of Google's own tools leads to it."""
+    pytest.importorskip("gcp_storage_emulator", reason="needs gcp-storage-emulator")
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    command = ["start", "--host=127.0.0.1", f"--port={port}", "--in-memory", f"--default-bucket={bucket}"]
+    running = subprocess.Popen(
+        [sys.executable, "-m", "gcp_storage_emulator", *command], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    try:
+        while running.poll() is None:
+            with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port)):
+                break
+            time.sleep(0.05)
+        patch.setenv("STORAGE_EMULATOR_HOST", f"http://127.0.0.1:{port}")
+        filesystems._opened.cache_clear()
+        yield f"gs://{bucket}"
+    finally:
+        running.kill()
+        running.wait()
+        filesystems._opened.cache_clear()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import inspect
 import os
 import socket
 import subprocess
@@ -18,13 +19,15 @@ import pytest
 import toystores
 from inprocess import Answer, Quick
 from milvusserver import milvus_server
+from test_stores import chroma_server  # noqa: F401 - the fixture
 
 import image_search.cluster.embed
 import image_search.collection.load
 import image_search.stores.collections
 from image_search import ImageSearchEngine, embed_dataset
+from image_search.collection.library import CANNOT
 from image_search.collection.load import Batch, Source
-from image_search.errors import DecodeError, MissingExtraError, ModelMismatchError, SkipReason, StoreError, UsageError
+from image_search.errors import DecodeError, MissingExtraError, ModelMismatchError, NeedsFolderError, SkipReason, StoreError, UsageError
 from image_search.library.library import Library
 from image_search.models import canonical_vectors
 from image_search.search.query import Query
@@ -114,7 +117,7 @@ def test_rows_come_back_as_they_were_given(spec: str) -> None:
     assert sorted(seen, key=lambda row: row.number) == sorted(rows, key=lambda row: row.number)
     held = collection.facts()
     assert (held["generation"], held["classes"]) == ("7", '["사진"]')
-    description = Description.of(held, DIM, "here")
+    description = Description.of(held, "here")
     assert description.fingerprint == FINGERPRINT
     assert description.canonical.tobytes() == canonical_vectors(QuickModel()).tobytes()
     assert collection.state()["pending"] == 0
@@ -182,9 +185,7 @@ def test_a_collection_of_somebody_else_is_refused() -> None:
         (facts() | {"fingerprint": "{}"}, "makes no sense"),
     ):
         with pytest.raises(StoreError, match=said):
-            Description.of(held, DIM, "here")
-    with pytest.raises(StoreError, match="makes no sense"):
-        Description.of(facts(), DIM + 1, "here")
+            Description.of(held, "here")
 
 
 def test_numbers_are_those_of_their_addresses() -> None:
@@ -260,7 +261,6 @@ def test_what_it_has_nothing_for_is_said_in_one_line(library: Path, photos: Path
             lambda: engine.forget(photos),
             lambda: engine.rebuild(),
             lambda: engine.reembed(progress=False),
-            lambda: engine.annotate(drop="a"),
         ):
             with pytest.raises(UsageError, match="is a collection, which nothing but `load` and `move` fill"):
                 refused()
@@ -284,6 +284,64 @@ def test_what_it_has_nothing_for_is_said_in_one_line(library: Path, photos: Path
     with ImageSearchEngine(store=spec, model="mini") as engine, pytest.raises(ModelMismatchError) as caught:
         engine.search(photos / "circle" / "1.png")
     assert "reembed" not in str(caught.value) and "not with mini" in str(caught.value)  # which it could not obey
+
+
+@pytest.fixture
+def toys(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """For what no kind of collection has a hand in."""
+    return named("toys", request, tmp_path, monkeypatch)
+
+
+def test_each_verb_is_done_or_refused(library: Path, photos: Path, toys: str, tmp_path: Path) -> None:
+    """What is in the table is a verb, and says so at once; whatever is not there, a collection does."""
+    spec = toys
+    moved(library, spec)
+    picture = photos / "circle" / "1.png"
+    table = [verb for verbs in CANNOT.values() for verb in verbs]
+    done: dict[str, Callable[[ImageSearchEngine], Any] | None] = {
+        "close": lambda engine: engine.close(),
+        "compare": lambda engine: engine.compare(picture, picture).same or pytest.fail(),
+        "embed": lambda engine: engine.embed(picture),
+        "embed_each": lambda engine: list(engine.embed_each([picture])),
+        "fold": lambda engine: engine.fold(engine.search(picture, 12)),
+        "hold_writer_lock": lambda engine: engine.hold_writer_lock("test"),
+        "load": None,  # in tests of their own
+        "move": lambda engine: engine.move(tmp_path / "back.library", progress=False),
+        "picture": lambda engine: engine.picture(picture, max_side=20),
+        "query": lambda engine: engine.query(picture),
+        "search": lambda engine: engine.search(picture),
+        "search_each": lambda engine: list(engine.search_each([picture])),
+        "second_library": lambda engine: engine.second_library().close(),
+        "status": lambda engine: engine.status(),
+        "tags": lambda engine: engine.tags(picture),
+        "tags_each": lambda engine: list(engine.tags_each([picture])),
+        "words": lambda engine: engine.words(),
+        "embed_text": None,  # a model's matter
+    }
+    verbs = {name for name, kind in inspect.getmembers(ImageSearchEngine, inspect.isfunction) if not name.startswith("_")}
+    assert sorted(verbs) == sorted([*table, *done])
+    with engine_on(spec) as engine:
+        for verb in table:
+            with pytest.raises(UsageError, match=r"is a collection"):
+                getattr(engine, verb)()
+        for call in done.values():
+            if call is not None:
+                call(engine)
+    with engine_on(spec) as engine, pytest.raises(NeedsFolderError):
+        engine.annotate("table.csv", key="path")
+
+
+def test_a_search_asks_for_its_rows_once(library: Path, photos: Path, toys: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A server is a round trip away: rows that have the query's bytes, then the matches."""
+    moved(library, toys)
+    asked: list[int] = []
+    records = toystores.ToyCollection.records
+    monkeypatch.setattr(toystores.ToyCollection, "records", lambda self, *given, **more: asked.append(1) or records(self, *given, **more))
+    with engine_on(toys) as engine:
+        query = engine.query(photos / "circle" / "1.png")
+        asked.clear()
+        assert len(engine.search(query, 5)) == 5
+    assert len(asked) == 2
 
 
 def test_a_store_of_a_library_is_no_collection(library: Path, tmp_path: Path) -> None:
@@ -371,10 +429,18 @@ def test_a_load_that_was_cut_off_is_finished_by_the_next(
         puts.append(len(records))
         whole(self, records, vectors)
 
+    lines: list[str] = []
     with engine_on(spec) as engine:
         monkeypatch.setattr(kind, "put", cut_off)
         with pytest.raises(StoreError, match="does not answer"):
             engine.load(dataset, progress=False)
+        half = engine.status()
+        assert half["loading"] == {"from": dataset, "images": 13}
+        assert (half["images"], half["store_ready"], half["store_note"]) == (sum(puts), False, "not all is loaded")
+        assert 0 < half["classes"] <= 3
+        with engine_on(spec, lines) as other:
+            assert other.move(tmp_path / "half.library", progress=False).images == sum(puts)
+        assert [line[:46] for line in lines] == ["Something is being loaded into the collection,"]
         monkeypatch.setattr(kind, "put", whole)
         told: list[tuple[int, int, int]] = []
         report = engine.load(dataset, progress=lambda *at: told.append(at))
@@ -383,12 +449,22 @@ def test_a_load_that_was_cut_off_is_finished_by_the_next(
         again = engine.load(dataset, progress=False)
         assert (again.loaded, again.unchanged) == (0, 12)
         assert len(engine.search(photos / "circle" / "1.png", 20)) == 12
-        assert engine.status()["classes"] == 3
+        assert [engine.status()[name] for name in ("classes", "loading", "store_ready")] == [3, None, True]
     with quick_engine(tmp_path / "library") as plain:
         plain.index(photos, progress=False)
         wanted = [match.path for match in plain.search(photos / "circle" / "1.png", 20)]
     with engine_on(spec) as engine:
         assert [match.path for match in engine.search(photos / "circle" / "1.png", 20)] == wanted
+
+
+def test_a_data_set_that_is_not_done_is_told(dataset: str, toys: str) -> None:
+    sorted(Path(dataset, "blocks").iterdir())[0].unlink()
+    lines: list[str] = []
+    with engine_on(toys, lines) as engine:
+        report = engine.load(dataset, progress=False)
+    missing = 13 - report.images - report.refused
+    assert missing > 0
+    assert [line.partition(":")[0] for line in lines] == [f"{missing} of the data set's 13 pictures were not embedded yet"]
 
 
 def test_vectors_of_another_model_are_refused(library: Path, spec: str, tmp_path: Path) -> None:
@@ -426,6 +502,58 @@ def test_a_data_set_becomes_a_library_that_index_knows(dataset: str, photos: Pat
         assert engine.verify() == []
 
 
+def test_a_library_is_filled_and_its_store_named_in_one_go(
+    dataset: str, photos: Path, run: Callable[..., Answer], toys: str, tmp_path: Path
+) -> None:
+    server = "chroma:http://127.0.0.1:8000"
+    wrong: list[tuple[list[str | Path], str]] = [
+        (["load", dataset, "--store", server], "name the library's folder beside --store chroma:http://127.0.0.1:8000"),
+        (
+            ["load", dataset, "--store", f"{server}/photos"],
+            "name the library's folder, and its store as --store chroma:http://127.0.0.1:8000",
+        ),
+        (["load", dataset, "--store", "exact"], "name the library's folder beside --store exact"),
+        (["move", toys, "--store", server], "name the library's folder beside --store chroma:http://127.0.0.1:8000"),
+        (["move", toys, toys, "--store", "exact"], "leave out --store"),
+    ]
+    moved_in = run("load", dataset, "--store", toys)
+    assert moved_in.code == 0, moved_in.err
+    for words, hint in wrong:
+        answer = run(*words)
+        assert (answer.code, answer.err.count("\n")) == (2, 1) and hint in answer.err.replace(". Name", ". name").replace(
+            ". Leave", ". leave"
+        ), answer.err
+    for words in (["load", dataset, "--library", tmp_path / "one.library"], ["move", toys, tmp_path / "two.library"]):
+        answer = run(*words, "--store", "exact")
+        assert answer.out.endswith(f": 12 in {words[-1]}\n"), answer.err
+        assert "store       exact" in run("status", "--library", words[-1]).out
+
+
+@pytest.mark.slow
+def test_a_library_is_filled_with_a_store_on_a_server(dataset: str, photos: Path, chroma_server: str, tmp_path: Path) -> None:  # noqa: F811
+    store = f"chroma:{chroma_server}"
+    lines: list[str] = []
+    with quick_engine(tmp_path / "one.library", store=store, notify=lines.append) as engine:
+        assert engine.load(dataset, progress=False).loaded == 12
+        assert engine.load(dataset, progress=False).unchanged == 12
+        assert (engine.status()["store"], engine.status()["store_ready"]) == (store, True)
+        exact = engine.search(photos / "circle" / "1.png", 5, how="exact")
+        assert [one.path for one in engine.search(photos / "circle" / "1.png", 5, how="store")] == [one.path for one in exact]
+        assert engine.move(tmp_path / "two.library", store=store, progress=False).images == 12
+    with quick_engine(tmp_path / "two.library", store=None) as engine:  # it remembers its store
+        assert (engine.status()["store"], engine.status()["store_ready"]) == (store, True)
+    assert lines == []
+
+
+def test_a_data_set_in_the_place_of_a_library(dataset: str, photos: Path, run: Callable[..., Answer]) -> None:
+    before = sorted(os.listdir(dataset))
+    for words in (["status"], ["search", photos / "circle" / "1.png"], ["serve", "--no-browser"], ["index", photos]):
+        answer = run(*words, "--library", dataset)
+        way = f"image-search load {dataset} --library NEW.library"
+        assert (answer.code, answer.err) == (1, f"error: this is a data set, and no library: {dataset}. Bring it into one with: {way}\n")
+    assert sorted(os.listdir(dataset)) == before
+
+
 def test_pictures_behind_addresses_make_no_library(tmp_path: Path) -> None:
     x = unit(np.random.default_rng(6), 1)
     for row, said in ((record("s3://b/1.jpg"), "these lie elsewhere"), (record("/nowhere/at/all/1.jpg"), "do not lie on this machine")):
@@ -455,11 +583,16 @@ def test_the_commands(
     assert answer.out == f"12 images loaded: 12 in {spec}\n", answer.err
     assert '"unchanged": 12' in run("move", library, spec, "--json").out
     assert "store       12 rows, index" in run("status", "--store", spec).out
+    collection = opened(spec, make=False)
+    collection.mark({"loading": '{"from": "s3://b/vectors", "images": 1300}'})
+    collection.close()
+    half = run("status", "--store", spec).out
+    assert ": not all is loaded\nloading     about 1,300 pictures of s3://b/vectors are being loaded, or that was cut off; " in half
     picture = photos / "circle" / "1.png"
     assert run("compare", picture, picture, "--store", spec).out.startswith("same bytes: ")
     asked = run("ask", "--store", spec, stdin=f"{picture}\n\n".encode())
     assert f"12 images in {spec}." in asked.err and "identical" in asked.out
-    assert run("move", library).err.startswith("error: say once where to")
+    assert run("move", library).err.startswith("error: where to is not said")
     assert run("load", "vectors").err.startswith("error: where to is not said")
     assert run("index", photos, "--store", spec).err.startswith(f"error: {spec} is a collection")
 
@@ -653,6 +786,7 @@ def test_the_page_asks_a_collection(library: Path, photos: Path, tmp_path: Path,
     from image_search.web.originals import original
     from image_search.web.schemas import CountsRequest, QueryPart, SearchRequest
     from image_search.web.service import Service, Shared
+    from image_search.web.tidy_schemas import LookRequest
 
     monkeypatch.setitem(STORES, "toys", toystores.ALONE)
     monkeypatch.setattr(toystores.ToyCollection, "held", {})
@@ -676,5 +810,11 @@ def test_the_page_asks_a_collection(library: Path, photos: Path, tmp_path: Path,
         assert (service.walls.shown(None).images, service.walls.shown("circle").images) == (12, 4)
         assert len(browsing.page(service.library, None, 0, 5).items) == 5
         assert browsing.skipped(service.library).files == []
+        for what in ("groups", "check", "map"):  # the page says it in its own language
+            service.tidying.begin(LookRequest(what=what))
+            service.tidying._looks._thread.join()
+            problem = service.tidying.state().problem
+            assert (problem.code, problem.hint.partition(": ")[2]) == ("NeedsFolder", f"image-search move {spec} NEW.library")
+        assert service.tidying.decisions().items == []
     finally:
         service.close()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import functools
 import json
 import os
@@ -31,9 +32,11 @@ from image_search import (
 from image_search.dataset import work
 from image_search.dataset.blocks import Rows, attempts
 from image_search.dataset.dataset import read_plan
-from image_search.dataset.filesystems import place
+from image_search.dataset.filesystems import Place, place
 from image_search.dataset.growing import write_list
+from image_search.dataset.listing import Listing, _in_bucket
 from image_search.dataset.work import Order, Worker
+from image_search.images.scan import Excluder, ImageFile, scan
 from image_search.present.table import dataset_table
 from image_search.testing import InProcessPool, QuickModel, quick_engine
 
@@ -326,6 +329,81 @@ def test_a_disk_that_refuses_is_one_line(embed: Embed, photos: Path, monkeypatch
     monkeypatch.undo()
 
 
+def test_a_dry_run_says_what_a_run_would_do_and_writes_nothing(embed: Embed, photos: Path, tmp_path: Path) -> None:
+    def foreseen_and_done() -> tuple[int, int, int]:
+        before = {str(path): path.stat().st_mtime_ns for path in tmp_path.rglob("*")}
+        foreseen = embed(photos, dry_run=True)
+        assert {str(path): path.stat().st_mtime_ns for path in tmp_path.rglob("*")} == before
+        done = embed(photos)
+        assert (foreseen.images, foreseen.blocks, foreseen.made) == (done.images, done.blocks, done.made)
+        return foreseen.embedded, done.embedded, done.made
+
+    first = foreseen_and_done()
+    assert first[:2] == (12, 12) and first[2] > 1
+    assert foreseen_and_done() == (0, 0, 0)
+    fill(photos, 1, first=9)
+    assert foreseen_and_done()[:2] == (3, 3)
+    os.utime(photos / "circle" / "1.png", (1, 1))
+    assert foreseen_and_done()[:2] == (1, 1)
+    with pytest.raises(ModelMismatchError, match="was made with the model quick, not with mini"):
+        embed(photos, model="mini", dry_run=True)
+
+
+def test_where_no_data_set_can_be_is_told_before_anything_is_done(
+    embed: Embed, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").write_text("x")
+    for out in (tmp_path / "file", tmp_path / "file" / "below"):
+        with pytest.raises(UsageError, match=r"this is a file, and no folder: .*/file. Name a new folder"):
+            embed(photos, out=out)
+    if Path("/proc/self").is_dir():
+        with pytest.raises(DatasetError, match="no folder can be made here: /proc/x"):
+            embed(photos, out="/proc/x")
+    if hasattr(os, "geteuid") and os.geteuid() == 0:  # whom no permission stops
+        monkeypatch.setattr(os, "access", lambda *_: False)
+    (tmp_path / "mine").mkdir(mode=0o500)
+    with pytest.raises(UsageError, match=r"nothing can be written in this folder: .*/mine. Name another one"):
+        embed(photos, out=tmp_path / "mine" / "out")
+    assert os.listdir(tmp_path / "mine") == []
+
+
+def test_a_disk_that_can_only_be_read_is_one_line(embed: Embed, photos: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(*_: object, **__: object) -> None:
+        raise OSError(errno.EROFS, "Read-only file system")
+
+    monkeypatch.setattr(os, "replace", refused)
+    with pytest.raises(DatasetError, match=r"^this disk can only be read: "):
+        embed(photos)
+
+
+def test_a_bucket_is_listed_as_a_folder_is(tmp_path: Path) -> None:
+    """Hidden files, what is left out, raw files beside the JPEG of the same shot; the bucket is a folder here."""
+    for name in (
+        *("a/1.JPG", "a/1.cr2", "a/2.cr2", "a/3.nef", "a/3.png", "a/4.heic", "a/4.DNG", "a/5.arw", "a/5.skip.jpg", "a/.6.jpg", "a/6.arw"),
+        *(
+            "7.jpg",
+            "7.dng",
+            "a/b/8.jpg",
+            "a/8.dng",
+            "a/b/8.dng",
+            "a/c/d/e/9.jpg",
+            "a/c/d/e/9.raf",
+            "notes.txt",
+            "a/10.out.jpg",
+            "a/10.out.dng",
+        ),
+    ):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_bytes(b"x")
+    excluder = Excluder(["*.out.jpg"])
+    found = Listing(None)
+    here = Place("s3://bucket/photos", str(tmp_path), False, pa.fs.LocalFileSystem())
+    items = list(_in_bucket(here, excluder, True, False, found))
+    folder = [entry for entry in scan(str(tmp_path), excluder=excluder) if isinstance(entry, ImageFile)]
+    assert sorted(item.uri.rpartition(str(tmp_path))[2] for item in items) == sorted(f"/{os.fsdecode(one.relative)}" for one in folder)
+    assert {item.name for item in items} == {tmp_path.name, "a", "b", "e"} and found.passed == 8
+
+
 def test_slips_are_told(embed: Embed, photos: Path, tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     (tmp_path / "list.csv").write_text("address\nx\n")
@@ -365,7 +443,9 @@ def test_from_the_command_line(run: Callable[..., Answer], photos: Path, tmp_pat
     assert (made.code, json.loads(made.out)["vectors"]) == (0, 12)
     (photos / "bad.png").write_bytes(b"x")
     assert "refused" in (again := run("index", photos, "--out", tmp_path / "set", "--strict")).out and again.code == 1
-    for slip in (("--cluster", "auto"), ("--uris", "x.csv"), ("--out", "x", "--store", "exact"), ("--out", "x", "--dry-run")):
+    foreseen = run("index", photos, "--out", tmp_path / "set", "--dry-run")
+    assert (foreseen.code, "Nothing was written (--dry-run)" in foreseen.err) == (0, True) and "embedded          0" in foreseen.out
+    for slip in (("--cluster", "auto"), ("--uris", "x.csv"), ("--out", "x", "--store", "exact"), ("--out", "x", "--verify")):
         assert run("index", photos, *slip).code == 2
     assert run("index").code == 2
     assert "data set: --out" in (bucket := run("index", "s3://bucket/photos")).err and bucket.code == 2

@@ -112,7 +112,7 @@ TAKES: dict[str, dict[str, set[str]]] = {
     "annotate": {"table": {"none"}, "key": {"none"}, "drop": {"none"}},
     "export": {"to": set(), "kind": set(), "replace": TRUTHS, "progress": TRUTHS | {"function"}},
     "load": {"dataset": set(), "progress": TRUTHS | {"function"}},
-    "move": {"to": PATHS, "progress": TRUTHS | {"function"}},
+    "move": {"to": PATHS, "store": {"none"}, "progress": TRUTHS | {"function"}},
     "decide": {"word": set(), "pictures": set()},
     "undo_decision": {"number": COUNTS | {"huge"}},
     "duplicates": {

@@ -385,12 +385,16 @@ def test_what_a_spec_names(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_an_unknown_store_is_told_what_there_is(tmp_path: Path) -> None:
     assert isinstance(open_store("exact", folder=tmp_path, dim=3, model="m"), ExactStore)
     bad = ["", "milvus", "chroma:", "chroma:localhost:8000", "chroma:http://localhost", "chroma:ftp://localhost:1", "exact:1"]
-    bad += ["chroma:http://u:p@localhost:8000", "chroma:http://localhost:8000/x", "chroma:http://localhost:99999", "chroma:file:///etc:1"]
+    bad += ["chroma:http://u:p@localhost:8000", "chroma:http://localhost:99999", "chroma:file:///etc:1"]
     known = "chroma, chroma:http://HOST:PORT, exact, milvus:http://HOST:PORT, milvus:http://HOST:PORT/COLLECTION or milvus:FILE.db"
     for spec in bad:
         with pytest.raises(UsageError) as caught:
             open_store(spec, folder=tmp_path, dim=3, model="m")
         assert str(caught.value) == f"there is no store {spec!r}. Use {known}"
+    with pytest.raises(
+        UsageError, match=r"no collection with a name: .*8000/x. Name the library's folder, and its store as store=.*8000'$"
+    ):
+        open_store("chroma:http://localhost:8000/x", folder=tmp_path, dim=3, model="m")
     assert list(tmp_path.iterdir()) == []
 
 

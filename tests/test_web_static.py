@@ -38,10 +38,22 @@ def test_every_text_is_there_in_both_languages() -> None:
 
 
 def test_every_reason_and_error_has_korean_words() -> None:
+    from image_search import errors
     from image_search.errors import SkipReason
 
     korean = dictionaries()[1]
     assert {f"r_{reason.name}" for reason in SkipReason} <= set(korean)
+    kinds = {name.removesuffix("Error") for name in errors.__all__ if name.endswith("Error")}
+    elsewhere = {
+        "Cluster",
+        "Dataset",
+        "Decode",
+        "ImageSearch",
+        "Library",
+        "MissingExtra",
+        "UnknownModel",
+    }  # told otherwise
+    assert {f"e_{kind}" for kind in kinds - elsewhere} <= set(korean)
 
 
 def test_the_page_names_every_module_in_advance() -> None:

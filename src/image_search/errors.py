@@ -2,6 +2,7 @@
 
     ImageSearchError                  base: one plain line
     ├── UsageError                    the caller asked for something impossible
+    │   └── NeedsFolderError          of a collection, what only a library in a folder can do
     ├── DecodeError                   these bytes cannot become pixels (path, reason)
     ├── QueryError                    the query cannot be used (missing, no image, 404, time-out, ...)
     │   └── WordsError                these words cannot be searched with
@@ -60,6 +61,7 @@ __all__ = [
     "ModelError",
     "ModelMismatchError",
     "ModelMissingError",
+    "NeedsFolderError",
     "NoWordsError",
     "QueryError",
     "SkipReason",
@@ -153,6 +155,10 @@ class ImageSearchError(Exception):
 
 class UsageError(ImageSearchError):
     pass
+
+
+class NeedsFolderError(UsageError):
+    """A collection that stands alone was asked for what only a library in a folder can do."""
 
 
 class DecodeError(ImageSearchError):

@@ -6,12 +6,12 @@ import contextlib
 import functools
 import os
 from collections.abc import Callable, Iterator, Sequence
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 from . import given
 from .advice import Advice, Verb
 from .answering import AnsweringLibrary
-from .config import MOST_NEIGHBOURS, STORE_PAYS_FROM, THUMBNAIL_SIDE
+from .config import MOST_NEIGHBOURS, THUMBNAIL_SIDE
 from .errors import SALVAGE, LibraryDamagedError, UsageError
 from .library.model import WORDS
 from .library.reading import Reader
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from .export.facts import Annotated
     from .index.reembed import ReembedReport
     from .index.run import Progress
-    from .library.catalog import Catalog
     from .library.decisions import Decision
     from .tidy.duplicates import Duplicates
     from .tidy.labels import LabelCheck
@@ -42,24 +41,13 @@ class LibraryVerbs(AnsweringLibrary):
     def status(self) -> dict[str, Any]:
         """What the library holds: counts, model, store, roots. Plain data."""
         reader = self._open().reader
-        if type(reader) is not Reader:
-            from .collection.reading import status_of
-
-            return status_of(cast(Any, reader), self._model.knows_words(reader.fingerprint, recorded=reader.meta(WORDS) is not None))
-        with self._store.replica(reader) as replica:
-            ready = replica.verified_generation() == reader.generation
-            why = "" if ready else replica.why or "the library has changed since"
-        if not self._store.needed(reader):
-            why = f"a store is kept from {STORE_PAYS_FROM:,} images on, or where you name one"
         return {
-            "library": str(self.library),
+            "library": self._library.name,
             **reader.facts(),
             "model": reader.fingerprint.name,
             "dimensions": reader.fingerprint.dim,
             "words": self._model.knows_words(reader.fingerprint, recorded=reader.meta(WORDS) is not None),
-            "store": self._store.spec(reader),
-            "store_ready": ready,
-            "store_note": why,
+            **self._about_store(reader),
             "reembedding": self._reembedding(reader),
         }
 
@@ -87,7 +75,6 @@ class LibraryVerbs(AnsweringLibrary):
         from .index.reembed import Reembedding
         from .index.request import rules_of_reading
 
-        self._library.must_be_a_folder()
         rules, limits = rules_of_reading(self.decoders.of_files, max_megapixels)
         told = progress if callable(progress) else given.truth(progress, "progress")
         run = Reembedding(
@@ -99,11 +86,7 @@ class LibraryVerbs(AnsweringLibrary):
             notify=self._notify,
             leave=given.truth(leave_unreachable, "leave_unreachable"),
         )
-        return run.run(closeness.renew, self._after_reembedding)
-
-    def _after_reembedding(self, catalog: Catalog) -> None:
-        self._store.choose(catalog)
-        self._refresh_store(catalog, forgotten=True)
+        return run.run(closeness.renew, functools.partial(self._bring_store, forgotten=True))
 
     def export(self, to: Folder, *, kind: str = "parquet", replace: bool = False, progress: bool | Progress = True) -> int:
         """Take the library along: ids, uris, classes, hashes, facts and vectors of every image. Returns how many.
@@ -129,7 +112,7 @@ class LibraryVerbs(AnsweringLibrary):
             return write_tensorboard(reader, path, self._library.thumbnails(), pool, told, replace=replace)
 
     def load(self, dataset: Folder, *, progress: bool | Progress = True) -> Loaded:
-        """Bring the vectors of a Parquet data set into this collection (`store="milvus:..."`), or into the library's folder.
+        """Bring the vectors of a Parquet data set into this collection (`store="milvus:..."`), or into the library's folder and its store.
 
         Only what is not there yet goes in, so a load that was interrupted is finished by the next. Into a folder only pictures that are
         files of this machine; a later index run knows them, and embeds none of them again.
@@ -143,25 +126,29 @@ class LibraryVerbs(AnsweringLibrary):
         from .dataset.dataset import open_dataset
 
         address, told = given.path(dataset, "the data set"), progress if callable(progress) else given.truth(progress, "progress")
-        return self._filled(of_dataset(open_dataset(address)), told)
+        found = open_dataset(address)
+        if found.missing:
+            first = f"{found.missing:,} of the data set's {found.images:,} pictures were not embedded yet"
+            self._notify(f"{first}: index them to the end, then load again; that goes on.")
+        return self._filled(of_dataset(found), told)
 
-    def move(self, to: Folder, *, progress: bool | Progress = True) -> Loaded:
+    def move(self, to: Folder, *, store: str | None = None, progress: bool | Progress = True) -> Loaded:
         """All images with their vectors into a collection ("milvus:http://host:19530/photos", "milvus:photos.db") or a library's folder.
 
-        Nothing is embedded, and nothing is taken away here. Arguments and errors are those of `load`.
+        Nothing is embedded, and nothing is taken away here. `store`: of that folder, as for an engine. Else as `load`.
         """
         from .collection.verbs import engine_of, source_of
 
         target, told = given.path(to, "the new place"), progress if callable(progress) else given.truth(progress, "progress")
-        with engine_of(type(self), target, self._notify) as other:
-            return other._filled(source_of(self._open().reader), told)
+        with engine_of(type(self), target, store, self._notify) as other:
+            return other._filled(source_of(self._open().reader, self._notify), told)
 
     def _filled(self, source: Source, progress: bool | Progress) -> Loaded:
         from .collection.verbs import filled
 
         self.close()  # what is open shows what was there before
         with telling(progress, "load", source.images) as told:
-            return filled(self._library, source, self._notify, told, self._refresh_store)
+            return filled(self._library, source, self._notify, told, self._bring_store)
 
     def annotate(self, table: Folder | None = None, *, key: str | None = None, drop: str | Sequence[str] = ()) -> Annotated:
         """Bring in a table of your own, CSV or Parquet: its columns become filters (`where`), kept by content, so that they survive moves.

@@ -8,7 +8,7 @@ import logging
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self, cast
+from typing import TYPE_CHECKING, Any, Self
 
 from . import given
 from .advice import Advice, Setting
@@ -62,15 +62,19 @@ class OpenLibrary:
         long_lived: bool = True,
         notify: Callable[[str], None] | None = None,
     ) -> None:
-        alone = self._alone(library, store)
+        alone = _alone(library, store, lambda: self.decoders.of_sent.file_bytes)
         self._library = alone or Library(default_library(None if library is None else given.path(library, "library")))
         self.library = self._library.folder
         self.jobs = available_cpus() if jobs is None else given.whole(jobs, "jobs", most=MOST_JOBS)
         self._notify = log.warning if notify is None else given.function(notify, "notify")
         self._model = LibraryModel(
-            self.library if alone is None else str(alone.spec), model, runtime=runtime, threads=self.jobs, notify=self._notify
+            self.library if alone is None else alone.name, model, runtime=runtime, threads=self.jobs, notify=self._notify
         )
         self._store = LibraryStore(self.library, store if alone is None else None, self._notify)
+        self._searching: Callable[[Reader], Searching] = self._searcher_of_folder if alone is None else alone.searcher
+        self._about_store: Callable[[Reader], dict[str, Any]] = self._store.facts if alone is None else alone.store_facts
+        if alone is not None:
+            alone.refuse_on(self)
         self._long_lived = given.truth(long_lived, "long_lived")
         self._allow_private_urls = given.truth(allow_private_urls, "allow_private_urls")
         self._searcher: Searching | None = None
@@ -84,21 +88,9 @@ class OpenLibrary:
         )
         self._opening = Lock()  # two first questions at once open one library
 
-    def _alone(self, library: Folder | None, store: str | None) -> CollectionLibrary | None:
-        """The collection that stands alone, where the store is one. A name that is no store must not get into the catalog."""
-        spec = None if store is None else parse_spec(store)
-        if spec is None or spec.place != "collection":
-            return None
-        if library is not None:
-            hint = Advice("leave out ", Setting("library"), ", or the collection's name")
-            raise UsageError(f"{store} is a collection that stands alone, and no store of a library", hint=hint)
-        from .collection.library import CollectionLibrary
-
-        return CollectionLibrary(spec, lambda: self.decoders.of_sent.file_bytes)
-
     def second_library(self) -> Library:
         """The library opened once more, for who looks things up beside a search, and closes it."""
-        return Library(self.library) if type(self._library) is Library else self._library
+        return self._library.second()
 
     def __enter__(self) -> Self:
         return self
@@ -132,12 +124,8 @@ class OpenLibrary:
                 self._searcher = self._searching(reader)
             return self._searcher
 
-    def _searching(self, reader: Reader) -> Searching:
-        if type(reader) is Reader:
-            return Searcher(reader, self._store.replica(reader), long_lived=self._long_lived)
-        from .collection.search import CollectionSearcher
-
-        return CollectionSearcher(cast(Any, reader))
+    def _searcher_of_folder(self, reader: Reader) -> Searching:
+        return Searcher(reader, self._store.replica(reader), long_lived=self._long_lived)
 
     def _reader(self, reader: Reader | None) -> QueryReader:
         """What makes vectors of pictures and words; with the library's model, or without a library (None) the engine's."""
@@ -197,6 +185,11 @@ class OpenLibrary:
                 self._store.choose(catalog)
             yield catalog
 
+    def _bring_store(self, catalog: Catalog, *, forgotten: bool = False) -> None:
+        """The one that was named is the library's from now on, and follows."""
+        self._store.choose(catalog)
+        self._refresh_store(catalog, forgotten=forgotten)
+
     def _refresh_store(self, catalog: Catalog, *, forgotten: bool = False) -> None:
         """What is derived from the catalog follows it: the codes, the store. `forgotten`: something shall leave them for good."""
         if self._searcher is not None:
@@ -241,3 +234,16 @@ class OpenLibrary:
             report, lines = plan_only(catalog, make_plan(catalog, asked.folders, asked.rules), asked.rules)
         self._say(lines)
         return report
+
+
+def _alone(library: Folder | None, store: str | None, most: Callable[[], int]) -> CollectionLibrary | None:
+    """The collection that stands alone, where the store is one. A name that is no store must not get into the catalog."""
+    spec = None if store is None else parse_spec(store)
+    if spec is None or spec.place != "collection":
+        return None
+    if library is not None:
+        hint = Advice("leave out ", Setting("library"), ", or the collection's name")
+        raise UsageError(f"{store} is a collection that stands alone, and no store of a library", hint=hint)
+    from .collection.library import CollectionLibrary
+
+    return CollectionLibrary(spec, most)

@@ -47,7 +47,11 @@ if TYPE_CHECKING:
 @click.option(
     "--out", metavar="ADDRESS", help="Into a data set of Parquet files in place of a library: a folder, s3://BUCKET/PREFIX, gs://, abfs://."
 )
-@click.option("--uris", metavar="LIST", help="With --out: a Parquet or CSV file with a column uri, in place of folders.")
+@click.option(
+    "--uris",
+    metavar="LIST",
+    help="With --out: a Parquet or CSV file with a column uri, in place of folders. Paths in it count from the current folder.",
+)
 @click.option(
     "--cluster", metavar="ADDRESS", help="With --out: embed on Ray: auto (one that runs, else this machine), local, ray://HOST:PORT."
 )
@@ -81,7 +85,8 @@ def index(  # long: a command's options
     from ..present.table import report_table
 
     if out is not None:
-        _into_dataset(context, folders, {"strict": strict, "json": json_output}, given | {"out": out, "uris": uris, "cluster": cluster})
+        given |= {"out": out, "uris": uris, "cluster": cluster, "dry_run": dry_run}
+        _into_dataset(context, folders, {"strict": strict, "json": json_output}, given)
         return
     for option, value in (("uris", uris), ("cluster", cluster)):
         if value is not None:
@@ -102,8 +107,14 @@ def index(  # long: a command's options
         context.exit(1)
 
 
-# What a data set does not have: it has no library, and every run looks at every object's size and version.
-_OF_LIBRARIES = ("library", "store", "verify", "reread", "tags", "dry_run")
+# What a data set does not have, and why.
+_OF_LIBRARIES = {
+    "library": "the data set stands in its place",
+    "store": "a data set has none; image-search load brings it into one",
+    "verify": "every run asks for each file's size and version",
+    "reread": "another --out embeds all of them anew",
+    "tags": "image-search tags says what pictures show",
+}
 
 
 def _into_dataset(context: click.Context, folders: tuple[str, ...], shown: dict[str, bool], given: dict[str, Any]) -> None:
@@ -111,14 +122,16 @@ def _into_dataset(context: click.Context, folders: tuple[str, ...], shown: dict[
     from ..cluster.embed import embed_dataset
     from ..present.table import dataset_table
 
-    for name in _OF_LIBRARIES:
+    for name, why in _OF_LIBRARIES.items():
         if context.get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE:
-            raise click.UsageError(f"--{name.replace('_', '-')} is for libraries, and not for --out")
+            raise click.UsageError(f"--{name.replace('_', '-')} is for libraries, and not for --out: {why}")
     report = embed_dataset(folders, notify=note, **{name: value for name, value in given.items() if name not in _OF_LIBRARIES})
     if shown["json"]:
         print_json(asdict(report))
     else:
         print(dataset_table(report))
+        if given["dry_run"]:
+            note("Nothing was written (--dry-run). Files were not opened.")
     if shown["strict"] and report.refused:
         context.exit(1)
 

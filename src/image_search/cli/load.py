@@ -9,12 +9,16 @@ import click
 from .. import signals
 from ..errors import UsageError
 from .console import note, print_json
-from .options import debug_option, json_option, library_option, open_engine
+from .options import COLLECTIONS, STORES, debug_option, json_option, library_option, open_engine
 
 
 @click.command()
 @click.argument("dataset", metavar="DATASET", help="A Parquet data set: a folder, or s3://bucket/prefix, gs://, abfs://.")
-@click.option("--store", metavar="NAME", help="The collection: milvus:http://HOST:PORT/NAME or milvus:FILE.db. Made if it is not there.")
+@click.option(
+    "--store",
+    metavar="NAME",
+    help=f"The collection: {COLLECTIONS}. Made if it is not there. With --library the store of that library: {STORES}.",
+)
 @library_option
 @json_option
 @debug_option
@@ -22,19 +26,24 @@ def load(*, dataset: str, store: str | None, library: str | None, json_output: b
     """Load a data set's vectors into a collection or a library.
 
     What is there already is passed by, so a load that was interrupted is finished by the next. A folder takes only pictures that are
-    files of this machine; `index` knows them then and embeds none of them again.
+    files of this machine; `index` knows them then and embeds none of them again. --store beside --library names the store that it keeps.
 
     \b
     Examples:
       image-search load s3://bucket/vectors --store milvus:http://milvus:19530/photos
       image-search load vectors/ --store milvus:photos.db
       image-search load vectors/ --library photos.library
+      image-search load vectors/ --library photos.library --store chroma:http://chroma:8000
     """
     if store is None and library is None:
         raise UsageError("where to is not said", hint="give --store, for example milvus:photos.db, or --library FOLDER")
+    if store is not None and library is None:
+        from ..collection.verbs import must_stand_alone
+
+        must_stand_alone(store)
     signals.say_at_the_end()
     with open_engine({"store": store, "library": library}) as engine:
-        tell(engine.load(dataset), store or str(library), json_output)
+        tell(engine.load(dataset), library or str(store), json_output)
 
 
 def tell(loaded: Any, where: str, as_json: bool) -> None:

@@ -45,7 +45,7 @@ FILE = click.Path(path_type=Path)
 
 RUNTIMES = "onnx, torch, or openvino (about twice as fast where processor and model allow bf16)"
 STORES = "chroma, chroma:http://HOST:PORT, milvus:http://HOST:PORT, or exact (no store: searches compare with every image)"
-COLLECTIONS = "instead of a library a collection: milvus:http://HOST:PORT/NAME, milvus:FILE.db"
+COLLECTIONS = "milvus:http://HOST:PORT/NAME or milvus:FILE.db"
 
 
 def _debug(_context: click.Context, _option: click.Parameter, wanted: bool) -> None:
@@ -83,7 +83,10 @@ store_option = click.option(  # of what writes a library
     "--store", metavar="NAME", help=f"The vector store: {STORES}. Default: as before; else chroma from 100,000 images on."
 )
 asked_store_option = click.option(  # of what asks
-    "--store", metavar="NAME", help=f"The vector store: {STORES}; {COLLECTIONS}. Default: as before; else chroma from 100,000 images on."
+    "--store",
+    metavar="NAME",
+    help=f"The vector store: {STORES}; instead of a library a collection: {COLLECTIONS}. "
+    "Default: as before; else chroma from 100,000 images on.",
 )
 jobs_option = click.option(
     "--jobs",

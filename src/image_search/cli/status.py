@@ -80,6 +80,9 @@ def _print(facts: dict[str, Any]) -> None:
         done = f"re-embedded {begun['pictures']:,} of {begun['of']:,} pictures with the model {shown(begun['model'])}"
         print(words(Advice(f"{done}; until all are, {shown(facts['model'])} answers. It goes on with: ", again)))
     print(f"store       {_store(facts)}")
+    if loading := facts.get("loading"):
+        begun = f"about {loading['images']:,} pictures of {shown(loading['from'])} are being loaded, or that was cut off"
+        print(f"loading     {begun}; the same command once more goes on")
     for root in facts["roots"]:
         print(f"folder      {shown(root['path'])}: {root['images']:,} images{', offline' if root['offline'] else ''}")
         for part in root["away"]:

@@ -15,7 +15,7 @@ from ..advice import Advice, Setting
 from ..config import BLOCK_IMAGES, LIBRARY_LIMITS, MANIFEST_BLOCKS, MIB, MOST_JOBS, Limits, available_cpus
 from ..dataset.dataset import read_facts
 from ..dataset.filesystems import Place, place
-from ..dataset.growing import Held, Job, Work, ensure, finish, make_work, must_be_free, write_list, write_manifest
+from ..dataset.growing import Held, Job, Work, ensure, finish, foresee, make_work, must_be_free, write_list, write_manifest
 from ..dataset.growing import prune as prune_dataset
 from ..dataset.listing import Listing, list_places, read_list
 from ..dataset.work import Made, Order, Worker
@@ -23,13 +23,14 @@ from ..errors import DatasetError, ModelMismatchError, UsageError
 from ..images.scan import Excluder
 from ..models import canonical_vectors, check_embedder, choose_auto, load_model, loss_in_int8, prove, resolve
 from ..present.progress import bar
-from ..types import Embedder
+from ..types import Embedder, Fingerprint, Float32
 
 __all__ = ["DatasetReport", "embed_dataset"]
 
 log = logging.getLogger("image_search")
 
 Address = str | os.PathLike[str]
+_Facts = tuple[Fingerprint, Float32]  # what a data set says of its model, see `read_facts`
 _FAILED_HERE, _FAILED_THERE = 1, 8  # blocks that fail one after the other: then something is wrong with more than a block
 
 
@@ -75,6 +76,7 @@ def embed_dataset(  # long: a parameter a line
     max_megapixels: float | None = None,
     max_megabytes: float | None = None,
     prune: bool = False,
+    dry_run: bool = False,
     block_images: int = BLOCK_IMAGES,
     progress: bool | Callable[[int, int, int], None] = True,
     notify: Callable[[str], None] | None = None,
@@ -92,6 +94,7 @@ def embed_dataset(  # long: a parameter a line
         exclude: globs of names or of paths below the sources. any_name: also files whose names have no ending.
         max_megapixels, max_megabytes: larger pictures and files get a reason in place of a vector.
         prune: delete what the list no longer names, vectors too.
+        dry_run: write nothing; the report says what a run would do: `images` in the list, `embedded`, `blocks`, `made`.
         block_images: pictures of one file, about.
         progress: True: a bar on stderr; a callable gets (done, total, refused); False: none. notify: gets lines worth knowing.
 
@@ -111,10 +114,13 @@ def embed_dataset(  # long: a parameter a line
     home = place(os.fspath(out))
     must_be_free(home)
     listing = _listed(chosen, uris, Excluder(given.texts(exclude, "exclude")), names, given.truth(any_name, "any_name"), progress)
-    embedder, own = _model_of(home, model, runtime, threads or available_cpus(), say)
+    facts = read_facts(home)
+    name = _name_of(home, facts, model, say)
+    if given.truth(dry_run, "dry_run"):
+        return _foreseen(home, listing, "" if facts is None else _made_with(facts[0], limits), block, started)
+    embedder, own = _model_of(home, facts, model, name, runtime, threads or available_cpus(), say)
     try:
-        made_with = f"{embedder.fingerprint.to_json()} {limits.megapixels:g} {limits.file_bytes}"
-        list_id = write_list(home, listing.table, made_with, block)
+        list_id = write_list(home, listing.table, _made_with(embedder.fingerprint, limits), block)
         work = make_work(home, list_id)
         order = Order(home.address, embedder.fingerprint.name if own else embedder, runtime, threads, limits)
         run = _Run(home, work, embedder, progress)
@@ -152,31 +158,47 @@ def _listed(
         return list_places(sources, excluder=excluder, names=names, any_name=any_name, progress=show)
 
 
-def _model_of(
-    home: Place, asked: str | Embedder | None, runtime: str | None, threads: int, say: Callable[[str], None]
-) -> tuple[Embedder, bool]:
-    """(the data set's model, or of a new one that which was asked for; whether it is ours to close). From here on there is a data set."""
-    facts = read_facts(home)
+def _made_with(model: Fingerprint, limits: Limits) -> str:
+    """All that decides what comes out of a picture."""
+    return f"{model.to_json()} {limits.megapixels:g} {limits.file_bytes}"
+
+
+def _name_of(home: Place, facts: _Facts | None, asked: str | Embedder | None, say: Callable[[str], None]) -> str:
+    """The data set's model, or of a new one that which was asked for. ModelMismatchError: they are two."""
     if asked is not None and not isinstance(asked, str):
-        embedder, own = check_embedder(asked), False
-        name = embedder.fingerprint.name
+        name = check_embedder(asked).fingerprint.name
     else:
         asked = None if asked == "auto" else asked
         name, line = (asked, None) if asked else (facts[0].name, None) if facts else choose_auto()
         if line:
             say(line)
         name = resolve(name).name
-        own = True
     if facts is not None and facts[0].name != name:
         raise ModelMismatchError(
             f"the data set was made with the model {facts[0].name}, not with {name}",
             path=home.address,
             hint="take that model, or another place",
         )
-    if own:
-        embedder = load_model(name, runtime=runtime, threads=threads, download=facts is None or asked is not None)
+    return name
+
+
+def _model_of(
+    home: Place,
+    facts: _Facts | None,
+    asked: str | Embedder | None,
+    name: str,
+    runtime: str | None,
+    threads: int,
+    say: Callable[[str], None],
+) -> tuple[Embedder, bool]:
+    """(the model, whether it is ours to close). From here on there is a data set."""
+    own = asked is None or isinstance(asked, str)
+    if asked is None or isinstance(asked, str):
+        embedder = load_model(name, runtime=runtime, threads=threads, download=facts is None or asked not in (None, "auto"))
         if facts is None and (line := loss_in_int8(embedder)):
             say(line)
+    else:
+        embedder = asked
     if facts is None:
         ensure(home, embedder.fingerprint, canonical_vectors(embedder))
     else:
@@ -271,6 +293,24 @@ class _Run:
             yield tell
 
 
+def _foreseen(home: Place, listing: Listing, made_with: str, block: int, started: float) -> DatasetReport:
+    blocks, made, embedded = foresee(home, listing.table, made_with, block)
+    return replace(_listed_in(listing, started), blocks=blocks, made=made, embedded=embedded)
+
+
+def _listed_in(listing: Listing, started: float) -> DatasetReport:
+    """What the list says."""
+    return DatasetReport(
+        images=len(listing.table),
+        passed=listing.passed,
+        nameless=listing.nameless,
+        foreign=listing.foreign,
+        repeated=listing.repeated,
+        unread=listing.unread,
+        seconds=time.monotonic() - started,
+    )
+
+
 def _report(run: _Run, listing: Listing, list_id: str, started: float, *, prune: bool) -> DatasetReport:
     held = run.held.values()
     missing = [job for job in run.work.jobs if job.block not in run.held]
@@ -279,18 +319,12 @@ def _report(run: _Run, listing: Listing, list_id: str, started: float, *, prune:
     refused: Counter[str] = Counter()
     for one in held:
         refused.update(one.reasons)
-    return DatasetReport(
-        images=len(listing.table),
+    return replace(
+        _listed_in(listing, started),
         vectors=sum(one.vectors for one in held),
         refused=dict(refused.most_common()),
         embedded=run.embedded,
         blocks=len(run.held),
         made=run.made,
         pruned=prune_dataset(run.home, list_id) if prune else 0,
-        passed=listing.passed,
-        nameless=listing.nameless,
-        foreign=listing.foreign,
-        repeated=listing.repeated,
-        unread=listing.unread,
-        seconds=time.monotonic() - started,
     )

@@ -12,6 +12,7 @@ from ..library.catalog import Catalog
 from ..library.model import WORDS
 from ..library.taking import take, take_root
 from ..paths import is_address, local_path
+from ..stores.collections import same_vectors
 from ..types import Decoded
 from .load import Loaded, Source
 
@@ -54,9 +55,7 @@ def take_in(catalog: Catalog, folder: str, source: Source, progress: Callable[[i
     Raises ModelMismatchError: the library's vectors are another model's.
     """
     mine, theirs = catalog.fingerprint, source.fingerprint
-    if (mine.weights_sha256, mine.output, mine.dim, mine.preprocess) != (
-        theirs.weights_sha256, theirs.output, theirs.dim, theirs.preprocess,
-    ):  # fmt: skip
+    if not same_vectors(mine, theirs):
         raise ModelMismatchError(
             f"the library was made with the model {mine.name}, and these vectors with {theirs.name}",
             path=catalog.folder,

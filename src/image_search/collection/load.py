@@ -5,14 +5,13 @@ from __future__ import annotations
 import base64
 import json
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from ..config import CLOSENESS_SAMPLE, COLLECTION_CLASSES, COLLECTION_SAMPLED, LOAD_BATCH
-from ..dataset.blocks import Rows
 from ..dataset.dataset import Dataset
 from ..library.model import WORDS
 from ..library.reading import Reader
@@ -44,6 +43,7 @@ class Source:
         images: how many pictures have a vector, or at least about; for the progress.
         batches: all of them.
         refused: pictures without a vector.
+        origin: where they come from, as people call it.
         words: what is kept of the model's words, see `models.words_record`; None: nothing.
     """
 
@@ -52,6 +52,7 @@ class Source:
     images: int
     batches: Callable[[], Iterator[Batch]]
     refused: Callable[[], int]
+    origin: str = ""
     words: bytes | None = None
 
 
@@ -77,38 +78,22 @@ class Loaded:
 
 def of_dataset(dataset: Dataset) -> Source:
     """The rows of the current list that have a vector."""
-    refused = 0
+    there, good = dataset.images - dataset.missing, 0
 
     def batches() -> Iterator[Batch]:
-        nonlocal refused
-        refused = 0
-        for block in dataset.blocks():
-            good = [at for at, reason in enumerate(block.reason) if reason is None]
-            refused += len(block) - len(good)
-            for start in range(0, len(good), LOAD_BATCH):
-                part = block.part(good[start : start + LOAD_BATCH])
-                yield Batch(list(map(_record, _facts(part))), part.vectors)
+        nonlocal good
+        good = 0
+        for part in dataset.rows(LOAD_BATCH):
+            good += len(part)
+            yield Batch(list(map(_record, part.each())), part.vectors)
 
-    return Source(dataset.fingerprint, dataset.canonical, dataset.images - dataset.missing, batches, lambda: refused)
+    return Source(dataset.fingerprint, dataset.canonical, there, batches, lambda: there - good, dataset.place.address)
 
 
-def _facts(rows: Rows) -> Iterable[tuple[object, ...]]:
-    return zip(rows.uri, rows.name, rows.sha256, rows.width, rows.height, rows.bytes, rows.format, rows.captured, strict=True)
-
-
-def _record(facts: Sequence[object]) -> Record:
-    uri, name, sha256, width, height, size, format, captured = facts
-    return Record(
-        number_of(str(uri)),
-        str(uri),
-        nfc(str(name)),
-        bytes.fromhex(str(sha256)),
-        int(str(width)),
-        int(str(height)),
-        int(str(size)),
-        str(format),
-        str(captured or ""),
-    )
+def _record(row: Any) -> Record:
+    """Of a data set's row, or a library's: they have these names in common."""
+    facts = (bytes.fromhex(row.sha256), row.width, row.height, row.bytes, row.format, row.captured or "")
+    return Record(number_of(row.uri), row.uri, nfc(row.name), *facts)
 
 
 def of_library(reader: Reader) -> Source:
@@ -116,10 +101,9 @@ def of_library(reader: Reader) -> Source:
 
     def batches() -> Iterator[Batch]:
         for rows in each_row(reader, LOAD_BATCH):
-            facts = [(row.uri, row.name, row.sha256, row.width, row.height, row.bytes, row.format, row.captured) for row in rows]
-            yield Batch(list(map(_record, facts)), np.array([row.vector for row in rows], np.float32))
+            yield Batch(list(map(_record, rows)), np.array([row.vector for row in rows], np.float32))
 
-    return Source(reader.fingerprint, reader.canonical, reader.images(), batches, lambda: 0, reader.meta(WORDS))
+    return Source(reader.fingerprint, reader.canonical, reader.images(), batches, lambda: 0, str(reader.folder), reader.meta(WORDS))
 
 
 def of_collection(collection: Collection, description: Description) -> Source:
@@ -131,7 +115,7 @@ def of_collection(collection: Collection, description: Description) -> Source:
             yield Batch(records, vectors)
 
     kept = None if words is None else base64.b64decode(words)
-    return Source(description.fingerprint, description.canonical, collection.count(), batches, lambda: 0, kept)
+    return Source(description.fingerprint, description.canonical, collection.count(), batches, lambda: 0, collection.where, kept)
 
 
 # --- into a collection ----------------------------------------------------------------------------------------------------------
@@ -150,8 +134,8 @@ def fill(spec: StoreSpec, source: Source, say: Callable[[str], object], progress
     collection = open_collection(spec, make=facts, dim=source.fingerprint.dim)
     try:
         held = collection.facts()
-        description = Description.of(held, _dim(held), collection.where)
-        description.check_same(source.fingerprint, collection.where)
+        Description.of(held, collection.where).check_same(source.fingerprint, collection.where)
+        collection.mark({"loading": as_json({"from": source.origin, "images": source.images})})
         loaded, classes = _fill(collection, source, progress)
         if loaded.loaded or collection.state()["pending"]:
             collection.finish(say)
@@ -162,21 +146,17 @@ def fill(spec: StoreSpec, source: Source, say: Callable[[str], object], progress
         collection.close()
 
 
-def _dim(facts: dict[str, str]) -> int | None:
-    try:
-        return int(json.loads(facts["fingerprint"])["dim"])
-    except (KeyError, ValueError, TypeError):
-        return None
-
-
 def _fill(collection: Collection, source: Source, progress: Callable[[int, int, int], object]) -> tuple[Loaded, Counter[str]]:
-    loaded, classes, done = Loaded(), Counter[str](), 0
+    loaded, classes, done, told = Loaded(), Counter[str](), 0, 0
     for batch in source.batches():
         new = _new(collection, batch, loaded)
         collection.put([batch.records[at] for at in new], batch.vectors[new])
         loaded.loaded += len(new)
         classes.update(record.name for record in batch.records if record.name)
         progress(done := done + len(batch.records), source.images, loaded.left_out)
+        if done >= 2 * told:  # of a load that is cut off, at least the classes of half of what is there
+            collection.mark({"classes": as_json(_classes(collection, classes))})
+            told = done
     loaded.refused = source.refused()
     return loaded, classes
 
@@ -202,7 +182,7 @@ def _new(collection: Collection, batch: Batch, loaded: Loaded) -> list[int]:
 
 def _mark(collection: Collection, source: Source, classes: Counter[str], generation: int) -> None:
     """What is asked of the whole: its classes, the most frequent first, the sample of closeness, the model's words."""
-    facts = {"classes": as_json(_classes(collection, classes)), "generation": str(generation)}
+    facts = {"classes": as_json(_classes(collection, classes)), "generation": str(generation), "loading": ""}
     sample = closeness_of(collection)
     if sample is not None:
         facts["closeness"] = base64.b64encode(sample.astype("<f4").tobytes()).decode()

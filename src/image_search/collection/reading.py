@@ -12,28 +12,20 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from ..advice import Advice, Verb
 from ..config import COLLECTION_CLASSES, COLLECTION_WALL
-from ..errors import StoreError, UsageError
+from ..errors import StoreError
 from ..images.formats import rules_of
 from ..images.opening import Elsewhere
+from ..library.decisions import Decision
 from ..library.disks import Disks
 from ..library.reading import Counts, File, Item, Reader, Root
 from ..stores.collections import Collection, Condition, Description, Record, first_after
 from ..types import Fingerprint, Float32, Passed, Skipped
 from .pictures import Fetch
 
-__all__ = ["CollectionReader", "needs_a_folder", "status_of"]
+__all__ = ["CollectionReader", "file_of"]
 
 _MOST = 1000  # rows of the same bytes that are looked at
-
-
-def needs_a_folder(name: str) -> UsageError:
-    """What is said of everything that only a library with a catalog can do."""
-    return UsageError(
-        f"this needs a library in a folder, and {name} is a collection that stands alone",
-        hint=Advice("bring it into a folder with: ", Verb("move", (name, "NEW.library"))),
-    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,28 +53,20 @@ class _Nowhere(Disks):
 
 
 class CollectionReader(Reader):
-    """A `Reader` of a collection. What is not said here asks the catalog, and there is none: UsageError.
+    """A `Reader` of a collection, which has no catalog: what asks that is refused before (`library.CANNOT`).
 
     Each row is a content of its own: numbers of files and of contents are one. Safe to share between threads.
 
     Args:
-        name: as people call it, "milvus:photos.db". place: a folder for what is kept of it on this machine.
+        place: a folder for what is kept of it on this machine.
     """
 
-    def __init__(self, collection: Collection, name: str, place: Path, fetch: Fetch) -> None:
+    def __init__(self, collection: Collection, place: Path, fetch: Fetch) -> None:
         self.collection = collection
-        self.name = name
         self._place = place
         self._fetch = fetch
-        facts = collection.facts()
-        dim = None if not facts else _dim(facts)
-        self.description = Description.of(facts, dim, collection.where)
+        self.description = Description.of(collection.facts(), collection.where)
         self._classes: tuple[int, list[tuple[str, int]]] | None = None
-
-    def __getattr__(self, name: str) -> Any:
-        if name == "catalog":
-            raise needs_a_folder(self.name)
-        raise AttributeError(name)
 
     # --- the whole ------------------------------------------------------------------------------------------------------------
 
@@ -120,9 +104,8 @@ class CollectionReader(Reader):
         )
 
     def facts(self) -> dict[str, Any]:
-        """As of a library, and what the index says of itself: "index" (its kind), "pending" (rows that it does not have yet)."""
         nothing: dict[str, Any] = {"reasons": {}, "passed": [], "notes": {}, "outdated": {}, "formats": {}, "roots": []}
-        return {**asdict(self.counts()), **nothing, **self.collection.state()}
+        return {**asdict(self.counts()), **nothing}
 
     def images(self) -> int:
         return self.collection.count()
@@ -139,8 +122,8 @@ class CollectionReader(Reader):
     def disks(self) -> Disks:
         return _Nowhere()
 
-    def told_apart(self) -> dict[bytes, set[int]]:
-        return {}
+    def decisions(self) -> list[Decision]:
+        return []
 
     def known_classes(self) -> list[str]:
         """The classes, as the last load found them; of very many the most frequent."""
@@ -196,12 +179,12 @@ class CollectionReader(Reader):
     # --- files and contents -----------------------------------------------------------------------------------------------------
 
     def files(self, numbers: Sequence[int]) -> list[File]:
-        return [File(item.number, item.content, item.name, item.path, "") for item in self.items(numbers).values()]
+        return list(map(file_of, self.items(numbers).values()))
 
     def files_with(self, contents: Sequence[int]) -> list[File]:
         """Every row that has the bytes of one of these."""
         hashes = {item.sha256 for item in self.items(contents).values()}
-        return [File(row.number, row.number, row.name, row.uri, "") for row in self.with_bytes(hashes)]
+        return [file_of(self._item(row)) for row in self.with_bytes(hashes)]
 
     def with_bytes(self, hashes: Iterable[bytes], also: Sequence[Condition] = ()) -> list[Record]:
         """The rows of these bytes (sha256) that are `also` what is asked."""
@@ -239,27 +222,10 @@ class CollectionReader(Reader):
         return {}
 
 
-def status_of(reader: CollectionReader, words: bool) -> dict[str, Any]:
-    """What `ImageSearchEngine.status` says of a collection; `words`: its model knows words."""
-    facts = reader.facts()
-    return {
-        "library": reader.name,
-        **facts,
-        "model": reader.fingerprint.name,
-        "dimensions": reader.fingerprint.dim,
-        "words": words,
-        "reembedding": None,
-        "store": reader.name,
-        "store_ready": not facts["pending"],
-        "store_note": f"still indexing, {facts['pending']:,} rows to go" if facts["pending"] else "",
-    }
+def file_of(item: Item) -> File:
+    """Of an image that lies in no indexed folder."""
+    return File(item.number, item.content, item.name, item.path, "")
 
 
 def _bytes(hashes: Iterable[bytes]) -> Condition:
     return Condition("sha256", "in", [one.hex() for one in hashes])
-
-
-def _dim(facts: dict[str, str]) -> int | None:
-    with contextlib.suppress(ValueError, KeyError, TypeError):
-        return int(json.loads(facts["fingerprint"])["dim"])
-    return None

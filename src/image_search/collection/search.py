@@ -13,16 +13,15 @@ from ..advice import Advice, Setting
 from ..config import CLOSENESS_SAMPLE
 from ..errors import UsageError
 from ..given import guess
-from ..library.reading import File
 from ..paths import as_text, nfc
 from ..search.filters import Filters
 from ..search.meaning import OF_PICTURES, Meaning
-from ..search.rank import Found, matches_of, near_enough, nearest, scale_of
+from ..search.rank import matches_of, near_enough, nearest, scale_of
 from ..search.search import How, nothing_passes, unknown_class
 from ..stores.collections import UNKNOWN_TIME, Condition, Near, first_after
-from ..stores.exact import top_k
+from ..stores.exact import cosine_of, top_k
 from ..types import Float32, Match
-from .reading import CollectionReader
+from .reading import CollectionReader, file_of
 
 __all__ = ["CollectionSearcher", "class_counts", "conditions"]
 
@@ -53,28 +52,24 @@ class CollectionSearcher:
                 "the collection is too large to be compared with one by one", hint=Advice("leave out ", Setting("how", "exact"))
             )
         same_numbers = {row.number for row in self.reader.with_bytes(same, wanted)}
-        found = nearest(self._files(query, near, n + len(left_out), left_out, same_numbers), n, same_numbers)
-        enough = near_enough(found, filters, scale, meaning)
-        items = self.reader.items([numbered.file.number for numbered in enough])
-        there = [numbered for numbered in enough if numbered.file.number in items]
-        return matches_of(there, same_numbers, items, self.reader), near.exact
+        cosines = self._cosines(query, near, n + len(left_out), left_out, same_numbers)
+        items = self.reader.items(list(cosines))
+        found = [(file_of(item), cosines[number]) for number, item in items.items()]
+        enough = near_enough(nearest(found, n, same_numbers), filters, scale, meaning)
+        return matches_of(enough, same_numbers, items, self.reader), near.exact
 
-    def _files(self, query: Float32, near: Near, n: int, left_out: set[int], same: set[int]) -> list[Found]:
-        """The n nearest and all as near as the n-th, and the identical, with their cosines as exact search computes them."""
+    def _cosines(self, query: Float32, near: Near, n: int, left_out: set[int], same: set[int]) -> dict[int, float]:
+        """Of the n nearest and all as near as the n-th, and of the identical, by their numbers, as exact search computes them."""
         vectors = dict(zip(near.numbers, near.vectors, strict=True))
         vectors |= self.reader.vectors(same - vectors.keys())
         for number in left_out:
             vectors.pop(number, None)
         if not vectors:
-            return []
+            return {}
         numbers = np.array(list(vectors), np.int64)  # (k,)
         (rows,), (cosines,) = top_k(np.array(list(vectors.values()), np.float32), query[None, :], n, ties=True)
         kept = {int(numbers[row]): float(cosine) for row, cosine in zip(rows, cosines, strict=True)}
-        kept |= {number: _cosine(vectors[number], query) for number in same if number in vectors and number not in kept}
-        return [(file, kept[file.number]) for file in self._named(list(kept))]
-
-    def _named(self, numbers: list[int]) -> list[File]:
-        return self.reader.files(numbers)
+        return kept | {number: cosine_of(vectors[number], query) for number in same if number in vectors and number not in kept}
 
     def search_many(
         self, queries: Float32, n: int, filters: Filters, same: Sequence[frozenset[bytes]], *, exclude_self: bool = False
@@ -123,12 +118,6 @@ def class_counts(reader: CollectionReader, filters: Filters) -> dict[str, int]:
 
 def _without(filters: Filters, hashes: frozenset[bytes]) -> Filters:
     return replace(filters, leave_out=filters.leave_out | hashes)
-
-
-def _cosine(vector: Float32, query: Float32) -> float:
-    """As exact search computes it."""
-    _, (cosines,) = top_k(vector[None, :], query[None, :], 1)
-    return float(cosines[0])
 
 
 def _name(name: str) -> str:

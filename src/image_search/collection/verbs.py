@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, TypeVar
 
+from ..advice import Advice, Setting
 from ..errors import UsageError
 from ..library.catalog import Catalog
 from ..library.library import Library
@@ -16,14 +17,16 @@ from .library import CollectionLibrary
 from .load import Loaded, Source, fill, of_collection, of_library
 from .reading import CollectionReader
 
-__all__ = ["engine_of", "filled", "source_of"]
+__all__ = ["engine_of", "filled", "must_stand_alone", "names_store", "source_of"]
 
 E = TypeVar("E")
 
 
-def source_of(reader: Reader) -> Source:
+def source_of(reader: Reader, say: Callable[[str], None]) -> Source:
     """A library or a collection, to be taken elsewhere."""
     if isinstance(reader, CollectionReader):
+        if reader.collection.facts().get("loading"):
+            say("Something is being loaded into the collection, or that was cut off; what is there now is taken along.")
         return of_collection(reader.collection, reader.description)
     return of_library(reader)
 
@@ -33,12 +36,20 @@ def names_store(text: str) -> bool:
     return text.partition(":")[0] in STORES and ":" in text
 
 
-def engine_of(engine: Callable[..., E], place: str, notify: Callable[[str], None]) -> E:
-    """An engine for a collection or a library's folder."""
+def must_stand_alone(store: str) -> None:
+    """UsageError where this is the store of a library, into which nothing can be brought without that."""
+    if parse_spec(store).place != "collection":
+        hint = Advice("name the library's folder beside ", Setting("store", store))
+        raise UsageError("this is the store of a library, and no collection", path=store, hint=hint)
+
+
+def engine_of(engine: Callable[..., E], place: str, store: str | None, notify: Callable[[str], None]) -> E:
+    """An engine for a collection, or for a library's folder and its store."""
     if not names_store(place):
-        return engine(place, notify=notify)
-    if parse_spec(place).place != "collection":
-        raise UsageError("this names a store, and no collection", path=place, hint="add a name: milvus:http://HOST:PORT/NAME")
+        return engine(place, store=store, notify=notify)
+    must_stand_alone(place)
+    if store is not None:
+        raise UsageError("a collection has no store beside it", path=place, hint=Advice("leave out ", Setting("store")))
     return engine(store=place, notify=notify)
 
 

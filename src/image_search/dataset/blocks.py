@@ -20,9 +20,10 @@ from ..library.facts import are_units
 from ..types import Fingerprint, Float32
 from .arrow import arrow
 
-__all__ = ["ENDING", "Item", "Row", "Rows", "attempts", "block_name", "file_name", "read_block", "rows_as_parquet", "schema_of"]
+__all__ = ["DAMAGED", "ENDING", "Item", "Row", "Rows", "attempts", "block_name", "file_name", "read_block", "rows_as_parquet", "schema_of"]
 
 ENDING = ".parquet"
+DAMAGED = "this file of the data set is damaged"
 _FORMAT = 1  # of a block; another number where the same pictures may give other columns
 _FACTS = ("uri", "name", "sha256", "bytes", "width", "height", "format", "captured", "reason")
 
@@ -171,7 +172,7 @@ def read_block(data: bytes, model: Fingerprint, address: str) -> Rows:
             raise DatasetError("this file was made with another model", path=address)
         table = file.read()
     except (pa.ArrowException, OSError) as error:
-        raise DatasetError("this file of the data set is damaged", path=address, hint="delete it and index again") from error
+        raise DatasetError(DAMAGED, path=address, hint="delete it and index again") from error
     facts = {name: table.column(name).to_pylist() for name in _FACTS}
     vectors = _vectors(pa, table, model.dim)
     refused = np.array([reason is not None for reason in facts["reason"]], bool)  # (N,)

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import base64
 import json
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
@@ -21,16 +22,15 @@ import numpy as np
 
 from ..advice import Advice, Setting
 from ..errors import DatasetError, in_words
-from ..library.facts import read_canonical, read_fingerprint
+from ..library.facts import DATASET_NAME, read_canonical, read_fingerprint
 from ..types import Fingerprint, Float32
 from .arrow import arrow
-from .blocks import Rows, attempts, file_name, read_block
+from .blocks import DAMAGED, Item, Rows, attempts, file_name, read_block
 from .filesystems import Place, place
 
-__all__ = ["Dataset", "PlannedBlock", "open_dataset", "read_facts", "read_plan", "read_table"]
+__all__ = ["Dataset", "PlannedBlock", "open_dataset", "read_facts", "read_items", "read_plan", "read_table"]
 
 FORMAT = 1
-DAMAGED = "this file of the data set is damaged"
 GONE = "a file of the data set is gone"
 _ANEW = "delete it and index again: vectors that are there are not made anew"
 _PLAN = ("name", "file", "row_group", "images", "first", "last")
@@ -97,15 +97,15 @@ class Dataset:
         return [self.place.below("blocks", name).address for name in self.files]
 
 
-def open_dataset(address: str) -> Dataset:
+def open_dataset(address: str | os.PathLike[str]) -> Dataset:
     """A data set that is there, to read.
 
     Raises UsageError, MissingExtraError; DatasetError: there is none, it cannot be read, it is damaged or of a newer version.
     """
-    home = place(address)
+    home = place(os.fspath(address))
     facts = read_facts(home)
     if facts is None:
-        hint = Advice("check the address, or make one with ", Setting("out", address))
+        hint = Advice("check the address, or make one with ", Setting("out", home.address))
         raise DatasetError("there is no data set here", path=home.address, hint=hint)
     fingerprint, canonical = facts
     lists = read_lists(home)
@@ -134,7 +134,7 @@ def facts_as_json(fingerprint: Fingerprint, canonical: Float32, program: str) ->
 
 def read_facts(home: Place) -> tuple[Fingerprint, Float32] | None:
     """(fingerprint, canonical vectors) of the data set that lies here; None: there is none. DatasetError: it makes no sense."""
-    here = home.below("dataset.json")
+    here = home.below(DATASET_NAME)
     facts = _json(here)
     if facts is None:
         return None
@@ -162,6 +162,12 @@ def read_plan(home: Place, list_id: str) -> list[PlannedBlock]:
     here = home.below("plan", f"{list_id}.parquet")
     table = read_table(here, _PLAN)
     return [PlannedBlock(*row) for row in zip(*(table.column(name).to_pylist() for name in _PLAN), strict=True)]
+
+
+def read_items(home: Place, file: str, row_group: int) -> list[Item]:
+    """The rows of a block as its list has them."""
+    table = read_table(home.below("list", file), Item._fields, row_group)
+    return list(map(Item._make, zip(*(table.column(name).to_pylist() for name in Item._fields), strict=True)))
 
 
 def read_table(here: Place, columns: tuple[str, ...], row_group: int | None = None) -> Any:

@@ -1,18 +1,21 @@
 """Places that an address names: s3://bucket/prefix, gs://, abfs://, file:// or a plain path, all by pyarrow's file systems.
 
 Behind the scheme and the bucket an address is the object's key as it stands, nothing percent-encoded. Who may enter, and where a server
-stands that is not Amazon's, is told by the variables that each cloud's own tools read (AWS_ACCESS_KEY_ID, AWS_ENDPOINT_URL,
-AWS_DEFAULT_REGION, GOOGLE_APPLICATION_CREDENTIALS, AZURE_STORAGE_KEY, ...), by its files of settings, or by the machine's role.
+stands that is not the cloud's own, is told by the variables that each cloud's own tools read (AWS_ACCESS_KEY_ID, AWS_ENDPOINT_URL,
+AWS_DEFAULT_REGION, GOOGLE_APPLICATION_CREDENTIALS, STORAGE_EMULATOR_HOST, AZURE_STORAGE_ACCOUNT, AZURE_STORAGE_KEY, ...), by its files of
+settings, or by the machine's role.
 """
 
 from __future__ import annotations
 
 import contextlib
+import errno
 import functools
 import os
 import secrets
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import Any
 
 from ..errors import DatasetError, DecodeError, SkipReason, UsageError, in_words
@@ -24,6 +27,7 @@ __all__ = ["KNOWN", "Place", "is_known", "is_remote", "place"]
 SCHEMES = ("s3", "gs", "gcs", "abfs", "abfss")
 KNOWN = f"known are {', '.join(f'{scheme}://' for scheme in SCHEMES)}, file:// and plain paths"
 _DRAFTS = "_tmp"
+_PATIENCE = timedelta(seconds=10)  # of Google's client, which without credentials asks again for 15 minutes, deaf to Ctrl-C meanwhile
 
 # What a cloud's words come to: (parts of its text, what we say, what to do)
 _SAID = (
@@ -41,6 +45,11 @@ _SAID = (
         "check AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or this machine's role",
     ),
     (
+        ("create a OAuth2 access token", "DefaultAzureCredential"),
+        "no credentials were found",
+        "name them: GOOGLE_APPLICATION_CREDENTIALS for gs://, AZURE_STORAGE_ACCOUNT and AZURE_STORAGE_KEY for abfs://",
+    ),
+    (
         ("ACCESS_DENIED", "AccessDenied", "Forbidden", "HTTP response code 403", "PermissionDenied", "code: 403"),
         "access was denied",
         "check the credentials, and the rights to list, read and write there",
@@ -52,6 +61,14 @@ _SAID = (
     ),
     (("No space left on device",), "the disk is full", "make room and run it again: it goes on"),
 )
+
+_PLAIN = {
+    errno.EROFS: "this disk can only be read",
+    errno.ENOTDIR: "there is a file where a folder should be",
+    errno.EISDIR: "there is a folder where a file should be",
+    errno.ENAMETOOLONG: "the name is too long",
+    errno.EIO: "the disk cannot be read or written",
+}
 
 
 def is_remote(address: str) -> bool:
@@ -80,6 +97,11 @@ class Place:
     path: str
     local: bool
     files: Any = field(repr=False, compare=False)  # pyarrow.fs.FileSystem
+
+    @property
+    def shows_folders(self) -> bool:
+        """Does a listing that is not recursive tell the folders? pyarrow's of Google's does not (apache/arrow issue 35993)."""
+        return bool(self.files.type_name != "gcs")
 
     def below(self, *parts: str) -> Place:
         return Place("/".join((self.address, *parts)), "/".join((self.path, *parts)), self.local, self.files)
@@ -129,7 +151,10 @@ class Place:
                 return
             draft = drafts.below(f"{secrets.token_hex(8)}.part")
             for folder in (drafts.path, os.path.dirname(self.path)):
-                os.makedirs(folder, exist_ok=True)
+                try:
+                    os.makedirs(folder, exist_ok=True)
+                except FileNotFoundError as error:  # of what is no disk, such as /proc
+                    raise DatasetError("no folder can be made here", path=folder, hint="name another place") from error
             try:
                 with open(draft.path, "xb") as file:
                     file.write(memoryview(data))
@@ -198,12 +223,38 @@ def _opened(scheme: str, bucket: str) -> tuple[Any, str]:
     pa = arrow("Addresses of buckets")
     address = f"{scheme}://{bucket}"
     try:
+        if scheme in ("gs", "gcs"):
+            return _google(pa.fs, bucket)
+        if scheme in ("abfs", "abfss"):
+            return _azure(pa.fs, bucket, "http" if scheme == "abfs" else "https")
         files, root = pa.fs.FileSystem.from_uri(address)
     except (pa.ArrowException, ValueError) as error:
         raise UsageError("this is no address of a bucket", path=address, hint=in_words(error)[:200]) from error
     except OSError as error:
         raise _in_our_words(error, address) from error
     return files, root.rstrip("/")
+
+
+def _google(fs: Any, bucket: str) -> tuple[Any, str]:
+    """gs://bucket, or gs://anonymous@bucket where everybody may read."""
+    who, _, name = bucket.rpartition("@")
+    scheme, _, host = os.environ.get("STORAGE_EMULATOR_HOST", "").rpartition("://")
+    elsewhere = {"scheme": scheme or "http", "endpoint_override": host} if host else {}
+    return fs.GcsFileSystem(anonymous=bool(host) or who == "anonymous", retry_time_limit=_PATIENCE, **elsewhere), name
+
+
+def _azure(fs: Any, bucket: str, scheme: str) -> tuple[Any, str]:
+    """abfs://container@account.dfs.core.windows.net, or abfs://container of AZURE_STORAGE_ACCOUNT; a host:port is another server."""
+    container, _, host = bucket.partition("@")
+    another = ":" in host
+    account = "" if another else host.partition(".")[0]
+    account = account or os.environ.get("AZURE_STORAGE_ACCOUNT", "")
+    if not account:
+        hint = "set AZURE_STORAGE_ACCOUNT, or write abfs://CONTAINER@ACCOUNT.dfs.core.windows.net/folder"
+        raise UsageError("the address names no storage account", path=f"abfs://{bucket}", hint=hint)
+    who = {"account_key": os.environ.get("AZURE_STORAGE_KEY"), "sas_token": os.environ.get("AZURE_STORAGE_SAS_TOKEN")}
+    elsewhere = {f"{kind}_storage_{part}": value for kind in ("blob", "dfs") for part, value in (("authority", host), ("scheme", scheme))}
+    return fs.AzureFileSystem(account, **who, **(elsewhere if another else {})), container
 
 
 @contextlib.contextmanager
@@ -238,4 +289,6 @@ def _in_our_words(error: Exception, address: str) -> DatasetError:
     for parts, what, hint in _SAID:
         if any(part in words for part in parts):
             return DatasetError(what, path=address, hint=hint)
+    if isinstance(error, OSError) and error.errno in _PLAIN:
+        return DatasetError(_PLAIN[error.errno], path=address, hint="name another place, or check the disk")
     return DatasetError(f"this cannot be read or written ({words[:300]})", path=address)

@@ -8,6 +8,7 @@ uri whose checksum falls into one of some thousand.
 from __future__ import annotations
 
 import bisect
+import contextlib
 import hashlib
 import json
 import os
@@ -20,11 +21,12 @@ from typing import Any, NamedTuple
 
 from ..config import DATASET_LISTERS, LIST_BLOCKS
 from ..errors import DatasetError, ModelMismatchError, SkipReason, UsageError
+from ..library.facts import DATASET_NAME
 from ..paths import shown
 from ..types import Fingerprint, Float32
 from .arrow import arrow
-from .blocks import Item, attempts, block_name, file_name, read_block
-from .dataset import DAMAGED, GONE, PlannedBlock, facts_as_json, read_facts, read_lists, read_plan, read_table
+from .blocks import DAMAGED, Item, attempts, block_name, file_name, read_block
+from .dataset import GONE, PlannedBlock, facts_as_json, read_facts, read_items, read_lists, read_plan, read_table
 from .filesystems import Place
 
 __all__ = [
@@ -34,6 +36,7 @@ __all__ = [
     "Work",
     "ensure",
     "finish",
+    "foresee",
     "held_by",
     "make_work",
     "must_be_free",
@@ -44,7 +47,7 @@ __all__ = [
 
 # What may be different at the next look: such pictures are tried again by each run.
 PASSING = frozenset({SkipReason.CHANGED.value, SkipReason.VANISHED.value, SkipReason.UNREADABLE.value})
-_OURS = ("dataset.json", "current.json", "list", "plan", "blocks", "manifest", "_tmp", "lost+found")
+_OURS = (DATASET_NAME, "current.json", "list", "plan", "blocks", "manifest", "_tmp", "lost+found")
 _HELD = ("file", "images", "vectors", "bytes", "reasons")
 
 
@@ -92,10 +95,18 @@ class Work:
 
 
 def must_be_free(home: Place) -> None:
-    """UsageError where a folder of this machine holds something else: pictures, a library. Of a bucket's prefix anyone may have a part."""
+    """UsageError where a folder of this machine holds something else (pictures, a library), or can be none. Of a bucket's prefix anyone
+    may have a part."""
+    above = home.path
+    while home.local and not os.path.lexists(above):
+        above = os.path.dirname(above)
+    if home.local and not os.path.isdir(above):
+        raise UsageError("this is a file, and no folder", path=above, hint="name a new folder, or an empty one")
+    if home.local and not os.access(above, os.W_OK | os.X_OK):
+        raise UsageError("nothing can be written in this folder", path=above, hint="name another one, or check its permissions")
     here = os.listdir(home.path) if home.local and os.path.isdir(home.path) else []
     other = sorted(name for name in here if name not in _OURS and not name.startswith("."))
-    if other and "dataset.json" not in here:
+    if other and DATASET_NAME not in here:
         raise UsageError(
             f"this folder holds something else ({shown(other[0])})", path=home.address, hint="name a new folder, or an empty one"
         )
@@ -107,7 +118,7 @@ def ensure(home: Place, fingerprint: Fingerprint, canonical: Float32) -> None:
 
     found = read_facts(home)
     if found is None:
-        home.below("dataset.json").write(facts_as_json(fingerprint, canonical, image_search.__version__), drafts=home.below("_tmp"))
+        home.below(DATASET_NAME).write(facts_as_json(fingerprint, canonical, image_search.__version__), drafts=home.below("_tmp"))
         found = read_facts(home)  # two may have begun at once: what lies there counts
     assert found is not None
     if found[0] != fingerprint:
@@ -162,7 +173,7 @@ def finish(home: Place, list_id: str) -> None:
         _set_lists(home, [list_id])
 
 
-def make_work(home: Place, list_id: str, listers: int = DATASET_LISTERS) -> Work:
+def make_work(home: Place, list_id: str) -> Work:
     """What is missing, by the names of the files that are there."""
     blocks = home.below("blocks")
     sizes = blocks.names()
@@ -183,7 +194,7 @@ def make_work(home: Place, list_id: str, listers: int = DATASET_LISTERS) -> Work
             return known if known.bytes == sizes[name] else None
         return _look_into(home, name)
 
-    with ThreadPoolExecutor(listers, "look") as threads:
+    with ThreadPoolExecutor(DATASET_LISTERS, "look") as threads:
         for block, found in zip(plan, threads.map(held, plan), strict=True):
             name = file_name(block.name, done.get(block.name, 0))
             if found is None:
@@ -200,6 +211,32 @@ def make_work(home: Place, list_id: str, listers: int = DATASET_LISTERS) -> Work
                 itself = (block.file, block.row_group, name)
                 work.jobs.append(Job(block.name, again, block.file, block.row_group, block.images, (itself,)))
     return work
+
+
+def foresee(home: Place, table: Any, made_with: str, images: int) -> tuple[int, int, int]:
+    """What a run would do, and nothing is written: blocks of the list, those of them that it would make, pictures that it would embed:
+    those that are new or have changed, and those that may be reached by now. Arguments as of `write_list`."""
+    done, said = attempts(home.below("blocks").names()), _manifests(home)
+    olds = [_Old(plan) for one in read_lists(home) if (plan := _plan_or_none(home, one)) is not None]
+    blocks = made = embedded = 0
+    for name, start, length in _cut(table, made_with, images):
+        blocks += 1
+        if name in done:
+            held = said.get(file_name(name, done[name]))
+            todo = 0 if held is None else sum(count for reason, count in held.reasons.items() if reason in PASSING)
+            made += todo > 0
+        else:
+            part = table.slice(start, length)
+            new = {item._replace(name="") for item in _items(part)}
+            block = PlannedBlock(name, "", 0, length, part["uri"][0].as_py(), part["uri"][-1].as_py())
+            for old in olds:
+                for file, row_group, _ in old.under(block, done):
+                    with contextlib.suppress(DatasetError):  # what cannot be read is not taken over
+                        new -= {item._replace(name="") for item in read_items(home, file, row_group)}
+            todo = len(new)
+            made += 1
+        embedded += todo
+    return blocks, made, embedded
 
 
 def write_manifest(home: Place, rows: Sequence[Held], fingerprint: Fingerprint) -> None:

@@ -14,7 +14,7 @@ from typing import Any
 
 from ..config import DATASET_LISTERS
 from ..errors import DatasetError, UsageError, in_words
-from ..images.formats import extensions
+from ..images.formats import extensions, shot_extensions
 from ..images.scan import Excluder, ImageFile, NotIndexed, scan
 from ..paths import as_text, local_path, real_path, uri_of
 from .arrow import arrow
@@ -80,7 +80,8 @@ def list_places(sources: Sequence[str], *, excluder: Excluder, names: bool, any_
 def read_list(address: str, progress: Callable[[int], object]) -> Listing:
     """A table with a column `uri` (Parquet, or CSV with a line of names), and perhaps `name`, `bytes`, and `etag` or `modified`.
 
-    Where it does not say how large they are and which version they have, each object is asked, which takes a request each.
+    A path that does not begin at the top counts from the current folder. Where the list does not say how large they are and which version
+    they have, each object is asked, which takes a request each.
     """
     found = Listing(None)
     batches, total = [], 0
@@ -115,39 +116,51 @@ def _in_folder(here: Place, excluder: Excluder, names: bool, any_name: bool, int
 
 
 def _in_bucket(here: Place, excluder: Excluder, names: bool, any_name: bool, into: Listing) -> Iterator[Item]:
-    endings = extensions()
+    endings, (raw, developed) = extensions(), shot_extensions()
     bucket = here.path.partition("/")[0]
     scheme = here.address.partition("://")[0]
     above = len(here.path) + 1  # of a key, what `here` has
     root = here.address.partition("://")[2].partition("/")[0]  # as the address calls the bucket
-    for path, size, mtime in _walk(here):
-        key = path[len(bucket) + 1 :]
-        folder, _, base = path.rpartition("/")
-        ending = os.path.splitext(base)[1].lower()
-        wanted = ending in endings or (any_name and not ending)
-        if not wanted or excluder.path(os.fsencode(path[above:].replace("/", os.sep))):
-            into.passed += 1
-            continue
-        yield Item(f"{scheme}://{root}/{key}", folder.rpartition("/")[2] if names else "", size, mtime)
+
+    def left_out(path: str) -> bool:
+        return excluder.path(os.fsencode(path[above:].replace("/", os.sep)))
+
+    for found in _walk(here):
+        named = [(*_shot(path), path, size, mtime) for path, size, mtime in found]
+        shots: set[str] = set()  # as of a folder: a raw file beside the JPEG of the same shot is passed by
+        if any(ending in raw for _, ending, *_ in named):
+            shots = {shot for shot, ending, path, *_ in named if ending in developed and not left_out(path)}
+        for shot, ending, path, size, mtime in named:
+            wanted = ending in endings or (any_name and not ending)
+            if not wanted or (ending in raw and shot in shots) or left_out(path):
+                into.passed += 1
+                continue
+            name = path.rpartition("/")[0].rpartition("/")[2] if names else ""
+            yield Item(f"{scheme}://{root}/{path[len(bucket) + 1 :]}", name, size, mtime)
 
 
-def _walk(here: Place) -> Iterator[tuple[str, int, str]]:
-    """(path, bytes, time of change in ns) of every object below: level by level until there is enough to do at once, then each whole."""
+def _shot(path: str) -> tuple[str, str]:
+    """(the path without its name's ending, the ending), the name in lower case."""
+    folder, _, base = path.rpartition("/")
+    stem, ending = os.path.splitext(base.lower())
+    return f"{folder}/{stem}", ending
+
+
+def _walk(here: Place) -> Iterator[list[tuple[str, int, str]]]:
+    """(path, bytes, time of change in ns) of every object below, those of a folder together: level by level until there is enough to do
+    at once, then each whole."""
     with ThreadPoolExecutor(DATASET_LISTERS, "list") as threads:
         level = [here]
-        for _ in range(4):
+        for _ in range(4 if here.shows_folders else 0):
             if len(level) >= DATASET_LISTERS:
                 break
             deeper: list[Place] = []
             for place_of, infos in zip(level, threads.map(lambda one: one.entries(recursive=False), level), strict=True):
-                for name, size, mtime in infos:
-                    if size is None:
-                        deeper.append(place_of.below(name.rpartition("/")[2]))
-                    else:
-                        yield name, size, mtime
+                deeper += [place_of.below(name.rpartition("/")[2]) for name, size, _ in infos if size is None]
+                yield [(name, size, mtime) for name, size, mtime in infos if size is not None]
             level = deeper
         for infos in threads.map(lambda one: one.entries(recursive=True), level):
-            yield from ((name, size, mtime) for name, size, mtime in infos if size is not None)
+            yield [(name, size, mtime) for name, size, mtime in infos if size is not None]
 
 
 def _parts_of(address: str) -> Iterator[Any]:

@@ -21,7 +21,7 @@ from ..models import load_model, prove
 from ..paths import local_path
 from ..types import Decoded, Embedder, Region
 from .blocks import Item, Row, file_name, read_block, rows_as_parquet
-from .dataset import read_facts, read_table
+from .dataset import read_facts, read_items
 from .filesystems import is_remote, place
 from .growing import PASSING, Held, Job, held_by
 
@@ -102,7 +102,7 @@ class Worker:
             return Made(job.block, job.images, None, 0, (error.what, error.path, str(error.hint)))
 
     def _make(self, job: Job) -> Made:
-        items = self._items(job.list_file, job.row_group)
+        items = read_items(self._home, job.list_file, job.row_group)
         before = self._kept(job.old)
         rows: dict[str, Row] = {}
         for item in items:
@@ -142,17 +142,13 @@ class Worker:
             assert outcome.source is not None
             yield by_source[outcome.source], outcome
 
-    def _items(self, file: str, row_group: int) -> list[Item]:
-        table = read_table(self._home.below("list", file), Item._fields, row_group)
-        return list(map(Item._make, zip(*(table.column(name).to_pylist() for name in Item._fields), strict=True)))
-
     def _kept(self, old: Sequence[tuple[str, int, str]]) -> dict[str, tuple[Item, Row]]:
         """uri -> (its row of the old list, its row of the old block). A block or a list that cannot be read any more gives nothing."""
         kept: dict[str, tuple[Item, Row]] = {}
         for list_file, row_group, block in reversed(old):  # of several the newest counts
             here = self._home.below("blocks", block)
             try:
-                items = self._items(list_file, row_group)
+                items = read_items(self._home, list_file, row_group)
                 data = here.read()
                 rows = [] if data is None else list(read_block(data, self._fingerprint, here.address).each())
             except DatasetError:

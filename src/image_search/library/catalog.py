@@ -26,7 +26,7 @@ from ..errors import MAKE_ONE, SALVAGE, LibraryDamagedError, LibraryError, Libra
 from ..given import guess
 from ..types import Fingerprint, Float32
 from .codes_file import CODES_NAME
-from .facts import check_types, makes_sense, read_canonical, read_fingerprint
+from .facts import check_types, makes_sense, must_be_no_dataset, read_canonical, read_fingerprint
 from .handle import Handle, check_not_inherited
 from .schema import PAGE_BYTES, SCHEMA, SCHEMA_VERSION, check_schema, schema_version
 from .sqlite import FileId, connect, connect_to_read, files_of, identity, translated
@@ -106,6 +106,7 @@ class Catalog:
     @staticmethod
     def check_place(folder: Path) -> None:
         """LibraryError if a new library would lie among other things, such as the user's pictures."""
+        must_be_no_dataset(folder)
         names = (CATALOG_NAME, f"{CATALOG_NAME}.new", *_DERIVED)
         ours = {path.name for name in names for path in files_of(folder / name)}
         if folder.is_dir() and any(not (p.name.endswith(".lock") or p.name in {*ours, NEXT_NAME}) for p in folder.iterdir()):
@@ -371,6 +372,7 @@ class Catalog:
 
 
 def no_library(folder: Path) -> LibraryNotFoundError:
+    must_be_no_dataset(folder)
     near = guess(folder.name, _libraries_in(folder.parent))
     hint = MAKE_ONE if near is None else Advice(f"did you mean {folder.with_name(near)}? Or ", MAKE_ONE)
     return LibraryNotFoundError("there is no library", path=folder, hint=hint)

@@ -45,10 +45,10 @@ def decisions(catalog: Catalog) -> list[Decision]:
     return [Decision(number, word, tuple(pictures), made) for number, (word, made, pictures) in found.items()]
 
 
-def told_apart(catalog: Catalog) -> dict[bytes, set[int]]:
+def told_apart(decided: Sequence[Decision]) -> dict[bytes, set[int]]:
     """sha256 -> numbers of the decisions that it is not the same as others: two with a number in common are no copies."""
     found: dict[bytes, set[int]] = {}
-    for decision in decisions(catalog):
+    for decision in decided:
         if decision.word == Word.NOT_THE_SAME:
             for sha256 in decision.pictures:
                 found.setdefault(sha256, set()).add(decision.number)

@@ -10,25 +10,36 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import SALVAGE, LibraryDamagedError
+from ..advice import Advice, Setting, Verb
+from ..errors import SALVAGE, LibraryDamagedError, LibraryError
 from ..models.recipe import check_fingerprint
 from ..types import Fingerprint, Float32
 
 __all__ = [
+    "DATASET_NAME",
     "are_units",
     "check_types",
     "check_vector",
     "checksum",
     "is_good_vector",
     "makes_sense",
+    "must_be_no_dataset",
     "no_sense",
     "read_canonical",
     "read_fingerprint",
     "sensible",
 ]
 
+DATASET_NAME = "dataset.json"  # of a data set: by it one is told from a library
 _LENGTH = 1e-3  # how far a vector's length may be from 1; float32 rounds at 1e-7
 _GENERATION = 2**62  # below it there is always a next one
+
+
+def must_be_no_dataset(folder: Path) -> None:
+    """LibraryError where a data set was named in a library's place."""
+    if (folder / DATASET_NAME).is_file():
+        hint = Advice("bring it into one with: ", Verb("load", (str(folder), Setting("library", "NEW.library"))))
+        raise LibraryError("this is a data set, and no library", path=folder, hint=hint)
 
 
 def read_fingerprint(text: object) -> Fingerprint:

@@ -25,11 +25,12 @@ class Library:
     """Safe to share between threads. Nothing is opened before it is asked for, and nothing is made but by `writing`.
 
     Attributes:
-        folder: where it lies, or will.
+        folder: where it lies, or will. name: the same, as people call it.
     """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        self.name = str(folder)
         self._reader: Reader | None = None
         self._thumbnails: Thumbnails | None = None
         self._retired: list[Catalog | Thumbnails] = []  # of libraries that were replaced while open; another thread may still read them
@@ -59,6 +60,10 @@ class Library:
                 self._reader = Reader(Catalog.open(self.folder))
             return self._reader
 
+    def second(self) -> Library:
+        """The same once more, for who looks things up beside a search, and closes it."""
+        return Library(self.folder)
+
     def thumbnails(self, *, write: bool = False) -> Thumbnails:
         """Its small pictures; `write`: to add to, if the first one who asks wants that."""
         with self._opening:
@@ -86,14 +91,13 @@ class Library:
             self._held = self._turn = None  # they stay the parent's
             self._turns = 0
 
-    def must_be_a_folder(self) -> None:
-        """Nothing to say here; of what stands in a folder's place a UsageError."""
-
     # --- writing --------------------------------------------------------------------------------------------------------------
 
     def hold_writer_lock(self, what: str) -> None:
         """Be the only writer until `close`; others are told `what` holds it. LibraryBusyError if another process is."""
         if self._held is None:
+            if not self.exists:
+                Catalog.check_place(self.folder)
             self._make_folder()
             lock = ProcessLock(self.folder / "writer.lock", what=what)
             lock.acquire()

@@ -22,7 +22,7 @@ from ..paths import from_bytes, whole_path
 from ..types import Fingerprint, Float32, Passed, Skipped
 from .catalog import Catalog
 from .columns import Columns
-from .decisions import told_apart
+from .decisions import Decision, decisions
 from .disks import Disks
 from .facts import check_vector, no_sense
 from .schema import FILES_IN_ROOTS, UNEMBEDDED, State, part_of
@@ -249,9 +249,9 @@ class Reader:
         """Why a file may not be there, as of now."""
         return Disks(self.catalog)
 
-    def told_apart(self) -> dict[bytes, set[int]]:
-        """Of which pictures it was decided that they are not the same, see `decisions.told_apart`."""
-        return told_apart(self.catalog)
+    def decisions(self) -> list[Decision]:
+        """What was decided of copies, by number."""
+        return decisions(self.catalog)
 
     def classes(self) -> list[tuple[str, int]]:
         """(class, number of images), by name; the images without a class are under ""."""

@@ -26,7 +26,7 @@ from ..library.catalog import item_number
 from ..library.codes import Codes, can_compare
 from ..library.reading import Reader
 from ..library.vectors import Numbers
-from ..stores.exact import top_k, top_k_by_codes
+from ..stores.exact import cosine_of, top_k, top_k_by_codes
 from ..stores.replica import StoreReplica
 from ..types import Float32, Match, VectorStore
 from .filters import Filters
@@ -224,7 +224,7 @@ class Searcher:
         # A content may be kept of which no file can be found now: missing, or left out by a rule.
         there = self.reader.files_with(list(same)) if same else []
         passed = [file.content for file in there if passing is None or passing.has(file.number)]
-        similarity |= {content: _cosine(vector, query) for content, vector in self.reader.vectors(dict.fromkeys(passed)).items()}
+        similarity |= {content: cosine_of(vector, query) for content, vector in self.reader.vectors(dict.fromkeys(passed)).items()}
         files = self.reader.files_with(list(similarity))
         if {f.content for f in files} != similarity.keys():  # never fewer, silently
             raise LibraryDamagedError("the catalog has lost the files of some images", path=self.reader.folder, hint=SALVAGE)
@@ -313,7 +313,7 @@ class Searcher:
         (ids,), _ = store.query(query[None, :], n + spare)
         found = self.reader.files([number for number in map(item_number, ids) if number is not None])
         files = {file.number: file for file in [*found, *self.reader.files_with(list(same))] if file.content not in left_out}
-        return [(file, _cosine(self.reader.vector(file.content), query)) for file in files.values()]
+        return [(file, cosine_of(self.reader.vector(file.content), query)) for file in files.values()]
 
 
 _UNFILTERED = Advice("search in another way, or without ", Setting("names"), ", ", Setting("path"), " and filters like them")
@@ -346,9 +346,3 @@ _SETTINGS = {
     "formats": Setting("formats"),
     "where": Setting("where"),
 }
-
-
-def _cosine(vector: Float32, query: Float32) -> float:
-    """As exact search computes it."""
-    _, (cosines,) = top_k(vector[None, :], query[None, :], 1)
-    return float(cosines[0])

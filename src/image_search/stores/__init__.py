@@ -14,6 +14,7 @@ from typing import Any, Literal
 from urllib.parse import urlsplit
 
 from .. import given
+from ..advice import Advice, Setting
 from ..errors import MissingExtraError, StoreError, UsageError
 from ..types import VectorStore
 from .collections import Collection
@@ -161,6 +162,10 @@ def parse_spec(spec: str) -> StoreSpec:
         return StoreSpec(kind)
     if colon and "collection" in places and (found := _collection_in(address, STORES[kind].file)) is not None:
         return StoreSpec(kind, *found)
+    bare, _, name = address.rpartition("/")
+    if "server" in places and "collection" not in places and name and _is_server(bare):
+        hint = Advice("name the library's folder, and its store as ", Setting("store", f"{kind}:{bare}"))
+        raise UsageError(f"{STORES[kind].title} keeps the store of a library, and no collection with a name", path=spec, hint=hint)
     known = [f"{row.name}{_ADDRESS[place]}" for row in STORES.values() for place in row.places]
     *others, last = [*known, *(f"{row.name}:FILE{row.file}" for row in STORES.values() if row.file)]
     raise UsageError(f"there is no store {spec!r}", hint=f"use {', '.join(others)} or {last}")

@@ -11,6 +11,7 @@ import hashlib
 import json
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any, Literal, NamedTuple, Protocol
 
@@ -33,6 +34,7 @@ __all__ = [
     "first_after",
     "no_collection",
     "number_of",
+    "same_vectors",
     "seconds_of",
 ]
 
@@ -88,7 +90,8 @@ class Description(NamedTuple):
 
     Attributes:
         fingerprint: of the model that made its vectors. canonical: float32 (8, D), that model's vectors of the canonical pictures.
-        more: other facts, texts by their names: "words" (base64), "closeness" (base64), "classes" (JSON).
+        more: other facts, texts by their names: "words" (base64), "closeness" (base64), "classes" (JSON), and "loading" (JSON: "from",
+            "images") while something is loaded, and until that is finished.
     """
 
     fingerprint: Fingerprint
@@ -101,7 +104,7 @@ class Description(NamedTuple):
         return {"format": str(FORMAT), "fingerprint": self.fingerprint.to_json(), "canonical": canonical, **self.more}
 
     @classmethod
-    def of(cls, facts: Mapping[str, str], dim: int | None, where: str) -> Description:
+    def of(cls, facts: Mapping[str, str], where: str) -> Description:
         """What was kept, read as a stranger's.
 
         Raises: StoreError: it was not made by this program, by another version of it, or makes no sense.
@@ -113,7 +116,7 @@ class Description(NamedTuple):
         try:
             fingerprint = Fingerprint.from_json(facts["fingerprint"])
             canonical = np.frombuffer(base64.b64decode(facts["canonical"], validate=True), "<f4").reshape(8, fingerprint.dim)
-            if not np.isfinite(canonical).all() or dim != fingerprint.dim:
+            if not np.isfinite(canonical).all():
                 raise ValueError("not the vectors of the canonical pictures")
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise StoreError("what the collection says of its model makes no sense", path=where, hint="load it anew") from error
@@ -121,16 +124,19 @@ class Description(NamedTuple):
         return cls(fingerprint, canonical.astype(np.float32), more)
 
     def check_same(self, other: Fingerprint, where: str) -> None:
-        """ModelMismatchError unless vectors of this model may go into the collection: the name alone may differ, and where it came from."""
+        """ModelMismatchError unless vectors of this model may go into the collection."""
         mine, theirs = self.fingerprint, other
-        if (mine.weights_sha256, mine.output, mine.dim, mine.preprocess) != (
-            theirs.weights_sha256, theirs.output, theirs.dim, theirs.preprocess,
-        ):  # fmt: skip
+        if not same_vectors(mine, theirs):
             raise ModelMismatchError(
                 f"the collection holds vectors of the model {mine.name} ({mine.dim} dimensions), these are of {theirs.name} ({theirs.dim})",
                 path=where,
                 hint="load them into a collection of another name",
             )
+
+
+def same_vectors(one: Fingerprint, other: Fingerprint) -> bool:
+    """Whether both make the same vectors: the name alone may differ, and where the model came from."""
+    return replace(one, name="", source="", revision="") == replace(other, name="", source="", revision="")
 
 
 class Collection(Protocol):
@@ -143,7 +149,7 @@ class Collection(Protocol):
         ...
 
     def mark(self, facts: Mapping[str, str]) -> None:
-        """Add facts or replace them."""
+        """Add facts or replace them; "" is none."""
         ...
 
     def count(self, wanted: Sequence[Condition] = ()) -> int: ...

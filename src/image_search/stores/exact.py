@@ -16,7 +16,7 @@ from ..errors import StoreError, UsageError
 from ..library.codes import Codes
 from ..types import Float32
 
-__all__ = ["ExactStore", "check_queries", "check_records", "top_k", "top_k_by_codes"]
+__all__ = ["ExactStore", "check_queries", "check_records", "cosine_of", "top_k", "top_k_by_codes"]
 
 # Over twice the largest error seen of a float32 product of unit vectors (8e-7, 384 to 2,048 dimensions): no match falls through.
 _MARGIN = np.float32(4e-6)
@@ -151,6 +151,12 @@ def _nth(scores: Float32, n: int) -> np.float32:
         maxima = scores[: groups * 64].reshape(64, groups).max(axis=0)
         scores = scores[scores >= np.partition(maxima, -n)[-n]]
     return np.float32(np.partition(scores, -n)[-n])
+
+
+def cosine_of(vector: Float32, query: Float32) -> float:
+    """Of two vectors, float32 (D,), to the bit as `top_k` computes it."""
+    _, (cosines,) = top_k(vector[None, :], query[None, :], 1)
+    return float(cosines[0])
 
 
 def _cosines(matrix: Float32, rows: npt.NDArray[np.int64], query: Float32) -> npt.NDArray[np.float64]:

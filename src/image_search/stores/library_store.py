@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from ..advice import Advice, Setting, Verb
 from ..config import DEFAULT_STORE, STORE_PAYS_FROM
@@ -35,6 +36,15 @@ class LibraryStore:
 
     def replica(self, library: Catalog | Reader) -> StoreReplica:
         return StoreReplica(self._folder, dim=library.fingerprint.dim, model=library.fingerprint.short, spec=self.spec(library))
+
+    def facts(self, reader: Reader) -> dict[str, Any]:
+        """ "store" (its name), "store_ready" (it is a verified copy of the library as it is), "store_note" (why not)."""
+        with self.replica(reader) as replica:
+            ready = replica.verified_generation() == reader.generation
+            why = "" if ready else replica.why or "the library has changed since"
+        if not self.needed(reader):
+            why = f"a store is kept from {STORE_PAYS_FROM:,} images on, or where you name one"
+        return {"store": self.spec(reader), "store_ready": ready, "store_note": why}
 
     def needed(self, library: Catalog | Reader) -> bool:
         """Whether one is kept: it was named, or is there, or the library is so large that it would be asked.

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..errors import DecodeError, QueryError, UsageError
-from ..library.decisions import Word
+from ..library.decisions import Word, told_apart
 from ..library.reading import Reader
 from ..paths import as_text
 from ..search import closeness
@@ -99,7 +99,7 @@ def compared(a: Query, b: Query, reader: Reader | None, looks: Looks, *, thresho
 def _decided(a: Query, b: Query, reader: Reader | None) -> str:
     if reader is None or a.sha256 is None or b.sha256 is None:
         return ""
-    apart = reader.told_apart()
+    apart = told_apart(reader.decisions())
     return Word.NOT_THE_SAME.value if apart.get(a.sha256, set()) & apart.get(b.sha256, set()) else ""
 
 

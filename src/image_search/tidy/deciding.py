@@ -11,7 +11,7 @@ from .. import given
 from ..advice import Advice, Verb
 from ..errors import IDS, QueryError, UsageError
 from ..library.catalog import item_number
-from ..library.decisions import Decision, Word, decisions
+from ..library.decisions import Decision, Word
 from ..library.reading import Reader
 from ..paths import uri_of
 
@@ -69,7 +69,7 @@ def _sha256(reader: Reader, name: str) -> bytes:
 
 def listed(reader: Reader) -> list[Decision]:
     """All decisions, with where their pictures lie now."""
-    return [replace(one, uris=tuple(_where(reader, sha256) for sha256 in one.pictures)) for one in decisions(reader.catalog)]
+    return [replace(one, uris=tuple(_where(reader, sha256) for sha256 in one.pictures)) for one in reader.decisions()]
 
 
 def _where(reader: Reader, sha256: bytes) -> str:

@@ -13,7 +13,7 @@ from ..advice import Advice, Verb
 from ..errors import UsageError
 from ..images.pool import DecodePool
 from ..library.catalog import item_id
-from ..library.decisions import Decision, Word, decisions
+from ..library.decisions import Decision, Word
 from ..library.reading import Item, Reader
 from ..library.thumbnails import Thumbnails
 from ..paths import from_bytes, inside, nfc, place_of, to_bytes, uri_of
@@ -187,7 +187,7 @@ def find(
 ) -> Duplicates:
     """The groups of a library. Raises UsageError: it has nothing in a folder that was named; LibraryDamagedError."""
     files = _Files(reader, asked)
-    search = _Search(files, asked, decisions(reader.catalog))
+    search = _Search(files, asked, reader.decisions())
     if asked.kinds == {Kind.SAME_BYTES}:  # the hashes tell: nothing has to be compared
         known = Copies(contents=len(files.contents))
     else:

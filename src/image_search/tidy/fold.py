@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from ..library.catalog import item_number
+from ..library.decisions import told_apart
 from ..library.reading import Item, Reader
 from ..search import closeness
 from ..types import Float32, Match
@@ -54,7 +55,7 @@ def repeats(
     Returns:
         one for each item; None: it shows a picture of its own.
     """
-    near, apart = _near_from(reader), reader.told_apart()
+    near, apart = _near_from(reader), told_apart(reader.decisions())
     vectors = reader.vectors({item.content for item in items})
     known: dict[int, int] = {}  # content -> its first position
     answer: list[Repeat | None] = []

@@ -12,7 +12,7 @@ import numpy.typing as npt
 from ..config import PAGE_CLASSES, PAGE_GROUP_FILES
 from ..errors import UsageError
 from ..library.catalog import item_id
-from ..library.decisions import Decision, decisions
+from ..library.decisions import Decision
 from ..paths import as_text, shown
 from . import browsing
 from .looks import Look, Looks, Say, What
@@ -85,7 +85,7 @@ class Tidying:
         work: Callable[[Say], Any]
         if asked.what == "groups":
             prefer = self._folder(asked.prefer)
-            state += (tuple(one.number for one in decisions(reader.catalog)), prefer, frozenset(asked.kinds))
+            state += (tuple(one.number for one in reader.decisions()), prefer, frozenset(asked.kinds))
             work = self._groups_of(prefer, asked.kinds)
         elif asked.what == "check":
             work = self._labels
@@ -187,11 +187,11 @@ class Tidying:
         return self._decided(self._library.engine.decide(asked.word, *ids))
 
     def decisions(self) -> Decisions:
-        return Decisions(items=[self._decided(one) for one in reversed(decisions(self._library.reader.catalog))])
+        return Decisions(items=[self._decided(one) for one in reversed(self._library.reader.decisions())])
 
     def undo(self, number: int) -> Decisions:
         """Raises UnknownIdError: there is none of this number."""
-        if all(one.number != number for one in decisions(self._library.reader.catalog)):
+        if all(one.number != number for one in self._library.reader.decisions()):
             raise UnknownIdError(f"there is no decision {number}", hint="it may have been undone already")
         self._library.engine.undo_decision(number)
         return self.decisions()

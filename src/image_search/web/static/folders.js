@@ -41,7 +41,7 @@ export function makeFolders(server) {
       facts,
       library && [
         row(t("model"), library.model, " ", h("small", {}, t("dimensions", { n: library.dimensions }))),
-        row(t("store"), library.store_ready ? t("store_ready", { x: library.store }) : t("store_not")),
+        row(t("store"), t(library.store_ready || library.store === library.path ? "store_ready" : "store_not", { x: library.store })),
         library.skipped ? row(t("skipped_label"), h("button", { type: "button", class: "link", onclick: () => { sheet.close(); showSkipped().catch(report); } }, t("skipped", { n: library.skipped }))) : null,
         library.missing ? row(t("missing_label"), t("missing", { n: library.missing })) : null,
         row(t("kept_at"), h("code", {}, library.path)),

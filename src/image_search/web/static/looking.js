@@ -87,5 +87,6 @@ export function makeLooking(what, server) {
 
 function failed(problem, again) {
   const missing = problem.code === "MissingExtra";
-  return makeState({ picture: "warning", title: missing ? t("look_extra") : t("look_failed"), text: missing ? t("look_extra_hint") : problemText(problem), code: missing ? problem.hint || problem.message : "", actions: [[t("retry"), again, "refresh"]] });
+  const never = problem.code === "NeedsFolder";
+  return makeState({ picture: "warning", title: missing ? t("look_extra") : t("look_failed"), text: missing ? t("look_extra_hint") : problemText(problem), code: missing ? problem.hint || problem.message : never ? /image-search .*/.exec(problem.hint)?.[0] : "", actions: never ? [] : [[t("retry"), again, "refresh"]] });
 }
