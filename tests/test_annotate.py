@@ -159,7 +159,7 @@ def test_a_table_about_no_image_changes_nothing(annotated: ImageSearchEngine, tm
     (table := tmp_path / "new.csv").write_text("path,price,brand\nnowhere.png,n/a,2\n")
     came = annotated.annotate(table)
     assert (came.rows, came.images, came.columns) == (1, 0, before)
-    with pytest.raises(UsageError, match="about no image of the library; nothing was changed"):
+    with pytest.raises(UsageError, match="no row of the table is about an image of the library; nothing was changed"):
         annotated.annotate(table, drop="price")
     assert annotated.annotate().columns == before and found(annotated, "price > 0") == [C0, C1, S0]
 

@@ -195,7 +195,7 @@ def test_other_folders_are_other_than_those_of_the_query_and_its_copies(
         ({"since": "2024-13"}, "no date of the calendar"),
         ({"since": "0000"}, "no date of the calendar"),
         ({"since": datetime.datetime(2024, 1, 1, tzinfo=datetime.UTC)}, "takes no time zone"),
-        ({"since": "2024-05-02", "until": "2024-05-01"}, "nothing is both since and until"),
+        ({"since": "2024-05-02", "until": "2024-05-01"}, "until is before since"),
         ({"min_pixels": 0}, "at least 1"),
     ],
 )
@@ -312,7 +312,7 @@ def test_an_older_library_is_filtered_by_the_times_of_its_files_and_says_so(tmp_
             db.execute("UPDATE content SET captured = NULL")
     with quick_engine(tmp_path / "library", notify=lines.append) as engine:
         assert len(engine.search("id:1", 8, until="2001")) == 8
-        assert "8 images were not asked yet when they were taken" in lines[0] and "index again" in lines[0]
+        assert "8 images have no date read yet" in lines[0] and "index again" in lines[0]
         assert engine.index(tmp_path / "photos", progress=False).dated == 8
         assert names(engine.search("id:1", 8, until="2001")) == {"4", "6", "7", "8"}, "the same engine sees it"
 

@@ -67,9 +67,9 @@ def test_groups_are_compared_decided_and_undone_by_keyboard(browser: Any, server
     page.keyboard.press("ArrowDown")  # onto the first
     at = "document.activeElement.closest('.member')?.querySelector('strong').textContent ?? ''"
     tab.until(f"({at}).startsWith('{'가장 좋음' if korean else 'Best'}')")
-    while ("같은 그림" if korean else "Same picture") not in page.evaluate(at):
+    while ("같은 이미지" if korean else "Same picture") not in page.evaluate(at):
         page.keyboard.press("ArrowRight")
-        if ("같은 그림" if korean else "Same picture") not in page.evaluate(at):
+        if ("같은 이미지" if korean else "Same picture") not in page.evaluate(at):
             page.keyboard.press("ArrowDown")
     page.keyboard.press("Enter")
     page.wait_for_selector("dialog.compare[open]")

@@ -175,7 +175,9 @@ class LibraryVerbs(AnsweringLibrary):
                     library_annotations.drop(catalog, name)
                 came = None if path is None else bring_in(catalog, os.path.expanduser(path), key)
                 if came is not None and gone and not came.images:
-                    raise UsageError("the table is about no image of the library; nothing was changed", path=path, hint="check its paths")
+                    raise UsageError(
+                        "no row of the table is about an image of the library; nothing was changed", path=path, hint="check its paths"
+                    )
             self._refresh_store(catalog)
             return came or Annotated(columns=library_annotations.columns_of(catalog))
 

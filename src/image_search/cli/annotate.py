@@ -18,17 +18,17 @@ _NAMED = 3  # rows about no image that are named
 @click.argument("table", metavar="[TABLE]", required=False, help="A CSV file with a line of headings, or a Parquet file.")
 @click.option("--key", metavar="COLUMN", help="The column that says which image a row is about. Default: sha256, path, uri or file.")
 @click.option(
-    "--drop", metavar="COLUMN", multiple=True, help="Take this column out of the library, before a table comes in; may be repeated."
+    "--drop", metavar="COLUMN", multiple=True, help="Remove this column from the library, before the table is added; may be repeated."
 )
 @library_option
 @json_option
 @debug_option
 def annotate(*, table: str | None, json_output: bool, **given: Any) -> None:
-    """Bring in a table of your own: its columns become filters for search --where.
+    """Add a table of your own; its columns become filters.
 
-    A path is absolute, or relative to the table's folder or to an indexed one. The values are kept by what is in the image files, so they
-    survive moves and renames. A table changes its own columns of its own rows alone; a column that is there keeps its kind. Without a
-    table it shows the columns that there are.
+    Filter with search --where. A path is absolute, or relative to the table's folder or to an indexed one. The values belong to the
+    content of the image files, so they survive moves and renames. A table changes only the rows and columns that it has; an existing
+    column keeps its kind. Without a table, the columns that there are are listed.
 
     \b
     Examples:

@@ -13,6 +13,7 @@ from ..errors import ImageSearchError, NoWordsError, QueryError
 from . import console
 from .console import note, print_matches
 from .options import (
+    asked_store_option,
     debug_option,
     library_option,
     max_megabytes_option,
@@ -20,7 +21,6 @@ from .options import (
     n_option,
     open_engine,
     private_urls_option,
-    store_option,
 )
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 @private_urls_option
 @max_megapixels_option
 @max_megabytes_option
-@store_option
+@asked_store_option
 @debug_option
 def ask(*, n_results: int, **given: Any) -> None:
     """Ask for an image, show what is similar, and ask again.

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 @click.option("--html", type=FILE, metavar="FILE", help="Save one page with the pictures.")
 @debug_option
 def check(*, folder: str, neighbours: int | None, json_output: bool, as_csv: bool, html: Path | None, **given: Any) -> None:
-    """Say which labels may be wrong.
+    """Find labels that may be wrong.
 
     A class is the folder in which a picture lies. Listed are pictures whose nearest neighbours say another class, the surest first;
     pictures that are far from everything; classes that mix; the same bytes under several classes. Nothing is changed: it says what to

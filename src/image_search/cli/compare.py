@@ -11,6 +11,7 @@ from ..errors import UsageError
 from . import console
 from .console import print_json
 from .options import (
+    asked_store_option,
     debug_option,
     json_option,
     library_option,
@@ -20,7 +21,6 @@ from .options import (
     open_engine,
     private_urls_option,
     runtime_option,
-    store_option,
 )
 
 CODES = """\b
@@ -42,14 +42,14 @@ Exit code
 @private_urls_option
 @max_megapixels_option
 @max_megabytes_option
-@store_option
+@asked_store_option
 @json_option
 @debug_option
 def compare(*, a: str, b: str, threshold: float | None, json_output: bool, **given: Any) -> None:
-    """Say of two images whether they show the same picture.
+    """Tell whether two images show the same picture.
 
     Prints what they are (same bytes, same picture, changed copy, two pictures) and how similar. Each is a path, an http(s) address, the id
-    of a library item, or - for stdin. Needs no library; with one, also says how near that is there.
+    of a library item, or - for stdin. Needs no library; with one, it also says how close that is there.
 
     \b
     Examples:

@@ -18,16 +18,19 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("pictures", metavar="[PICTURE...]", nargs=-1, help="Paths or ids.")
-@click.option("--not-the-same", is_flag=True, help="These are no copies of one another, whatever they look like.")
-@click.option("--leave", is_flag=True, help="Leave these as they are: copies, and meant to be. A single one: its copies of the same bytes.")
+@click.option("--not-the-same", is_flag=True, help="These are not copies of one another, whatever they look like.")
+@click.option(
+    "--leave", is_flag=True, help="Leave these as they are: copies, and meant to be. Of a single one: its copies of the same bytes."
+)
 @click.option("--undo", type=int, metavar="NUMBER", help="Take a decision back.")
 @library_option
 @json_option
 @debug_option
 def decisions(*, pictures: tuple[str, ...], not_the_same: bool, leave: bool, undo: int | None, json_output: bool, **given: Any) -> None:
-    """Say what you think of copies that were found; without an option, list what you have said.
+    """List, make or undo your decisions about copies.
 
-    It is remembered by content: it holds wherever the files go, and image-search duplicates shows these together no more.
+    Without an option it lists them. A decision is remembered by content: it holds wherever the files go, and image-search duplicates
+    no longer shows these together.
 
     \b
     Examples:

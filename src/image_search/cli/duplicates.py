@@ -31,12 +31,14 @@ KINDS = {"bytes": "same bytes", "picture": "same picture", "changed": "changed c
 @click.command(epilog=WORDS)
 @click.argument("folders", metavar="[FOLDER...]", nargs=-1, help="Only files in these folders. Default: all of the library.")
 @click.option("--across", metavar="KEPT OTHER", nargs=2, help="Two folders: only files of the second that are copies of one in the first.")
-@click.option("--prefer", metavar="FOLDER", multiple=True, help="Its files are the better copies; may be repeated, the best liked first.")
-@click.option("--since", metavar="DATE", help="Only groups with a picture of then or later: 2024, 2024-05, 2024-05-01.")
+@click.option(
+    "--prefer", metavar="FOLDER", multiple=True, help="Its files are the better copies; may be repeated, the most preferred first."
+)
+@click.option("--since", metavar="DATE", help="Only groups with a picture taken from then on: 2024, 2024-05, 2024-05-01.")
 @click.option("--kind", "kinds", type=click.Choice(list(KINDS)), multiple=True, help="Only these copies; may be repeated. Default: all.")
-@click.option("--list-rest", is_flag=True, help="Print the paths of all but the best, one a line, for a script of yours.")
+@click.option("--list-rest", is_flag=True, help="Print the paths of all but the best, one per line, for scripts.")
 @click.option("-0", "--null", "null", is_flag=True, help="With --list-rest: end each path with a NUL, for xargs -0.")
-@click.option("--csv", "as_csv", is_flag=True, help="Print a table for programs, a row a file.")
+@click.option("--csv", "as_csv", is_flag=True, help="Print a table for programs, one row per file.")
 @click.option("--html", type=FILE, metavar="FILE", help="Save a page with the pictures, side by side.")
 @library_option
 @jobs_option
@@ -54,7 +56,7 @@ def duplicates(
     json_output: bool,
     **given: Any,
 ) -> None:
-    """Show which files are copies of one another, and which of them is the best.
+    """Find copies, in groups, and the best file of each.
 
     Nothing is deleted, moved or changed, ever. The best is a copy that is not itself cropped out of another, framed or written on; of
     these the one with the most pixels, in the format that loses less, the least compressed, the one that still has its date. What was

@@ -19,7 +19,13 @@ from .options import debug_option, jobs_option, json_option, runtime_option
     help="Default: auto. Repeat it to see several models side by side.",
 )
 @click.option("--words", is_flag=True, help="Also search with the classes' names; for models that know words.")
-@click.option("--template", metavar="TEXT", default="a photo of {}", show_default=True, help="How a name is said, {} for it.")
+@click.option(
+    "--template",
+    metavar="TEXT",
+    default="a photo of {}",
+    show_default=True,
+    help="The phrase that the model is given; {} stands for the name.",
+)
 @runtime_option
 @jobs_option
 @json_option

@@ -19,11 +19,11 @@ from .options import FILE, debug_option, library_option, open_engine
 @library_option
 @debug_option
 def export(*, folder: Path | None, to: str, replace: bool, **given: Any) -> None:
-    """Take the library along: every image's id, uri, class, hash, facts and vector, and what your own
-    tables (annotate) say of it.
+    """Export the library, with every image's facts and vector.
 
-    Parquet is read by DuckDB, pandas, Polars and Spark; it needs the extra [parquet]. TensorBoard's projector gets vectors.tsv,
-    metadata.tsv and, for up to 10,000 images, a sprite of their thumbnails.
+    Of every image: id, uri, class, hash, facts, vector, and the columns of your own tables (annotate). Parquet is read by DuckDB, pandas,
+    Polars and Spark; it needs the extra [parquet]. TensorBoard's projector gets vectors.tsv, metadata.tsv and, for up to 10,000 images, a
+    sprite of their thumbnails.
 
     \b
     Examples:

@@ -16,8 +16,10 @@ from .options import FILE, debug_option, jobs_option, json_option, runtime_optio
 @click.command()
 @click.argument("folder", metavar="FOLDER")
 @click.option("--with", "given", metavar="LABELS", help="The labels, between commas.")
-@click.option("--with-file", type=FILE, metavar="FILE", help="A text file with a label a line.")
-@click.option("--template", metavar="TEXT", default="{}", show_default=True, help="How a label is said to the model, {} for it.")
+@click.option("--with-file", type=FILE, metavar="FILE", help="A text file with one label per line.")
+@click.option(
+    "--template", metavar="TEXT", default="{}", show_default=True, help="The phrase that the model is given; {} stands for the label."
+)
 @click.option("--model", metavar="NAME", default="siglip2", show_default=True, help="A model that knows words.")
 @runtime_option
 @jobs_option
@@ -36,10 +38,10 @@ def label(
     json_output: bool,
     as_csv: bool,
 ) -> None:
-    """Say of each picture which of your labels fits it best.
+    """Find the best of your labels for each picture.
 
-    Nothing is written, no library is read. The probability is the model's own: for SigLIP, that the label fits; for CLIP, the share
-    among the labels that you gave.
+    Nothing is written, no library is read. The probability is the model's own: for SigLIP, that the label fits; for CLIP
+    and mini, the share among the labels that you gave.
 
     \b
     Example:
@@ -79,4 +81,6 @@ def _lines(file: Path | None) -> list[str]:
     try:
         return [line.strip() for line in file.read_text("utf-8-sig").splitlines() if line.strip()]
     except (OSError, UnicodeError) as error:
-        raise UsageError("this list of labels cannot be read", path=file, hint="give a text file in UTF-8, a label a line") from error
+        raise UsageError(
+            "this list of labels cannot be read", path=file, hint="give a text file in UTF-8 with one label per line"
+        ) from error

@@ -23,7 +23,7 @@ from .options import COLLECTIONS, STORES, debug_option, json_option, library_opt
 @json_option
 @debug_option
 def load(*, dataset: str, store: str | None, library: str | None, json_output: bool) -> None:
-    """Bring the vectors of a data set into a collection, or into a library's folder.
+    """Load a data set's vectors into a collection or a library.
 
     What is there already is passed by, so a load that was interrupted is finished by the next. A folder takes only pictures that are
     files of this machine; `index` knows them then and embeds none of them again. --store beside --library names the store that it keeps.

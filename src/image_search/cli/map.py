@@ -13,7 +13,7 @@ from .options import FILE, debug_option, json_option, library_option, open_engin
 
 @click.command()
 @click.option("--save", type=FILE, metavar="FILE", help="Save the map as a picture: png, jpg, webp, pdf or svg.")
-@click.option("--fresh", is_flag=True, help="Lay it out anew, also where one is kept.")
+@click.option("--fresh", is_flag=True, help="Lay it out anew, even if one is kept.")
 @click.option(
     "--seed", type=click.IntRange(min=0, max=2**31 - 1), metavar="N", default=0, show_default=True, help="Another number is another map."
 )
@@ -21,10 +21,10 @@ from .options import FILE, debug_option, json_option, library_option, open_engin
 @json_option
 @debug_option
 def map(*, save: Path | None, fresh: bool, seed: int, json_output: bool, **given: Any) -> None:
-    """Lay the library out in two dimensions: what is alike lies side by side.
+    """Lay the library out as a map: what is alike lies together.
 
-    The map is kept with the library. Pictures that are new since are placed between the others, and none of these moves; --fresh lays all
-    of it out anew. The layout needs the extra [map].
+    The map is kept with the library. New pictures are placed between the others, and none of these moves; --fresh lays all of it out
+    anew. The layout needs the extra [map].
 
     \b
     Examples:

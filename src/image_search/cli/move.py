@@ -19,7 +19,9 @@ from .options import COLLECTIONS, STORES, debug_option, json_option, open_engine
 @json_option
 @debug_option
 def move(*, source: str, target: str | None, store: str | None, json_output: bool) -> None:
-    """Take a library to a collection, or back into a folder, without embedding again. What was there before stays there, too.
+    """Copy a library into a collection, or back into a folder.
+
+    Nothing is embedded again, and the source stays as it is.
 
     \b
     Examples:

@@ -76,7 +76,7 @@ model_option = click.option(
     metavar="NAME",
     default="auto",
     show_default=True,
-    help="A name from `image-search models`, a Hugging Face id or a folder; auto: the library's own, at first the best one here.",
+    help="A name from `image-search models`, a Hugging Face id or a folder; auto: the library's own; for a new one the best that is here.",
 )
 runtime_option = click.option("--runtime", metavar="NAME", help=f"What runs the model: {RUNTIMES}. Default: what suits the model.")
 store_option = click.option(  # of what writes a library
@@ -130,9 +130,9 @@ _FILTERS = (
     click.option("--path", metavar="GLOB", help="Only paths like this one, such as '*/2024/*'."),
     click.option("--not-path", metavar="GLOB", multiple=True, help="No paths like this one; may be repeated."),
     click.option(
-        "--since", metavar="DATE", help="Taken then or later: 2024, 2024-05, 2024-05-01; where a picture says none, its file's date."
+        "--since", metavar="DATE", help="Taken from then on: 2024, 2024-05, 2024-05-01; where a picture has no date, its file's counts."
     ),
-    click.option("--until", metavar="DATE", help="Taken then or earlier; the whole of that year, month or day."),
+    click.option("--until", metavar="DATE", help="Taken up to then; the whole of that year, month or day."),
     click.option("--min-pixels", type=_pixels, metavar="N", help="Width times height at least this: 2MP, 1920x1080 or 2000000."),
     click.option("--where", metavar="CONDITION", help="By your own table (annotate): \"price < 20 and brand = 'x'\"."),
     click.option(

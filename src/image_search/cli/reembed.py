@@ -27,10 +27,10 @@ from .options import (
     metavar="NAME",
     default="auto",
     show_default=True,
-    help="The new model, as for index; auto: the one that has now the name of the library's own.",
+    help="The new model, as for index; auto: the current model of the same name as the library's.",
 )
 @click.option(
-    "--leave-unreachable", is_flag=True, help="Change the model also where some pictures cannot be read now; index embeds them later."
+    "--leave-unreachable", is_flag=True, help="Change the model even if some pictures cannot be read now; index embeds them later."
 )
 @jobs_option
 @skip_megapixels_option
@@ -39,11 +39,12 @@ from .options import (
 @json_option
 @debug_option
 def reembed(*, json_output: bool, **given: Any) -> None:
-    """Bring the library to another model, with all that you have said of its pictures.
+    """Bring the library to another model; nothing else changes.
 
-    Every picture is read and embedded again. Until the last one is done, searches, also those of a running page, get the old model's
-    answers; then all of them the new one's. Stop it whenever you like: the next run goes on. Pictures whose disk is away stop the change,
-    unless you pass --leave-unreachable; they stay known, and the next index run that reaches them embeds them.
+    Every picture is read and embedded again; decisions, tables, classes and ids stay. Until the last picture is done, searches, also
+    those of a running page, get the old model's answers; then all get the new one's. Stop it whenever you like: the next run goes on.
+    Pictures whose disk is away stop the change, unless you pass --leave-unreachable; they stay known, and the next index run that
+    reaches them embeds them.
 
     \b
     Example:

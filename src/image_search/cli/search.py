@@ -105,7 +105,9 @@ def _search_each(images: tuple[str, ...], as_csv: bool, as_json: bool, given: di
     help="A path, an http(s) address, the id of a library item, or - for stdin. Several are searched for by their mean (see --each).",
 )
 @click.option("--less", metavar="IMAGE", multiple=True, help="Less like this image; may be repeated.")
-@click.option("--text", "texts", metavar="WORDS", multiple=True, help="What the picture shows, in words; for models that know words.")
+@click.option(
+    "--text", "texts", metavar="WORDS", multiple=True, help="What the picture shows, in words; for models that know words; may be repeated."
+)
 @click.option("--less-text", "less_texts", metavar="WORDS", multiple=True, help="Less like these words; may be repeated.")
 @click.option("--text-weight", type=float, metavar="N", default=1.0, show_default=True, help="How much words count beside an image's 1.")
 @n_option
@@ -119,9 +121,9 @@ def _search_each(images: tuple[str, ...], as_csv: bool, as_json: bool, given: di
 @click.option(
     "--fold", "--group", "fold", is_flag=True, help="Each picture once: its copies, told by their pixels, stand behind the nearest of them."
 )
-@click.option("--copies", is_flag=True, help="Also ask with the image mirrored, turned and cropped, and say which was nearest.")
-@click.option("--each", is_flag=True, help="An answer for each image, a line of JSON; folders and globs are opened, - reads a list.")
-@click.option("--csv", "csv_output", is_flag=True, help="With --each: CSV, a line for each match.")
+@click.option("--copies", is_flag=True, help="Also search with the image mirrored, turned and cropped, and say which was nearest.")
+@click.option("--each", is_flag=True, help="One answer per image, a line of JSON each; takes folders and globs, too; - reads a list.")
+@click.option("--csv", "csv_output", is_flag=True, help="With --each: CSV, one line per match.")
 @click.option("--exact", is_flag=True, help="Compare with every image, as single searches do anyway.")
 @click.option("--store-only", is_flag=True, help="Ask the vector store alone, and fail if it cannot answer.")
 @click.option("--save", type=FILE, metavar="FILE", help="Save the comparison picture: png, jpg, webp, pdf or svg.")

@@ -22,7 +22,7 @@ from .options import asked_store_option, debug_option, json_option, library_opti
 @debug_option
 @click.pass_context
 def status(context: click.Context, /, *, verify: bool, json_output: bool, **given: Any) -> None:
-    """Say what the library holds: images, folders, model, store."""
+    """Show what the library holds: images, folders, model, store."""
     with open_engine(given) as engine:
         facts = engine.status()
         if verify:
@@ -99,9 +99,7 @@ def _of_pictures(facts: dict[str, Any]) -> Iterator[str]:
     if told["pictures"]:
         yield f"taken       {told['first'][:10]} to {told['last'][:10]}, as {told['pictures']:,} of {facts['contents']:,} pictures say"
     if told["not_asked"]:
-        yield words(
-            Advice(f"dates       {told['not_asked']:,} pictures were not asked yet when they were taken: ", Verb("index", ("FOLDER",)))
-        )
+        yield words(Advice(f"dates       not read yet for {told['not_asked']:,} pictures; to read them: ", Verb("index", ("FOLDER",))))
 
 
 def _store(facts: dict[str, Any]) -> str:

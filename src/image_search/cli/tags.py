@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 @debug_option
 @click.pass_context
 def tags(context: click.Context, /, *, images: tuple[str, ...], json_output: bool, **given: Any) -> None:
-    """Say what pictures show, in the words of the built-in vocabulary.
+    """Name what pictures show, with the built-in vocabulary.
 
     At most three words a picture, each with its probability; "I do not know" where none is more likely than not. Nothing is written,
     and no network is needed. IMAGE is a file, an http(s) address, or the id of a library item (id:42). One that cannot be read has an error

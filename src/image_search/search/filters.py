@@ -93,7 +93,7 @@ class Filters:
         first = None if since is None else given.dates(since, "since", hint=day)[0]
         after = None if until is None else given.dates(until, "until", hint=day)[1]
         if first is not None and after is not None and first >= after:
-            raise UsageError("nothing is both since and until: the second is before the first", hint=day)
+            raise UsageError("until is before since, so nothing can pass", hint=day)
         return cls(
             names=given.texts(names, "names"),
             not_names=given.texts(not_names, "not_names"),

@@ -140,7 +140,7 @@ class Searcher:
         if nothing:
             lines.append(nothing_passes(filters))
         if unread:
-            lines.append(Advice(f"{unread:,} images were not asked yet when they were taken, so their files' dates count: ", _AGAIN))
+            lines.append(Advice(f"{unread:,} images have no date read yet, so their files' dates count: ", _AGAIN))
         return lines
 
     def close(self) -> None:
