@@ -592,8 +592,8 @@ def test_the_commands(
     assert run("compare", picture, picture, "--store", spec).out.startswith("same bytes: ")
     asked = run("ask", "--store", spec, stdin=f"{picture}\n\n".encode())
     assert f"12 images in {spec}." in asked.err and "identical" in asked.out
-    assert run("move", library).err.startswith("error: where to is not said")
-    assert run("load", "vectors").err.startswith("error: where to is not said")
+    assert run("move", library).err.startswith("error: no destination was given")
+    assert run("load", "vectors").err.startswith("error: no destination was given")
     assert run("index", photos, "--store", spec).err.startswith(f"error: {spec} is a collection")
 
 

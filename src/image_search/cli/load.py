@@ -36,7 +36,7 @@ def load(*, dataset: str, store: str | None, library: str | None, json_output: b
       image-search load vectors/ --library photos.library --store chroma:http://chroma:8000
     """
     if store is None and library is None:
-        raise UsageError("where to is not said", hint="give --store, for example milvus:photos.db, or --library FOLDER")
+        raise UsageError("no destination was given", hint="give --store, for example milvus:photos.db, or --library FOLDER")
     if store is not None and library is None:
         from ..collection.verbs import must_stand_alone
 

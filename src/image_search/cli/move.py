@@ -30,7 +30,7 @@ def move(*, source: str, target: str | None, store: str | None, json_output: boo
       image-search move milvus:photos.db NEW.library --store chroma:http://chroma:8000
     """
     if target is None and store is None:
-        raise UsageError("where to is not said", hint="for example --store milvus:photos.db, or the folder of a new library")
+        raise UsageError("no destination was given", hint="for example --store milvus:photos.db, or the folder of a new library")
     from ..collection.verbs import names_store
 
     signals.say_at_the_end()

@@ -145,7 +145,7 @@ const KO = {
   look_stopped_map: "바뀐 것은 없습니다.",
   look_failed: "살펴볼 수 없었습니다",
   look_extra: "필요한 구성 요소가 설치되어 있지 않습니다",
-  e_NeedsFolder: "폴더에 있는 라이브러리에서만 되는 일이고, 이것은 홀로 서는 컬렉션입니다. 터미널에서 폴더로 옮길 수 있습니다.",
+  e_NeedsFolder: "폴더에 있는 라이브러리에서만 되는 일이고, 이것은 폴더 없이 쓰는 컬렉션입니다. 터미널에서 폴더로 옮길 수 있습니다.",
   look_extra_hint: "image-search를 실행하는 사람이 터미널에서 설치할 수 있습니다.",
   undo: "되돌리기",
   groups_told: "묶음 {n}개, 파일 {files}개. 가장 좋은 것을 빼면 {rest}개, {size}",
