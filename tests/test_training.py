@@ -17,6 +17,7 @@ sys.path.insert(0, str(ROOT))
 torch = pytest.importorskip("torch")
 
 from training import augment, data, dedupe, export, looks, prepare, teachers, train  # noqa: E402
+from training.average import mean  # noqa: E402
 from training.config import Config, Plan, Stage, changed, read  # noqa: E402
 from training.student import Student, start_from  # noqa: E402
 
@@ -409,3 +410,12 @@ def test_perceptual_hash_finds_the_small_copy() -> None:
     small = [picture.resize((50, 50)) for picture in pictures[:3]]
     left, right = (dedupe.hashes(np.stack([dedupe.grey(np.asarray(p)) for p in group])) for group in (pictures, small))
     assert dedupe.near(left, right).tolist() == [[0, 0], [1, 1], [2, 2]]
+
+
+def test_the_mean_of_two_models_lies_between_them() -> None:
+    one, other = (Student(Config()) for _ in range(2))
+    with torch.no_grad():
+        for parameter in other.parameters():
+            parameter += 0.01
+    for name, value in mean([one, other]).state_dict().items():
+        torch.testing.assert_close(value.double(), (one.state_dict()[name].double() + other.state_dict()[name].double()) / 2, msg=name)
