@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import socket
+from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,14 @@ from image_search.dataset.work import Order
 from image_search.testing import InProcessPool, QuickModel
 
 pa = pytest.importorskip("pyarrow")
+
+
+@pytest.fixture(autouse=True)
+def unknown() -> Iterator[None]:
+    """No bucket is remembered: what opens it depends on the variables."""
+    filesystems._opened.cache_clear()
+    yield
+    filesystems._opened.cache_clear()
 
 
 def embed(source: str, out: str | Path, monkeypatch: pytest.MonkeyPatch) -> Any:
@@ -54,10 +63,8 @@ def test_googles_bucket_without_credentials_is_told_soon(tmp_path: Path, monkeyp
     monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", str(tmp_path / "who.json"))
     monkeypatch.delenv("STORAGE_EMULATOR_HOST", raising=False)
     monkeypatch.setattr(filesystems, "_PATIENCE", timedelta(seconds=1))
-    filesystems._opened.cache_clear()
     with pytest.raises(DatasetError, match="no credentials were found") as caught:
         place("gs://bucket/photos").names()
-    filesystems._opened.cache_clear()
     assert "\n" not in str(caught.value) and "GOOGLE_APPLICATION_CREDENTIALS" in str(caught.value)
 
 
@@ -77,13 +84,10 @@ def test_an_address_names_container_and_account(
     monkeypatch.delenv("AZURE_STORAGE_ACCOUNT", raising=False)
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
-    filesystems._opened.cache_clear()
     assert place(address).path == path
-    filesystems._opened.cache_clear()
 
 
 def test_a_container_without_an_account_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("AZURE_STORAGE_ACCOUNT", raising=False)
-    filesystems._opened.cache_clear()
     with pytest.raises(UsageError, match="no storage account"):
         place("abfs://photos/2024")

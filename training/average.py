@@ -11,7 +11,6 @@ spaces.
 from __future__ import annotations
 
 import argparse
-import hashlib
 from pathlib import Path
 
 import numpy as np
@@ -20,11 +19,9 @@ from torch import Tensor
 
 from training import augment, data
 from training.config import Config
-from training.export import export, load_student, whiten
+from training.export import WHITENED, export, load_student, tell, whiten
 from training.student import Student, fit_projection, start_from
 
-_FITTED = 8_192  # pictures that the projection is fitted on
-_WHITENED = 10_000
 _START_SIDE = 80  # px at which the normalisation of `--init` is set: the runs began like this
 
 
@@ -55,21 +52,19 @@ def main() -> None:
     parser.add_argument("--to", type=Path, required=True)
     args = parser.parse_args()
     pictures = data.load(args.work)
-    usable = np.flatnonzero(pictures.usable)
-    rows = np.sort(np.random.default_rng(0).choice(usable, min(len(usable), _WHITENED), replace=False))
+    rows = data.drawn(pictures.usable, WHITENED)
     pixels = torch.from_numpy(pictures.pixels(rows))
     students = [load_student(state) for state in args.states]
     student = mean(students if args.init is None else [begun(args.init, pixels), *students])
     seen = augment.whole(pixels, args.side)
-    targets = torch.from_numpy(np.load(args.work / "gathered" / "targets.npy", mmap_mode="r")[rows[:_FITTED]])
+    targets = torch.from_numpy(np.load(args.work / "gathered" / "targets.npy", mmap_mode="r")[rows])
     with torch.no_grad():
-        pooled = torch.cat([student.features(part).mean((2, 3)) for part in seen[:_FITTED].split(64)])
+        pooled = torch.cat([student.features(part).mean((2, 3)) for part in seen.split(64)])
     fit_projection(student, pooled, targets)
     if args.whiten:
         whiten(student, seen, args.whiten)
     export(student, args.to)
-    raw = args.to.read_bytes()
-    print(f"{args.to}: {len(raw):,} bytes, sha256 {hashlib.sha256(raw).hexdigest()}")
+    tell(args.to)
 
 
 if __name__ == "__main__":

@@ -100,6 +100,12 @@ def load(work: Path, side: int = Config.store_side, without: Collection[str] = (
     )
 
 
+def drawn(usable: npt.NDArray[np.bool_], count: int) -> npt.NDArray[np.int64]:
+    """Rows of `count` of the usable ones, or of all if they are fewer; by chance, always the same, rising."""
+    rows = np.flatnonzero(usable)
+    return np.sort(np.random.default_rng(0).choice(rows, min(len(rows), count), replace=False))
+
+
 def save(part: Path, pixels: npt.NDArray[np.uint8], names: list[tuple[str, str]], crops: dict[str, npt.NDArray[np.generic]]) -> None:
     """Lay one part down, all of it or nothing. `crops`: "pictures", "boxes", and the float16 features by their kind."""
     new = part.with_name(f"{part.name}.new")

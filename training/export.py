@@ -27,6 +27,7 @@ from training.config import Config
 from training.student import Block, ConvNorm, Student
 
 OPSET = 17
+WHITENED = 10_000  # pictures that the whitening is fitted on
 _TINY = 1e-12  # keeps an all-zero map from dividing by zero
 
 
@@ -139,6 +140,11 @@ def load_student(file: Path, which: str = "average") -> Student:
     return student.eval()
 
 
+def tell(file: Path) -> None:
+    raw = file.read_bytes()
+    print(f"{file}: {len(raw):,} bytes, sha256 {hashlib.sha256(raw).hexdigest()}")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--work", type=Path, required=True)
@@ -151,12 +157,10 @@ def main() -> None:
     student = load_student(args.work / "runs" / args.run / "last.pt", args.weights)
     if args.whiten:
         pictures = data.load(args.work)
-        usable = np.flatnonzero(pictures.usable)
-        rows = np.sort(np.random.default_rng(0).choice(usable, min(len(usable), 10_000), replace=False))
-        whiten(student, augment.whole(torch.from_numpy(pictures.pixels(rows)), args.side), args.whiten)
+        pixels = torch.from_numpy(pictures.pixels(data.drawn(pictures.usable, WHITENED)))
+        whiten(student, augment.whole(pixels, args.side), args.whiten)
     export(student, args.to)
-    raw = args.to.read_bytes()
-    print(f"{args.to}: {len(raw):,} bytes, sha256 {hashlib.sha256(raw).hexdigest()}")
+    tell(args.to)
 
 
 if __name__ == "__main__":

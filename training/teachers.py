@@ -92,8 +92,7 @@ def principal(covariance: Float32, count: int, rounds: int = 12) -> tuple[Float3
 
 
 def sample(features: Features, usable: npt.NDArray[np.bool_]) -> Features:
-    rows = np.flatnonzero(usable)
-    rows = np.sort(np.random.default_rng(0).choice(rows, min(len(rows), _FIT), replace=False))
+    rows = data.drawn(usable, _FIT)
     return {kind: values[rows] for kind, values in features.items()}
 
 
