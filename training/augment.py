@@ -1,13 +1,15 @@
 """What should not matter to a vector: views of the training pictures, made in batches on whatever device holds them.
 
-B pictures, S the side they are kept at, V the side of the view. All chance comes from one generator on the CPU, so that the same
-seed gives the same views on every device.
+B pictures, S the side they are kept at, V the side of the view. All chance comes from one generator, on the device that holds the
+pictures; how many are changed in which way is a share of the batch, not chance, so that a GPU never waits to be told.
 """
 
 from __future__ import annotations
 
 import math
+import random
 import string
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -24,10 +26,50 @@ def views(pictures: Tensor, boxes: Tensor, side: int, config: Config, chance: Ge
     """uint8 (B, S, S, 3) -> float32 (B, 3, side, side) RGB in [0, 1], each changed in its own way.
 
     Args:
-        boxes: (B, 4) on the CPU: left, top, right, bottom, as shares of the picture, of the part that the view is to lie in.
+        boxes: (B, 4): left, top, right, bottom, as shares of the picture, of the part that the view is to lie in.
+        chance: on the device of the pictures.
     """
+    return change(pictures, draw_cuts(boxes, config, chance), side, config, chance)
+
+
+@dataclass(frozen=True)
+class Cuts:
+    """What each view sees: centre (B, 2) in [-1, 1], size (B, 2) as shares of the picture, mirrored (B,) -1 or 1, of a part (B,) bool."""
+
+    centre: Tensor
+    size: Tensor
+    mirror: Tensor
+    inner: Tensor
+
+
+def draw_cuts(boxes: Tensor, config: Config, chance: Generator) -> Cuts:
+    """A cut inside each of the boxes (B, 4)."""
+    count = len(boxes)
+    size, centre = boxes[:, 2:] - boxes[:, :2], boxes[:, 2:] + boxes[:, :2] - 1  # (B, 2) each; centre in [-1, 1]
+    inner = (size < 1).any(1)
+    area = torch.where(inner, _uniform(*config.inner_area, (count,), chance), _uniform(*config.crop_area, (count,), chance))
+    ratio = torch.exp(_uniform(-math.log(config.crop_ratio), math.log(config.crop_ratio), (count,), chance) / 2)
+    share = torch.stack([area.sqrt() * ratio, area.sqrt() / ratio], 1).clamp_max(1)  # (B, 2) of the box's width and height seen
+    share = torch.where(_chosen(count, config.whole_share, chance)[:, None], 1.0, share)
+    shift = centre + _uniform(-1, 1, (count, 2), chance) * (1 - share) * size  # stays inside the box
+    return Cuts(shift, share * size, torch.where(_chosen(count, 0.5, chance), -1.0, 1.0), inner)
+
+
+def cut_out(pictures: Tensor, cuts: Cuts, side: int) -> Tensor:
+    """uint8 (B, S, S, 3) -> float32 (B, 3, side, side) in [0, 1]: what the cuts see, not changed otherwise."""
+    pixels = pictures.permute(0, 3, 1, 2).float() / 255
+    (across, down), zero = cuts.size.unbind(1), torch.zeros_like(cuts.mirror)
+    theta = torch.stack(
+        [torch.stack([across * cuts.mirror, zero, cuts.centre[:, 0]], 1), torch.stack([zero, down, cuts.centre[:, 1]], 1)], 1
+    )
+    grid = F.affine_grid(theta, [len(pixels), 3, side, side], align_corners=False)
+    return F.grid_sample(pixels, grid, mode="bilinear", padding_mode="border", align_corners=False)
+
+
+def change(pictures: Tensor, cuts: Cuts, side: int, config: Config, chance: Generator) -> Tensor:
+    """uint8 (B, S, S, 3) -> float32 (B, 3, side, side) in [0, 1]: what the cuts see, each changed in its own way."""
     pixels = pictures.permute(0, 3, 1, 2).float() / 255  # (B, 3, S, S)
-    pixels = _recolour(_move(pixels, boxes, side, config, chance), config, chance)
+    pixels = _recolour(_move(pixels, cuts, side, config, chance), config, chance)
     _stick(pixels, config, chance)
     _coarsen(pixels, config, chance)
     return pixels.clamp_(0, 1)
@@ -42,36 +84,36 @@ def whole(pictures: Tensor, side: int) -> Tensor:
 
 
 def _uniform(low: float, high: float, shape: tuple[int, ...], chance: Generator) -> Tensor:
-    return torch.rand(shape, generator=chance) * (high - low) + low
+    return torch.rand(shape, generator=chance, device=chance.device) * (high - low) + low
 
 
-def _move(pixels: Tensor, boxes: Tensor, side: int, config: Config, chance: Generator) -> Tensor:
-    """Crop, squash, mirror, rotate and zoom out in one sampling; what comes from outside the picture is one colour."""
+def _some(count: int, share: float, chance: Generator) -> Tensor:
+    """As many of the rows 0 .. count - 1 as the share says, to the nearest, in an order drawn by chance; each as likely as any."""
+    return torch.randperm(count, generator=chance, device=chance.device)[: round(count * share)]
+
+
+def _chosen(count: int, share: float, chance: Generator) -> Tensor:
+    """(count,) bool, each by itself."""
+    return torch.rand(count, generator=chance, device=chance.device) < share
+
+
+def _move(pixels: Tensor, cuts: Cuts, side: int, config: Config, chance: Generator) -> Tensor:
+    """Cut, squash, mirror, rotate and zoom out in one sampling; what comes from outside the picture is one colour."""
     count = len(pixels)
-    size, centre = boxes[:, 2:] - boxes[:, :2], boxes[:, 2:] + boxes[:, :2] - 1  # (B, 2) each; centre in [-1, 1]
-    inner = (size < 1).any(1)
-    area = torch.where(inner, _uniform(*config.inner_area, (count,), chance), _uniform(*config.crop_area, (count,), chance))
-    ratio = torch.exp(_uniform(-math.log(config.crop_ratio), math.log(config.crop_ratio), (count,), chance) / 2)
-    share = torch.stack([area.sqrt() * ratio, area.sqrt() / ratio], 1).clamp_max(1)  # (B, 2) of the box's width and height seen
-    share[torch.rand(count, generator=chance) < config.whole_share] = 1.0
-    shift = centre + _uniform(-1, 1, (count, 2), chance) * (1 - share) * size  # stays inside the box
-    across, down = (share * size).unbind(1)
-    padded = (torch.rand(count, generator=chance) < config.pad_share) & ~inner
+    padded = _chosen(count, config.pad_share, chance) & ~cuts.inner
     zoom = _uniform(1, 1.6, (count, 2), chance)
-    zoom[torch.rand(count, generator=chance) < 0.5, 0] = 1.0  # bars on two sides only
-    across = torch.where(padded, across * zoom[:, 0], across)
-    down = torch.where(padded, down * zoom[:, 1], down)
+    zoom = torch.stack([torch.where(_chosen(count, 0.5, chance), 1.0, zoom[:, 0]), zoom[:, 1]], 1)  # bars on two sides only
+    across, down = torch.where(padded[:, None], cuts.size * zoom, cuts.size).unbind(1)
     angle = _uniform(-1, 1, (count,), chance) * math.radians(config.rotate_degrees)
-    angle[torch.rand(count, generator=chance) >= config.rotate_share] = 0.0
-    mirror = torch.where(torch.rand(count, generator=chance) < 0.5, -1.0, 1.0)
-    cos, sin = angle.cos(), angle.sin()
+    angle = torch.where(_chosen(count, config.rotate_share, chance), angle, 0.0)
+    cos, sin, mirror, shift = angle.cos(), angle.sin(), cuts.mirror, cuts.centre
     theta = torch.stack(  # (B, 2, 3): view coordinates -> picture coordinates, both in [-1, 1]
         [
             torch.stack([cos * across * mirror, -sin * down, shift[:, 0]], 1),
             torch.stack([sin * across * mirror, cos * down, shift[:, 1]], 1),
         ],
         1,
-    ).to(pixels.device)
+    )
     fill = _fill(pixels, chance)  # (B, 3, 1, 1)
     grid = F.affine_grid(theta, [count, 3, side, side], align_corners=False)
     return F.grid_sample(pixels - fill, grid, mode="bilinear", padding_mode="zeros", align_corners=False) + fill
@@ -79,8 +121,8 @@ def _move(pixels: Tensor, boxes: Tensor, side: int, config: Config, chance: Gene
 
 def _fill(pixels: Tensor, chance: Generator) -> Tensor:
     """Colour of the outside: black, white, the picture's mean, or any."""
-    kind = torch.randint(0, 4, (len(pixels), 1, 1, 1), generator=chance).to(pixels.device)
-    anything = torch.rand((len(pixels), 3, 1, 1), generator=chance).to(pixels.device)
+    kind = torch.randint(0, 4, (len(pixels), 1, 1, 1), generator=chance, device=chance.device)
+    anything = _uniform(0, 1, (len(pixels), 3, 1, 1), chance)
     mean = pixels.mean((2, 3), keepdim=True)
     return torch.where(kind == 0, 0.0, torch.where(kind == 1, 1.0, torch.where(kind == 2, mean, anything)))
 
@@ -88,17 +130,15 @@ def _fill(pixels: Tensor, chance: Generator) -> Tensor:
 def _recolour(pixels: Tensor, config: Config, chance: Generator) -> Tensor:
     """Brightness, contrast, saturation and tint as one matrix a picture."""
     count = len(pixels)
-    luma = _LUMA.expand(3, 3)
-    saturation = _uniform(0.6, 1.4, (count, 1, 1), chance)
-    contrast = _uniform(0.7, 1.3, (count, 1, 1), chance)
-    gain = _uniform(0.7, 1.3, (count, 1, 1), chance) * _uniform(0.9, 1.1, (count, 3, 1), chance)
-    calm = torch.rand(count, generator=chance) >= config.jitter_share
-    saturation[calm], contrast[calm], gain[calm] = 1.0, 1.0, 1.0
-    saturation[torch.rand(count, generator=chance) < config.grey_share] = 0.0
-    matrix = gain * contrast * (saturation * torch.eye(3) + (1 - saturation) * luma)  # (B, 3, 3)
+    calm = ~_chosen(count, config.jitter_share, chance)[:, None, None]
+    grey = _chosen(count, config.grey_share, chance)[:, None, None]
+    saturation = torch.where(grey, 0.0, torch.where(calm, 1.0, _uniform(0.6, 1.4, (count, 1, 1), chance)))
+    contrast = torch.where(calm, 1.0, _uniform(0.7, 1.3, (count, 1, 1), chance))
+    gain = torch.where(calm, 1.0, _uniform(0.7, 1.3, (count, 1, 1), chance) * _uniform(0.9, 1.1, (count, 3, 1), chance))
+    luma, same = _LUMA.to(pixels.device).expand(3, 3), torch.eye(3, device=pixels.device)
+    matrix = gain * contrast * (saturation * same + (1 - saturation) * luma)  # (B, 3, 3)
     offset = 0.5 * gain * (1 - contrast)  # (B, 3, 1)
-    flat = pixels.flatten(2)  # (B, 3, V * V)
-    return torch.baddbmm(offset.to(flat.device), matrix.to(flat.device), flat).view_as(pixels)
+    return torch.baddbmm(offset, matrix, pixels.flatten(2)).view_as(pixels)
 
 
 # ---- laid over ---------------------------------------------------------------------------------------------------------------------
@@ -119,27 +159,30 @@ def _draw_marks() -> Tensor:
     return torch.stack(marks)[:, None]
 
 
-_marks: list[Tensor] = []
+_marks: dict[torch.device, Tensor] = {}
 
 
 def _stick(pixels: Tensor, config: Config, chance: Generator) -> None:
     """Text, boxes, or text on a box, over some of the pictures, in place."""
-    if not _marks:
-        _marks.append(_draw_marks())
-    side = pixels.shape[-1]
-    for i in torch.nonzero(torch.rand(len(pixels), generator=chance) < config.sticker_share).flatten().tolist():
-        wide, high, left, top, strength, kind = torch.rand(6, generator=chance).tolist()
-        colours = torch.rand((2, 3, 1, 1), generator=chance)
-        which = int(torch.randint(0, _MARKS, (1,), generator=chance))
-        w, h = max(6, int(side * (0.25 + 0.75 * wide))), max(4, int(side * (0.08 + 0.22 * high)))
-        x, y = int((side - w) * left), int((side - h) * top)
-        place = pixels[i, :, y : y + h, x : x + w]  # (3, h, w), a view
-        if kind > 0.4:
-            place.lerp_(colours[0].expand(3, h, w).to(place.device), 0.6 + 0.4 * strength)
-        if kind < 0.8:
-            mask = F.interpolate(_marks[0][which][None], (h, w), mode="bilinear", antialias=True, align_corners=False)[0]  # (1, h, w)
-            colour = colours[1].round() if strength > 0.5 else colours[1]  # print is often black or white
-            place.lerp_(colour.expand(3, h, w).to(place.device), mask.expand(3, h, w).to(place.device))
+    if pixels.device not in _marks:
+        _marks[pixels.device] = _draw_marks().to(pixels.device)
+    rows, side = _some(len(pixels), config.sticker_share, chance), pixels.shape[-1]
+    count = len(rows)
+    if not count:
+        return
+    wide, high, left, top, strength, kind = _uniform(0, 1, (6, count, 1), chance)  # (n, 1) each
+    colours = _uniform(0, 1, (2, count, 3, 1, 1), chance)
+    w, h = 0.25 + 0.75 * wide, 0.08 + 0.22 * high  # as shares of the side
+    at = (torch.arange(side, device=pixels.device) + 0.5) / side
+    x, y = (at - (1 - w) * left) / w * 2 - 1, (at - (1 - h) * top) / h * 2 - 1  # (n, side), in [-1, 1] inside
+    inside = (x.abs() <= 1)[:, None, None, :] & (y.abs() <= 1)[:, None, :, None]  # (n, 1, side, side)
+    grid = torch.stack([x[:, None, :].expand(-1, side, -1), y[:, :, None].expand(-1, -1, side)], 3)
+    which = torch.randint(0, _MARKS, (count,), generator=chance, device=chance.device)
+    text = F.grid_sample(_marks[pixels.device][which], grid, mode="bilinear", padding_mode="zeros", align_corners=False)
+    box = inside * ((kind > 0.4) * (0.6 + 0.4 * strength))[:, :, None, None]
+    text = text * (inside & (kind < 0.8)[:, :, None, None])
+    ink = torch.where((strength > 0.5)[:, :, None, None], colours[1].round(), colours[1])  # print is often black or white
+    pixels[rows] = pixels[rows].lerp(colours[0].expand(-1, -1, side, side), box).lerp(ink.expand(-1, -1, side, side), text)
 
 
 # ---- loss of detail ----------------------------------------------------------------------------------------------------------------
@@ -148,17 +191,14 @@ def _stick(pixels: Tensor, config: Config, chance: Generator) -> None:
 def _coarsen(pixels: Tensor, config: Config, chance: Generator) -> None:
     """Blur, reduce, block or roughen some of the pictures, in place."""
     count, side = len(pixels), pixels.shape[-1]
-    kind = torch.randint(0, 3, (count,), generator=chance)
-    kind[torch.rand(count, generator=chance) >= config.coarse_share] = -1
-    amount = float(torch.rand((), generator=chance))  # one a batch: batches are many
-    for which, change in enumerate((_blur, _reduce, _block)):
-        rows = torch.nonzero(kind == which).flatten().to(pixels.device)
+    dice = random.Random(chance.initial_seed())  # on the CPU, where sizes are needed; one amount a kind and batch: batches are many
+    for rows, coarser in zip(_some(count, config.coarse_share, chance).tensor_split(3), (_blur, _reduce, _block), strict=True):
         if len(rows):
-            pixels[rows] = change(pixels[rows], amount)
-    rows = torch.nonzero(torch.rand(count, generator=chance) < config.noise_share).flatten()
+            pixels[rows] = coarser(pixels[rows], dice.random())
+    rows = _some(count, config.noise_share, chance)
     if len(rows):
-        noise = torch.randn((len(rows), 3, side, side), generator=chance) * _uniform(0.01, 0.08, (len(rows), 1, 1, 1), chance)
-        pixels[rows.to(pixels.device)] += noise.to(pixels.device)
+        noise = torch.randn((len(rows), 3, side, side), generator=chance, device=chance.device)
+        pixels[rows] += noise * _uniform(0.01, 0.08, (len(rows), 1, 1, 1), chance)
 
 
 def _blur(pixels: Tensor, amount: float) -> Tensor:

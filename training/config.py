@@ -41,6 +41,7 @@ class Config:
     part_share: float = 0.6  # of the neighbours' views lie in a part that the teachers looked at, where there is one
     crop_area: tuple[float, float] = (0.35, 1.0)  # of the whole picture
     inner_area: tuple[float, float] = (0.7, 1.0)  # of a part: near it, since the teachers speak of just it
+    own_area: tuple[float, float] = (0.15, 1.0)  # of the whole picture, where the teachers are asked about just what is seen (training.gpu)
     crop_ratio: float = 4 / 3  # how much a crop may be squashed, either way
     whole_share: float = 0.2  # of the views are not cropped: that is what the shipped model sees
     rotate_share: float = 0.35
@@ -107,6 +108,14 @@ class Plan:
                 break
         config = changed(Config(), self.settings | stage.settings)
         return config, (cooling, self.steps - cooling) if stage.cooldown else None
+
+    def rate(self, step: int) -> float:
+        """Learning rate of a step, but for the warming up at the start."""
+        config, cooldown = self.at(step)
+        if cooldown is None:
+            return config.lr
+        first, steps = cooldown
+        return config.lr * max(config.min_lr_share, 1 - ((step - first + 1) / steps) ** 0.5)  # 1 - sqrt (Hägele et al. 2024)
 
     @property
     def steps(self) -> int:

@@ -24,12 +24,13 @@ Float32 = npt.NDArray[np.float32]
 _LINEAR = np.where(np.arange(256) <= 10, np.arange(256) / 255 / 12.92, ((np.arange(256) / 255 + 0.055) / 1.055) ** 2.4).astype(np.float32)
 _XYZ = np.array([[0.4124, 0.3576, 0.1805], [0.2126, 0.7152, 0.0722], [0.0193, 0.1192, 0.9505]], np.float32)  # sRGB, D65
 _WHITE = np.array([0.9505, 1.0, 1.089], np.float32)
-_BEND = 25.0  # a and b are bent, x / (|x| + 25), so that the bins' centres lie at 0, 8, 25 and 75: most photos have little colour
+TO_XYZ = np.ascontiguousarray(_XYZ.T / _WHITE)  # linear RGB @ this, white being 1
+BEND = 25.0  # a and b are bent, x / (|x| + 25), so that the bins' centres lie at 0, 8, 25 and 75: most photos have little colour
 
 
 def lab(pixels: npt.NDArray[np.uint8]) -> Float32:
     """uint8 (..., 3) sRGB -> float32 (..., 3) CIE L, a, b."""
-    xyz = _LINEAR[pixels] @ (_XYZ.T / _WHITE)
+    xyz = _LINEAR[pixels] @ TO_XYZ
     f = np.where(xyz > 0.008856, np.cbrt(xyz), 7.787 * xyz + 16 / 116)
     x, y, z = f[..., 0], f[..., 1], f[..., 2]
     return np.stack([116 * y - 16, 500 * (x - y), 200 * (y - z)], -1).astype(np.float32)
@@ -38,7 +39,7 @@ def lab(pixels: npt.NDArray[np.uint8]) -> Float32:
 def colours(pixels: npt.NDArray[np.uint8]) -> Float32:
     """uint8 (B, S, S, 3) -> (B, 245), unit length."""
     flat = lab(pixels[:, ::2, ::2]).reshape(len(pixels), -1, 3)  # (B, S * S / 4, 3): a quarter of the pixels tells as much
-    bent = flat / (np.abs(flat) + _BEND)
+    bent = flat / (np.abs(flat) + BEND)
     share = np.concatenate([flat[..., :1] / 100, (bent[..., 1:] + 0.75) / 1.5], -1)
     place = np.clip(share, 0, 1) * (np.float32(BINS) - 1)  # 0 .. bins - 1
     low = np.minimum(place.astype(np.int64), np.array(BINS) - 2)

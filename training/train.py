@@ -33,10 +33,12 @@ from torch import Tensor
 
 from training import augment, config, data, teachers
 from training.config import Config, Plan
+from training.optimise import Optimisers
+from training.optimise import follow as follow_weights
 from training.student import Heads, Student, fit_projection, ridge, start_from
 
-_TEMPERATURE = 0.1  # of similarities inside a batch
-_PAIR_TEMPERATURE = 0.03  # few negatives are near, and only they teach
+TEMPERATURE = 0.1  # of similarities inside a batch
+PAIR_TEMPERATURE = 0.03  # few negatives are near, and only they teach
 _PATIENCE = 7200.0  # seconds that a process waits for the others before it gives up: someone may have paused them all
 _GROUP = 32_768  # pictures among which each one's neighbours are sought: near enough, and the time grows with their number
 
@@ -115,16 +117,7 @@ class Run:
         self.heads.soft.bias.data.copy_(self.known.soft_bias)
         self.average: Student | None = Student(config).to(self.device, memory_format=torch.channels_last)
         self.average.load_state_dict(self.student.state_dict())
-        kernels, slow, free = [], [], []
-        for parameter in self.student.parameters():
-            (kernels if _is_kernel(parameter) and config.muon else slow if parameter.ndim > 1 else free).append(parameter)
-        groups = [{"params": slow, "weight_decay": config.weight_decay}, {"params": free, "weight_decay": 0.0}]
-        rest = [{"params": list(self.heads.parameters()), "weight_decay": 0.0}]
-        self.optimisers: list[torch.optim.Optimizer] = [torch.optim.AdamW(each, lr=config.lr, betas=(0.9, 0.99)) for each in (groups, rest)]
-        self.kernels, self.matrices = kernels, [_matrix(kernel.detach()) for kernel in kernels]
-        if kernels:
-            muon = torch.optim.Muon(self.matrices, lr=config.lr, weight_decay=config.weight_decay, adjust_lr_fn="match_rms_adamw")
-            self.optimisers.append(muon)
+        self.optimisers = Optimisers(self.student, self.heads, config)
 
     @property
     def config(self) -> Config:
@@ -155,7 +148,8 @@ class Run:
         seen[:: config.flock] = False
         pictures = self.pixels(rows)
         pixels = torch.empty(len(rows), 3, config.side, config.side, device=self.device)
-        pixels[seen] = augment.views(pictures[seen], self.boxes[crops[seen]], config.side, config, chance)
+        there = torch.Generator(self.device).manual_seed(chance.initial_seed())
+        pixels[seen] = augment.views(pictures[seen], self.boxes[crops[seen]].to(self.device), config.side, config, there)
         pixels[~seen] = augment.whole(pictures[~seen], config.side)
         return rows.to(self.device), crops.to(self.device), pixels.contiguous(memory_format=torch.channels_last)
 
@@ -164,12 +158,7 @@ class Run:
         return self.store[rows.to(self.device)] if self.store is not None else torch.from_numpy(self.pictures.pixels(rows.numpy()))
 
     def rate(self, step: int) -> float:
-        config, cooldown = self.plan.at(step)
-        rate = config.lr * min(1.0, (step + 1) / config.warmup_steps)
-        if cooldown is not None:
-            first, steps = cooldown
-            rate *= max(config.min_lr_share, 1 - ((step - first + 1) / steps) ** 0.5)  # 1 - sqrt (Hägele et al. 2024)
-        return rate
+        return self.plan.rate(step) * min(1.0, (step + 1) / self.plan.at(step)[0].warmup_steps)
 
     def losses(self, rows: Tensor, crops: Tensor, pixels: Tensor) -> dict[str, Tensor]:
         config, target = self.config, self.targets[crops]  # (B, D)
@@ -180,12 +169,12 @@ class Run:
         label = self.heads.loss(unit, self.labels[rows], self.sources[rows], config.label_scale, config.label_smoothing)
         own = torch.arange(len(rows), device=unit.device)
         again = (rows[:, None] == rows) & (own[:, None] != own)  # another view of the same picture: neither right nor wrong
-        contrast = F.cross_entropy((unit @ target.T / _TEMPERATURE).masked_fill(again, -1e4), own)
+        contrast = F.cross_entropy((unit @ target.T / TEMPERATURE).masked_fill(again, -1e4), own)
         first = own[:: config.flock]  # (F,) where the flocks begin
-        alike = (unit[first + 1] @ unit.T / _PAIR_TEMPERATURE).masked_fill(own == first[:, None] + 1, -1e4)  # (F, B)
+        alike = (unit[first + 1] @ unit.T / PAIR_TEMPERATURE).masked_fill(own == first[:, None] + 1, -1e4)  # (F, B)
         pair = F.cross_entropy(alike, first)
-        relation = _relation(unit, target)
-        return {"distil": distil, "soft": soft, "label": label, "relation": relation, "contrast": contrast, "pair": pair}
+        alike_to = relation(unit, target)
+        return {"distil": distil, "soft": soft, "label": label, "relation": alike_to, "contrast": contrast, "pair": pair}
 
     def total(self, losses: dict[str, Tensor]) -> Tensor:
         weighted = [getattr(self.config, f"{name}_weight") * loss for name, loss in losses.items()]
@@ -211,22 +200,11 @@ class Run:
         parameters, config = self.parameters(), self.config
         for parameter, gradient in zip(parameters, gradients, strict=True):
             parameter.grad = gradient
-        for optimiser in self.optimisers:
-            for group in optimiser.param_groups:
-                group["lr"] = self.rate(self.step)
         norm = torch.nn.utils.clip_grad_norm_(parameters, config.clip)
         if bool(torch.isfinite(norm)):  # a step that would spoil the weights is left out
-            for kernel, matrix in zip(self.kernels, self.matrices, strict=True):
-                assert kernel.grad is not None
-                matrix.grad = _matrix(kernel.grad)
-            for optimiser in self.optimisers:
-                optimiser.step()
+            self.optimisers.step(self.rate(self.step))
         if self.average is not None:
-            keep = min(config.ema_decay, (1 + self.step) / (10 + self.step))
-            with torch.no_grad():
-                mine, other = self.student.state_dict(), self.average.state_dict()
-                floating = [name for name, value in other.items() if value.is_floating_point()]
-                torch._foreach_lerp_([other[name] for name in floating], [mine[name] for name in floating], 1 - keep)
+            follow_weights(self.average, self.student, min(config.ema_decay, (1 + self.step) / (10 + self.step)))
         self.step += 1
 
     # ---- start, keep, go on ----------------------------------------------------------------------------------------------------
@@ -258,7 +236,7 @@ class Run:
             "average": self.average.state_dict(),
             "heads": heads,
             "soft": self.heads.soft.state_dict(),
-            "optimisers": [optimiser.state_dict() for optimiser in self.optimisers],
+            "optimisers": [optimiser.state_dict() for optimiser in self.optimisers.each],
             "step": self.step,
             "seconds": self.seconds,
             "config": asdict(self.config),
@@ -279,27 +257,17 @@ class Run:
                 if label in before:
                     weight.data[i] = stored[before.index(label)]
         same = {source: labels for source, (labels, _) in state["heads"].items()} == dict(self.pictures.names)
-        for optimiser, own, kept in zip(self.optimisers, state["optimisers"], (True, same, True), strict=True):
+        for optimiser, own, kept in zip(self.optimisers.each, state["optimisers"], (True, same, True), strict=True):
             if kept:
                 optimiser.load_state_dict(own)
         self.seconds = state["seconds"]
 
 
-def _is_kernel(parameter: Tensor) -> bool:
-    """Of a 3 x 3 convolution behind the stem: nearly all weights, and those that Muon is for."""
-    return parameter.ndim == 4 and parameter.shape[1] > 3 and parameter.shape[-1] == 3
-
-
-def _matrix(kernel: Tensor) -> Tensor:
-    """(outside, inside, 3, 3), channels last -> (outside, 9 * inside), the same memory."""
-    return kernel.permute(0, 2, 3, 1).flatten(1)
-
-
-def _relation(unit: Tensor, target: Tensor) -> Tensor:
+def relation(unit: Tensor, target: Tensor) -> Tensor:
     """Does the student see the same neighbours in the batch? KL divergence of the softmaxed rows of both similarity matrices."""
     self_out = torch.eye(len(unit), dtype=torch.bool, device=unit.device)
-    wanted = (target @ target.T / _TEMPERATURE).masked_fill(self_out, -1e4).log_softmax(1)  # (B, B)
-    given = (unit @ unit.T / _TEMPERATURE).masked_fill(self_out, -1e4).log_softmax(1)
+    wanted = (target @ target.T / TEMPERATURE).masked_fill(self_out, -1e4).log_softmax(1)  # (B, B)
+    given = (unit @ unit.T / TEMPERATURE).masked_fill(self_out, -1e4).log_softmax(1)
     return F.kl_div(given, wanted, log_target=True, reduction="batchmean")
 
 
@@ -329,7 +297,8 @@ def gather(work: Path, pictures: data.Pictures, config: Config) -> Gathered:
         soft = teachers.soft_labels(features["v2"], head)
         np.save(folder / "labels.npy", soft.labels)
         np.save(folder / "shares.npy", soft.shares)
-        np.save(folder / "neighbours.npy", neighbours(torch.from_numpy(targets[: len(pictures)]), pictures.usable, config.neighbours))
+        near = neighbours(torch.from_numpy(targets[: len(pictures)]), torch.from_numpy(pictures.usable), config.neighbours)
+        np.save(folder / "neighbours.npy", near.numpy())
         some = np.sort(np.random.default_rng(1).choice(len(targets), min(len(targets), 20_000), replace=False))
         weight, bias = ridge(torch.from_numpy(targets[some]), torch.from_numpy(teachers.logits(features["v2"][some], head)))
         np.savez(folder / "soft.npz", weight=weight.numpy(), bias=bias.numpy())
@@ -339,20 +308,17 @@ def gather(work: Path, pictures: data.Pictures, config: Config) -> Gathered:
     return Gathered(*(torch.from_numpy(np.load(folder / f"{name}.npy")) for name in names), *map(torch.from_numpy, soft_map.values()))
 
 
-def neighbours(target: Tensor, usable: npt.NDArray[np.bool_], count: int) -> npt.NDArray[np.int64]:
+def neighbours(target: Tensor, usable: Tensor, count: int) -> Tensor:
     """(N, K): each picture's nearest usable others in the target space (N, D), in a group of 32,768 drawn by chance."""
-    barred = torch.from_numpy(~usable)
-    near = torch.empty(len(target), count, dtype=torch.int64)
-    mixed = torch.randperm(len(target), generator=torch.Generator().manual_seed(0))
-    groups = max(1, round(len(target) / _GROUP))
-    for group in mixed.chunk(groups):
-        others = target[group].bfloat16()
-        for rows in torch.arange(len(group)).split(2048):
-            alike = (others[rows] @ others.T).float()  # (2048, G)
-            alike[:, barred[group]] = -2.0
-            alike[torch.arange(len(rows)), rows] = -2.0
+    near = torch.empty(len(target), count, dtype=torch.int64, device=target.device)
+    mixed = torch.randperm(len(target), generator=torch.Generator().manual_seed(0)).to(target.device)
+    for group in mixed.chunk(max(1, round(len(target) / _GROUP))):
+        others, barred = target[group].bfloat16(), ~usable[group]
+        for rows in torch.arange(len(group), device=target.device).split(2048):
+            alike = (others[rows] @ others.T).float().masked_fill(barred, -2.0)  # (2048, G)
+            alike[torch.arange(len(rows), device=target.device), rows] = -2.0
             near[group[rows]] = group[alike.topk(count).indices]
-    return near.numpy()
+    return near
 
 
 def open_run(work: Path, plan: Plan, parts: Collection[str] | None = None) -> Run:
