@@ -220,7 +220,10 @@ class FoundPairs:
     def judge(self, verdicts: Iterable[tuple[int, int, str, str]]) -> None:
         """(one, other, kind, change) of pairs that were looked at; kind "": two different pictures."""
         with translated(self.folder), self._transaction():
-            self._db.executemany("UPDATE pairs SET kind = ?3, change = ?4 WHERE one = ?1 AND other = ?2", verdicts)
+            self._db.executemany(
+                "UPDATE pairs SET kind = ?, change = ? WHERE one = ? AND other = ?",
+                ((kind, change, one, other) for one, other, kind, change in verdicts),
+            )
 
     @contextlib.contextmanager
     def _transaction(self) -> Iterator[None]:
