@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import random
 import string
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -83,6 +84,16 @@ def whole(pictures: Tensor, side: int) -> Tensor:
     return F.interpolate(pixels, (side, side), mode="bilinear", antialias=True, align_corners=False)
 
 
+_constants: dict[tuple[str, torch.device], Tensor] = {}
+
+
+def _there(name: str, value: Tensor | Callable[[], Tensor], device: torch.device) -> Tensor:
+    """A constant on the device, sent there once: each sending makes the CPU wait for what the GPU still does."""
+    if (name, device) not in _constants:
+        _constants[name, device] = (value if isinstance(value, Tensor) else value()).to(device)
+    return _constants[name, device]
+
+
 def _uniform(low: float, high: float, shape: tuple[int, ...], chance: Generator) -> Tensor:
     return torch.rand(shape, generator=chance, device=chance.device) * (high - low) + low
 
@@ -135,7 +146,7 @@ def _recolour(pixels: Tensor, config: Config, chance: Generator) -> Tensor:
     saturation = torch.where(grey, 0.0, torch.where(calm, 1.0, _uniform(0.6, 1.4, (count, 1, 1), chance)))
     contrast = torch.where(calm, 1.0, _uniform(0.7, 1.3, (count, 1, 1), chance))
     gain = torch.where(calm, 1.0, _uniform(0.7, 1.3, (count, 1, 1), chance) * _uniform(0.9, 1.1, (count, 3, 1), chance))
-    luma, same = _LUMA.to(pixels.device).expand(3, 3), torch.eye(3, device=pixels.device)
+    luma, same = _there("luma", _LUMA, pixels.device).expand(3, 3), torch.eye(3, device=pixels.device)
     matrix = gain * contrast * (saturation * same + (1 - saturation) * luma)  # (B, 3, 3)
     offset = 0.5 * gain * (1 - contrast)  # (B, 3, 1)
     return torch.baddbmm(offset, matrix, pixels.flatten(2)).view_as(pixels)
@@ -159,13 +170,9 @@ def _draw_marks() -> Tensor:
     return torch.stack(marks)[:, None]
 
 
-_marks: dict[torch.device, Tensor] = {}
-
-
 def _stick(pixels: Tensor, config: Config, chance: Generator) -> None:
     """Text, boxes, or text on a box, over some of the pictures, in place."""
-    if pixels.device not in _marks:
-        _marks[pixels.device] = _draw_marks().to(pixels.device)
+    marks = _there("marks", _draw_marks, pixels.device)
     rows, side = _some(len(pixels), config.sticker_share, chance), pixels.shape[-1]
     count = len(rows)
     if not count:
@@ -178,7 +185,7 @@ def _stick(pixels: Tensor, config: Config, chance: Generator) -> None:
     inside = (x.abs() <= 1)[:, None, None, :] & (y.abs() <= 1)[:, None, :, None]  # (n, 1, side, side)
     grid = torch.stack([x[:, None, :].expand(-1, side, -1), y[:, :, None].expand(-1, -1, side)], 3)
     which = torch.randint(0, _MARKS, (count,), generator=chance, device=chance.device)
-    text = F.grid_sample(_marks[pixels.device][which], grid, mode="bilinear", padding_mode="zeros", align_corners=False)
+    text = F.grid_sample(marks[which], grid, mode="bilinear", padding_mode="zeros", align_corners=False)
     box = inside * ((kind > 0.4) * (0.6 + 0.4 * strength))[:, :, None, None]
     text = text * (inside & (kind < 0.8)[:, :, None, None])
     ink = torch.where((strength > 0.5)[:, :, None, None], colours[1].round(), colours[1])  # print is often black or white
@@ -203,8 +210,8 @@ def _coarsen(pixels: Tensor, config: Config, chance: Generator) -> None:
 
 def _blur(pixels: Tensor, amount: float) -> Tensor:
     sigma = 0.5 + 1.2 * amount
-    taps = torch.exp(-0.5 * (torch.arange(-3, 4) / sigma) ** 2)
-    taps = (taps / taps.sum()).to(pixels.device).expand(3, 1, 1, 7)
+    taps = torch.exp(-0.5 * (torch.arange(-3, 4, device=pixels.device) / sigma) ** 2)
+    taps = (taps / taps.sum()).expand(3, 1, 1, 7)
     pixels = F.conv2d(F.pad(pixels, (3, 3, 0, 0), mode="reflect"), taps, groups=3)
     return F.conv2d(F.pad(pixels, (0, 0, 3, 3), mode="reflect"), taps.transpose(2, 3), groups=3)
 
@@ -237,8 +244,8 @@ def _block(pixels: Tensor, amount: float) -> Tensor:
     """Quantise the 8 x 8 cosine transform of each channel, as JPEG does at quality 10 to 60; the sides are cut to whole blocks."""
     quality = 10 + 50 * amount
     scale = 50 / quality if quality < 50 else 2 - quality / 50
-    quanta = (_QUANTA * scale / 255).to(pixels.device)
-    cosines = _COSINES.to(pixels.device)
+    quanta = _there("quanta", _QUANTA, pixels.device) * (scale / 255)
+    cosines = _there("cosines", _COSINES, pixels.device)
     high, wide = pixels.shape[2] // 8, pixels.shape[3] // 8
     inner = pixels[:, :, : high * 8, : wide * 8]
     blocks = inner.unflatten(3, (wide, 8)).unflatten(2, (high, 8)).transpose(3, 4)  # (B, 3, high, wide, 8, 8)

@@ -39,7 +39,7 @@ from training.train import PAIR_TEMPERATURE, TEMPERATURE, neighbours, relation
 _ASKED = 512  # pictures that the teachers see at once
 _FITTED = 30_000  # crops, and as many whole pictures, that the target space is fitted on
 _KEPT = (0.6, 0.7, 0.8, 0.9, 1.0)  # of the time: when the averaged student is written down
-_TICK = 2  # steps between two lines of the log
+_TICK = 25  # steps between two lines of the log
 
 
 class Heads(nn.Module):
@@ -80,6 +80,7 @@ class Lesson:
         self.target = torch.empty(room, first.dim, device=self.device)
         self.logits = torch.empty(room, len(self.board.bias), dtype=torch.float16, device=self.device)
         self.chance = torch.Generator(self.device)
+        self.box = torch.tensor([[0.0, 0.0, 1.0, 1.0]], device=self.device)  # the whole picture
         torch.manual_seed(first.seed)
         self.student = Student(first).to(self.device, memory_format=torch.channels_last)
         self.average = Student(first).to(self.device, memory_format=torch.channels_last)
@@ -165,7 +166,7 @@ class Lesson:
     # ---- one step --------------------------------------------------------------------------------------------------------------
 
     def _boxes(self, count: int) -> Tensor:
-        return torch.tensor([[0.0, 0.0, 1.0, 1.0]], device=self.device).expand(count, 4)
+        return self.box.expand(count, 4)
 
     def _own(self) -> config.Config:
         return config.changed(self.config, {"crop_area": self.config.own_area})

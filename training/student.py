@@ -122,8 +122,8 @@ def start_from(student: Student, model: Path, pixels: Tensor) -> None:
     scales: dict[nn.Module, Tensor] = {}
 
     def take(pair: ConvNorm) -> None:
-        weight, bias = donors.pop(0)
         conv = pair[0]
+        weight, bias = (values.to(conv.weight.device) for values in donors.pop(0))
         if conv.weight.shape != weight.shape:
             raise ValueError(f"{model}: a convolution of shape {tuple(weight.shape)} where {tuple(conv.weight.shape)} is needed")
         length = weight.flatten(1).norm(dim=1).clamp_min(1e-6)  # (outside,)

@@ -5,6 +5,8 @@ B views, S their side, D the target's dimensions. What `teachers.py` asks of a p
 
 from __future__ import annotations
 
+import itertools
+import time
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +16,9 @@ import torch.nn.functional as F  # noqa: N812, its usual name
 from torch import Tensor, nn
 
 from training import looks
+from training.teachers import SIDE
 
+_TRIED = 512  # pictures, to see what is faster
 _SAME = (0, 1, 0, 1)  # TensorFlow's padding before a step of 2 at an even side: right and below
 
 
@@ -81,27 +85,26 @@ class Teacher(nn.Module):
         return out
 
 
-def colours(pixels: Tensor) -> Tensor:
-    """(B, 3, S, S) in [0, 1] -> (B, 245): `looks.colours`, but for rounding."""
+def colours(pixels: Tensor, to_xyz: Tensor) -> Tensor:
+    """(B, 3, S, S) in [0, 1] -> (B, 245): `looks.colours`, but for rounding. `to_xyz` is that of looks, on the pixels' device."""
     small = F.interpolate(pixels, (looks.SIDE, looks.SIDE), mode="bilinear", antialias=True, align_corners=False)[:, :, ::2, ::2]
     flat = small.flatten(2).transpose(1, 2)  # (B, P, 3)
     linear = torch.where(flat <= 10 / 255, flat / 12.92, ((flat + 0.055) / 1.055) ** 2.4)
-    xyz = linear @ torch.from_numpy(looks.TO_XYZ).to(flat.device)
+    xyz = linear @ to_xyz
     f = torch.where(xyz > 0.008856, xyz.clamp_min(1e-9) ** (1 / 3), 7.787 * xyz + 16 / 116)
     x, y, z = f.unbind(2)
     lab = torch.stack([116 * y - 16, 500 * (x - y), 200 * (y - z)], 2)
     bent = lab / (lab.abs() + looks.BEND)
     share = torch.cat([lab[..., :1] / 100, (bent[..., 1:] + 0.75) / 1.5], 2)
-    bins = torch.tensor(looks.BINS, device=flat.device)
-    place = share.clamp(0, 1) * (bins - 1)
-    low = torch.minimum(place.long(), bins - 2)
-    part = place - low
+    places = [share[..., axis].clamp(0, 1) * (bins - 1) for axis, bins in enumerate(looks.BINS)]  # (B, P) each
+    lows = [place.long().clamp_max(bins - 2) for place, bins in zip(places, looks.BINS, strict=True)]
     found = torch.zeros(len(flat), looks.COLOURS, device=flat.device)
-    for corner in range(8):
-        up = torch.tensor([corner >> 2 & 1, corner >> 1 & 1, corner & 1], device=flat.device)
-        weight = torch.where(up == 1, part, 1 - part).prod(2)  # (B, P)
-        at = low + up
-        found.scatter_add_(1, (at[..., 0] * looks.BINS[1] + at[..., 1]) * looks.BINS[2] + at[..., 2], weight)
+    for corner in itertools.product((0, 1), repeat=3):  # each pixel is shared between the bins around it
+        weight, at = 1.0, 0
+        for up, place, low, bins in zip(corner, places, lows, looks.BINS, strict=True):
+            weight = weight * (place - low if up else 1 - (place - low))
+            at = at * bins + low + up
+        found.scatter_add_(1, at, weight)
     return (found / flat.shape[1]).sqrt()
 
 
@@ -115,15 +118,19 @@ class Board(nn.Module):
         super().__init__()
         self.v1, self.v2 = (Teacher(folder / f"mobilenet_{name}_imagenet.onnx") for name in ("v1", "v2"))
         self.colour = colour
+        self.kinds: list[dict[str, Any]] = [{"dtype": torch.float32}] * 2  # how each wants its pixels
         with np.load(folder / "mobilenet_v2_imagenet_head.npz") as head:
             self.register_buffer("weight", torch.from_numpy(head["weight"].T.astype(np.float32)))
             self.register_buffer("bias", torch.from_numpy(head["bias"].astype(np.float32)))
+        self.register_buffer("to_xyz", torch.from_numpy(looks.TO_XYZ))
 
     def joined(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
         """(B, 3, S, S) in [0, 1] -> (B, F) V1, V2 and colours side by side; V2's logits (B, 1001)."""
-        asked = (pixels * 2 - 1).to(self.v1.convs[0].weight.dtype).contiguous(memory_format=torch.channels_last)
-        v1, v2 = self.v1(asked), self.v2(asked)
-        parts = [F.normalize(v1, dim=1), F.normalize(v2, dim=1), self.colour * F.normalize(colours(pixels), dim=1)]
+        v1, v2 = (
+            teacher((pixels * 2 - 1).to(**kind or {"dtype": torch.float32}))
+            for teacher, kind in zip((self.v1, self.v2), self.kinds, strict=True)
+        )
+        parts = [F.normalize(v1, dim=1), F.normalize(v2, dim=1), self.colour * F.normalize(colours(pixels, self.to_xyz), dim=1)]
         return torch.cat(parts, 1), v2 @ self.weight + self.bias
 
     def fit(self, joined: Tensor, dim: int, whiten: float = 0.5) -> None:
@@ -140,7 +147,22 @@ class Board(nn.Module):
         return F.normalize((joined - self.mean) @ self.basis, dim=1)
 
     def quick(self) -> Board:
-        """Convolutions in float16, channels last: for a GPU."""
+        """Convolutions in float16, each teacher in the order of memory that is the faster one: for a GPU."""
+        self.kinds = []
         for teacher in (self.v1, self.v2):
-            teacher.to(torch.float16, memory_format=torch.channels_last)
+            took = {}
+            for order in (torch.channels_last, torch.contiguous_format):
+                kind = {"dtype": torch.float16, "memory_format": order}
+                teacher.to(**kind)
+                pixels = torch.rand(_TRIED, 3, SIDE, SIDE, device=self.bias.device).to(**kind)
+                for _ in range(3):  # the last one counts
+                    torch.cuda.synchronize()
+                    began = time.perf_counter()
+                    teacher(pixels)
+                    torch.cuda.synchronize()
+                    took[order] = time.perf_counter() - began
+            best = min(took, key=lambda order: took[order])
+            print(f"a teacher: {', '.join(f'{order} {_TRIED / seconds:.0f}/s' for order, seconds in took.items())}", flush=True)
+            self.kinds.append({"dtype": torch.float16, "memory_format": best})
+            teacher.to(**self.kinds[-1])
         return self
