@@ -29,7 +29,9 @@ if os.access(IN_MEMORY, os.W_OK) and shutil.disk_usage(IN_MEMORY).free > 2 << 30
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 
 
-TORCH = {f"test_{name}.py" for name in ("training", "models_parity", "models", "models_int8", "models_openvino", "models_hub")}
+TORCH = {
+    f"test_{name}.py" for name in ("training", "training_gpu", "models_parity", "models", "models_int8", "models_openvino", "models_hub")
+}
 BROWSER = {
     "test_web_filters.py", "test_web_page.py", "test_web_words_page.py", "test_web_wall.py", "test_web_compare.py", "test_web_door.py",
     "test_web_tidy_page.py",

@@ -139,7 +139,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("model", type=Path)
     parser.add_argument("--data", type=Path, required=True, help="folder that holds eval/")
-    parser.add_argument("--side", type=int, default=96)
+    parser.add_argument("--side", type=int, default=112)
     parser.add_argument("--every", type=int, default=1)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--json", type=Path)

@@ -34,7 +34,8 @@ class HeldOut:
         self.features = {kind: values[:count] for kind, values in teachers.crops(self.pictures).items()}  # of whole pictures
         self.rows = {}
         for place, (source, labels) in enumerate(self.pictures.names):
-            mine = np.flatnonzero((self.pictures.sources == place) & self.pictures.usable)[:_MOST:every]
+            told = np.array([label != "" for label in labels])[self.pictures.labels.clip(max=len(labels) - 1)]  # has a label
+            mine = np.flatnonzero((self.pictures.sources == place) & told & self.pictures.usable)[:_MOST:every]
             if len(labels) > 1:
                 self.rows[source] = mine
 

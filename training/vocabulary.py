@@ -1,9 +1,9 @@
 """The words of `mini`: a direction in its space for each thing and colour that we have names for (see concepts.py, colours.py).
 
-    python -m training.vocabulary --work WORK --vectors VECTORS --wordnet DICT [--model mini.onnx] [--to vocabulary.npz] [--held HELD]
+    python -m training.vocabulary --work WORK --held HELD --vectors VECTORS --wordnet DICT [--model mini.onnx] [--to vocabulary.npz]
 
 Everything is fitted on the training pictures whose vectors are there (training.vectors); run it again after the model was replaced or more
-were made. `--held` judges each colour, and each class of the held-out sources that has a word, by what is found first.
+were made. How sure it may be is taken from HELD, whose pictures the model never saw: by the teacher's opinion, not by their labels.
 """
 
 from __future__ import annotations
@@ -28,37 +28,35 @@ _SHRINK = 0.003  # added to the covariance's diagonal (whose eigenvalues go from
 _SOFT = 0.3  # of a picture whose class is known, what is left to the teacher's opinion: 0 costs .01 on pictures without a label
 _HELD = 5  # every fifth picture is left out where the probabilities are fitted
 _COLOURED = 30_000  # pictures whose colours are looked at
-_SMALL = ("train-",)  # parts of the pictures that the shipped model learnt from: it knows their labels better than it knows the world
 
 
 @dataclass(frozen=True)
 class Pile:
-    """N training pictures: their vectors, what they show, what they were to the model.
+    """N pictures: their vectors and what they show.
 
-    vectors (N, D) float64, shows (N, K) float32 0 to 1, colours (M, C) float32 shares of the first M, seen (N,): the model learnt from it.
+    vectors (N, D) float64, shows (N, K) float32 0 to 1, colours (M, C) float32 shares of the first M.
     """
 
     vectors: Float64
     shows: Float32
     colours: Float32
-    seen: npt.NDArray[np.bool_]
 
 
-def gather(things: list[Concept], named: list[colours.Colour], work: Path, vectors: Path) -> Pile:
-    """All parts whose vectors are there."""
+def gather(things: list[Concept], named: list[colours.Colour], work: Path, vectors: Path, labelled: bool = True) -> Pile:
+    """All parts whose vectors are there. `labelled`: their labels count, not the teacher's opinion alone."""
     files = [file for file in sorted(vectors.glob("*.npy")) if (work / "parts" / file.stem).exists()]
     files.sort(key=lambda file: hashlib.sha256(file.stem.encode()).digest())  # mixed: the first ones' colours are looked at
-    found, shows, looks, seen = [], [], [], []
+    found, shows, looks = [], [], []
     for file in files:
         part = work / "parts" / file.stem
         rows = np.load(file).astype(np.float64)
         found.append(rows)
-        shows.append(shown(things, json.loads((part / "names.json").read_text()), part, work / "head.npz"))
-        seen.append(np.full(len(rows), file.stem.startswith(_SMALL)))
+        names = json.loads((part / "names.json").read_text())
+        shows.append(shown(things, names if labelled else [("", "")] * len(names), part, work / "head.npz"))
         if sum(map(len, looks)) < _COLOURED:
             pixels = np.fromfile(part / "pixels.u8", np.uint8).reshape(len(rows), 128, 128, 3)
             looks += [colours.shares(pixels[start : start + 256], named) for start in range(0, len(rows), 256)]
-    return Pile(np.concatenate(found), np.concatenate(shows), np.concatenate(looks), np.concatenate(seen))
+    return Pile(np.concatenate(found), np.concatenate(shows), np.concatenate(looks))
 
 
 def shown(things: list[Concept], pairs: list[tuple[str, str]], part: Path, head: Path) -> Float32:
@@ -144,16 +142,15 @@ def write(to: Path, model: Path, things: list[Concept], named: list[colours.Colo
     )
 
 
-def fit(pile: Pile) -> tuple[Float64, Float64]:
+def fit(pile: Pile, strangers: Pile) -> tuple[Float64, Float64]:
     """(K + C, D) directions, of all pictures; (K + C, 3) scale, bias and share of pictures, from directions of four fifths."""
     held = np.arange(len(pile.vectors)) % _HELD == 0
     first = len(pile.colours)
     trial = directions(pile.vectors[~held], pile.shows[~held])
     near = (pile.vectors[held] @ trial.T).astype(np.float32)
-    line = calibrate(near, pile.shows[held])
-    new = ~pile.seen[held]
-    line = temper(line, near[new], pile.shows[held][new])
-    judge(near, pile.shows[held], line, new)
+    new = (strangers.vectors @ trial.T).astype(np.float32)
+    line = temper(calibrate(near, pile.shows[held]), new, strangers.shows)
+    judge(line, {"seen by the model": (near, pile.shows[held]), "new to it": (new, strangers.shows)})
     hues = directions(pile.vectors[:first], pile.colours)
     there = (pile.colours > _ENOUGH).astype(np.float32)
     coloured = calibrate((pile.vectors[:first] @ hues.T).astype(np.float32), there)
@@ -164,14 +161,14 @@ def fit(pile: Pile) -> tuple[Float64, Float64]:
 _ENOUGH = 0.25  # of a picture has a colour: people would name it
 
 
-def judge(near: Float32, shows: Float32, line: Float64, new: npt.NDArray[np.bool_]) -> None:
-    """Prints how often what is said to be likely is there, and how many things are found at all."""
-    chance = 1 / (1 + np.exp(-(near * line[:, 0] + line[:, 1])))
-    for name, rows in (("seen by the model", ~new), ("new to it", new)):
-        said, true = chance[rows], shows[rows]
+def judge(line: Float64, piles: dict[str, tuple[Float32, Float32]]) -> None:
+    """Prints how often what is said to be likely is there, and how many things are found at all. A pile: cosines, shows (N, K)."""
+    for name, (near, true) in piles.items():
+        said = 1 / (1 + np.exp(-(near * line[:, 0] + line[:, 1])))
         bins = [(low, (said >= low) & (said < low + 0.2)) for low in (0.1, 0.3, 0.5, 0.7, 0.9)]
         shares = [f"{low}: said {said[where].mean():.2f}, true {true[where].mean():.2f};" for low, where in bins if where.any()]
-        print(name, rows.sum(), *shares)
+        print(name, len(near), *shares)
+    near, shows = next(iter(piles.values()))
     order = np.argsort(-near, axis=0)[: max(10, len(near) // 100)]
     lift = np.take_along_axis(shows, order, 0).mean(0) / np.maximum(shows.mean(0), 1e-9)
     mass = shows.sum(0)
@@ -208,6 +205,7 @@ def judge_colours(pile: Pile, things: list[Concept], named: list[colours.Colour]
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--work", type=Path, required=True, help="folder that holds parts/ and head.npz")
+    parser.add_argument("--held", type=Path, required=True, help="the same of sources that the model never saw")
     parser.add_argument("--vectors", type=Path, required=True, help="what training.vectors made")
     parser.add_argument("--wordnet", type=Path, required=True, help="folder that holds data.noun of WordNet 3.1")
     parser.add_argument("--model", type=Path, default=MINI)
@@ -218,8 +216,9 @@ def main() -> None:
     enough = pile.shows.sum(0) >= _LEAST
     print(len(pile.vectors), "pictures; without any of its own:", ", ".join(t.name for t, ok in zip(things, enough, strict=True) if not ok))
     things = [thing for thing, ok in zip(things, enough, strict=True) if ok]
-    pile = Pile(pile.vectors, pile.shows[:, enough], pile.colours, pile.seen)
-    found, chances = fit(pile)
+    strangers = gather(things, named, args.held, folder_of(args.vectors, args.model), labelled=False)
+    pile = Pile(pile.vectors, pile.shows[:, enough], pile.colours)
+    found, chances = fit(pile, strangers)
     judge_colours(pile, things, named)
     write(args.to, args.model, things, named, found, chances)
     print(len(things) + len(named), "entries,", args.to.stat().st_size, "bytes")
