@@ -24,7 +24,7 @@ def compare(folder: Path, library: Path) -> None:
         vectors = np.concatenate([model.embed(decoded[p].pixels[None]) for p in paths])
     by_model = leave_one_out(vectors, names)
 
-    with ImageSearchEngine(library, model="mini") as engine:
+    with ImageSearchEngine(library, model="mini", store="chroma") as engine:
         report = engine.index(folder, progress=False)
         assert (report.added, report.skipped) == (len(paths), [])
         right = same = 0
