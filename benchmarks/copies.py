@@ -26,13 +26,15 @@ from PIL import Image
 
 import image_search
 from image_search import ImageSearchEngine
+from image_search.images.pixels import DRAFT_MARGIN
+from image_search.models import resolve
 
 STATIC = Path(image_search.__file__).parent / "web" / "static"
 SIZE = (4032, 3024)
-SHRINK = """async (text) => {
+SHRINK = """async ([text, needs]) => {
   const { shrunk } = await import("./shrink.js");
   const data = await (await fetch(`data:;base64,${text}`)).blob();
-  const made = await shrunk(data, { width: 192, height: 192 });
+  const made = await shrunk(data, needs);
   if (!made) return null;
   const bytes = new Uint8Array(await made.copy.arrayBuffer());
   return btoa(Array.from(bytes, (byte) => String.fromCharCode(byte)).join(""));
@@ -124,8 +126,10 @@ def main() -> None:
             (Path(place) / "one").mkdir()
             Image.open(photos[0]).save(Path(place) / "one" / "one.png")
             engine.index(Path(place) / "one", progress=False)
+            height, width = (DRAFT_MARGIN * pixels for pixels in resolve("mini").preprocess.output_size)
+            needs = {"width": width, "height": height}
             for kind, data in originals(photos, profile):
-                sent = page.evaluate(SHRINK, base64.b64encode(data).decode())
+                sent = page.evaluate(SHRINK, [base64.b64encode(data).decode(), needs])
                 copy = data if sent is None else base64.b64decode(sent)
                 original = engine.query(data).vector
                 near, whole = (float(engine.query(each).vector @ original) for each in (copy, all_pixels(data)))
