@@ -187,7 +187,7 @@ def test_weights_beside_the_file(tmp_path: Path) -> None:
     (folder / "onnx").mkdir(parents=True)
     model = onnx.load(Path(models.__file__).parent / "mini" / "mini.onnx")
     onnx.save_model(model, folder / "onnx" / "model.onnx", save_as_external_data=True, location="model.onnx_data", size_threshold=0)
-    (folder / "preprocessor_config.json").write_text('{"size": 96, "do_normalize": false, "resample": 2}')
+    (folder / "preprocessor_config.json").write_text('{"size": 112, "do_normalize": false, "resample": 2}')
     mini = load_model("mini")
     check_same_vectors(load_model(str(folder), runtime="openvino"), mini.embed(canonical_pictures(mini.fingerprint.preprocess)))
 
