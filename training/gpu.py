@@ -28,8 +28,8 @@ import torch
 import torch.nn.functional as F  # noqa: N812, its usual name
 from torch import Tensor, nn
 
-from training import augment, config, pack
-from training.config import Plan
+from training import augment, pack
+from training.config import Config, Plan, changed, read
 from training.optimise import Optimisers, follow
 from training.student import Student, fit_projection, ridge, start_from
 from training.teachers import SIDE
@@ -90,7 +90,7 @@ class Lesson:
         self.run: Any = self.student  # what is called: compiled or not
 
     @property
-    def config(self) -> config.Config:
+    def config(self) -> Config:
         return self.plan.at(self.virtual)[0]
 
     @property
@@ -168,8 +168,8 @@ class Lesson:
     def _boxes(self, count: int) -> Tensor:
         return self.box.expand(count, 4)
 
-    def _own(self) -> config.Config:
-        return config.changed(self.config, {"crop_area": self.config.own_area})
+    def _own(self) -> Config:
+        return changed(self.config, {"crop_area": self.config.own_area})
 
     def batch(self) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """This step's pictures (B,), views (B, 3, V, V), targets (B, D) and shares of V2's labels (B, 1001).
@@ -270,7 +270,7 @@ def main() -> None:
     found: queue.Queue[Any] = queue.Queue()
     pool = ProcessPoolExecutor(args.processes, mp_context=get_context("spawn"))
     threading.Thread(target=watch, args=(args.packs, pool, found), daemon=True).start()
-    lesson = Lesson(config.read(args.plan), args.kit, args.room)
+    lesson = Lesson(read(args.plan), args.kit, args.room)
     if args.compile:
         lesson.run = torch.compile(lesson.student)
     name, pixels, names = found.get()
