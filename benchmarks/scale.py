@@ -2,7 +2,7 @@
 
 Hours, storage, memory and machines for 1 M, 100 M and 10 G pictures (or one number of yours), from rates that were measured: the CPU
 milliseconds of decoding and model (docs/performance.md), the bytes of a data set and of index structures (the notes beside them). A
-GPU's rate is asked for (`--gpu-rate`): none was measured. `--check FOLDER` measures 100 and 400 pictures of a folder, predicts what 1,600
+GPU's rate is asked for (`--gpu-rate`): those of one card are in docs/performance.md. `--check FOLDER` measures 100 and 400 pictures of a folder, predicts what 1,600
 take by the same formulas, runs them, and says how far off that was.
 """
 
@@ -23,7 +23,7 @@ from image_search.config import BLOCK_IMAGES, DATASET_LISTERS, MANIFEST_BLOCKS
 SIZES = (1e6, 100e6, 10e9)
 DIMS = {"mini": 256, "dino": 384}
 # CPU ms of one core, docs/performance.md, "Figures": the model, and decoding of 2 and 12 megapixels without a thumbnail
-MODEL_MS = {"mini": 6.71, "dino": 97.6}
+MODEL_MS = {"mini": 9.1, "dino": 97.6}
 DECODE_MS = {"2 MP": 7.01, "12 MP": 26.5}
 # Bytes of one picture beside its 4 bytes a number: `--check` on photos of 0.07 MP with paths of 60 letters
 ROW_BYTES, LIST_BYTES = 80.0, 25.0
