@@ -2,8 +2,8 @@
 
 Hours, storage, memory and machines for 1 M, 100 M and 10 G pictures (or one number of yours), from rates that were measured: the CPU
 milliseconds of decoding and model (docs/performance.md), the bytes of a data set and of index structures (the notes beside them). A
-GPU's rate is asked for (`--gpu-rate`): those of one card are in docs/performance.md. `--check FOLDER` measures 100 and 400 pictures of a folder, predicts what 1,600
-take by the same formulas, runs them, and says how far off that was.
+GPU's rate is asked for (`--gpu-rate`): those of one card are in docs/performance.md. `--check FOLDER` measures 100 and 400 pictures of a
+folder, predicts what 1,600 take by the same formulas, runs them, and says how far off that was.
 """
 
 from __future__ import annotations
