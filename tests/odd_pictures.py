@@ -400,7 +400,11 @@ def moving() -> Iterator[Odd]:
         saved(frames[0], "PNG", save_all=True, append_images=[frames[1], image(4)], duration=60000, default_image=True),
     )
     # Chromium takes the full range of Pillow's films for a narrow one
-    yield Odd("AVIF, film", saved(frames[0], "AVIF", save_all=True, append_images=frames[1:], duration=60000, quality=90), scene())
+    yield Odd(
+        "AVIF, film",
+        saved(frames[0], "AVIF", save_all=True, append_images=frames[1:], duration=60000, quality=100, subsampling="4:4:4"),
+        scene(),
+    )
 
 
 RGB_MASKS = (0xFF0000, 0xFF00, 0xFF)

@@ -24,7 +24,7 @@ from image_search.images.pixels import RenderSpec, render
 from image_search.models import load_model
 from image_search.types import Float32
 
-COSINE, DIFFERENCE = 0.965, 8.0  # at least; at most, mean of 255
+COSINE, DIFFERENCE = 0.98, 8.0  # at least; at most, mean of 255
 CELL, COLUMNS = (168, 124), 12  # pixels: no picture is larger
 CHROMIUM = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 LOADED = """async () => {

@@ -187,8 +187,9 @@ def test_weights_beside_the_file(tmp_path: Path) -> None:
     (folder / "onnx").mkdir(parents=True)
     model = onnx.load(Path(models.__file__).parent / "mini" / "mini.onnx")
     onnx.save_model(model, folder / "onnx" / "model.onnx", save_as_external_data=True, location="model.onnx_data", size_threshold=0)
-    (folder / "preprocessor_config.json").write_text('{"size": 112, "do_normalize": false, "resample": 2}')
     mini = load_model("mini")
+    size = mini.fingerprint.preprocess.output_size[0]
+    (folder / "preprocessor_config.json").write_text(f'{{"size": {size}, "do_normalize": false, "resample": 2}}')
     check_same_vectors(load_model(str(folder), runtime="openvino"), mini.embed(canonical_pictures(mini.fingerprint.preprocess)))
 
 
