@@ -59,11 +59,7 @@ def draw_cuts(boxes: Tensor, config: Config, chance: Generator) -> Cuts:
 def cut_out(pictures: Tensor, cuts: Cuts, side: int) -> Tensor:
     """uint8 (B, S, S, 3) -> float32 (B, 3, side, side) in [0, 1]: what the cuts see, not changed otherwise."""
     pixels = pictures.permute(0, 3, 1, 2).float() / 255
-    (across, down), zero = cuts.size.unbind(1), torch.zeros_like(cuts.mirror)
-    theta = torch.stack(
-        [torch.stack([across * cuts.mirror, zero, cuts.centre[:, 0]], 1), torch.stack([zero, down, cuts.centre[:, 1]], 1)], 1
-    )
-    grid = F.affine_grid(theta, [len(pixels), 3, side, side], align_corners=False)
+    grid = _places(cuts, cuts.size, torch.zeros_like(cuts.mirror), side)
     return F.grid_sample(pixels, grid, mode="bilinear", padding_mode="border", align_corners=False)
 
 
@@ -114,20 +110,20 @@ def _move(pixels: Tensor, cuts: Cuts, side: int, config: Config, chance: Generat
     padded = _chosen(count, config.pad_share, chance) & ~cuts.inner
     zoom = _uniform(1, 1.6, (count, 2), chance)
     zoom = torch.stack([torch.where(_chosen(count, 0.5, chance), 1.0, zoom[:, 0]), zoom[:, 1]], 1)  # bars on two sides only
-    across, down = torch.where(padded[:, None], cuts.size * zoom, cuts.size).unbind(1)
+    size = torch.where(padded[:, None], cuts.size * zoom, cuts.size)
     angle = _uniform(-1, 1, (count,), chance) * math.radians(config.rotate_degrees)
     angle = torch.where(_chosen(count, config.rotate_share, chance), angle, 0.0)
-    cos, sin, mirror, shift = angle.cos(), angle.sin(), cuts.mirror, cuts.centre
-    theta = torch.stack(  # (B, 2, 3): view coordinates -> picture coordinates, both in [-1, 1]
-        [
-            torch.stack([cos * across * mirror, -sin * down, shift[:, 0]], 1),
-            torch.stack([sin * across * mirror, cos * down, shift[:, 1]], 1),
-        ],
-        1,
-    )
     fill = _fill(pixels, chance)  # (B, 3, 1, 1)
-    grid = F.affine_grid(theta, [count, 3, side, side], align_corners=False)
+    grid = _places(cuts, size, angle, side)
     return F.grid_sample(pixels - fill, grid, mode="bilinear", padding_mode="zeros", align_corners=False) + fill
+
+
+def _places(cuts: Cuts, size: Tensor, angle: Tensor, side: int) -> Tensor:
+    """(B, side, side, 2): where in its picture, in [-1, 1], each pixel of a view lies, of this size (B, 2), turned by angle (B,)."""
+    (across, down), cos, sin, mirror = size.unbind(1), angle.cos(), angle.sin(), cuts.mirror
+    turned = torch.stack([torch.stack([cos * across * mirror, -sin * down], 1), torch.stack([sin * across * mirror, cos * down], 1)], 1)
+    theta = torch.cat([turned, cuts.centre[:, :, None]], 2)  # (B, 2, 3): view coordinates -> picture coordinates
+    return F.affine_grid(theta, [len(size), 3, side, side], align_corners=False)
 
 
 def _fill(pixels: Tensor, chance: Generator) -> Tensor:

@@ -1,6 +1,6 @@
 """The figures of a shipped model file: retrieval on the open sets, changed copies, and what should not matter.
 
-    python -m training.evaluate mini.onnx --data DATA [--side 96] [--every 1] [--json out.json]
+    python -m training.evaluate mini.onnx --data DATA [--side PX] [--every 1] [--json out.json]
 
 Protocol: leave-one-out, cosine, the whole picture resized (bilinear) to side x side; see image_search.evaluate.metrics. `--every 4` takes
 every fourth picture of each class: quick, and good for comparing states of one run only.
@@ -20,6 +20,7 @@ from PIL import Image, ImageEnhance, ImageOps
 
 from image_search.evaluate.distortions import DISTORTIONS, Distortion, jpeg
 from image_search.evaluate.metrics import copies_found, leave_one_out
+from training.vectors import SIDE
 
 SETS = ("tinyimagenet", "clothing", "grocery", "scenes")
 _LIBRARY, _COPIED = 3_000, 500
@@ -139,7 +140,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("model", type=Path)
     parser.add_argument("--data", type=Path, required=True, help="folder that holds eval/")
-    parser.add_argument("--side", type=int, default=112)
+    parser.add_argument("--side", type=int, default=SIDE)
     parser.add_argument("--every", type=int, default=1)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--json", type=Path)

@@ -34,7 +34,7 @@ from training.optimise import Optimisers, follow
 from training.student import Student, fit_projection, ridge, start_from
 from training.teachers import SIDE
 from training.teachers_torch import Board
-from training.train import PAIR_TEMPERATURE, TEMPERATURE, neighbours, relation
+from training.train import PAIR_TEMPERATURE, TEMPERATURE, neighbours, relation, weighted
 
 _ASKED = 512  # pictures that the teachers see at once
 _FITTED = 30_000  # crops, and as many whole pictures, that the target space is fitted on
@@ -87,7 +87,6 @@ class Lesson:
         self.heads = Heads(self.names, first.dim, len(self.board.bias)).to(self.device)
         self.met = torch.zeros(len(self.names), dtype=torch.bool, device=self.device)  # labels that have pictures
         self.optimisers = Optimisers(self.student, self.heads, first)
-        self.run: Any = self.student  # what is called: compiled or not
 
     @property
     def config(self) -> Config:
@@ -199,7 +198,7 @@ class Lesson:
     def losses(self, rows: Tensor, views: Tensor, target: Tensor, shares: Tensor) -> dict[str, Tensor]:
         now = self.config
         with torch.autocast(self.device.type, torch.bfloat16, enabled=now.bf16):
-            unit = F.normalize(self.run(views).float(), dim=1)
+            unit = F.normalize(self.student(views).float(), dim=1)
         distil = (1 - (unit * target).sum(1)).mean()
         soft = -(shares * self.heads.soft(unit).log_softmax(1)).sum(1).mean()
         label = self.heads.label_loss(unit, self.name[rows], now.label_scale, now.label_smoothing)
@@ -218,10 +217,10 @@ class Lesson:
         for parameter in parameters:
             parameter.grad = None
         now = self.config
-        torch.stack([getattr(now, f"{name}_weight") * loss for name, loss in losses.items()]).sum().backward()
+        weighted(losses, now).backward()
         torch.nn.utils.clip_grad_norm_(parameters, now.clip)
         self.optimisers.step(self.rate)
-        follow(self.average, self.student, min(now.ema_decay, (1 + self.step) / (10 + self.step)))
+        follow(self.average, self.student, now.ema_decay, self.step)
         self.step += 1
         return {name: loss.detach() for name, loss in losses.items()}
 
@@ -261,7 +260,6 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, required=True, help="from the first pack on")
     parser.add_argument("--room", type=int, default=230_000, help="pictures that there is room for")
     parser.add_argument("--processes", type=int, default=12, help="that decode")
-    parser.add_argument("--compile", action="store_true", help="let torch compile the student: a minute, then faster")
     parser.add_argument("--to", type=Path, required=True)
     args = parser.parse_args()
     args.to.mkdir(parents=True, exist_ok=True)
@@ -271,8 +269,6 @@ def main() -> None:
     pool = ProcessPoolExecutor(args.processes, mp_context=get_context("spawn"))
     threading.Thread(target=watch, args=(args.packs, pool, found), daemon=True).start()
     lesson = Lesson(read(args.plan), args.kit, args.room)
-    if args.compile:
-        lesson.run = torch.compile(lesson.student)
     name, pixels, names = found.get()
     started = time.monotonic()
     lesson.take(pixels, names)

@@ -34,8 +34,9 @@ class HeldOut:
         self.features = {kind: values[:count] for kind, values in teachers.crops(self.pictures).items()}  # of whole pictures
         self.rows = {}
         for place, (source, labels) in enumerate(self.pictures.names):
-            told = np.array([label != "" for label in labels])[self.pictures.labels.clip(max=len(labels) - 1)]  # has a label
-            mine = np.flatnonzero((self.pictures.sources == place) & told & self.pictures.usable)[:_MOST:every]
+            blank = labels.index("") if "" in labels else -1  # pictures without a label are no class
+            told = self.pictures.usable & (self.pictures.labels != blank)
+            mine = np.flatnonzero((self.pictures.sources == place) & told)[:_MOST:every]
             if len(labels) > 1:
                 self.rows[source] = mine
 

@@ -44,8 +44,9 @@ class Optimisers:
 
 
 @torch.no_grad()
-def follow(average: nn.Module, student: nn.Module, keep: float) -> None:
-    """average = keep * average + (1 - keep) * student, the normalisation's statistics, too."""
+def follow(average: nn.Module, student: nn.Module, decay: float, step: int) -> None:
+    """average = keep * average + (1 - keep) * student, the normalisation's statistics, too; keep rises to `decay` in the first steps."""
+    keep = min(decay, (1 + step) / (10 + step))
     mine, other = student.state_dict(), average.state_dict()
     floating = [name for name, value in other.items() if value.is_floating_point()]
     torch._foreach_lerp_([other[name] for name in floating], [mine[name] for name in floating], 1 - keep)

@@ -18,7 +18,11 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-SIDE = 128  # px, as `Config.store_side`
+from training.config import Config
+from training.data import squash
+from training.prepare import PART
+
+SIDE = Config.store_side  # px
 _QUALITY = 62
 _CHUNK = 256  # pictures a process decodes at once
 
@@ -72,8 +76,7 @@ def write(pictures: list[Named], sizes: list[float], folder: Path) -> None:
 
 def decode(files: list[bytes]) -> npt.NDArray[np.uint8]:
     """(N, SIDE, SIDE, 3)"""
-    opened = (Image.open(io.BytesIO(file)).convert("RGB") for file in files)
-    return np.stack([np.asarray(image.resize((SIDE, SIDE), Image.Resampling.BILINEAR)) for image in opened])
+    return np.stack([squash(file, SIDE) for file in files])
 
 
 def unpack(pack: Path, pool: ProcessPoolExecutor) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64]]:
@@ -97,7 +100,7 @@ def main() -> None:
     left_out: dict[str, set[int]] = {}
     for part, row in json.loads(args.left_out.read_text()) if args.left_out else []:
         stem, _, piece = part.rpartition("-")
-        left_out.setdefault(stem, set()).add(int(piece) * 2000 + row)
+        left_out.setdefault(stem, set()).add(int(piece) * PART + row)
     files = sorted(file for folder in args.train for file in folder.glob("*.parquet"))
     with ProcessPoolExecutor() as pool:
         without = [frozenset(args.without)] * len(files)

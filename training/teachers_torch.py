@@ -126,10 +126,8 @@ class Board(nn.Module):
 
     def joined(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
         """(B, 3, S, S) in [0, 1] -> (B, F) V1, V2 and colours side by side; V2's logits (B, 1001)."""
-        v1, v2 = (
-            teacher((pixels * 2 - 1).to(**kind or {"dtype": torch.float32}))
-            for teacher, kind in zip((self.v1, self.v2), self.kinds, strict=True)
-        )
+        asked = pixels * 2 - 1
+        v1, v2 = (teacher(asked.to(**kind)) for teacher, kind in zip((self.v1, self.v2), self.kinds, strict=True))
         parts = [F.normalize(v1, dim=1), F.normalize(v2, dim=1), self.colour * F.normalize(colours(pixels, self.to_xyz), dim=1)]
         return torch.cat(parts, 1), v2 @ self.weight + self.bias
 

@@ -177,8 +177,7 @@ class Run:
         return {"distil": distil, "soft": soft, "label": label, "relation": alike_to, "contrast": contrast, "pair": pair}
 
     def total(self, losses: dict[str, Tensor]) -> Tensor:
-        weighted = [getattr(self.config, f"{name}_weight") * loss for name, loss in losses.items()]
-        return torch.stack(weighted).sum()
+        return weighted(losses, self.config)
 
     def parameters(self) -> list[Tensor]:
         return [*self.student.parameters(), *self.heads.parameters()]
@@ -204,7 +203,7 @@ class Run:
         if bool(torch.isfinite(norm)):  # a step that would spoil the weights is left out
             self.optimisers.step(self.rate(self.step))
         if self.average is not None:
-            follow_weights(self.average, self.student, min(config.ema_decay, (1 + self.step) / (10 + self.step)))
+            follow_weights(self.average, self.student, config.ema_decay, self.step)
         self.step += 1
 
     # ---- start, keep, go on ----------------------------------------------------------------------------------------------------
@@ -261,6 +260,11 @@ class Run:
             if kept:
                 optimiser.load_state_dict(own)
         self.seconds = state["seconds"]
+
+
+def weighted(losses: dict[str, Tensor], config: Config) -> Tensor:
+    """Their sum, by the configuration's weights."""
+    return torch.stack([getattr(config, f"{name}_weight") * loss for name, loss in losses.items()]).sum()
 
 
 def relation(unit: Tensor, target: Tensor) -> Tensor:

@@ -1,6 +1,6 @@
 """What a model makes of the prepared pictures: asked once, for `training.vocabulary`.
 
-    python -m training.vectors --train DATA/train SHARDS --work WORK [HELD] --to VECTORS [--model mini.onnx] [--side 112]
+    python -m training.vectors --train DATA/train SHARDS --work WORK [HELD] --to VECTORS [--model mini.onnx] [--side PX]
 
 One file a part, VECTORS/SHA/PART.npy, float16 (n, D), SHA the first eight digits of the model's; a part that is there is not made again.
 Pictures are read from the Parquet files as the program reads them (squashed to the model's size), not from the larger copies that
@@ -20,10 +20,12 @@ from zlib import crc32
 import numpy as np
 import numpy.typing as npt
 
+from image_search.models import resolve
 from training.prepare import PART
 from training.teachers import Float32, unit
 
 MINI = Path(__file__).resolve().parents[1] / "src/image_search/models/mini/mini.onnx"
+SIDE = resolve("mini").preprocess.output_size[0]  # px that it sees
 _BATCH = 16
 
 
@@ -65,7 +67,7 @@ def main() -> None:
     parser.add_argument("--work", type=Path, nargs="+", required=True, help="folders that hold parts/")
     parser.add_argument("--to", type=Path, required=True)
     parser.add_argument("--model", type=Path, default=MINI)
-    parser.add_argument("--side", type=int, default=112)
+    parser.add_argument("--side", type=int, default=SIDE)
     args = parser.parse_args()
     files = {file.stem: file for folder in args.train for file in folder.glob("*.parquet")}
     embed = open_model(args.model)
